@@ -1,0 +1,45 @@
+"""The data layer: named sources, verified downloads, parsers, and the arrays that everything else works on.
+
+    from rdcore.data import load, stage
+    final = stage(load("gowalla"), "F")        # final.fit, final.judge
+
+Own data needs no registration: `from_frame(frame, user="customer", item="product", time="when")` takes any pandas table,
+for instance one that a parser of `rdcore.data.formats` returned.
+"""
+
+from typing import Any
+
+import pandas as pd
+
+from . import formats, synthetic
+from .catalog import CATALOG
+from .errors import DataError
+from .fetch import fetch
+from .interactions import Interactions, Split, Stage, from_frame, split, stage
+
+__all__ = ["CATALOG", "DataError", "Interactions", "Split", "Stage", "content_hash", "fetch", "from_frame", "load", "split", "stage"]
+
+
+def load(name: str, *, download: bool = True, **options: Any) -> Interactions:
+    """The data set `name` of the catalog: fetched when it is not there, verified, parsed.
+
+    download: whether missing files may be fetched; with False a missing file is a DataError.
+    options: those of `synthetic.generate` for "synthetic", else of `from_frame` (merge_revisits).
+
+    gowalla: the two files of the final split, joined; each user's rows in the order of the files.
+    ml-100k: every rating is an interaction, whatever its value; equal timestamps are ordered by item id.
+    """
+    if name == "synthetic":
+        return synthetic.generate(**options)
+    files = fetch(name, download=download)
+    if name == "ml-100k":
+        return from_frame(formats.read_udata(files[0]), name=name, **options)
+    # Each user's test rows follow his training rows, so joining the files keeps every user's order.
+    frame = pd.concat([formats.read_triples(file) for file in files[:2]])
+    return from_frame(frame, name=name, **options)
+
+
+def content_hash(name: str) -> str:
+    """`load(name).sha256()`, known without the files for a data set that is fetched."""
+    known = CATALOG[name].content if name in CATALOG else ""
+    return known or load(name).sha256()

@@ -1,0 +1,124 @@
+"""The named data sets: where each file comes from, how it is recognised, under which terms, and whom to cite."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Source:
+    """One place that a file can be brought from, as it stands or inside an archive.
+
+    url: downloaded by pooch; or requirement: a wheel brought by `pip download`, for machines that reach only a package
+    index. archive: the sha256 of what is downloaded, checked when a `member` is taken out of it. skip_lines: how many
+    leading lines of the member do not belong to the file.
+    """
+
+    url: str = ""
+    requirement: str = ""
+    archive: str = ""
+    member: str = ""
+    skip_lines: int = 0
+
+    def __str__(self) -> str:
+        return self.url or f"pip download {self.requirement}"
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a data set, at `path` below the data set's folder. Whatever its source, it is accepted only with this
+    size (bytes) and sha256. git_blob: its id in the repository that published it, where there is one."""
+
+    path: str
+    size: int
+    sha256: str
+    sources: tuple[Source, ...]
+    git_blob: str = ""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """An entry of the catalog. `files` is empty for data that is generated. `content` is the sha256 of the interactions
+    that `load` makes of the files, so that a run can be described (and its record found) without the files."""
+
+    name: str
+    title: str
+    licence: str
+    citation: str
+    homepage: str = ""
+    files: tuple[File, ...] = ()
+    content: str = ""
+
+
+# The last commit of the official repository. The blob ids are the ones that commit records, so they prove that these are
+# the authors' files and not only the files that we once saw.
+GOWALLA = "https://raw.githubusercontent.com/graytowne/rank_distill/4fb52376858b22f89f8d2b8b59e19b46fa6584a0/datasets/gowalla"
+
+
+def _gowalla(path: str, size: int, sha256: str, git_blob: str) -> File:
+    return File(path, size, sha256, (Source(url=f"{GOWALLA}/{path}"),), git_blob)
+
+
+# What is pinned for MovieLens-100K is u.data itself, by the hash that others publish for GroupLens's file too. The .inter
+# file in the recbole wheel is u.data, byte for byte, below one header line; so both sources end in one and the same file.
+# The archive's published md5 is 0e33842e24a9c977be4e0107933c0723; the sha256 below belongs to the same 4,924,029 bytes
+# according to those who publish both. It was not downloaded for this project, but u.data's own hash decides in any case.
+U_DATA = File(
+    "u.data", 1_979_173, "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490",
+    (
+        Source(
+            url="https://files.grouplens.org/datasets/movielens/ml-100k.zip",
+            archive="50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229",
+            member="ml-100k/u.data",
+        ),
+        Source(
+            requirement="recbole==1.2.1",
+            archive="9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
+            member="recbole/dataset_example/ml-100k/ml-100k.inter",
+            skip_lines=1,
+        ),
+    ),
+)
+
+CATALOG: dict[str, DataSet] = {
+    dataset.name: dataset
+    for dataset in (
+        DataSet(
+            name="gowalla",
+            title="Gowalla check-ins, the Ranking Distillation paper's own split",
+            licence="no licence stated by the repository or by SNAP, which published the check-ins; fetched, never shipped",
+            citation="E. Cho, S. A. Myers, J. Leskovec: Friendship and Mobility. KDD 2011, doi:10.1145/2020408.2020579; "
+                     "split: J. Tang, K. Wang: Ranking Distillation. KDD 2018, doi:10.1145/3219819.3220021",
+            homepage="https://github.com/graytowne/rank_distill",
+            content="5cb75d14c1c39425ed557bf5f631d7633d4bfc6808b2e3cf6bbc215ff1aae32f",
+            files=(
+                _gowalla("test/train.txt", 5_204_194,
+                         "5598d1fe18d9e7fe8d3301d9da566b7ef144efa54677c871bc811b5a0ca0ffcb",
+                         "0be3446a61c0841109aec2c9ab70db0797737e0f"),
+                _gowalla("test/test.txt", 1_223_882,
+                         "5cc03ad74b486933568f5153eeb9715c1c469b9bcafff1b3524fdd8605a366bc",
+                         "325262b29d182ea4062b641866a77fe77e129987"),
+                _gowalla("validation/train.txt", 4_575_259,
+                         "1eb20e41ea0e7e39c74eb028d283853854860bbb2852ce08d8938c48e98f074d",
+                         "c762a1270dd64ba18c8612b22419fd124ebce63e"),
+                _gowalla("validation/test.txt", 628_935,
+                         "fd0b6af1b9f6d9c77c6766a1392774b0414ec21203e3f2015fca6e69af2c1dcb",
+                         "24db5da696cbaa99ef8c38f0d97ee8b0d9bc0e36"),
+            ),
+        ),
+        DataSet(
+            name="ml-100k",
+            title="MovieLens-100K: 100,000 ratings with timestamps",
+            licence="GroupLens's terms: research use, no redistribution, no commercial use without permission; fetched, "
+                    "never shipped",
+            citation="F. M. Harper, J. A. Konstan: The MovieLens Datasets. ACM TiiS 5(4), 2015, doi:10.1145/2827872",
+            homepage="https://grouplens.org/datasets/movielens/100k/",
+            content="1b56b1318758998e43e8d151557c2e523e6be8b0784553688ce29927becc934a",
+            files=(U_DATA,),
+        ),
+        DataSet(
+            name="synthetic",
+            title="generated sequences with a planted structure (rdcore.data.synthetic)",
+            licence="none needed",
+            citation="none needed",
+        ),
+    )
+}

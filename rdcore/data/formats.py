@@ -1,0 +1,162 @@
+"""One parser a format. Each returns a table with the columns user, item and, where the format has it, time.
+
+A file is first read the fast way. When that fails in any way, the file is read line by line, which either names the line
+that is wrong or settles the matter: the slow reading defines what a valid file is.
+"""
+
+import re
+import warnings
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .errors import DataError
+
+INTEGER = re.compile(r"-?[0-9]{1,18}\Z")
+
+
+def read_triples(path: str | Path) -> pd.DataFrame:
+    """Lines `user item 1`, separated by one space, each user's rows oldest first (the format of the official split).
+    Columns user, item (int64). Raises DataError naming file, line and value."""
+    return _read_integers(Path(path), ("user", "item", "flag"), " ", "`user item 1`", _check_triple)[["user", "item"]]
+
+
+def read_udata(path: str | Path) -> pd.DataFrame:
+    """MovieLens' u.data: `user item rating timestamp`, separated by tabs, in no order; every rating is an interaction.
+    Columns user, item, time (int64; unix seconds). Raises DataError naming file, line and value."""
+    shape = "`user<TAB>item<TAB>rating<TAB>timestamp`"
+    return _read_integers(Path(path), ("user", "item", "rating", "time"), "\t", shape)[["user", "item", "time"]]
+
+
+def read_atomic(
+    path: str | Path, user: str = "user_id", item: str = "item_id", time: str = "timestamp",
+) -> pd.DataFrame:
+    """RecBole's atomic .inter file: a header of tab-separated `name:type`, then one line an interaction.
+
+    `user`, `item` and `time` name the columns; without one called `time`, the result has none and the file's order
+    counts. Labels become integers when all of a column are, and stay text otherwise; times must be whole numbers
+    (`881250949` or `881250949.0`). Raises DataError naming file, line and value."""
+    path = Path(path)
+    lines = _text(path).split("\n")
+    names = [field.split(":")[0] for field in lines[0].rstrip("\r").split("\t")]
+    for wanted in (user, item):
+        if wanted not in names:
+            raise DataError(f"{path}, line 1: no column {wanted!r} in the header {lines[0][:200]!r}; expected tab-separated "
+                            "`name:type` fields: name the columns with user=..., item=... or time=...")
+    if lines[-1] == "":
+        lines.pop()
+    if len(lines) < 2:
+        raise DataError(f"{path} has a header but no rows: replace it, or fetch the data set again")
+    columns = {"user": names.index(user), "item": names.index(item)}
+    if time in names:
+        columns["time"] = names.index(time)
+    rows = [line.rstrip("\r").split("\t") for line in lines[1:]]
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(names):
+            raise _malformed(path, number, lines[number - 1], f"{len(names)} tab-separated fields, as in the header")
+    table = {label: [row[place] for row in rows] for label, place in columns.items()}
+    return pd.DataFrame({
+        "user": _labels(path, "user", table["user"]),
+        "item": _labels(path, "item", table["item"]),
+        **({"time": _times(path, table["time"])} if "time" in table else {}),
+    })
+
+
+def _read_integers(
+    path: Path, columns: tuple[str, ...], separator: str, shape: str, check: Callable[..., None] | None = None,
+) -> pd.DataFrame:
+    text = _text(path)
+    table = _fast(text, len(columns), separator)
+    if table is None or (table < 0).any() or (check and (table[:, 2] != 1).any()):
+        table = _slow(path, text, columns, separator, shape, check)
+    return pd.DataFrame(table, columns=list(columns))
+
+
+def _fast(text: str, n_columns: int, separator: str) -> np.ndarray | None:
+    """The table (rows, n_columns) int64, or None when there is anything unusual about the text."""
+    rows = text.count("\n") + (not text.endswith("\n"))
+    if text.count(separator) != rows * (n_columns - 1):
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # some versions of numpy only warn where they read `1.0` as 1
+            table = np.loadtxt(BytesIO(text.encode()), dtype=np.int64, delimiter=separator, comments=None, ndmin=2)
+    except (ValueError, OverflowError, Warning):
+        return None
+    return table if table.shape == (rows, n_columns) else None
+
+
+def _slow(
+    path: Path, text: str, columns: tuple[str, ...], separator: str, shape: str, check: Callable[..., None] | None,
+) -> np.ndarray:
+    lines = text.split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    table = np.empty((len(lines), len(columns)), dtype=np.int64)
+    for number, line in enumerate(lines, start=1):
+        fields = line.rstrip("\r").split(separator)
+        if len(fields) != len(columns):
+            raise _malformed(path, number, line, shape)
+        for column, field in zip(columns, fields, strict=True):
+            if not INTEGER.match(field):
+                raise DataError(f"{path}, line {number}: {column} {field!r} is not an integer in {line!r}; "
+                                f"expected {shape}: correct the line, or fetch the data set again")
+            if int(field) < 0:
+                raise DataError(f"{path}, line {number}: {column} {field!r} is negative in {line!r}: ids and times count "
+                                "from 0 upwards; correct the line, or fetch the data set again")
+        table[number - 1] = [int(field) for field in fields]
+        if check:
+            check(path, number, line, table[number - 1])
+    return table
+
+
+def _check_triple(path: Path, number: int, line: str, row: np.ndarray) -> None:
+    # A 0 here would mean "not an interaction", which no later step could see.
+    if row[2] != 1:
+        raise DataError(f"{path}, line {number}: the third field is {row[2]}, not 1, in {line!r}: "
+                        "keep only the lines of interactions, each with a 1")
+
+
+def _text(path: Path) -> str:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: fetch the data set, or correct the path") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not a text file (byte {error.start} is not UTF-8): "
+                        "is it still compressed? unpack it, or fetch the data set again") from None
+    if not text.strip():
+        raise DataError(f"{path} is empty: delete it and fetch the data set again")
+    return text
+
+
+def _malformed(path: Path, number: int, line: str, shape: str) -> DataError:
+    return DataError(f"{path}, line {number}: expected {shape}, found {line[:200]!r}: "
+                     "correct or remove the line, or fetch the data set again")
+
+
+def _labels(path: Path, column: str, values: list[str]) -> np.ndarray | list[str]:
+    for number, value in enumerate(values, start=2):
+        if not value.strip():
+            raise DataError(f"{path}, line {number}: no {column}: correct or remove the line")
+    if not all(map(INTEGER.match, values)):
+        return values
+    labels = np.array(values, dtype=np.int64)
+    if (labels < 0).any():
+        row = int(np.argmax(labels < 0))
+        raise DataError(f"{path}, line {row + 2}: {column} {values[row]!r} is negative: "
+                        "ids count from 0 upwards; correct or remove the line")
+    return labels
+
+
+def _times(path: Path, values: list[str]) -> np.ndarray:
+    for number, value in enumerate(values, start=2):
+        if not re.match(r"[0-9]{1,18}(\.0*)?\Z", value):
+            raise DataError(f"{path}, line {number}: timestamp {value!r} is not a whole number (for instance unix "
+                            "seconds): correct or remove the line")
+    return np.array([value.split(".")[0] for value in values], dtype=np.int64)

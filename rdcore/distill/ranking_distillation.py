@@ -1,0 +1,181 @@
+"""Ranking Distillation (Tang & Wang, KDD 2018): the teacher's top K unlabelled items as weighted positives."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from rdcore.distill.base import Batch, Distillation, TrainingData
+from rdcore.distill.weights import Hybrid, Weights, discrepancy_of
+from rdcore.models.base import Model
+from rdcore.queries import Queries
+from rdcore.sampling import SeenItems, shared_items, unseen_items
+
+
+@dataclass(frozen=True, kw_only=True)
+class RDSettings:
+    """K: length of the exemplary ranking. exclude: what the teacher's list leaves out, 'target' (released code:
+    only the instance's target) or 'seen' (the paper's unlabelled items: everything the user has in training).
+    weight: factor of the distillation loss (released code's alpha; the paper's alpha is weight / (1 + weight))."""
+
+    revision: ClassVar[int] = 1  # raise when the same settings begin to give other numbers
+
+    K: int = 10
+    weights: Weights = field(default_factory=Hybrid)
+    exclude: str = "target"
+    weight: float = 1.0
+
+    def __post_init__(self):
+        if not isinstance(self.K, int) or self.K < 1:
+            raise ValueError(f"K must be an integer >= 1, got {self.K!r}")
+        if self.exclude not in ("target", "seen"):
+            raise ValueError(f"exclude must be 'target' or 'seen', got {self.exclude!r}")
+        if not self.weight >= 0:
+            raise ValueError(f"weight must be >= 0, got {self.weight!r}")
+
+    def build(self) -> RankingDistillation:
+        return RankingDistillation(self)
+
+
+def distillation_loss(weights: Tensor, logits: Tensor) -> Tensor:
+    """L^D = -sum_r w_r log sigmoid(yhat_{pi_r}): weights (B, K) or (K,), logits (B, K) -> (B,)."""
+    return (weights * F.softplus(-logits)).sum(1)
+
+
+def exemplary_rankings(
+    teacher: Model,
+    queries: Queries,
+    K: int,
+    *,
+    target: Tensor,
+    seen: SeenItems | None = None,
+    block: int = 2048,
+    progress: bool = False,
+) -> Tensor:
+    """The teacher's top K items for every query, best first: (B, K).
+
+    Left out are the query's target (B,), and with ``seen`` all items its user has in training. In blocks, so that
+    memory holds one block of scores. The official code lists 2 K items with the padding id among them and drops the
+    target afterwards: the same list but for the padding id, which is never ranked here.
+    """
+    room = teacher.n_items - 1
+    if K > room:
+        raise ValueError(f"K must be <= {room} (the number of items less the target), got {K}")
+    if seen is not None:
+        fewest = teacher.n_items - int(torch.diff(seen.offsets).max())
+        if K > fewest:
+            raise ValueError(f"K must be <= {fewest}, the unseen items of the most active user, got {K}")
+    was_training = teacher.training
+    teacher.eval()
+    lists = torch.empty((len(queries), K), dtype=torch.int32, device=target.device)
+    starts = range(0, len(queries), block)
+    with torch.no_grad():
+        for start in tqdm(starts, desc="teacher's lists", unit="block", disable=not progress, mininterval=5):
+            part = slice(start, start + block)
+            asked = queries[part]
+            scores = teacher.score_all(teacher.encode(asked))
+            scores.scatter_(1, target[part, None], -torch.inf)
+            if seen is not None:
+                scores[seen.of(asked.user)] = -torch.inf
+            lists[part] = scores.topk(K, dim=1).indices
+    teacher.train(was_training)
+    return lists
+
+
+def sampled_rank(logits: Tensor, sample_logits: Tensor, valid: Tensor | None, n_items: int) -> Tensor:
+    """The student's 0-based rank of each item, estimated from a sample: floor(n_items * n / S).
+
+    logits (B, K); sample_logits (B, S); valid (B, S) marks the sampled items that count (unseen by the user; None:
+    all). n counts the samples scored strictly above the item, S the valid ones. Official code: floor((N - 1) n / S)
+    with N - 1 the number of real items.
+    """
+    if valid is None:
+        size = sample_logits.shape[1]
+    else:
+        sample_logits = sample_logits.masked_fill(~valid, -torch.inf)
+        size = valid.sum(1, keepdim=True).clamp(min=1)
+    n = (sample_logits.unsqueeze(1) > logits.unsqueeze(2)).sum(2)
+    return torch.div(n * n_items, size, rounding_mode="floor")
+
+
+def exact_rank(logits: Tensor, all_logits: Tensor, valid: Tensor) -> Tensor:
+    """The student's 0-based rank among all unseen items: logits (B, K), all_logits and valid (B, I) -> (B, K)."""
+    scores = all_logits.masked_fill(~valid, -torch.inf)
+    return torch.stack([(scores > item).sum(1) for item in logits.unsqueeze(2).unbind(1)], dim=1)
+
+
+class RankingDistillation(Distillation):
+    """The official algorithm (graytowne/rank_distill 4fb5237, distill_caser.py); settings say where it may differ.
+
+    Dropout is on while ranks are estimated, and weights carry no gradient, both as there.
+    """
+
+    def __init__(self, settings: RDSettings):
+        super().__init__()
+        self.settings = settings
+        self.discrepancy = discrepancy_of(settings.weights)
+
+    def prepare(
+        self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False
+    ) -> None:
+        self.seen = data.seen
+        K, exclude = self.settings.K, self.settings.exclude
+        file = cache / f"exemplary-{K}-{exclude}.safetensors" if cache else None
+        if file and file.exists():
+            self.lists = load_file(file, device=str(data.target.device))["lists"]
+            return
+        seen = data.seen if exclude == "seen" else None
+        self.lists = exemplary_rankings(teacher, data.queries, K, target=data.target, seen=seen, progress=progress)
+        if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            partial = file.with_suffix(f".{os.getpid()}.partial")
+            save_file({"lists": self.lists.cpu()}, partial)
+            os.replace(partial, file)
+
+    def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
+        self.epoch, self.rng = epoch, rng
+        self.ranked = self.settings.weights.needs_rank(epoch)
+        self.sum_weights, self.n_steps = 0, 0
+        if self.ranked and self.discrepancy.estimate == "shared":
+            self.samples = shared_items(n_batches, self.discrepancy.samples, student.n_items, rng)
+            self.slot = torch.full((student.n_items,), -1, dtype=torch.long, device=rng.device)
+
+    @torch.no_grad()
+    def _rank(self, student: Model, batch: Batch, step: int, context: Tensor, logits: Tensor) -> Tensor:
+        user = batch.queries.user
+        if self.discrepancy.estimate == "instance":
+            items = unseen_items(user, self.discrepancy.samples, self.seen, self.rng)
+            return sampled_rank(logits, student.score(context, items), None, student.n_items)
+        row, item = self.seen.of(user)
+        if self.discrepancy.estimate == "exact":
+            valid = torch.ones((len(user), student.n_items), dtype=torch.bool, device=user.device)
+            valid[row, item] = False
+            return exact_rank(logits, student.score_all(context), valid)
+        items = self.samples[step]
+        self.slot[items] = torch.arange(len(items), device=items.device)
+        column = self.slot[item]
+        self.slot[items] = -1
+        # Hits are rare; a spare last column takes the misses, so that no result has to be waited for on a GPU.
+        valid = torch.ones((len(user), len(items) + 1), dtype=torch.bool, device=user.device)
+        valid[row, column] = False
+        return sampled_rank(logits, student.score(context, items), valid[:, :-1], student.n_items)
+
+    def loss(self, student: Model, batch: Batch, step: int, context: Tensor) -> Tensor:
+        logits = student.score(context, self.lists[batch.index])
+        rank = self._rank(student, batch, step, context.detach(), logits.detach()) if self.ranked else None
+        weights = self.settings.weights(self.settings.K, rank, self.epoch, logits.device)
+        self.sum_weights = self.sum_weights + (weights if weights.dim() == 1 else weights.mean(0))
+        self.n_steps += 1
+        return self.settings.weight * distillation_loss(weights, logits).mean()
+
+    def log(self) -> dict:
+        """weights: the mean weight at each of the teacher's positions over the epoch, K numbers."""
+        return {"weights": [round(value, 6) for value in (self.sum_weights / self.n_steps).tolist()]}

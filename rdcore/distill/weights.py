@@ -1,0 +1,137 @@
+"""Weights of the teacher's positions in Ranking Distillation: pure settings with one method each.
+
+Every class maps the student's ranks of the teacher's K items to weights. Positions and ranks are 0-based on both
+sides, as in the official code; the paper counts both from 1, which cancels in their difference, and in w^a only
+changes the constant that normalisation removes (raw ``Position`` keeps the paper's exp(-r / lambda), r = 1..K).
+
+``normalise=True`` divides by the sum over the K positions. Raw weights differ up to tenfold in scale between the
+schemes, so comparing them raw also compares scales.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+def _positive(name: str, value: float) -> None:
+    if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} must be a finite number > 0, got {value!r}")
+
+
+def _sum_to_one(weights: Tensor) -> Tensor:
+    """Along the positions (..., K); all-zero weights stay zero (0/0 is defined as 0, as torch's normalize does)."""
+    return weights / weights.sum(-1, keepdim=True).clamp(min=1e-12)
+
+
+@dataclass(frozen=True)
+class Equal:
+    """w_r = 1/K: the paper's naive scheme. It sums to 1, so raw and normalised are one."""
+
+    def needs_rank(self, epoch: int) -> bool:
+        return False
+
+    def __call__(self, K: int, rank: Tensor | None, epoch: int, device=None) -> Tensor:
+        return torch.full((K,), 1 / K, device=device)
+
+
+@dataclass(frozen=True)
+class Reciprocal:
+    """w_r = 1/r, r = 1..K (mentioned in the paper, absent from its Table 4)."""
+
+    normalise: bool = True
+
+    def needs_rank(self, epoch: int) -> bool:
+        return False
+
+    def __call__(self, K: int, rank: Tensor | None, epoch: int, device=None) -> Tensor:
+        weights = 1 / torch.arange(1, K + 1, device=device, dtype=torch.float32)
+        return _sum_to_one(weights) if self.normalise else weights
+
+
+@dataclass(frozen=True)
+class Position:
+    """w^a_r proportional to exp(-r / lam), r = 1..K: position importance (Eq. 8). The code divides by the sum."""
+
+    lam: float = 1.0
+    normalise: bool = True
+
+    def __post_init__(self):
+        _positive("lam", self.lam)
+
+    def needs_rank(self, epoch: int) -> bool:
+        return False
+
+    def __call__(self, K: int, rank: Tensor | None, epoch: int, device=None) -> Tensor:
+        logits = -torch.arange(1, K + 1, device=device, dtype=torch.float32) / self.lam
+        # softmax is exp(.) over its sum, and does not underflow to 0/0 for a small lam.
+        return torch.softmax(logits, 0) if self.normalise else logits.exp()
+
+
+@dataclass(frozen=True)
+class Discrepancy:
+    """w^b_r = tanh(max(mu (student's rank - teacher's rank), 0)): ranking discrepancy (Eq. 9).
+
+    The student's rank comes from ``samples`` items drawn from the unseen ones (``estimate``: 'shared', one sample a
+    batch; 'instance', one a query as in the official code) or from all of them ('exact').
+    """
+
+    mu: float = 0.1
+    samples: int = 100
+    estimate: str = "shared"
+    normalise: bool = False
+
+    def __post_init__(self):
+        _positive("mu", self.mu)
+        if self.estimate not in ("shared", "instance", "exact"):
+            raise ValueError(f"estimate must be 'shared', 'instance' or 'exact', got {self.estimate!r}")
+        if not isinstance(self.samples, int) or self.samples < 1:
+            raise ValueError(f"samples must be an integer >= 1, got {self.samples!r}")
+
+    def needs_rank(self, epoch: int) -> bool:
+        return True
+
+    def __call__(self, K: int, rank: Tensor | None, epoch: int, device=None) -> Tensor:
+        teacher = torch.arange(K, device=rank.device)
+        weights = torch.tanh((self.mu * (rank - teacher)).clamp(min=0))
+        return _sum_to_one(weights) if self.normalise else weights
+
+
+@dataclass(frozen=True)
+class Hybrid:
+    """w_r = w^a_r w^b_r, used from ``start_epoch`` (1-based) on; before it w^a alone.
+
+    The official ``dynamic_start_epoch=10`` means "in epochs above 10", so the first epoch with the product is 11:
+    ``start_epoch=11``. Raw (the default) is the released code (``_weight_renormalize = False``); the paper's
+    formula divides the product by its sum: ``normalise=True``.
+    """
+
+    position: Position = field(default_factory=Position)
+    discrepancy: Discrepancy = field(default_factory=Discrepancy)
+    start_epoch: int = 11
+    normalise: bool = False
+
+    def __post_init__(self):
+        if not isinstance(self.start_epoch, int) or self.start_epoch < 1:
+            raise ValueError(f"start_epoch is 1-based and must be an integer >= 1, got {self.start_epoch!r}")
+
+    def needs_rank(self, epoch: int) -> bool:
+        return epoch >= self.start_epoch
+
+    def __call__(self, K: int, rank: Tensor | None, epoch: int, device=None) -> Tensor:
+        position = self.position(K, rank, epoch, device)
+        if not self.needs_rank(epoch):
+            return position
+        weights = position * self.discrepancy(K, rank, epoch, device)
+        return _sum_to_one(weights) if self.normalise else weights
+
+
+Weights = Equal | Reciprocal | Position | Discrepancy | Hybrid
+
+
+def discrepancy_of(weights: Weights) -> Discrepancy | None:
+    """The part of a scheme that looks at the student's ranks, if it has one."""
+    return weights.discrepancy if isinstance(weights, Hybrid) else weights if isinstance(weights, Discrepancy) else None

@@ -1,0 +1,69 @@
+"""Judging a model: full ranking of all unseen items for every user, in blocks."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rdcore import metrics
+from rdcore.data.interactions import Stage
+from rdcore.models.base import Model
+from rdcore.queries import final_queries
+from rdcore.sampling import SeenItems
+
+
+def _blocks(stage: Stage, device, block: int):
+    """Blocks of users: their queries behind the last fitted item, and what they have seen as (row, item)."""
+    queries = final_queries(stage.fit).to(device)
+    seen = SeenItems(queries.items, queries.offsets, stage.fit.n_items)
+    for start in range(0, len(queries), block):
+        asked = queries[start : start + block]
+        yield start, asked, seen.of(asked.user)
+
+
+@torch.no_grad()
+def evaluate(model: Model, stage: Stage, *, device="cpu", block: int = 512) -> dict[str, np.ndarray]:
+    """Metrics of every user on ``stage.judge``, each (n_users,); NaN for users without a held-out item.
+
+    All items are ranked but those the user has in ``stage.fit``; one query a user serves all of his held-out items,
+    as in the official evaluation.py. Memory: one block of ``block`` x n_items scores.
+    """
+    was_training = model.training
+    model.eval()
+    offsets = torch.from_numpy(stage.judge.offsets)
+    items = torch.from_numpy(stage.judge.items)
+    ranks = []
+    for start, asked, seen in _blocks(stage, device, block):
+        bounds = offsets[start : start + len(asked) + 1]
+        targets = items[bounds[0] : bounds[-1]].to(device)
+        scores = model.score_all(model.encode(asked))
+        ranks.append(metrics.target_ranks(scores, seen, (targets, (bounds - bounds[0]).to(device))).cpu())
+    model.train(was_training)
+    return metrics.per_user(torch.cat(ranks), offsets)
+
+
+@torch.no_grad()
+def agreement(student: Model, teacher: Model, stage: Stage, *, device="cpu", n: int = 10, depth: int = 50) -> dict:
+    """How alike two models rank: means over all users of
+
+    - ``overlap@n``: share of common items in their top-n lists of unseen items;
+    - ``kendall@depth``: Kendall's tau-b of their scores on the teacher's top ``depth`` unseen items.
+    """
+    depth = min(depth, stage.fit.n_items - int(stage.fit.counts().max()))
+    overlap, correlation = [], []
+    training = [(model, model.training) for model in (student, teacher)]
+    for model, _ in training:
+        model.eval()
+    for _, asked, seen in _blocks(stage, device, 512):
+        scores_t, scores_s = (model.score_all(model.encode(asked)) for model in (teacher, student))
+        top_t = metrics.top_items(scores_t, seen, depth)
+        overlap.append(metrics.overlap_at(top_t[:, :n], metrics.top_items(scores_s, seen, min(n, depth))))
+        correlation.append(metrics.rank_correlation(scores_t.gather(1, top_t), scores_s.gather(1, top_t)))
+    for model, was in training:
+        model.train(was)
+    return {f"overlap@{n}": _mean(overlap), f"kendall@{depth}": _mean(correlation)}
+
+
+def _mean(blocks: list[Tensor]) -> float:
+    return float(torch.cat(blocks).nanmean())

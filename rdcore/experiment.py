@@ -1,0 +1,100 @@
+"""The frozen description of a run: everything its numbers depend on, and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+from rdcore.distill.ranking_distillation import RDSettings
+from rdcore.models.caser import CaserSettings
+from rdcore.training import Training
+
+
+def describe(value: Any) -> Any:
+    """A description as plain JSON: settings become objects with their class name and revision."""
+    if isinstance(value, (list, tuple)):
+        return [describe(part) for part in value]
+    if dataclasses.is_dataclass(value):
+        fields = {field.name: describe(_plain(getattr(value, field.name), field.type)) for field in dataclasses.fields(value)}
+        revision = {"revision": value.revision} if hasattr(value, "revision") else {}
+        return {"type": type(value).__name__, **revision, **fields}
+    return value
+
+
+def _plain(value: Any, declared: str) -> Any:
+    """A teacher becomes its key; 1 given for a float becomes 1.0, so that both spellings are one run."""
+    if isinstance(value, Experiment):
+        return value.key
+    return float(value) if declared == "float" else value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One run.
+
+    dataset, data_hash: name of the data set and the sha256 of its interactions (a run refuses other data).
+    stage: 'V' (fit train, judge validation) or 'F' (fit both, judge test).
+    role: what the run is in tables: 'T', 'S', 'RD', ... A label, but part of the description.
+    teacher, teacher_epoch: the run that teaches and which of its evaluated epochs; both or neither.
+    evaluate_every: metrics and weights are kept at every such epoch, and at the last.
+    Device, threads, versions, commit and duration are recorded with the run and not hashed.
+    """
+
+    revision: ClassVar[int] = 1  # of the training loop and the evaluation
+
+    dataset: str
+    data_hash: str
+    stage: str
+    role: str
+    model: CaserSettings
+    training: Training = Training()
+    distillation: RDSettings | None = None
+    teacher: Experiment | None = None
+    teacher_epoch: int | None = None
+    evaluate_every: int = 5
+    seed: int = 1
+
+    def __post_init__(self):
+        if self.stage not in ("V", "F"):
+            raise ValueError(f"stage must be 'V' or 'F', got {self.stage!r}")
+        if not isinstance(self.evaluate_every, int) or self.evaluate_every < 1:
+            raise ValueError(f"evaluate_every must be an integer >= 1, got {self.evaluate_every!r}")
+        if not isinstance(self.seed, int) or self.seed < 0:
+            raise ValueError(f"seed must be an integer >= 0, got {self.seed!r}")
+        has_teacher = self.teacher is not None
+        if (self.distillation is not None) != has_teacher or (self.teacher_epoch is not None) != has_teacher:
+            raise ValueError("distillation, teacher and teacher_epoch belong together: give all three or none")
+        if has_teacher:
+            if self.teacher_epoch not in self.teacher.evaluated_epochs:
+                raise ValueError(
+                    f"teacher_epoch must be one of the teacher's evaluated epochs {self.teacher.evaluated_epochs}, "
+                    f"got {self.teacher_epoch}"
+                )
+            for name in ("stage", "data_hash"):
+                if getattr(self, name) != getattr(self.teacher, name):
+                    raise ValueError(f"the teacher's {name} differs from the student's: it would know other data")
+
+    @property
+    def evaluated_epochs(self) -> list[int]:
+        """Epochs (1-based) whose metrics and weights are kept."""
+        last = self.training.epochs
+        return sorted({*range(self.evaluate_every, last + 1, self.evaluate_every), last})
+
+    @cached_property
+    def description(self) -> dict:
+        return describe(self)
+
+    @cached_property
+    def key(self) -> str:
+        """16 hex digits of the sha256 of the description."""
+        text = json.dumps(self.description, sort_keys=True, allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def label(self) -> str:
+        """For people: data set, stage, role, model size and seed."""
+        return f"{self.dataset}-{self.stage}-{self.role}-d{self.model.dim}-seed{self.seed}"

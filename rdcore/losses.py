@@ -1,0 +1,16 @@
+"""Losses of single queries, as pure functions of logits."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def log_loss(positive: Tensor, negative: Tensor) -> Tensor:
+    """Point-wise log loss, summed over a query's items: (B, P), (B, N) logits -> (B,).
+
+    ``-sum log sigmoid(positive) - sum log(1 - sigmoid(negative))``, the ranking loss L^R of Tang & Wang (KDD 2018).
+    The official code takes the logarithm of a sigmoid, which is infinite from logits of about 88 on; softplus is
+    the same function without the overflow.
+    """
+    return F.softplus(-positive).sum(1) + F.softplus(negative).sum(1)

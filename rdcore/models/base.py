@@ -1,0 +1,69 @@
+"""What a model is: encode a query once, then score any items for it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, addmm, baddbmm, nn
+from torch.nn import functional as F
+
+from rdcore.queries import Queries
+
+
+class Model(nn.Module):
+    """A recommender over ``n_items`` items, ids 0..n_items-1 (n_items itself is the padding id, never ranked).
+
+    Scores are logits. ``window`` is the number of past items the model looks at (0: a model without memory).
+    """
+
+    n_items: int
+    window: int
+
+    def encode(self, queries: Queries) -> Tensor:
+        """B queries -> context (B, D)."""
+        raise NotImplementedError(f"{type(self).__name__} must implement encode(queries)")
+
+    def score(self, context: Tensor, items: Tensor) -> Tensor:
+        """Context (B, D) and items, (B, n) each query's own or (n,) shared by all -> logits (B, n)."""
+        raise NotImplementedError(f"{type(self).__name__} must implement score(context, items)")
+
+    def score_all(self, context: Tensor) -> Tensor:
+        """Context (B, D) -> logits of all items (B, n_items)."""
+        raise NotImplementedError(f"{type(self).__name__} must implement score_all(context)")
+
+    def base_loss(self, positive: Tensor, negative: Tensor) -> Tensor:
+        """Logits (B, P) and (B, N) -> the loss of each query (B,)."""
+        raise NotImplementedError(f"{type(self).__name__} must implement base_loss(positive, negative)")
+
+
+class DotProductModel(Model):
+    """A model whose score is <context, item vector> + item bias: set ``item_factors`` and ``item_bias``.
+
+    item_factors: Embedding (n_items, D); item_bias: Parameter (n_items,).
+    """
+
+    item_factors: nn.Embedding
+    item_bias: nn.Parameter
+
+    def score(self, context: Tensor, items: Tensor) -> Tensor:
+        factors = self.item_factors(items)
+        bias = F.embedding(items, self.item_bias[:, None]).squeeze(-1)  # the gradient of a gather beats indexing's
+        if items.dim() == 1:
+            return addmm(bias, context, factors.T)
+        return baddbmm(bias.unsqueeze(2), factors, context.unsqueeze(2)).squeeze(2)
+
+    def score_all(self, context: Tensor) -> Tensor:
+        return addmm(self.item_bias, context, self.item_factors.weight.T)
+
+
+def dropout(features: Tensor, p: float, training: bool) -> Tensor:
+    """Dropout with p rounded to a multiple of 1/256: one random byte an element.
+
+    PyTorch's own draws 32 random bits an element and took a seventh of a training step on a CPU; this one draws eight
+    elements at once. For the usual p = 0.5 the distribution is the same. Uses torch's global generator.
+    """
+    if not training or p == 0:
+        return features
+    threshold = round(256 * p)
+    words = torch.empty(-(-features.numel() // 8), dtype=torch.int64, device=features.device)
+    random = words.random_(-(2**63), None).view(torch.uint8)[: features.numel()].view_as(features)
+    return features * (random >= threshold).to(features.dtype).mul_(256 / (256 - threshold))

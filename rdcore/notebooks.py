@@ -1,0 +1,217 @@
+"""The notebooks in batch: executed with papermill, summed up, written back.
+
+papermill and nbformat are imported where they are needed: a machine that only trains has none of them. What a notebook
+is on disk, and what must be true of it, stands in pairing.py.
+"""
+
+import ast
+import os
+import re
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from . import paths
+from .pairing import TYPES, declared, discover, files, folder, guard, is_code, normal, problems, read, sync, write
+
+__all__ = ["PROFILES", "Outcome", "discover", "execute", "files", "guard", "reproduce", "run", "summary", "sync", "write_back"]
+
+# Which data sets a profile works on; what else a profile means is decided in the notebooks' own first cells.
+PROFILES: dict[str, tuple[str, ...]] = {"smoke": (), "small": ("ml-100k",), "paper": ("gowalla",)}
+TIMEOUT = 4 * 3600
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one notebook."""
+
+    name: str
+    ok: bool
+    seconds: float
+    output: Path
+    error: str = ""
+
+
+def checked(name: str, known: dict[str, dict[str, str]], given: dict[str, Any]) -> dict[str, Any]:
+    """`given` as the notebook's own types, refused where it cannot be; values equal to the default are left out.
+
+    A string for another type is read as one, because a command line has only strings; the declared type decides, so that
+    "0012" stays a string where one is declared. papermill itself would warn and go on.
+    """
+    values = {}
+    for key, value in given.items():
+        if key not in known:
+            raise ValueError(f"{name} has no parameter {key!r}; it has: {', '.join(known) or 'none'}")
+        declared_as, default = known[key]["inferred_type_name"], known[key]["default"]
+        if declared_as not in TYPES:
+            raise ValueError(f"{name}: parameter {key!r} is declared as {declared_as}; only {', '.join(TYPES)} can be passed")
+        # papermill would turn a numpy scalar into a string
+        plain = value.item() if hasattr(value, "item") else value
+        typed = _typed(plain, TYPES[declared_as])
+        if typed is None:
+            raise ValueError(f"{name}: parameter {key!r} is {declared_as}, not {value!r} ({type(value).__name__})")
+        try:
+            same = ast.literal_eval(default) == typed
+        except (ValueError, SyntaxError):
+            same = False
+        if not same:
+            values[key] = typed
+    return values
+
+
+def _typed(value: Any, wanted: type) -> Any:
+    if type(value) is wanted or (wanted is float and type(value) is int):
+        return wanted(value)
+    if not isinstance(value, str):
+        return None
+    if wanted is bool:
+        return {"true": True, "1": True, "false": False, "0": False}.get(value.lower())
+    try:
+        return wanted(value)
+    except ValueError:
+        return None
+
+
+def execute(source: Path, output: Path, parameters: dict[str, Any] | None = None, timeout: int = TIMEOUT) -> Any:
+    """Run one notebook in a fresh kernel of this very Python; `output` is written cell by cell and stays after a failure.
+
+    timeout: seconds a cell may take. Unknown or ill-typed parameters are a ValueError before a kernel starts.
+    """
+    import papermill
+
+    notebook = read(source)
+    values = checked(source.stem, declared(notebook), parameters or {})
+    _require_own_kernel()
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    write(notebook, output)
+    # papermill reads the file before it writes there, and takes braces in a path for its own parameters
+    path = str(output).replace("{", "{{").replace("}", "}}")
+    done = papermill.execute_notebook(
+        path, path, values, kernel_name="python3", cwd=folder(), progress_bar=False,
+        start_timeout=180, execution_timeout=timeout,
+    )  # fmt: skip
+    skipped = [i for i, cell in enumerate(done.cells) if is_code(cell) and cell.execution_count is None]
+    if skipped:  # an exit() in a cell counts as success with papermill
+        raise RuntimeError(f"stopped early: cell {skipped[0]} and later ones did not run")
+    return done
+
+
+def _require_own_kernel() -> None:
+    """Another project's kernel may be registered under the name python3; its packages are not ours."""
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
+    command = KernelSpecManager().get_kernel_spec("python3").argv[0]
+    # jupyter_client puts the running interpreter in the place of a bare "python"
+    if "/" in command and Path(command).absolute() != Path(sys.executable).absolute():
+        raise OSError(f"the Jupyter kernel python3 starts {command}, not {sys.executable}: run {sys.executable} -m ipykernel"
+                      " install --sys-prefix")  # fmt: skip
+
+
+def _attempt(job: tuple[Path, Path, dict[str, Any]]) -> Outcome:
+    source, output, parameters = job
+    print(f"{source.stem}: started", flush=True)
+    start, error = time.perf_counter(), ""
+    try:
+        execute(source, output, parameters)
+    except Exception as problem:  # whatever happens in one notebook, the others still run
+        error = ANSI.sub("", str(problem)).strip() or type(problem).__name__
+    seconds = time.perf_counter() - start
+    print(f"{source.stem}: {'FAILED' if error else 'done'} after {seconds:.0f} s", flush=True)
+    return Outcome(name=source.stem, ok=not error, seconds=seconds, output=output, error=error)
+
+
+def _environment(jobs: int) -> None:
+    # A progress bar redrawn in a file is noise; the notebooks print what matters.
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    if jobs > 1:  # several kernels with every core each would stand in each other's way
+        os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def run(
+    profile: str,
+    notebooks: str | list[str] | None = None,
+    jobs: int = 1,
+    recompute: bool = False,
+    parameters: dict[str, Any] | None = None,
+) -> list[Outcome]:
+    """Execute notebooks into build/notebooks/<profile>/, `jobs` at a time. Every parameter is checked before any starts."""
+    if profile not in PROFILES:
+        raise ValueError(f"no profile {profile!r}; there are: {', '.join(PROFILES)}")
+    if jobs < 1:
+        raise ValueError(f"jobs must be at least 1, not {jobs}")
+    tasks = []
+    for source in discover(notebooks):
+        known = declared(read(source))
+        given = {"profile": profile, **(parameters or {})}
+        if recompute and "recompute" in known:  # a notebook that never trains has nothing to recompute
+            given["recompute"] = True
+        checked(source.stem, known, given)
+        tasks.append((source, paths.build() / "notebooks" / profile / f"{source.stem}.ipynb", given))
+    if not tasks:
+        raise ValueError(f"no notebooks in {folder()}")
+    if jobs == 1:
+        _environment(jobs)
+        return [_attempt(task) for task in tasks]
+    # Processes, because papermill changes the working directory; spawned, because a forked torch may hang.
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=partial(_environment, jobs)) as pool:
+        return list(pool.map(_attempt, tasks))
+
+
+def summary(outcomes: list[Outcome]) -> str:
+    """The closing table: notebook, status, seconds, where to look; below it the last lines of every error."""
+    width = max(len(o.name) for o in outcomes)
+    lines = [f"{'notebook':{width}}  status  seconds  where to look"]
+    for o in outcomes:
+        lines.append(f"{o.name:{width}}  {'ok' if o.ok else 'FAILED':6}  {o.seconds:7.1f}  {_short(o.output)}")
+    for o in outcomes:
+        if not o.ok:
+            lines += ["", f"{o.name} failed:", *(f"    {line}" for line in o.error.splitlines()[-8:])]
+    return "\n".join(lines)
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(paths.root())) if path.is_relative_to(paths.root()) else str(path)
+
+
+def reproduce(
+    profile: str,
+    notebooks: str | list[str] | None = None,
+    jobs: int = 1,
+    recompute: bool = False,
+    parameters: dict[str, Any] | None = None,
+) -> int:
+    """Run the notebooks, print a line at each start and end and a summary; the exit status: 1 when one failed."""
+    outcomes = run(profile, notebooks, jobs, recompute, parameters)
+    print(f"\n{summary(outcomes)}", flush=True)
+    if all(o.ok for o in outcomes):
+        print(f"\nfigures and tables: {_short(paths.figures(profile))}/", flush=True)
+    return 0 if all(o.ok for o in outcomes) else 1
+
+
+def write_back(profile: str = "small", notebooks: str | list[str] | None = None, jobs: int = 1) -> int:
+    """Run the notebooks and put the results, in normal form, in the place of the committed .ipynb; a notebook that failed
+    or that the guard would refuse leaves its committed file as it was."""
+    import nbformat
+
+    outcomes = run(profile, notebooks, jobs)
+    print(f"\n{summary(outcomes)}", flush=True)
+    refused = 0
+    for outcome in (o for o in outcomes if o.ok):
+        source = folder() / f"{outcome.name}.py"
+        notebook = normal(nbformat.read(outcome.output, as_version=4))
+        found = problems(notebook, source)
+        for problem in found:
+            print(f"{outcome.name}: not written back: {problem}", file=sys.stderr)
+        refused += bool(found)
+        if not found:
+            write(notebook, source.with_suffix(".ipynb"))
+    return 1 if refused or not all(o.ok for o in outcomes) else 0

@@ -1,0 +1,80 @@
+"""Queries: the points in users' sequences for which items are ranked.
+
+The papers rank documents for a query. Here a query is a user at a point of his sequence: everything a model
+may look at lies before that point. Queries hold two integers each over one shared, flat, time-ordered table,
+so the windows of a data set are never materialised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rdcore.data.interactions import Interactions
+
+
+@dataclass(frozen=True)
+class Queries:
+    """B queries over one sequence table.
+
+    user: (B,) user of each query.
+    end: (B,) position in ``items`` just behind the last item the query may see.
+    items: (N,) all sequences, one user after the other, oldest item first.
+    offsets: (n_users + 1,) where each user's sequence begins in ``items``.
+    padding: the id that fills missing history (= n_items).
+    """
+
+    user: Tensor
+    end: Tensor
+    items: Tensor
+    offsets: Tensor
+    padding: int
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def __getitem__(self, index) -> Queries:
+        return replace(self, user=self.user[index], end=self.end[index])
+
+    def to(self, device) -> Queries:
+        moved = {name: getattr(self, name).to(device) for name in ("user", "end", "items", "offsets")}
+        return replace(self, **moved)
+
+    def history(self, length: int) -> Tensor:
+        """The last ``length`` items before each query: (B, length), most recent last, padded on the left."""
+        position = self.end[:, None] + torch.arange(-length, 0, device=self.end.device)
+        inside = position >= self.offsets[self.user][:, None]
+        return torch.where(inside, self.items[position.clamp(min=0)], self.padding)
+
+
+def _table(fit: Interactions) -> dict:
+    return {
+        "items": torch.from_numpy(fit.items),
+        "offsets": torch.from_numpy(fit.offsets),
+        "padding": fit.n_items,
+    }
+
+
+def training_queries(fit: Interactions, window: int) -> tuple[Queries, Tensor]:
+    """Every training instance of ``fit``: queries (B) and their targets (B,), the item that came next.
+
+    As in the official code, an instance needs a full window of ``window`` items before its target; a user too
+    short for one keeps a single, left-padded instance for his last item (graytowne/caser_pytorch 26ef449; the
+    released Ranking Distillation code drops him). ``window=0`` makes every interaction an instance.
+    """
+    counts = np.diff(fit.offsets)
+    first = np.minimum(window, np.maximum(counts - 1, 0))
+    n_instances = counts - first
+    user = np.repeat(np.arange(fit.n_users), n_instances)
+    start = np.repeat(np.cumsum(n_instances) - n_instances, n_instances)
+    end = np.arange(len(user)) - start + np.repeat(fit.offsets[:-1] + first, n_instances)
+    target = fit.items[end]
+    return Queries(torch.from_numpy(user), torch.from_numpy(end), **_table(fit)), torch.from_numpy(target)
+
+
+def final_queries(fit: Interactions) -> Queries:
+    """One query a user, behind all of his items in ``fit``: what is asked at evaluation. (n_users,) queries."""
+    return Queries(torch.arange(fit.n_users), torch.from_numpy(fit.offsets[1:]), **_table(fit))

@@ -1,0 +1,309 @@
+"""The store of runs: trained once, kept under the key of their description, resumed where they stopped.
+
+    runs/<key>/description.json      what was asked for
+               environment.json      versions, device, threads, commit, duration
+               history.json          one entry an epoch: losses, weights, seconds
+               metrics.json          means at every evaluated epoch
+               per_user-EEE.parquet  metrics of every user at epoch EEE
+               weights-EEE.safetensors
+               agreement.json        with the teacher, at the last epoch
+               checkpoint.pt         model and optimizer after the last finished epoch, while training
+               DONE                  written last
+    runs/<key>.lock                  held while one process trains the run
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+import torch
+from filelock import FileLock, Timeout
+from safetensors.torch import load_file, save_file
+from tqdm.auto import tqdm
+
+from rdcore import data as datasets
+from rdcore import metrics, paths
+from rdcore.data.interactions import Interactions, Stage
+from rdcore.evaluation import agreement, evaluate
+from rdcore.experiment import Experiment
+from rdcore.models.base import Model
+from rdcore.sampling import stream_seed
+from rdcore.training import make_optimizer, seeded, train, training_data
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is kept of a finished run. ``folder`` holds the files listed above (of a committed record: some)."""
+
+    folder: Path
+
+    def _json(self, name: str):
+        return json.loads((self.folder / name).read_text())
+
+    @property
+    def key(self) -> str:
+        return self.folder.name.rsplit("-", 1)[-1]
+
+    @cached_property
+    def description(self) -> dict:
+        return self._json("description.json")
+
+    @cached_property
+    def environment(self) -> dict:
+        return self._json("environment.json")
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """One row an epoch, indexed by epoch: loss, distillation_loss, weights (K numbers), seconds."""
+        return pd.DataFrame(self._json("history.json")).set_index("epoch")
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """Means over users, one row an evaluated epoch: MAP, P@3, ..., n_users, n_left_out."""
+        return pd.DataFrame(self._json("metrics.json")).set_index("epoch")
+
+    @cached_property
+    def agreement(self) -> dict | None:
+        """Overlap and rank correlation with the teacher's lists at the last epoch; None where not measured."""
+        return self._json("agreement.json") if (self.folder / "agreement.json").exists() else None
+
+    @property
+    def last_epoch(self) -> int:
+        return int(self.metrics.index[-1])
+
+    def per_user(self, epoch: int | None = None) -> pd.DataFrame:
+        """Metrics of every user (n_users rows) at an epoch, by default the last."""
+        epoch = self.last_epoch if epoch is None else epoch
+        file = self.folder / f"per_user-{epoch:03d}.parquet"
+        if not file.exists():
+            raise ValueError(f"{file} is missing: run {self.key} keeps no metrics of single users at epoch {epoch}")
+        return pd.read_parquet(file)
+
+
+@dataclass(frozen=True)
+class Run(Record):
+    """A run in the local store: a record with its weights."""
+
+    def model(self, experiment: Experiment, data: Interactions, epoch: int | None = None, device="cpu") -> Model:
+        """The trained model of an evaluated epoch, by default the last, in eval mode."""
+        epoch = self.last_epoch if epoch is None else epoch
+        model = experiment.model.build(data.n_users, data.n_items)
+        model.load_state_dict(load_file(self.folder / f"weights-{epoch:03d}.safetensors"))
+        return model.to(device).eval()
+
+
+def load_or_train(
+    experiment: Experiment,
+    data: Interactions | None = None,
+    *,
+    device: str = "cpu",
+    progress: bool = False,
+) -> Run:
+    """The finished run of ``experiment``: from the store, resumed from its last epoch, or trained from the start.
+
+    Trains the teacher first where there is none. A second process that asks for the same run waits for the first
+    and takes its result. ``data``: the interactions, by default those of the catalog under ``experiment.dataset``.
+    Raises ValueError when the data are not those of the description.
+    """
+    folder = paths.runs() / experiment.key
+    if (folder / "DONE").exists():
+        return Run(folder)
+    if data is None:
+        data = datasets.load(experiment.dataset)
+    if data.sha256() != experiment.data_hash:
+        raise ValueError(
+            f"data set {experiment.dataset!r} has hash {data.sha256()}, but the run describes {experiment.data_hash}: "
+            "describe the run with the hash of the data at hand"
+        )
+    if experiment.teacher is not None:
+        load_or_train(experiment.teacher, data, device=device, progress=progress)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{folder}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        tqdm.write(f"{experiment.label}: another process is training this run, waiting for it")
+        lock.acquire()
+    try:
+        if not (folder / "DONE").exists():
+            _train(experiment, data, folder, device, progress)
+    finally:
+        lock.release()
+    return Run(folder)
+
+
+def _train(experiment: Experiment, data: Interactions, folder: Path, device: str, progress: bool) -> None:
+    started = time.time()
+    settings, seed = experiment.training, experiment.seed
+    stage = datasets.stage(data, experiment.stage)
+    with seeded(stream_seed(seed, "initialisation"), "cpu"):
+        model = experiment.model.build(data.n_users, data.n_items).to(device)
+        distillation = experiment.distillation.build().to(device) if experiment.distillation else None
+    instances = training_data(stage.fit, model.window, device)
+    teacher = None
+    if distillation:
+        teacher = Run(paths.runs() / experiment.teacher.key).model(
+            experiment.teacher, data, experiment.teacher_epoch, device
+        )
+        cache = paths.runs() / experiment.teacher.key / f"lists-{experiment.teacher_epoch:03d}"
+        distillation.prepare(teacher, instances, cache=cache, progress=progress)
+    optimizer = make_optimizer(model, distillation, settings)
+
+    _write_json(folder / "description.json", experiment.description)
+    state = {"epoch": 0, "history": [], "metrics": [], "seconds": 0.0, "resumed": -1}
+    checkpoint = folder / "checkpoint.pt"
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        if distillation:
+            distillation.load_state_dict(saved["distillation"])
+        state = saved["state"]
+    state["resumed"] += 1
+    earlier = state["seconds"]
+
+    def after_epoch(epoch: int, log: dict) -> None:
+        state["history"].append(log)
+        if epoch in experiment.evaluated_epochs:
+            users = evaluate(model, stage, device=device)
+            means = metrics.mean(users)
+            state["metrics"].append({"epoch": epoch, **means})
+            _write(folder / f"per_user-{epoch:03d}.parquet", _to_parquet(users))
+            weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+            _write(folder / f"weights-{epoch:03d}.safetensors", lambda file: save_file(weights, file))
+            if progress:
+                tqdm.write(f"{experiment.label} epoch {epoch}: loss {log['loss']:.4f}, MAP {means['MAP']:.4f}")
+        state["epoch"], state["seconds"] = epoch, earlier + time.time() - started
+        saved = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "state": state}
+        if distillation:
+            saved["distillation"] = distillation.state_dict()
+        _write(checkpoint, lambda file: torch.save(saved, file))
+
+    train(
+        model, instances, optimizer, settings, seed=seed, distillation=distillation, first_epoch=state["epoch"] + 1,
+        after_epoch=after_epoch, progress=progress, description=experiment.label,
+    )  # fmt: skip
+    if teacher is not None:
+        _write_json(folder / "agreement.json", agreement(model, teacher, stage, device=device))
+    _write_json(folder / "history.json", state["history"])
+    _write_json(folder / "metrics.json", state["metrics"])
+    _write_json(folder / "environment.json", environment(device, state))
+    _write(folder / "DONE", lambda file: file.touch())
+    checkpoint.unlink(missing_ok=True)
+
+
+def environment(device: str, state: dict) -> dict:
+    """Where and how a run was made: recorded, not hashed."""
+    packages = ("rdcore", "torch", "numpy", "scipy", "pandas")
+    found = {}
+    for name in packages:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    gpu = torch.cuda.get_device_name() if torch.device(device).type == "cuda" else None
+    return {
+        "python": platform.python_version(),
+        "versions": found,
+        "machine": platform.machine(),
+        "device": gpu or "cpu",
+        "threads": torch.get_num_threads(),
+        "commit": commit(),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "seconds": round(state["seconds"], 1),
+        "resumed": state["resumed"],
+    }
+
+
+def commit() -> str:
+    """The commit of the checkout, '+' behind it when files differ from it; 'unknown' outside of one."""
+    try:
+        git = ["git", "-C", str(paths.root())]
+        head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*git, "status", "--porcelain", "rdcore"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def _write(path: Path, write) -> None:
+    """Writes a file beside its final name and moves it there: under the name it is whole or absent."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write_json(path: Path, value) -> None:
+    _write(path, lambda file: file.write_text(json.dumps(value, indent=1) + "\n"))
+
+
+def _to_parquet(users: dict):
+    frame = pd.DataFrame(users).astype("float32")
+    return lambda file: frame.to_parquet(file, index=False)
+
+
+# Committed records -------------------------------------------------------------------------------------------------
+
+PUBLISHED = ["AP", "P@10", "nDCG@10"]
+
+
+def publish(experiment: Experiment, epochs: list[int], *, teacher: Experiment | None = None) -> Path:
+    """Copies a finished run's record (no weights) to data/replicated/<label>-<key>: metrics and history whole, of
+    single users AP, P@10 and nDCG@10 at ``epochs``. ``teacher``: measure the agreement of a student that was not
+    distilled with the teacher it stands beside."""
+    run = load_or_train(experiment)
+    target = paths.replicated() / f"{experiment.label}-{experiment.key}"
+    target.mkdir(parents=True, exist_ok=True)
+    for name in ("description.json", "environment.json", "history.json", "metrics.json"):
+        shutil.copyfile(run.folder / name, target / name)
+    agree = run.agreement
+    if agree is None and teacher is not None:
+        data = datasets.load(experiment.dataset)
+        model, other = run.model(experiment, data), load_or_train(teacher, data).model(teacher, data)
+        agree = agreement(model, other, datasets.stage(data, experiment.stage))
+    if agree is not None:
+        _write_json(target / "agreement.json", agree)
+    for epoch in epochs:
+        frame = run.per_user(epoch)[PUBLISHED]
+        _write(target / f"per_user-{epoch:03d}.parquet", lambda file, frame=frame: frame.to_parquet(file, index=False))
+    return target
+
+
+def committed(experiment: Experiment) -> Record:
+    """The committed record of a paper-size run. Raises ValueError naming the run and the command that makes it."""
+    found = list(paths.replicated().glob(f"*-{experiment.key}"))
+    if not found:
+        raise ValueError(
+            f"no committed record of {experiment.label} (key {experiment.key}) in {paths.replicated()}: train it with "
+            f"`rdcore train {experiment.key}` or set recompute"
+        )
+    return Record(found[0])
+
+
+def list_runs() -> list[dict]:
+    """One entry for every run in the local store, finished or not: key, status, label parts, MAP, seconds."""
+    rows = []
+    for folder in sorted(paths.runs().glob("*/")):
+        if not (folder / "description.json").exists():
+            continue
+        run = Run(folder)
+        d = run.description
+        row = {"key": run.key, "status": "unfinished", "dataset": d["dataset"], "stage": d["stage"], "role": d["role"],
+               "dim": d["model"]["dim"], "seed": d["seed"], "epochs": d["training"]["epochs"]}  # fmt: skip
+        if (folder / "DONE").exists():
+            row |= {"status": "done", "MAP": run.metrics["MAP"].iloc[-1], "seconds": run.environment["seconds"]}
+        rows.append(row)
+    return rows

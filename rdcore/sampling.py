@@ -1,0 +1,85 @@
+"""Random streams and samples: every draw is vectorised and its generator is passed in."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+
+def stream_seed(seed: int, name: str, epoch: int = 0) -> int:
+    """The seed of one named random stream in one epoch: what makes a resumed run equal an undisturbed one."""
+    digest = hashlib.sha256(f"{seed}/{name}/{epoch}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def stream(seed: int, name: str, epoch: int = 0, device="cpu") -> torch.Generator:
+    """A generator for the stream ``name`` of ``seed`` in ``epoch``, on ``device``."""
+    return torch.Generator(device=device).manual_seed(stream_seed(seed, name, epoch))
+
+
+class SeenItems:
+    """Which items each user has in training, for exclusion: membership by binary search in sorted keys.
+
+    offsets (n_users + 1,) and items (N,) as in Interactions; ``sorted_items`` holds each user's items ascending.
+    Memory is O(interactions), never users times items.
+    """
+
+    def __init__(self, items: Tensor, offsets: Tensor, n_items: int):
+        self.n_items = n_items
+        self.offsets = offsets
+        counts = offsets.diff()
+        user = torch.repeat_interleave(torch.arange(len(counts), device=items.device), counts)
+        self.keys = torch.sort(user * n_items + items).values
+        self.sorted_items = self.keys % n_items
+        # A user with every item has nothing left to draw; duplicates (re-visits) must not count twice.
+        distinct = torch.unique(self.keys) // n_items
+        if len(distinct) and int(torch.bincount(distinct).max()) >= n_items:
+            raise ValueError("a user has interacted with every item: no unseen item is left to sample for him")
+
+    def contains(self, user: Tensor, items: Tensor) -> Tensor:
+        """(B,), (B, n) -> (B, n) bool."""
+        keys = user[:, None] * self.n_items + items
+        position = torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)
+        return self.keys[position] == keys
+
+    def of(self, user: Tensor) -> tuple[Tensor, Tensor]:
+        """All seen items of the users (B,) as (row (M,), item (M,)): row indexes ``user``."""
+        start, stop = self.offsets[user], self.offsets[user + 1]
+        counts = stop - start
+        row = torch.repeat_interleave(torch.arange(len(user), device=user.device), counts)
+        first = torch.cumsum(counts, 0) - counts
+        position = torch.arange(len(row), device=user.device) - first[row] + start[row]
+        return row, self.sorted_items[position]
+
+
+def unseen_items(user: Tensor, n: int, seen: SeenItems, generator: torch.Generator) -> Tensor:
+    """n items for each user (B,), uniform over the items he has not seen, with replacement: (B, n).
+
+    Drawn from all items, then redrawn where they hit a seen one (the official code draws one by one in Python
+    loops; same distribution).
+    """
+    items = torch.randint(seen.n_items, (len(user), n), generator=generator, device=user.device)
+    flat, users = items.view(-1), user.repeat_interleave(n)
+    redraw = torch.nonzero(seen.contains(user, items).view(-1)).squeeze(1)
+    while len(redraw):
+        flat[redraw] = torch.randint(seen.n_items, (len(redraw),), generator=generator, device=user.device)
+        hit = seen.contains(users[redraw], flat[redraw, None]).squeeze(1)
+        redraw = redraw[hit]
+    return items
+
+
+def shared_items(n_batches: int, n: int, n_items: int, generator: torch.Generator) -> Tensor:
+    """One sample of n distinct items for each batch of an epoch: (n_batches, n).
+
+    Consecutive slices of random permutations, so that one draw of all items serves many batches.
+    """
+    if n > n_items:
+        raise ValueError(f"rank samples must be <= the number of items ({n_items}), got {n}: use the exact rank")
+    per_permutation = n_items // n
+    blocks = []
+    for _ in range(-(-n_batches // per_permutation)):
+        permutation = torch.randperm(n_items, generator=generator, device=generator.device)
+        blocks.append(permutation[: per_permutation * n].view(per_permutation, n))
+    return torch.cat(blocks)[:n_batches]

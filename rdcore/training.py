@@ -1,0 +1,131 @@
+"""The training loop: one, for teacher, student and every distillation."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from tqdm.auto import tqdm
+
+from rdcore.data.interactions import Interactions
+from rdcore.distill.base import Batch, Distillation, TrainingData
+from rdcore.models.base import Model
+from rdcore.queries import training_queries
+from rdcore.sampling import SeenItems, stream, stream_seed, unseen_items
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How a model is fitted. Defaults are those of the official Ranking Distillation code.
+
+    weight_decay is coupled L2 (added to the gradient), on every row of every table in every step, as there.
+    base_weight: factor of the ranking loss (1 in the released code, 1 - alpha in the paper).
+    """
+
+    epochs: int = 50
+    batch_size: int = 512
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-6
+    negatives: int = 3
+    base_weight: float = 1.0
+
+    def __post_init__(self):
+        for name in ("epochs", "batch_size", "negatives"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
+        for name in ("learning_rate", "weight_decay", "base_weight"):
+            value = getattr(self, name)
+            if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
+        if self.learning_rate == 0:
+            raise ValueError("learning_rate must be > 0, got 0")
+
+
+def training_data(fit: Interactions, window: int, device) -> TrainingData:
+    """All training instances of ``fit`` for a model that looks at ``window`` items, on ``device``."""
+    queries, target = training_queries(fit, window)
+    queries = queries.to(device)
+    return TrainingData(queries, target.to(device), SeenItems(queries.items, queries.offsets, fit.n_items))
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device) -> Iterator[None]:
+    """Torch's global generators (which dropout and initialisation use) seeded inside, restored afterwards."""
+    devices = [device] if torch.device(device).type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+def make_optimizer(model: Model, distillation: Distillation | None, settings: Training) -> torch.optim.Adam:
+    """Adam over the model's parameters and the distillation's own (DE's experts), in one fused step."""
+    parameters = [*model.parameters(), *(distillation.parameters() if distillation else ())]
+    return torch.optim.Adam(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+
+
+def train(
+    model: Model,
+    data: TrainingData,
+    optimizer: torch.optim.Adam,
+    settings: Training,
+    *,
+    seed: int,
+    distillation: Distillation | None = None,
+    first_epoch: int = 1,
+    after_epoch: Callable[[int, dict], None] = lambda epoch, log: None,
+    progress: bool = False,
+    description: str = "training",
+) -> None:
+    """Trains ``model`` in place for the epochs ``first_epoch`` .. ``settings.epochs`` (1-based).
+
+    ``distillation`` must have been prepared. After each epoch ``after_epoch(epoch, log)`` is called with the losses
+    and seconds of the epoch; raising there (or an interrupt) stops the training between epochs.
+    Every random stream comes from (seed, name, epoch), so that starting at ``first_epoch`` with the model and the
+    optimizer of the epoch before gives the same numbers as never having stopped.
+    Raises FloatingPointError when a loss is not finite.
+    """
+    device = data.target.device
+    n = len(data.queries)
+    starts = range(0, n, settings.batch_size)
+    bar = tqdm(range(first_epoch, settings.epochs + 1), desc=description, unit="epoch", disable=not progress,
+               mininterval=5)  # fmt: skip
+    for epoch in bar:
+        begun = time.perf_counter()
+        order = torch.randperm(n, generator=stream(seed, "order", epoch, device), device=device)
+        negatives = unseen_items(
+            data.queries.user, settings.negatives, data.seen, stream(seed, "negatives", epoch, device)
+        )
+        if distillation:
+            distillation.begin_epoch(model, epoch, len(starts), stream(seed, "distillation", epoch, device))
+        total, total_distilled = torch.zeros(2, dtype=torch.float64, device=device)
+        model.train()
+        with seeded(stream_seed(seed, "dropout", epoch), device):
+            for step, start in enumerate(starts):
+                index = order[start : start + settings.batch_size]
+                batch = Batch(index, data.queries[index], data.target[index], negatives[index])
+                context = model.encode(batch.queries)
+                items = torch.cat([batch.target[:, None], batch.negatives], dim=1)
+                logits = model.score(context, items)
+                base = model.base_loss(logits[:, :1], logits[:, 1:]).mean()
+                loss = settings.base_weight * base
+                total += base.detach() * len(index)
+                if distillation:
+                    distilled = distillation.loss(model, batch, step, context)
+                    loss = loss + distilled
+                    total_distilled += distilled.detach() * len(index)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+        log = {"epoch": epoch, "loss": float(total) / n}
+        if distillation:
+            log |= {"distillation_loss": float(total_distilled) / n, **distillation.log()}
+        if not math.isfinite(log["loss"] + log.get("distillation_loss", 0.0)):
+            raise FloatingPointError(f"the loss is not finite in epoch {epoch}: lower the learning rate")
+        log["seconds"] = round(time.perf_counter() - begun, 3)
+        bar.set_postfix(loss=f"{log['loss']:.4f}", refresh=False)
+        after_epoch(epoch, log)
