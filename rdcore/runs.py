@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import joblib
 import pandas as pd
 import torch
 from filelock import FileLock, Timeout
@@ -140,6 +141,32 @@ def load_or_train(
     finally:
         lock.release()
     return Run(folder)
+
+
+def load_or_train_all(experiments: list[Experiment], *, jobs: int = 1, progress: bool = False) -> list[Run]:
+    """The finished runs of all experiments, in their order; ``jobs`` single-threaded processes train what is missing.
+
+    Teachers come first. Stopped at any moment, the next call goes on where this one was. What a run raises is raised
+    here.
+    """
+    missing = {run.key: run for e in experiments for run in (e.teacher, e) if run is not None}
+    missing = [e for e in missing.values() if not (paths.runs() / e.key / "DONE").exists()]
+    for wave in ([e for e in missing if e.teacher is None], [e for e in missing if e.teacher is not None]):
+        done = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(joblib.delayed(_job)(e) for e in wave)
+        for label in tqdm(done, total=len(wave), desc="runs", unit="run", disable=not (progress and wave)):
+            tqdm.write(f"finished {label}")
+    return [Run(paths.runs() / e.key) for e in experiments]
+
+
+def _job(experiment: Experiment) -> str:
+    # One thread a process: two runs on two cores beat one run on both by half, and results do not depend on `jobs`.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        load_or_train(experiment)
+    finally:
+        torch.set_num_threads(threads)
+    return experiment.label
 
 
 def _train(experiment: Experiment, data: Interactions, folder: Path, device: str, progress: bool) -> None:

@@ -1,0 +1,66 @@
+# Two commands: `make reproduce` and `make test`. Both make .venv first, once; `make help` lists the rest.
+PYTHON      ?= python3
+# Another package index for torch alone. Where the default index brings gigabytes of CUDA to a machine without a GPU,
+# name the index of CPU builds that PyTorch's installation page gives.
+TORCH_INDEX ?=
+
+PROFILE     ?= small
+NOTEBOOKS   ?=
+JOBS        ?= 1
+RECOMPUTE   ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+BIN   := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help reproduce test test-fast notebooks lint lock clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "Variables of reproduce: PROFILE=smoke|small|paper (now $(PROFILE))  NOTEBOOKS=02,03  JOBS=2  RECOMPUTE=1"
+	@echo "Variables of the set-up: PYTHON=python3.12  TORCH_INDEX=<index with other builds of torch>"
+
+# The lock first and alone, so that the project itself can add nothing to it; setuptools comes with the lock.
+$(READY): requirements.lock pyproject.toml
+	@echo "setting up .venv (a few minutes, once)"
+	@$(PYTHON) -m venv .venv
+	@$(if $(TORCH_INDEX),$(BIN)/pip install -qq --index-url "$(TORCH_INDEX)" "$$(grep '^torch==' requirements.lock)")
+	@$(BIN)/pip install -qq -r requirements.lock
+	@$(BIN)/pip install -qq --no-deps --no-build-isolation -e .
+	@touch $@
+
+reproduce: $(READY)  ## run every notebook and write figures and tables
+	@$(BIN)/python -m rdcore reproduce --profile $(PROFILE) --jobs $(JOBS) \
+	  $(if $(NOTEBOOKS),--notebooks "$(NOTEBOOKS)") $(if $(filter-out 0,$(RECOMPUTE)),--recompute)
+
+# nbval runs the committed notebooks again and compares what they print. They share one run store, empty at the start:
+# this really trains, two notebooks at a time with one thread each.
+test: test-fast  ## all tests, then the committed notebooks run once more and compared (nbval)
+	@store=$$(mktemp -d) && trap 'rm -rf "$$store"' EXIT INT TERM && \
+	  RDCORE_RUNS="$$store" OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --timeout 3600 \
+	  --nbval-lax --nbval-current-env --nbval-cell-timeout 600 --nbval-sanitize-with tests/nbval_sanitize.cfg \
+	  notebooks/*.ipynb
+
+test-fast: $(READY)  ## all tests but the comparison of the committed notebooks
+	@$(BIN)/python -m pytest -q
+
+notebooks: $(READY)  ## run the notebooks on `small` and write the results into notebooks/
+	@$(BIN)/python -m rdcore notebooks execute --jobs $(JOBS) $(if $(NOTEBOOKS),--notebooks "$(NOTEBOOKS)")
+
+lint: $(READY)  ## ruff
+	@$(BIN)/ruff check .
+
+# One list for Python 3.11 to 3.13. What torch brings along for NVIDIA's cards is left to pip, which knows the machine's build.
+lock: $(READY)  ## write requirements.lock anew from pyproject.toml
+	@$(BIN)/pip install -qq uv
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --extra test \
+	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml \
+	  | grep -vE '^(nvidia-|cuda-|triton)' > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
+
+clean:  ## remove .venv and everything generated but runs/ and data/raw/
+	rm -rf .venv build figures/small .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find rdcore tests -name __pycache__ -type d -prune -exec rm -rf {} +

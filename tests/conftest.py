@@ -1,0 +1,54 @@
+"""What the tests share: a tiny project with notebooks of its own, and one run store for the real notebooks."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# A test that opens a window waits for ever on a machine without a screen.
+os.environ.setdefault("MPLBACKEND", "agg")
+
+HEADER = """# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---"""
+
+CELLS = [
+    "# %% [markdown]\n# # A small notebook",
+    '# %% tags=["parameters"]\nprofile: str = "small"  # smoke, small or paper\nrecompute: bool = False  # train again\n'
+    'seed: int = 1  # of everything\nrate: float = 0.5  # of learning\ntag: str = "a"  # a word',
+    "# %%\nimport os\n\nprint(profile, seed, rate, tag, recompute)",
+    '# %% tags=["nbval-check-output"]\nseed + 1',
+]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project folder that `rdcore.paths` takes for the real one."""
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.setenv("RDCORE_ROOT", str(tmp_path))
+    for name in ("TQDM_DISABLE", "OMP_NUM_THREADS", "JUPYTER_PREFER_ENV_PATH"):  # the runner sets them; undo it afterwards
+        monkeypatch.setenv(name, os.environ.get(name, "1"))
+    return tmp_path
+
+
+@pytest.fixture
+def add_notebook(project: Path) -> Callable[..., Path]:
+    """Write a notebook's source into the project: the usual cells and `extra` ones, or `cells` alone."""
+
+    def add(name: str, *extra: str, cells: list[str] | None = None) -> Path:
+        source = project / "notebooks" / f"{name}.py"
+        source.write_text("\n\n".join([HEADER, *(CELLS if cells is None else cells), *extra]) + "\n")
+        return source
+
+    return add
+
+
+@pytest.fixture(scope="session")
+def shared_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of runs that the real notebooks share, as they do for a user: what one trained, the next one reads."""
+    return tmp_path_factory.mktemp("runs")

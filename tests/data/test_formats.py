@@ -1,0 +1,138 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rdcore.data import DataError, formats
+from rdcore.data.formats import read_atomic, read_triples, read_udata
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content):
+        path = tmp_path / "file.txt"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+    return write
+
+
+def refused(reader, path, *parts):
+    with pytest.raises(DataError) as caught:
+        reader(path)
+    for part in (str(path), *parts):
+        assert part in str(caught.value)
+
+
+def test_triples(write):
+    for text in ("1 106 1\n1 105 1\n2 7 1\n", "1 106 1\n1 105 1\n2 7 1", "1 106 1\r\n1 105 1\r\n2 7 1\r\n"):
+        frame = read_triples(write(text))
+        assert frame.columns.tolist() == ["user", "item"] and (frame.dtypes == "int64").all()
+        assert frame.to_numpy().tolist() == [[1, 106], [1, 105], [2, 7]]
+
+
+def test_one_line_is_a_table(write):
+    assert read_triples(write("1 2 1\n")).to_numpy().tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize("line, parts", [
+    ("3 4", ["expected `user item 1`, found '3 4'", "correct or remove the line, or fetch the data set again"]),
+    ("3 4 1 1", ["expected `user item 1`, found '3 4 1 1'"]),
+    ("3  4 1", ["expected `user item 1`"]),
+    ("3\t4\t1", ["expected `user item 1`"]),
+    ("3 x7 1", ["item 'x7' is not an integer in '3 x7 1'", "correct the line, or fetch the data set again"]),
+    ("3.0 4 1", ["user '3.0' is not an integer"]),
+    ("3 1_000 1", ["item '1_000' is not an integer"]),
+    ("3 99999999999999999999 1", ["item '99999999999999999999' is not an integer"]),
+    ("3 -4 1", ["item '-4' is negative", "ids and times count from 0 upwards"]),
+    ("3 4 0", ["the third field is 0, not 1", "keep only the lines of interactions"]),
+])
+@pytest.mark.parametrize("end", ["\n5 6 1\n", "\n", ""])
+def test_a_bad_triple_is_named(write, line, parts, end):
+    refused(read_triples, write(f"1 2 1\n{line}{end}"), "line 2", *parts)
+
+
+def test_an_empty_line_within_is_malformed(write):
+    refused(read_triples, write("1 2 1\n\n5 6 1\n"), "line 2", "expected `user item 1`, found ''")
+
+
+@pytest.mark.parametrize("reader", [read_triples, read_udata, read_atomic])
+@pytest.mark.parametrize("content, parts", [
+    ("", ["is empty", "delete it and fetch the data set again"]),
+    ("\n \n", ["is empty"]),
+    (b"\x1f\x8b\xff", ["is not a text file", "unpack it"]),
+])
+def test_files_without_text_are_refused(write, reader, content, parts):
+    refused(reader, write(content), *parts)
+
+
+@pytest.mark.parametrize("reader", [read_triples, read_udata, read_atomic])
+def test_missing_file_and_folder(tmp_path, reader):
+    refused(reader, tmp_path / "nothing", "does not exist", "fetch the data set")
+    refused(reader, tmp_path, "cannot be read")
+
+
+def test_udata(write):
+    frame = read_udata(write("196\t242\t3\t881250949\n186\t302\t3\t891717742\n"))
+    assert frame.columns.tolist() == ["user", "item", "time"]
+    assert frame.to_numpy().tolist() == [[196, 242, 881250949], [186, 302, 891717742]]
+
+
+@pytest.mark.parametrize("line, parts", [
+    ("1\t2\t3", ["expected `user<TAB>item<TAB>rating<TAB>timestamp`", r"found '1\t2\t3'"]),
+    ("1 2 3 4", ["expected `user<TAB>item<TAB>rating<TAB>timestamp`"]),
+    ("1\t2\tx\t4", ["rating 'x' is not an integer"]),
+    ("1\t2\t3\t-4", ["time '-4' is negative"]),
+])
+def test_a_bad_rating_is_named(write, line, parts):
+    refused(read_udata, write(f"1\t2\t3\t4\n1\t3\t3\t4\n{line}\n"), "line 3", *parts)
+
+
+HEADER = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
+
+
+def test_atomic(write):
+    frame = read_atomic(write(HEADER + "196\t242\t3\t881250949\n22\t9\t1\t878887116.0\n"))
+    assert frame.columns.tolist() == ["user", "item", "time"] and (frame.dtypes == "int64").all()
+    assert frame.to_numpy().tolist() == [[196, 242, 881250949], [22, 9, 878887116]]
+
+
+def test_atomic_with_other_columns_and_text_labels(write):
+    path = write("shop:token\tcustomer:token\tproduct:token\na\tann\tA1\nb\tbob\t7\n")
+    frame = read_atomic(path, user="customer", item="product")
+    assert frame.columns.tolist() == ["user", "item"]
+    assert frame.to_numpy().tolist() == [["ann", "A1"], ["bob", "7"]]
+    refused(read_atomic, path, "line 1", "no column 'user_id'", "name the columns with user=")
+
+
+@pytest.mark.parametrize("line, parts", [
+    ("1\t2\t3", ["4 tab-separated fields, as in the header", r"found '1\t2\t3'"]),
+    ("1\t2\t3\t4\t5", ["4 tab-separated fields"]),
+    ("\t2\t3\t4", ["no user"]),
+    ("-1\t2\t3\t4", ["user '-1' is negative"]),
+    ("1\t2\t3\t4.5", ["timestamp '4.5' is not a whole number"]),
+    ("1\t2\t3\t", ["timestamp '' is not a whole number"]),
+])
+def test_a_bad_atomic_line_is_named(write, line, parts):
+    refused(read_atomic, write(f"{HEADER}1\t2\t3\t4\n{line}\n"), "line 3", *parts)
+
+
+def test_atomic_without_rows(write):
+    refused(read_atomic, write(HEADER), "a header but no rows")
+
+
+texts = st.lists(st.text(alphabet="0123 -.\r\tx\"#", max_size=8), min_size=1, max_size=4).map("\n".join)
+ids = st.integers(0, 10**18 - 1)
+
+
+@given(st.one_of(texts, st.lists(st.tuples(ids, ids), min_size=1).map(lambda rows: "".join(f"{u} {i} 1\n" for u, i in rows))))
+def test_the_fast_way_never_disagrees_with_the_slow_way(text):
+    fast = formats._fast(text, 3, " ")
+    try:
+        slow = formats._slow("f", text, ("user", "item", "flag"), " ", "", None).tolist()
+    except DataError:
+        slow = None
+    if fast is not None and (fast >= 0).all():  # a negative number sends the reader to the slow way
+        assert fast.tolist() == slow
+    if slow is not None and re.fullmatch(r"([0-9]+ [0-9]+ [0-9]+\n)+", text):
+        assert fast is not None  # ordinary files are not read twice

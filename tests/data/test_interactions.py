@@ -1,0 +1,154 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rdcore.data import DataError, Interactions, from_frame, split, stage
+
+
+def of_counts(counts, n_items=7, timed=True):
+    counts = np.array(counts)
+    n = int(counts.sum())
+    times = np.concatenate([np.arange(c) for c in counts]) if timed else None
+    return Interactions("t", np.arange(n) % n_items, np.concatenate([[0], np.cumsum(counts)]), n_items, times)
+
+
+def sequence(data, user):
+    return data.items[data.offsets[user]:data.offsets[user + 1]].tolist()
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=8))
+def test_split_partitions_every_sequence_in_order(counts):
+    whole = of_counts(counts)
+    parts = split(whole)
+    for user, n in enumerate(counts):
+        pieces = [sequence(part, user) for part in (parts.train, parts.validation, parts.test)]
+        assert sum(pieces, []) == sequence(whole, user)
+        # floor(n / 5) and floor(3 n / 10), counted out by hand instead of divided
+        fifth = sum(5 * k <= n for k in range(1, n + 1))
+        three_tenths = sum(10 * k <= 3 * n for k in range(1, n + 1))
+        assert [len(piece) for piece in pieces] == [n - three_tenths, three_tenths - fifth, fifth]
+    for part in (parts.train, parts.validation, parts.test):
+        assert (part.n_users, part.n_items) == (whole.n_users, whole.n_items)
+        assert len(part.times) == len(part)
+
+
+@given(st.lists(st.integers(7, 40), min_size=1, max_size=8))
+def test_stages_are_made_of_the_parts(counts):
+    whole = of_counts(counts)
+    parts, choose, final = split(whole), stage(whole, "V"), stage(whole, "F")
+    assert choose.fit.sha256() == parts.train.sha256() and choose.judge.sha256() == parts.validation.sha256()
+    assert final.judge.sha256() == parts.test.sha256()
+    for user in range(len(counts)):
+        assert sequence(final.fit, user) == sequence(parts.train, user) + sequence(parts.validation, user)
+
+
+def test_cold_items_keep_their_codes_and_unjudged_users_are_counted():
+    # User 0: ten actions, of which the last two are items that occur nowhere else; user 1: too few for a test row.
+    data = Interactions("t", np.array([0, 1, 2, 3, 4, 0 + 5, 6, 7, 8, 9, 0, 1, 2, 3]), [0, 10, 14], 10)
+    final = stage(data, "F")
+    assert final.judge.items.tolist() == [8, 9] and final.n_cold == 2 and final.n_unjudged == 1
+    assert final.fit.n_items == 10
+    assert stage(data, "V").n_cold == 1
+
+
+def test_stage_errors():
+    with pytest.raises(DataError, match="unknown stage 'X'"):
+        stage(of_counts([10]), "X")
+    with pytest.raises(DataError, match=r"no user has a row left to judge stage F by: .*\(5 are always enough"):
+        stage(of_counts([4, 3]), "F")
+    with pytest.raises(DataError, match=r"\(7 are always enough"):
+        stage(of_counts([3, 5, 6]), "V")
+    assert len(stage(of_counts([4]), "V").judge) == 1
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"items": [0, 1, 3]}, "items must lie in 0..2, found 0..3"),
+    ({"items": [0, -1, 2]}, "items must lie in 0..2, found -1..2"),
+    ({"items": [0.0, 1.5, 2.0]}, "items must be integers, not float64"),
+    ({"items": [[0, 1, 2]]}, "items must have one dimension, not 2"),
+    ({"offsets": [0, 2]}, "offsets end at 2, but there are 3 items"),
+    ({"offsets": [1, 3]}, "offsets must begin with 0, not 1"),
+    ({"offsets": [0, 4, 3]}, "offsets must not decrease"),
+    ({"offsets": [0]}, "at least two entries"),
+    ({"times": [1, 2]}, "2 times for 3 items"),
+    ({"times": [1, 0, 5]}, "times must not decrease within a user"),
+    ({"user_ids": [1]}, r"user_ids has shape \(1,\), expected \(2,\)"),
+    ({"item_ids": [1, 2]}, r"item_ids has shape \(2,\), expected \(3,\)"),
+])
+def test_arrays_that_do_not_fit_are_refused(change, message):
+    good = {"items": [0, 1, 2], "offsets": [0, 2, 3], "n_items": 3, "times": [1, 2, 0]}
+    Interactions("t", **good)
+    with pytest.raises(DataError, match=message) as caught:
+        Interactions("mine", **{**good, **change})
+    assert "'mine'" in str(caught.value)
+
+
+def test_statistics_by_hand():
+    data = of_counts([10, 6, 4], n_items=8)
+    found = data.statistics()
+    assert found["users"] == 3 and found["items"] == 8 and found["interactions"] == 20
+    assert found["actions_per_user"] == pytest.approx(20 / 3) and found["sparsity"] == pytest.approx(1 - 20 / 24)
+    # Without the test rows 8, 5 and 4 are left: 8 rows hold three windows of 5 + 1, the others none.
+    assert found["windows"] == 3 == stage(data, "F").fit.windows(5)
+    assert (found["min_actions_per_user"], found["max_actions_per_user"]) == (4, 10)
+    assert (found["min_actions_per_item"], found["max_actions_per_item"]) == (2, 3)
+    assert data.windows(3) == 7 + 3 + 1 and data.windows(3, targets=2) == 6 + 2 + 0
+    assert data.positions().tolist() == [*range(10), *range(6), *range(4)]
+
+
+def test_hash_is_of_the_content():
+    data = of_counts([3, 4])
+    assert data.sha256() == of_counts([3, 4], timed=False).sha256()
+    others = [of_counts([4, 3]), of_counts([3, 4], n_items=8), of_counts([3, 4, 0])]
+    assert len({data.sha256(), *(other.sha256() for other in others)}) == 4
+
+
+def test_frame_is_ordered_by_time_then_item():
+    frame = pd.DataFrame({"user": [9, 5, 5, 5, 5], "item": [30, 30, 20, 100, 20], "time": [1, 7, 7, 3, 9]})
+    data = from_frame(frame)
+    assert data.user_ids.tolist() == [5, 9] and data.item_ids.tolist() == [20, 30, 100]
+    assert data.item_ids[data.items].tolist() == [100, 20, 30, 30]  # 20 before 30 at time 7; the second 20 is a re-visit
+    assert data.times.tolist() == [3, 7, 7, 1] and data.offsets.tolist() == [0, 3, 4]
+    kept = from_frame(frame, merge_revisits=False)
+    assert kept.item_ids[kept.items].tolist() == [100, 20, 30, 20, 30]
+
+
+def test_frame_without_time_keeps_the_order_of_rows():
+    frame = pd.DataFrame({"who": ["b", "a", "b", "a", "b"], "what": ["z", "z", "y", "x", "z"]})
+    data = from_frame(frame, user="who", item="what", name="own")
+    assert data.name == "own" and data.times is None
+    assert data.user_ids.tolist() == ["a", "b"]
+    assert data.item_ids[data.items].tolist() == ["z", "x", "z", "y"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6), st.integers(0, 9)), min_size=1, max_size=40), st.randoms())
+def test_with_times_the_order_of_the_file_does_not_matter(rows, random):
+    frame = pd.DataFrame(rows, columns=["user", "item", "time"])
+    random.shuffle(rows)
+    shuffled = pd.DataFrame(rows, columns=["user", "item", "time"])
+    assert from_frame(frame).sha256() == from_frame(shuffled).sha256()
+    expected = {}
+    for user, _, item in sorted((u, t, i) for u, i, t in rows):
+        if item not in expected.setdefault(user, []):
+            expected[user].append(item)
+    data = from_frame(frame)
+    for code, user in enumerate(data.user_ids):
+        assert [int(data.item_ids[item]) for item in sequence(data, code)] == expected[user]
+
+
+@pytest.mark.parametrize("frame, message", [
+    ({"user": [], "item": []}, "has no rows"),
+    ({"user": [1], "thing": [1]}, r"no column 'item'; it has \['user', 'thing'\]: name the right one with"),
+    ({"user": [1, None], "item": [1, 2]}, "no value in column 'user', row 1"),
+    ({"user": [1], "item": [1], "time": [1.5]}, "column 'time' must hold whole numbers"),
+    ({"user": [1], "item": [1], "time": ["1997"]}, "column 'time' must hold whole numbers"),
+])
+def test_bad_frames_are_refused(frame, message):
+    with pytest.raises(DataError, match=message):
+        from_frame(pd.DataFrame(frame))
+
+
+def test_whole_floats_are_times():
+    assert from_frame(pd.DataFrame({"user": [1, 1], "item": [1, 2], "time": [2.0, 1.0]})).items.tolist() == [1, 0]

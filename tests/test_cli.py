@@ -1,0 +1,82 @@
+"""The command line: what it prints, where, and with which exit status."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rdcore import __version__, cli, data, notebooks
+
+
+@pytest.mark.parametrize("words", ["", "fetch", "reproduce", "notebooks", "notebooks guard", "runs", "runs show"])
+def test_help_is_there(words: str, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*words.split(), "--help"])
+    assert stopped.value.code == 0 and "usage: rdcore" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [[], ["fetch"], ["brew"], ["reproduce", "--jobs", "many"], ["notebooks"], ["runs", "show"]])
+def test_nonsense_is_a_usage_error(words: list[str], capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(words)
+    assert stopped.value.code == 2 and "usage: rdcore" in capsys.readouterr().err
+
+
+def test_python_dash_m_is_the_same_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "rdcore", "--version"], capture_output=True, text=True)
+    assert done.stdout == f"rdcore {__version__}\n"
+
+
+def test_an_error_is_one_line_on_stderr_and_a_traceback_on_request(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cli.main(["fetch", "nonesuch"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith("rdcore fetch: ") and captured.err.count("\n") == 1
+    assert "nonesuch" in captured.err
+    monkeypatch.setenv("RDCORE_TRACEBACK", "1")
+    with pytest.raises(data.DataError):
+        cli.main(["fetch", "nonesuch"])
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("two\nlines")])
+def test_errors_of_the_system_are_one_line_too(error: Exception, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "fetch", _raising(error))
+    assert cli.main(["fetch", "any"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_reproduce_passes_on_what_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(notebooks, "reproduce", lambda *given: asked.append(given) or 1)
+    words = ["reproduce", "--profile", "smoke", "--notebooks", "02,03", "--jobs", "2", "--recompute", "-p", "seed", "2"]
+    assert cli.main(words) == 1
+    assert asked == [("smoke", "02,03", 2, True, {"seed": "2"})]
+
+
+def test_reproduce_goes_on_without_data_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(data, "fetch", _raising(data.DataError("no network and no mirror")))
+    monkeypatch.setattr(notebooks, "reproduce", lambda *given: 0)
+    assert cli.main(["reproduce"]) == 0
+    assert "going on without ml-100k: no network and no mirror" in capsys.readouterr().err
+
+
+def test_reproduce_refuses_an_unknown_profile(capsys) -> None:
+    assert cli.main(["reproduce", "--profile", "huge"]) == 2
+    assert "there are: smoke, small, paper" in capsys.readouterr().err
+
+
+def test_notebooks_sync_and_guard(add_notebook, project: Path, capsys) -> None:
+    add_notebook("01_any")
+    assert cli.main(["notebooks", "guard"]) == 1
+    assert capsys.readouterr().out == "01_any: unpaired: 01_any.ipynb is missing\n"
+    assert cli.main(["notebooks", "sync"]) == 0
+    assert capsys.readouterr().out == "written: 01_any.ipynb\n"
+    assert cli.main(["notebooks", "guard"]) == 1
+    assert "was not executed" in capsys.readouterr().out
+
+
+def _raising(error: Exception):
+    def fetch(name: str) -> list[Path]:
+        raise error
+
+    return fetch

@@ -1,0 +1,188 @@
+"""Tests and intervals against scipy, against values by hand, and on simulated data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from rdcore import significance
+
+
+def generator(seed=0):
+    return np.random.default_rng(seed)
+
+
+def simulate(difference=0.02, seeds=5, users=200, seed=1):
+    """Two methods on common users: what a user is like matters most, then luck of the single run."""
+    rng = generator(seed)
+    base = rng.gamma(0.5, 0.2, users)
+    b = base + 0.02 * rng.normal(size=(seeds, users))
+    return b + difference + 0.02 * rng.normal(size=(seeds, users)), b
+
+
+def test_p_values_are_scipys():
+    a, b = simulate(0.004)
+    found = significance.compare(a, b, rng=generator(), resamples=50)
+    assert found.p_users == pytest.approx(stats.ttest_rel(a.mean(0), b.mean(0)).pvalue)
+    assert found.p_wilcoxon == pytest.approx(stats.wilcoxon(a.mean(0), b.mean(0)).pvalue)
+    assert found.p_seeds == pytest.approx(stats.ttest_rel(a.mean(1), b.mean(1)).pvalue)
+
+
+def test_means_and_effect_size_by_hand():
+    a, b = np.array([[3.0, 5.0, 4.0], [5.0, 7.0, 4.0]]), np.ones((2, 3))
+    found = significance.compare(a, b, rng=generator(), resamples=50)
+    # Differences of the users, averaged over seeds: 3, 5, 3.
+    assert found.difference == pytest.approx(11 / 3)
+    assert found.effect_size == pytest.approx(11 / 3 / np.std([3, 5, 3], ddof=1))
+    assert found.seed_differences == pytest.approx((3, 13 / 3))
+    assert (found.n_seeds, found.n_users) == (2, 3)
+    assert found.mean_a - found.mean_b == pytest.approx(found.difference)
+
+
+def test_users_without_a_value_are_dropped():
+    a, b = simulate()
+    full = significance.compare(a, b, rng=generator(), resamples=200)
+    hole = np.full((5, 1), np.nan)
+    holed = significance.compare(np.hstack([hole, a]), np.hstack([hole, b]), rng=generator(), resamples=200)
+    assert holed == full
+
+
+def test_order_of_users_and_roles_of_a_and_b():
+    a, b = simulate(0.002)
+    found = significance.compare(a, b, rng=generator(), resamples=2000)
+    order = generator(5).permutation(a.shape[1])
+    moved = significance.compare(a[:, order], b[:, order], rng=generator(), resamples=2000)
+    assert moved.p_users == pytest.approx(found.p_users)
+    assert moved.low == pytest.approx(found.low, abs=3e-4)
+    swapped = significance.compare(b, a, rng=generator(), resamples=2000)
+    assert (swapped.low, swapped.high) == pytest.approx((-found.high, -found.low))
+    assert swapped.p_users == pytest.approx(found.p_users)
+
+
+def test_the_same_generator_gives_the_same_interval_whatever_the_block(monkeypatch):
+    a, b = simulate()
+    found = significance.compare(a, b, rng=generator(3))
+    assert significance.compare(a, b, rng=generator(3)) == found
+    monkeypatch.setattr(significance, "_USERS_PER_BLOCK", 7000)
+    blocks = significance.compare(a, b, rng=generator(3))
+    assert (blocks.low, blocks.high) == pytest.approx((found.low, found.high), abs=1e-4)
+
+
+def test_identical_arrays_do_not_differ():
+    a, _ = simulate()
+    found = significance.compare(a, a, rng=generator(), resamples=100)
+    assert found.difference == found.low == found.high == found.effect_size == 0
+    assert found.p_users == found.p_wilcoxon == found.p_seeds == 1
+    assert significance.verdict(found) == "no"
+
+
+def test_a_constant_difference_is_certain():
+    _, b = simulate()
+    found = significance.compare(b + 0.5, b, rng=generator(), resamples=100)
+    assert found.p_users < 1e-12 and found.low == pytest.approx(0.5) and found.high == pytest.approx(0.5)
+
+
+def test_one_seed_bootstraps_users_alone():
+    a, b = simulate(seeds=1)
+    found = significance.compare(a, b, rng=generator())
+    assert np.isnan(found.p_seeds) and significance.verdict(found) == "indication"
+    spread = (a - b)[0].std() / np.sqrt(a.shape[1])
+    assert found.high - found.low == pytest.approx(2 * 1.96 * spread, rel=0.05)
+
+
+def test_interval_equals_a_bootstrap_written_as_a_loop():
+    a, b = simulate(seeds=3, users=40)
+    rng, means = generator(8), []
+    for _ in range(4000):
+        seeds, users = rng.integers(3, size=3), rng.integers(40, size=40)
+        means.append((a - b)[np.ix_(seeds, users)].mean())
+    found = significance.compare(a, b, rng=generator(9))
+    spread = np.std(means)
+    np.testing.assert_allclose([found.low, found.high], np.quantile(means, [0.025, 0.975]), atol=0.15 * spread)
+
+
+def test_interval_covers_the_truth():
+    """Users make most of the variance: 95 % nominal; 400 simulations have a standard error of 1.1 %."""
+    rng, truth, covered = generator(4), 0.02, 0
+    for _ in range(400):
+        users, runs = rng.normal(size=(1, 100)), rng.normal(size=(5, 100))
+        difference = truth + 0.2 * users + 0.05 * runs + 0.005 * rng.normal(size=(5, 1))
+        found = significance.compare(difference, np.zeros((5, 100)), rng=rng, resamples=300)
+        covered += found.low <= truth <= found.high
+    assert 0.91 <= covered / 400 <= 0.98
+
+
+@pytest.mark.parametrize(
+    ("seed_differences", "low", "expected"),
+    [
+        ((0.1,) * 5, 0.01, "replicates"),
+        ((0.1,) * 4, 0.01, "indication"),
+        ((0.1,), 0.01, "indication"),
+        ((0.1,) * 5, -0.01, "no"),
+        ((0.1,) * 5, 0.0, "no"),
+        ((0.1, 0.1, 0.1, 0.1, -0.1), 0.01, "no"),
+        ((-0.1,) * 5, -0.2, "no"),
+    ],
+)
+def test_verdict_needs_the_interval_and_every_seed(seed_differences, low, expected):
+    found = significance.compare(*simulate(), rng=generator(), resamples=10)
+    found = replace(found, seed_differences=seed_differences, n_seeds=len(seed_differences), low=low)
+    assert significance.verdict(found) == expected
+
+
+def test_non_inferiority_looks_at_the_lower_bound():
+    found = replace(significance.compare(*simulate(), rng=generator(), resamples=10), low=-0.0019)
+    assert significance.non_inferior(found, 0.002)
+    assert not significance.non_inferior(found, 0.0019)
+    with pytest.raises(ValueError, match="margin must be positive"):
+        significance.non_inferior(found, 0)
+
+
+def test_share_of_the_gap_recovered():
+    teacher, student = simulate(0.1)
+    halfway = (teacher + student) / 2
+    found = significance.gap_recovered(teacher, student, halfway, rng=generator(), resamples=500)
+    assert (found.share, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
+    assert found.gap_low < (teacher - student).mean() < found.gap_high
+    noisy = halfway + 0.05 * generator(2).normal(size=halfway.shape)
+    found = significance.gap_recovered(teacher, student, noisy, rng=generator(), resamples=500)
+    assert found.low < found.share < found.high and found.high - found.low < 0.5
+
+
+def test_no_share_of_a_gap_that_may_be_none():
+    teacher, student = simulate(0.0)
+    found = significance.gap_recovered(teacher, student, student + 0.1, rng=generator(), resamples=500)
+    assert found.gap_low <= 0 <= found.gap_high
+    assert np.isnan([found.share, found.low, found.high]).all()
+
+
+def test_holm_by_hand():
+    # Sorted: .01 x 4, .02 x 3, .03 x 2, .5 x 1, never falling.
+    assert significance.holm({"c": 0.03, "a": 0.01, "d": 0.5, "b": 0.02}) == pytest.approx(
+        {"c": 0.06, "a": 0.04, "d": 0.5, "b": 0.06}
+    )
+    assert list(significance.holm({"z": 0.2, "a": 0.1})) == ["z", "a"]
+    assert significance.holm({"alone": 0.04}) == pytest.approx({"alone": 0.04})
+    assert significance.holm({}) == {}
+    with pytest.raises(ValueError, match="MAP"):
+        significance.holm({"MAP": float("nan")})
+
+
+def test_unpaired_input_is_refused():
+    a, b = simulate()
+    missing = a.copy()
+    missing[2, 7] = np.nan
+    rng = generator()
+    with pytest.raises(ValueError, match="not aligned by user"):
+        significance.compare(missing, b, rng=rng)
+    with pytest.raises(ValueError, match="one shape"):
+        significance.compare(a[:3], b, rng=rng)
+    with pytest.raises(ValueError, match="one shape"):
+        significance.compare(a[0], b[0], rng=rng)
+    with pytest.raises(ValueError, match="at least 2 users"):
+        significance.compare(a[:, :1], b[:, :1], rng=rng)
+    with pytest.raises(ValueError, match="resamples"):
+        significance.compare(a, b, rng=rng, resamples=0)
