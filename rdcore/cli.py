@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="rdcore", description="Ranking Distillation, replicated.")
     top.add_argument("--version", action="version", version=f"rdcore {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (add_fetch, add_reproduce, add_notebooks, add_runs):
+    for add in (add_fetch, add_reproduce, add_notebooks, add_train, add_publish, add_select, add_runs):
         add(commands)
     return top
 
@@ -135,6 +135,100 @@ def notebooks_guard(arguments: argparse.Namespace) -> int:
     return 1 if findings else 0
 
 
+# ------------------------------------------------------------------------------------------------- train, publish, select
+
+
+def add_train(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("train", help="train the runs of a profile, most wanted first")
+    command.add_argument("--profile", default="paper", help="smoke, small or paper")
+    _add_only(command)
+    command.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time, one thread each")
+    command.add_argument("--publish", action="store_true", help="copy the finished records into data/replicated (paper only)")
+    command.add_argument("--list", action="store_true", help="say what would be trained, and train nothing")
+    command.set_defaults(run=train)
+
+
+def _add_only(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--only", default="", metavar="PATTERN,...", help="runs whose label or key contains one of these, such as F-RD or seed2"
+    )
+
+
+def train(arguments: argparse.Namespace) -> int:
+    from . import plans, runs
+
+    if arguments.jobs < 1:
+        raise ValueError(f"--jobs must be at least 1, not {arguments.jobs}")
+    if arguments.publish and arguments.profile != "paper":
+        raise ValueError(f"--publish keeps paper-size records; those of profile {arguments.profile} stay in the run store")
+    wanted = plans.matching(arguments.profile, arguments.only)
+    for experiment in wanted:
+        print(f"{'done' if runs.stored(experiment) else 'to do':7}{plans.title(experiment)}", flush=True)
+    for sentence in plans.open_choices(plans.choices_of(arguments.profile)) if arguments.profile == "paper" else ():
+        print(f"left out for now: {sentence}", flush=True)
+    if arguments.list:
+        return 0
+    if arguments.jobs == 1:  # one by one, so that each record is copied as soon as it is there
+        for experiment in wanted:
+            runs.load_or_train(experiment, progress=True)
+            if arguments.publish:
+                _publish([experiment])
+        return 0
+    try:
+        runs.load_or_train_all(wanted, jobs=arguments.jobs, progress=True)
+    finally:
+        if arguments.publish:
+            _publish(wanted)
+    return 0
+
+
+def _publish(experiments: list) -> int:
+    from . import plans
+
+    folders = plans.publish(experiments, plans.choices_of("paper"))
+    for folder in folders:
+        print(f"published: {folder.name}", flush=True)
+    return len(folders)
+
+
+def add_publish(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("publish", help="copy finished paper-size records into data/replicated")
+    _add_only(command)
+    command.set_defaults(run=publish)
+
+
+def publish(arguments: argparse.Namespace) -> int:
+    from . import plans, runs
+
+    wanted = plans.matching("paper", arguments.only)
+    count = _publish(wanted)
+    for experiment in wanted:
+        if not runs.stored(experiment):
+            print(f"not finished here: {plans.title(experiment)}")
+    if not count:
+        raise ValueError("nothing to publish: none of these runs is finished in the run store")
+    return 0
+
+
+def add_select(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("select", help="choose the epochs of protocol `validation` from the V runs")
+    command.set_defaults(run=select)
+
+
+def select(arguments: argparse.Namespace) -> int:
+    from . import plans, selection
+
+    choices = plans.choose()
+    if not choices:
+        raise ValueError("no V run is finished or committed: train them with `rdcore train --only gowalla-V`")
+    print(f"written: {selection.write_selection(choices).name}")
+    for role, choice in choices.items():
+        print(f"{role}: epoch {choice.epoch} of {min(choice.means)}..{choice.last_epoch}, MAP {choice.means[choice.epoch]:.5f}")
+    for sentence in plans.open_choices(choices):
+        print(f"still open: {sentence}")
+    return 0
+
+
 # -------------------------------------------------------------------------------------------------------------------- runs
 
 
@@ -151,16 +245,32 @@ def add_runs(commands: argparse._SubParsersAction) -> None:
 def runs_list(arguments: argparse.Namespace) -> int:
     from . import runs
 
-    for record in runs.list_runs():
-        print("  ".join(str(value) for value in record.values() if not isinstance(value, (dict, list))))
+    columns = ("key", "status", "dataset", "stage", "role", "dim", "seed", "epochs", "MAP", "seconds")
+    lines = [columns] + [tuple(_cell(row.get(column)) for column in columns) for row in runs.list_runs()]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    for line in lines:
+        print("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
     return 0
 
 
-def runs_show(arguments: argparse.Namespace) -> int:
-    from . import runs
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    # numpy's float64 is a float; MAP needs its digits, seconds do not
+    return (f"{value:.4f}" if value < 10 else f"{value:.0f}") if isinstance(value, float) else str(value)
 
-    found = [record for record in runs.list_runs() if str(record["key"]).startswith(arguments.key)]
+
+def runs_show(arguments: argparse.Namespace) -> int:
+    from . import paths, runs
+
+    found = [row for row in runs.list_runs() if row["key"].startswith(arguments.key)]
     if len(found) != 1:
         raise ValueError(f"{len(found)} runs have a key that begins with {arguments.key!r}; `rdcore runs list` shows all")
-    print(json.dumps(found[0], indent=2, default=str))
+    (row,) = found
+    run = runs.Run(paths.runs() / row["key"])
+    shown = {"key": row["key"], "status": row["status"], "description": run.description}
+    if row["status"] == "done":
+        shown |= {"MAP": {int(epoch): round(float(value), 6) for epoch, value in run.metrics["MAP"].items()},
+                  "agreement": run.agreement, "environment": run.environment}  # fmt: skip
+    print(json.dumps(shown, indent=2))
     return 0

@@ -189,7 +189,15 @@ def reproduce(
     recompute: bool = False,
     parameters: dict[str, Any] | None = None,
 ) -> int:
-    """Run the notebooks, print a line at each start and end and a summary; the exit status: 1 when one failed."""
+    """Run the notebooks, print a line at each start and end and a summary; the exit status: 1 when one failed.
+
+    recompute: begin with an empty run store (the old one is renamed), which all notebooks of this call share.
+    """
+    if recompute:
+        from . import runs  # torch: not for those who only list notebooks
+
+        if aside := runs.set_aside():
+            print(f"earlier runs are kept in {_short(aside)}/", flush=True)
     outcomes = run(profile, notebooks, jobs, recompute, parameters)
     print(f"\n{summary(outcomes)}", flush=True)
     if all(o.ok for o in outcomes):

@@ -17,6 +17,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import pickle
 import platform
 import shutil
 import subprocess
@@ -25,7 +26,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import joblib
 import pandas as pd
 import torch
 from filelock import FileLock, Timeout
@@ -81,6 +81,14 @@ class Record:
     @property
     def last_epoch(self) -> int:
         return int(self.metrics.index[-1])
+
+    def late_gain(self, metric: str = "MAP") -> float:
+        """How much of its final value a metric gained over the last quarter of the epochs: about 0 once it is flat."""
+        values = self.metrics[metric]
+        before = values[values.index <= 0.75 * self.last_epoch]
+        if before.empty:
+            raise ValueError(f"run {self.key} has no evaluated epoch in its first three quarters")
+        return float(1 - before.iloc[-1] / values.iloc[-1])
 
     def per_user(self, epoch: int | None = None) -> pd.DataFrame:
         """Metrics of every user (n_users rows) at an epoch, by default the last."""
@@ -149,13 +157,40 @@ def load_or_train_all(experiments: list[Experiment], *, jobs: int = 1, progress:
     Teachers come first. Stopped at any moment, the next call goes on where this one was. What a run raises is raised
     here.
     """
+    import joblib  # here, so that a machine that only trains needs less
+
     missing = {run.key: run for e in experiments for run in (e.teacher, e) if run is not None}
     missing = [e for e in missing.values() if not (paths.runs() / e.key / "DONE").exists()]
     for wave in ([e for e in missing if e.teacher is None], [e for e in missing if e.teacher is not None]):
         done = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(joblib.delayed(_job)(e) for e in wave)
-        for label in tqdm(done, total=len(wave), desc="runs", unit="run", disable=not (progress and wave)):
+        # In batch (TQDM_DISABLE, which tqdm itself reads only where `disable` is not given) the lines below are enough.
+        silent = not (progress and wave) or os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
+        for label in tqdm(done, total=len(wave), desc="runs", unit="run", disable=silent):
             tqdm.write(f"finished {label}")
     return [Run(paths.runs() / e.key) for e in experiments]
+
+
+def stored(experiment: Experiment) -> Run | None:
+    """The finished run with its weights if the local store has it; never trains."""
+    folder = paths.runs() / experiment.key
+    return Run(folder) if (folder / "DONE").exists() else None
+
+
+def records(
+    experiments: list[Experiment],
+    *,
+    profile: str,
+    recompute: bool = False,
+    jobs: int = 1,
+    progress: bool = False,
+    optional: bool = False,
+) -> list[Record | None]:
+    """What a notebook shows of these experiments: on profile ``paper`` the committed records, unless ``recompute``;
+    else runs of the local store, trained where they are missing. ``optional``: a record that was not committed is
+    None instead of a ValueError."""
+    if profile != "paper" or recompute:
+        return load_or_train_all(experiments, jobs=jobs, progress=progress)
+    return [committed(e) if not optional or is_committed(e) else None for e in experiments]
 
 
 def _job(experiment: Experiment) -> str:
@@ -188,9 +223,11 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
 
     _write_json(folder / "description.json", experiment.description)
     state = {"epoch": 0, "history": [], "metrics": [], "seconds": 0.0, "resumed": -1}
+    for leftover in folder.glob("*.partial"):  # of a process that was killed while it wrote; nobody else holds the lock
+        leftover.unlink()
     checkpoint = folder / "checkpoint.pt"
     if checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=device, weights_only=True)
+        saved = _read_checkpoint(checkpoint, device)
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         if distillation:
@@ -227,6 +264,35 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
     _write_json(folder / "environment.json", environment(device, state))
     _write(folder / "DONE", lambda file: file.touch())
     checkpoint.unlink(missing_ok=True)
+
+
+def set_aside() -> Path | None:
+    """Renames the run store, so that everything is trained anew and nothing is lost; None where there is no store.
+
+    Raises ValueError while another process is training in it.
+    """
+    store = paths.runs()
+    if not store.exists():
+        return None
+    for file in store.glob("*.lock"):
+        try:
+            with FileLock(file, timeout=0):
+                pass
+        except Timeout:
+            raise ValueError(f"run {file.stem} in {store} is being trained: let it finish or stop it first") from None
+    aside = store.with_name(f"{store.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    os.rename(store, aside)
+    return aside
+
+
+def _read_checkpoint(path: Path, device: str) -> dict:
+    """Raises ValueError with the remedy when the file is damaged (a full disk, a copy cut short)."""
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{path} cannot be read ({type(error).__name__}): delete this file, and the run starts from its first epoch"
+        ) from error
 
 
 def environment(device: str, state: dict) -> dict:
@@ -289,33 +355,53 @@ PUBLISHED = ["AP", "P@10", "nDCG@10"]
 
 def publish(experiment: Experiment, epochs: list[int], *, teacher: Experiment | None = None) -> Path:
     """Copies a finished run's record (no weights) to data/replicated/<label>-<key>: metrics and history whole, of
-    single users AP, P@10 and nDCG@10 at ``epochs``. ``teacher``: measure the agreement of a student that was not
-    distilled with the teacher it stands beside."""
-    run = load_or_train(experiment)
+    single users AP, P@10 and nDCG@10 at ``epochs`` and at no others, and the number of parameters. ``teacher``: measure
+    the agreement of a student that was not distilled with the teacher it stands beside.
+
+    Never trains: raises ValueError when a run is not finished in the local store.
+    """
+    for needed in (experiment, teacher):
+        if needed is not None and stored(needed) is None:
+            raise ValueError(
+                f"{needed.label} (key {needed.key}) is not finished in {paths.runs()}: train it with "
+                f"`rdcore train --only {needed.key}`"
+            )
+    run = stored(experiment)
     target = paths.replicated() / f"{experiment.label}-{experiment.key}"
     target.mkdir(parents=True, exist_ok=True)
-    for name in ("description.json", "environment.json", "history.json", "metrics.json"):
-        shutil.copyfile(run.folder / name, target / name)
+    for name in ("environment.json", "history.json", "metrics.json"):
+        _write(target / name, lambda file, name=name: shutil.copyfile(run.folder / name, file))
+    weights = load_file(run.folder / f"weights-{run.last_epoch:03d}.safetensors")
+    _write_json(target / "size.json", {"parameters": sum(table.numel() for table in weights.values())})
     agree = run.agreement
-    if agree is None and teacher is not None:
+    if agree is None and teacher is not None and not (target / "agreement.json").exists():
         data = datasets.load(experiment.dataset)
-        model, other = run.model(experiment, data), load_or_train(teacher, data).model(teacher, data)
+        model, other = run.model(experiment, data), stored(teacher).model(teacher, data)
         agree = agreement(model, other, datasets.stage(data, experiment.stage))
     if agree is not None:
         _write_json(target / "agreement.json", agree)
-    for epoch in epochs:
-        frame = run.per_user(epoch)[PUBLISHED]
-        _write(target / f"per_user-{epoch:03d}.parquet", lambda file, frame=frame: frame.to_parquet(file, index=False))
+    wanted = {f"per_user-{epoch:03d}.parquet": run.per_user(epoch)[PUBLISHED] for epoch in epochs}
+    for name, frame in wanted.items():
+        _write(target / name, lambda file, frame=frame: frame.to_parquet(file, index=False))
+    for file in target.glob("per_user-*.parquet"):
+        if file.name not in wanted:
+            file.unlink()
+    # Last, because a folder with a description is a record.
+    _write(target / "description.json", lambda file: shutil.copyfile(run.folder / "description.json", file))
     return target
+
+
+def is_committed(experiment: Experiment) -> bool:
+    return any(paths.replicated().glob(f"*-{experiment.key}"))
 
 
 def committed(experiment: Experiment) -> Record:
     """The committed record of a paper-size run. Raises ValueError naming the run and the command that makes it."""
-    found = list(paths.replicated().glob(f"*-{experiment.key}"))
+    found = [file.parent for file in paths.replicated().glob(f"*-{experiment.key}/description.json")]
     if not found:
         raise ValueError(
             f"no committed record of {experiment.label} (key {experiment.key}) in {paths.replicated()}: train it with "
-            f"`rdcore train {experiment.key}` or set recompute"
+            f"`rdcore train --only {experiment.key} --publish` or set recompute"
         )
     return Record(found[0])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,6 +91,15 @@ def exemplary_rankings(
     return lists
 
 
+def _instances_id(data: TrainingData) -> str:
+    """Stands for the instances in the name of a cached file: a student with another window has others, in another
+    order, under the same teacher."""
+    digest = hashlib.sha256(f"{RDSettings.revision}".encode())
+    for part in (data.queries.user, data.queries.end, data.target):
+        digest.update(part.cpu().numpy().tobytes())
+    return digest.hexdigest()[:8]
+
+
 def sampled_rank(logits: Tensor, sample_logits: Tensor, valid: Tensor | None, n_items: int) -> Tensor:
     """The student's 0-based rank of each item, estimated from a sample: floor(n_items * n / S).
 
@@ -106,8 +116,13 @@ def sampled_rank(logits: Tensor, sample_logits: Tensor, valid: Tensor | None, n_
     return torch.div(n * n_items, size, rounding_mode="floor")
 
 
-def exact_rank(logits: Tensor, all_logits: Tensor, valid: Tensor) -> Tensor:
-    """The student's 0-based rank among all unseen items: logits (B, K), all_logits and valid (B, I) -> (B, K)."""
+def exact_rank(items: Tensor, all_logits: Tensor, valid: Tensor) -> Tensor:
+    """The student's 0-based rank of items (B, K) among all unseen items: all_logits and valid (B, I) -> (B, K).
+
+    An item's score is taken from ``all_logits``: the same product computed elsewhere may be rounded otherwise, and the
+    item would stand above itself.
+    """
+    logits = all_logits.gather(1, items.long())
     scores = all_logits.masked_fill(~valid, -torch.inf)
     return torch.stack([(scores > item).sum(1) for item in logits.unsqueeze(2).unbind(1)], dim=1)
 
@@ -128,7 +143,7 @@ class RankingDistillation(Distillation):
     ) -> None:
         self.seen = data.seen
         K, exclude = self.settings.K, self.settings.exclude
-        file = cache / f"exemplary-{K}-{exclude}.safetensors" if cache else None
+        file = cache / f"exemplary-{K}-{exclude}-{_instances_id(data)}.safetensors" if cache else None
         if file and file.exists():
             self.lists = load_file(file, device=str(data.target.device))["lists"]
             return
@@ -137,8 +152,11 @@ class RankingDistillation(Distillation):
         if file:
             file.parent.mkdir(parents=True, exist_ok=True)
             partial = file.with_suffix(f".{os.getpid()}.partial")
-            save_file({"lists": self.lists.cpu()}, partial)
-            os.replace(partial, file)
+            try:
+                save_file({"lists": self.lists.cpu()}, partial)
+                os.replace(partial, file)
+            finally:
+                partial.unlink(missing_ok=True)
 
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         self.epoch, self.rng = epoch, rng
@@ -158,7 +176,7 @@ class RankingDistillation(Distillation):
         if self.discrepancy.estimate == "exact":
             valid = torch.ones((len(user), student.n_items), dtype=torch.bool, device=user.device)
             valid[row, item] = False
-            return exact_rank(logits, student.score_all(context), valid)
+            return exact_rank(self.lists[batch.index], student.score_all(context), valid)
         items = self.samples[step]
         self.slot[items] = torch.arange(len(items), device=items.device)
         column = self.slot[item]

@@ -1,0 +1,70 @@
+"""Where numbers come from: figures/MANIFEST.json for pictures and tables, and a notebook's closing lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from filelock import FileLock
+
+from rdcore import paths
+from rdcore.runs import Record, environment
+
+
+def note(path: Path, records: Sequence, source: str) -> None:
+    """Enters one file under a profile's figures folder into the MANIFEST.json of that folder.
+
+    The folder is the nearest one above ``path`` that is a profile's (figures/ or figures/<profile>/).
+
+    Args:
+        path: the file that was written.
+        records: the runs it was computed from, anything with a ``key`` (records, experiments); may be empty.
+        source: the notebook, or whatever else wrote it.
+
+    The entry depends on nothing but these three: the same figure from the same runs leaves the manifest as it was.
+    Several processes may write at once.
+    """
+    folder = _profile_folder(path)
+    file = folder / "MANIFEST.json"
+    entry = {"runs": sorted({record.key for record in records}), "source": source}
+    paths.build().mkdir(parents=True, exist_ok=True)
+    with FileLock(paths.build() / "MANIFEST.lock"):
+        entries = json.loads(file.read_text()) if file.exists() else {}
+        entries[path.relative_to(folder).as_posix()] = entry
+        draft = file.with_name(f"{file.name}.{os.getpid()}.partial")
+        draft.write_text(json.dumps(entries, indent=1, sort_keys=True) + "\n")
+        draft.replace(file)
+
+
+def _profile_folder(path: Path) -> Path:
+    top = paths.figures()
+    if not path.is_relative_to(top):
+        raise ValueError(f"{path} does not lie under {top}: only figures and tables are entered")
+    first = path.relative_to(top).parts[0]
+    # `tables` belongs to profile paper, whose files stand at the top; every other folder there is a profile.
+    return top if path.parent == top or first == "tables" else top / first
+
+
+def provenance(records: Sequence[Record], data_hash: str, seed: int, started: float) -> str:
+    """What a notebook prints last: versions, device, seed, hash of the data, commit, duration, and its runs.
+
+    Args:
+        records: the runs that were shown; their own device, commit and duration stand in their lines.
+        started: time.perf_counter() at the notebook's beginning.
+    """
+    here = environment("cpu", {"seconds": time.perf_counter() - started, "resumed": 0})
+    versions = ", ".join(f"{name} {version}" for name, version in here["versions"].items())
+    lines = [
+        f"python {here['python']}, {versions}; {here['machine']}, {here['device']}, {here['threads']} threads",
+        f"seed {seed}; data {data_hash[:16]}; commit {here['commit']}; this notebook {here['seconds']} s",
+    ]
+    for record in {record.key: record for record in records}.values():
+        made, asked = record.environment, record.description
+        lines.append(
+            f"run {record.key}  {asked['stage']} {asked['role']} seed {asked['seed']}: {made['device']}, "
+            f"torch {made['versions']['torch']}, commit {made['commit']}, {made['seconds']} s"
+        )
+    return "\n".join(lines)

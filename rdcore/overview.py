@@ -1,0 +1,96 @@
+"""What notebook 00 shows: the way through the notebooks, the scorecard as text, our numbers beside the paper's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from rdcore import pairing
+from rdcore.plots import ROLES
+from rdcore.report import Judged
+from rdcore.reported import reported
+from rdcore.selection import Choice
+
+HEADING = re.compile(r"^# # (?:\d\d )?(.+)$", re.MULTILINE)
+
+
+def reading_guide() -> str:
+    """The notebooks that exist, as a Markdown list of links with their titles."""
+    lines = []
+    for source in pairing.discover():
+        heading = HEADING.search(source.read_text())
+        lines.append(f"* [{source.stem}]({source.stem}.ipynb): {heading[1] if heading else source.stem}")
+    return "\n".join(lines)
+
+
+def scorecard_text(card: pd.DataFrame) -> pd.DataFrame:
+    """The scorecard for people: effect and interval in one cell, links as Markdown."""
+    return pd.DataFrame({
+        "claim": card["claim"],
+        "verdict": card["verdict"].map(lambda verdict: f"**{verdict}**" if verdict != "not run yet" else verdict),
+        "paper": card["paper"].map(_number),
+        "ours (95 % interval)": [_effect(row) for row in card.itertuples()],
+        "effect size": card["effect_size"].map(lambda value: "" if pd.isna(value) else f"{value:+.3f}"),
+        "p, Holm": card["p"].map(lambda value: "" if pd.isna(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"),
+        "seeds": card["seeds"].map(lambda value: "" if pd.isna(value) else str(value)),
+        "note": card["note"],
+        "source": card["source"],
+        "notebook": card["notebook"].map(lambda name: f"[{name[:2]}]({name}.ipynb)" if name else ""),
+    })  # fmt: skip
+
+
+def _number(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:+.4f}" if abs(value) < 0.1 else f"{value:.3f}"
+
+
+def _effect(row) -> str:
+    if pd.isna(row.ours):
+        return ""
+    return _number(row.ours) + ("" if pd.isna(row.low) else f" ({row.low:+.4f} to {row.high:+.4f})")
+
+
+def beside_the_paper(runs: Sequence[Judged], roles: Sequence[str], dataset: str, metrics: Sequence[str]) -> Figure:
+    """Caser on one data set: of every role the paper's number, and ours seed by seed under each protocol."""
+    theirs = reported("rd_table2").query("dataset == @dataset and model == 'Caser'")
+    theirs = theirs.set_index(["role", "metric"])["value"]
+    protocols = sorted({run.protocol for run in runs})
+    fig, axes = plt.subplots(1, len(metrics), figsize=(5 * len(metrics), 3.8), squeeze=False)
+    for ax, metric in zip(axes[0], metrics, strict=True):
+        for place, role in enumerate(roles):
+            key = ("RD" if role == "RD-hybrid" else role, metric)
+            if key in theirs.index:
+                ax.plot([place - 0.32, place + 0.32], [theirs[key]] * 2, color="black", linewidth=1.5)
+            for column, protocol in enumerate(protocols):
+                x = place + 0.24 * (column - (len(protocols) - 1) / 2)
+                values = [j.record.metrics.loc[j.epoch, metric] for j in runs if (j.role, j.protocol) == (role, protocol)]
+                colour, _, marker = ROLES.get(role, ("black", "-", "o"))
+                ax.plot([x] * len(values), values, marker, color=colour, alpha=0.85, linestyle="none",
+                        markerfacecolor=colour if column == 0 else "white")  # fmt: skip
+        ax.set_xticks(range(len(roles)), [role.removesuffix("-hybrid") for role in roles])
+        ax.set(ylabel=metric, xlim=(-0.5, len(roles) - 0.5))
+        ax.grid(axis="x", visible=False)
+        ax.margins(y=0.15)
+    handles = [Line2D([], [], color="black", linewidth=1.5, label="paper")]
+    for column, protocol in enumerate(protocols):
+        handles.append(Line2D([], [], color="grey", marker="o", linestyle="none", label=f"ours, {protocol}, a mark a seed",
+                              markerfacecolor="grey" if column == 0 else "white"))  # fmt: skip
+    fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return fig
+
+
+def choice_curves(choices: Mapping[str, Choice]) -> Figure:
+    """MAP on validation over the epochs of the grid, and the epoch chosen; a hollow mark lies at the border."""
+    fig, ax = plt.subplots(figsize=(6.5, 3.6))
+    for role, choice in choices.items():
+        colour, dash, marker = ROLES.get(role, ("black", "-", "o"))
+        ax.plot(list(choice.means), list(choice.means.values()), color=colour, linestyle=dash, label=role)
+        ax.plot(choice.epoch, choice.means[choice.epoch], marker, color=colour, markersize=9,
+                markerfacecolor="white" if choice.at_border else colour)  # fmt: skip
+    ax.set(xlabel="epoch", ylabel="MAP on validation (stage V)")
+    ax.legend()
+    return fig
