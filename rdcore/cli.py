@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="rdcore", description="Ranking Distillation, replicated.")
     top.add_argument("--version", action="version", version=f"rdcore {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (add_fetch, add_reproduce, add_notebooks, add_train, add_publish, add_select, add_runs):
+    for add in (add_fetch, add_reproduce, add_notebooks, add_train, add_publish, add_select, add_readme, add_runs):
         add(commands)
     return top
 
@@ -226,6 +226,18 @@ def select(arguments: argparse.Namespace) -> int:
         print(f"{role}: epoch {choice.epoch} of {min(choice.means)}..{choice.last_epoch}, MAP {choice.means[choice.epoch]:.5f}")
     for sentence in plans.open_choices(choices):
         print(f"still open: {sentence}")
+    return 0
+
+
+def add_readme(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("readme", help="write the result table of README.md from the committed records")
+    command.set_defaults(run=write_readme)
+
+
+def write_readme(arguments: argparse.Namespace) -> int:
+    from . import plans, readme
+
+    print(f"written: {readme.write(plans.paper_records()).name}")
     return 0
 
 

@@ -32,7 +32,7 @@ def scorecard_text(card: pd.DataFrame) -> pd.DataFrame:
     """The scorecard for people: effect and interval in one cell, links as Markdown."""
     return pd.DataFrame({
         "claim": card["claim"],
-        "verdict": card["verdict"].map(lambda verdict: f"**{verdict}**" if verdict != "not run yet" else verdict),
+        "verdict": card["verdict"].map(lambda verdict: verdict if verdict.startswith("not") else f"**{verdict}**"),
         "paper": card["paper"].map(_number),
         "ours (95 % interval)": [_effect(row) for row in card.itertuples()],
         "effect size": card["effect_size"].map(lambda value: "" if pd.isna(value) else f"{value:+.3f}"),

@@ -39,7 +39,7 @@ ROLES = {
     "RD-position": (SKY, "--", "^"),
     "RD-discrepancy": (RED, "-.", "P"),
     "RD-equal": (BLACK, ":", "x"),
-    "RD-reciprocal": (GREY, ":", "+"),
+    "RD-reciprocal": (GREY, ":", "<"),
 }
 PARTS = {"train": BLUE, "validation": ORANGE, "test": GREEN}
 
@@ -243,7 +243,7 @@ def rank_weights(hybrid: Hybrid, K: int, ranks: Tensor) -> Figure:
     axes[2].bar(place - 0.2, raw, 0.4, color=GREEN, label="raw (released code)")
     axes[2].bar(place + 0.2, normalised, 0.4, color=PINK, label="normalised (paper)")
     ticks = [f"{r}\n({int(rank) + 1})" for r, rank in zip(place, ranks, strict=True)]
-    axes[2].set_xticks(place, ticks, fontsize=8)
+    axes[2].set_xticks(place, ticks, fontsize=7)
     axes[2].set(xlabel="teacher's rank (student's below)", title="hybrid on one query", ylim=(0, 1))
     axes[2].legend()
     return fig

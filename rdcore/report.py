@@ -192,7 +192,7 @@ def write_table(frame: pd.DataFrame, name: str, profile: str, records: Sequence[
 def markdown(shown: pd.DataFrame) -> str:
     """A Markdown table of a frame of text."""
     escaped = shown.map(lambda cell: cell.replace("|", "\\|"))
-    return escaped.tomarkdown(index=False, disable_numparse=True) + "\n"
+    return escaped.to_markdown(index=False, disable_numparse=True) + "\n"
 
 
 def latex(shown: pd.DataFrame) -> str:

@@ -34,7 +34,7 @@ from tqdm.auto import tqdm
 
 from rdcore import data as datasets
 from rdcore import metrics, paths
-from rdcore.data.interactions import Interactions, Stage
+from rdcore.data.interactions import Interactions
 from rdcore.evaluation import agreement, evaluate
 from rdcore.experiment import Experiment
 from rdcore.models.base import Model

@@ -367,6 +367,7 @@ def test_what_a_run_raises_is_raised_and_threads_are_put_back(store, monkeypatch
     assert torch.get_num_threads() == 2
 
 
+@pytest.mark.slow
 def test_two_jobs_train_data_of_the_catalog(tmp_path, monkeypatch):
     monkeypatch.setenv("RDCORE_RUNS", str(tmp_path))
     data = synthetic.generate()
@@ -467,6 +468,7 @@ NOT_NEEDED = (
 ).split()
 
 
+@pytest.mark.slow
 def test_training_needs_few_packages(tmp_path):
     """Import and a whole run, in an interpreter that cannot import the others."""
     assert not NEEDED & set(NOT_NEEDED)

@@ -15,7 +15,7 @@ from rdcore.experiment import Experiment
 from rdcore.metrics import mean
 from rdcore.models import CaserSettings
 from rdcore.runs import load_or_train
-from rdcore.sampling import stream, unseen_items
+from rdcore.sampling import stream, stream_seed, unseen_items
 from rdcore.training import Training, make_optimizer, seeded, train, training_data
 
 GOLDEN = Path(__file__).parent / "golden" / "run.json"
@@ -62,13 +62,14 @@ class Spy(Distillation):
     def __init__(self, factor=0.0):
         super().__init__()
         self.own = torch.nn.Parameter(torch.ones(2))
-        self.factor, self.epochs, self.batches, self.contexts = factor, [], [], []
+        self.factor, self.epochs, self.batches, self.contexts, self.seeds = factor, [], [], [], []
 
     def begin_epoch(self, student, epoch, n_batches, rng):
         self.epochs.append((epoch, n_batches, int(torch.randint(2**60, (1,), generator=rng))))
 
     def loss(self, student, batch, step, context):
         self.batches.append((step, batch))
+        self.seeds.append(torch.initial_seed())
         self.contexts.append(context.detach().clone())
         item = torch.zeros(1, dtype=torch.long)
         return self.factor * (student.score(context, item).mean() + self.own.sum())
@@ -210,6 +211,12 @@ def test_dropout_is_new_in_every_step_and_shared_between_base_loss_and_distillat
     places = [batch.index.argsort() for _, batch in spy.batches]
     one, two = (context[place] for context, place in zip(spy.contexts, places, strict=True))
     assert (one - two)[:, :4].abs().max() > 1e-4
+
+
+def test_dropout_has_a_stream_of_its_own_in_every_epoch(tiny):
+    spy = Spy()
+    fit(tiny, caser(tiny), distillation=spy, epochs=3, batch_size=10_000)
+    assert spy.seeds == [stream_seed(1, "dropout", epoch) for epoch in (1, 2, 3)]
 
 
 def test_seeding_is_undone_afterwards():

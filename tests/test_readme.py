@@ -1,0 +1,33 @@
+"""README's result table is what the committed records say."""
+
+import pytest
+
+from rdcore import paths, plans, readme
+
+
+def _between_marks() -> str:
+    text = (paths.root() / "README.md").read_text(encoding="utf-8")
+    return text.split(readme.BEGIN)[1].split(readme.END)[0].strip()
+
+
+def test_the_committed_table_is_that_of_the_records():
+    assert _between_marks() == readme.results(plans.paper_records()), "run `rdcore readme`"
+
+
+def test_the_papers_numbers_stand_beside_ours():
+    rows = {row.split("|")[1].split(":")[0].strip(): row for row in _between_marks().splitlines()}
+    assert "0.0958" in rows["T"] and "0.0919" in rows["S"] and "0.0969" in rows["RD"]  # Table 2, Gowalla, Caser, MAP
+
+
+def test_without_records_every_row_says_so():
+    rows = readme.results([]).splitlines()[2:]
+    assert len(rows) == len(readme.ROWS)
+    assert all("not run" in row for row in rows)
+
+
+def test_a_missing_mark_is_named(tmp_path, monkeypatch):
+    (tmp_path / "README.md").write_text("no marks")
+    monkeypatch.setenv("RDCORE_ROOT", str(tmp_path))
+    with pytest.raises(ValueError, match="results: begin"):
+        readme.write([])
+    assert (tmp_path / "README.md").read_text() == "no marks"
