@@ -15,7 +15,7 @@ BIN   := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test test-fast notebooks lint lock clean
+.PHONY: help reproduce test test-fast notebooks benchmark lint lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,9 @@ test-fast: $(READY)  ## all tests but the comparison of the committed notebooks
 
 notebooks: $(READY)  ## run the notebooks on `small` and write the results into notebooks/
 	@$(BIN)/python -m rdcore notebooks execute --jobs $(JOBS) $(if $(NOTEBOOKS),--notebooks "$(NOTEBOOKS)")
+
+benchmark: $(READY)  ## time every stage at Gowalla's size against this machine's limits (some minutes, quiet machine)
+	@$(BIN)/python tests/benchmarks/gowalla.py --out figures/tables/benchmark.csv
 
 lint: $(READY)  ## ruff
 	@$(BIN)/ruff check .

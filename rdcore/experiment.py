@@ -69,9 +69,10 @@ class Experiment:
         if (self.distillation is not None) != has_teacher or (self.teacher_epoch is not None) != has_teacher:
             raise ValueError("distillation, teacher and teacher_epoch belong together: give all three or none")
         if has_teacher:
-            if self.teacher_epoch not in self.teacher.evaluated_epochs:
+            epochs = self.teacher.evaluated_epochs
+            if not isinstance(self.teacher_epoch, int) or self.teacher_epoch not in epochs:
                 raise ValueError(
-                    f"teacher_epoch must be one of the teacher's evaluated epochs {self.teacher.evaluated_epochs}, "
+                    f"teacher_epoch must be one of the teacher's evaluated epochs {epochs}, "
                     f"got {self.teacher_epoch}"
                 )
             for name in ("stage", "data_hash"):

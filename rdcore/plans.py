@@ -53,7 +53,7 @@ class Profile:
         teacher = self.teacher(stage, seed)
         return replace(
             self.student(stage, seed), role=scheme, teacher=teacher,
-            teacher_epoch=teacher_epoch or teacher.training.epochs,
+            teacher_epoch=teacher.training.epochs if teacher_epoch is None else teacher_epoch,
             distillation=RDSettings(K=self.K, weights=self.schemes()[scheme]),
         )  # fmt: skip
 

@@ -17,7 +17,9 @@ from .errors import DataError
 from .fetch import fetch
 from .interactions import Interactions, Split, Stage, from_frame, split, stage
 
-__all__ = ["CATALOG", "DataError", "Interactions", "Split", "Stage", "content_hash", "fetch", "from_frame", "load", "split", "stage"]
+__all__ = [
+    "CATALOG", "DataError", "Interactions", "Split", "Stage", "content_hash", "fetch", "from_frame", "load", "split", "stage",
+]  # fmt: skip
 
 
 def load(name: str, *, download: bool = True, **options: Any) -> Interactions:

@@ -15,6 +15,7 @@ import argparse
 import multiprocessing
 import resource
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -107,8 +108,16 @@ def measure(name: str, steps: int, threads: int, results) -> None:
         seconds = (time.perf_counter() - begun) * n / min(part, n)
     else:
         seconds, shares = _epoch(name, model, data, steps)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    results.put((seconds, n, dim, peak, shares))
+    results.put((seconds, n, dim, _peak(), shares))
+
+
+def _peak() -> float:
+    """Highest resident memory of this process, GiB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # ru_maxrss would start from the parent's peak, which the measurement of the rates has raised
+        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        return int(line.split()[1]) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def _epoch(name: str, model, data: TrainingData, steps: int) -> tuple[float, dict[str, float]]:
