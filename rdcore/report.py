@@ -161,6 +161,8 @@ def _text(column: str, value) -> str:
         return f"{value:+.1%}"
     if not isinstance(value, float):
         return str(value)
+    if column == "p" and value < 0.0001:
+        return "< 0.0001"
     if abs(value) < 10:
         return f"{value:.4f}"
     return f"{value:,.0f}" if value.is_integer() else f"{value:,.6g}"

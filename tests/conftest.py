@@ -27,6 +27,17 @@ CELLS = [
 
 
 @pytest.fixture
+def one_thread():
+    """Torch on one thread: what these tests compare bit by bit must not depend on the number of cores."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty project folder that `rdcore.paths` takes for the real one."""
     (tmp_path / "notebooks").mkdir()

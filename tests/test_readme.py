@@ -31,3 +31,16 @@ def test_a_missing_mark_is_named(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="results: begin"):
         readme.write([])
     assert (tmp_path / "README.md").read_text() == "no marks"
+
+
+def test_the_example_with_own_data_runs(tmp_path, monkeypatch, capsys):
+    text = (paths.root() / "README.md").read_text(encoding="utf-8")
+    code = text.split("```python\n")[1].split("```")[0]
+    rows = ["who,what,when"] + [f"u{u},i{(u * 7 + t * t) % 40},{t}" for u in range(12) for t in range(12)]
+    (tmp_path / "clicks.csv").write_text("\n".join(rows))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RDCORE_RUNS", str(tmp_path / "runs"))
+    exec(compile(code, "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert "MAP" in printed and "nDCG@10" in printed
+    assert len(list((tmp_path / "runs").glob("*/DONE"))) == 2  # teacher and student

@@ -31,6 +31,7 @@ from rdcore.models import Caser, CaserSettings
 from rdcore.runs import Run, load_or_train, load_or_train_all
 from rdcore.training import Training
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 DATA = synthetic.generate(n_users=25, n_items=40, min_length=10, max_length=18)
 TEACHER = Experiment(
     dataset="tiny", data_hash=DATA.sha256(), stage="F", role="T", model=CaserSettings(dim=6), evaluate_every=1,
@@ -42,14 +43,6 @@ DISTILLED = replace(
     distillation=RDSettings(K=4, weights=Hybrid(discrepancy=Discrepancy(samples=10), start_epoch=2)),
 )  # fmt: skip
 WHICH = {"student": STUDENT, "distilled": DISTILLED}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -18,15 +18,8 @@ from rdcore.runs import load_or_train
 from rdcore.sampling import stream, stream_seed, unseen_items
 from rdcore.training import Training, make_optimizer, seeded, train, training_data
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 GOLDEN = Path(__file__).parent / "golden" / "run.json"
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
