@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from rdcore import paths
+from rdcore.files import write_whole
 from rdcore.runs import Record, environment
 
 
@@ -34,9 +34,7 @@ def note(path: Path, records: Sequence, source: str) -> None:
     with FileLock(paths.build() / "MANIFEST.lock"):
         entries = json.loads(file.read_text()) if file.exists() else {}
         entries[path.relative_to(folder).as_posix()] = entry
-        draft = file.with_name(f"{file.name}.{os.getpid()}.partial")
-        draft.write_text(json.dumps(entries, indent=1, sort_keys=True) + "\n")
-        draft.replace(file)
+        write_whole(file, lambda draft: draft.write_text(json.dumps(entries, indent=1, sort_keys=True) + "\n"))
 
 
 def _profile_folder(path: Path) -> Path:

@@ -7,12 +7,12 @@ jupytext, nbformat and papermill are imported where they are needed: a machine t
 """
 
 import ast
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 from . import paths
+from .files import write_whole
 
 TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 LIMIT_KB = 1500
@@ -91,9 +91,7 @@ def write(notebook: Any, path: Path) -> None:
     import nbformat
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    nbformat.write(notebook, draft)
-    draft.replace(path)
+    write_whole(path, lambda draft: nbformat.write(notebook, draft))
 
 
 def sync(chosen: str | list[str] | None = None) -> list[Path]:

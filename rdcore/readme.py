@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from rdcore import paths
+from rdcore.files import write_whole
 from rdcore.report import rd_table2
 from rdcore.reported import reported
 from rdcore.runs import Record
@@ -70,7 +70,6 @@ def write(records: Sequence[Record]) -> Path:
     if BEGIN not in text or END not in text:
         raise ValueError(f"{file} lacks the mark {BEGIN} or {END}: put both where the table belongs")
     before, after = text.split(BEGIN)[0], text.split(END)[1]
-    draft = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    draft.write_text(f"{before}{BEGIN}\n{results(records)}\n{END}{after}", encoding="utf-8")
-    draft.replace(file)
+    text = f"{before}{BEGIN}\n{results(records)}\n{END}{after}"
+    write_whole(file, lambda draft: draft.write_text(text, encoding="utf-8"))
     return file

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from rdcore import manifest, paths
+from rdcore.files import write_whole
 from rdcore.reported import reported
 from rdcore.runs import Record
 
@@ -184,9 +185,7 @@ def write_table(frame: pd.DataFrame, name: str, profile: str, records: Sequence[
     }
     for ending, content in contents.items():
         path = folder / f"{name}.{ending}"
-        draft = path.with_name(f".{path.name}")
-        draft.write_text(content, encoding="utf-8", newline="\n")
-        draft.replace(path)
+        write_whole(path, lambda draft, content=content: draft.write_text(content, encoding="utf-8", newline="\n"))
         manifest.note(path, records, source)
     return folder / f"{name}.csv"
 

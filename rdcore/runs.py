@@ -37,6 +37,7 @@ from rdcore import metrics, paths
 from rdcore.data.interactions import Interactions
 from rdcore.evaluation import agreement, evaluate
 from rdcore.experiment import Experiment
+from rdcore.files import write_whole
 from rdcore.models.base import Model
 from rdcore.sampling import stream_seed
 from rdcore.training import make_optimizer, seeded, train, training_data
@@ -242,16 +243,16 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
             users = evaluate(model, stage, device=device)
             means = metrics.mean(users)
             state["metrics"].append({"epoch": epoch, **means})
-            _write(folder / f"per_user-{epoch:03d}.parquet", _to_parquet(users))
+            write_whole(folder / f"per_user-{epoch:03d}.parquet", _to_parquet(users))
             weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-            _write(folder / f"weights-{epoch:03d}.safetensors", lambda file: save_file(weights, file))
+            write_whole(folder / f"weights-{epoch:03d}.safetensors", lambda file: save_file(weights, file))
             if progress:
                 tqdm.write(f"{experiment.label} epoch {epoch}: loss {log['loss']:.4f}, MAP {means['MAP']:.4f}")
         state["epoch"], state["seconds"] = epoch, earlier + time.time() - started
         saved = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "state": state}
         if distillation:
             saved["distillation"] = distillation.state_dict()
-        _write(checkpoint, lambda file: torch.save(saved, file))
+        write_whole(checkpoint, lambda file: torch.save(saved, file))
 
     train(
         model, instances, optimizer, settings, seed=seed, distillation=distillation, first_epoch=state["epoch"] + 1,
@@ -262,7 +263,7 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
     _write_json(folder / "history.json", state["history"])
     _write_json(folder / "metrics.json", state["metrics"])
     _write_json(folder / "environment.json", environment(device, state))
-    _write(folder / "DONE", lambda file: file.touch())
+    write_whole(folder / "DONE", lambda file: file.touch())
     checkpoint.unlink(missing_ok=True)
 
 
@@ -329,18 +330,8 @@ def commit() -> str:
     return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
-def _write(path: Path, write) -> None:
-    """Writes a file beside its final name and moves it there: under the name it is whole or absent."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        write(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def _write_json(path: Path, value) -> None:
-    _write(path, lambda file: file.write_text(json.dumps(value, indent=1) + "\n"))
+    write_whole(path, lambda file: file.write_text(json.dumps(value, indent=1) + "\n"))
 
 
 def _to_parquet(users: dict):
@@ -370,7 +361,7 @@ def publish(experiment: Experiment, epochs: list[int], *, teacher: Experiment | 
     target = paths.replicated() / f"{experiment.label}-{experiment.key}"
     target.mkdir(parents=True, exist_ok=True)
     for name in ("environment.json", "history.json", "metrics.json"):
-        _write(target / name, lambda file, name=name: shutil.copyfile(run.folder / name, file))
+        write_whole(target / name, lambda file, name=name: shutil.copyfile(run.folder / name, file))
     weights = load_file(run.folder / f"weights-{run.last_epoch:03d}.safetensors")
     _write_json(target / "size.json", {"parameters": sum(table.numel() for table in weights.values())})
     agree = run.agreement
@@ -382,22 +373,27 @@ def publish(experiment: Experiment, epochs: list[int], *, teacher: Experiment | 
         _write_json(target / "agreement.json", agree)
     wanted = {f"per_user-{epoch:03d}.parquet": run.per_user(epoch)[PUBLISHED] for epoch in epochs}
     for name, frame in wanted.items():
-        _write(target / name, lambda file, frame=frame: frame.to_parquet(file, index=False))
+        write_whole(target / name, lambda file, frame=frame: frame.to_parquet(file, index=False))
     for file in target.glob("per_user-*.parquet"):
         if file.name not in wanted:
             file.unlink()
     # Last, because a folder with a description is a record.
-    _write(target / "description.json", lambda file: shutil.copyfile(run.folder / "description.json", file))
+    write_whole(target / "description.json", lambda file: shutil.copyfile(run.folder / "description.json", file))
     return target
 
 
+def _published(experiment: Experiment) -> list[Path]:
+    """The folder of a committed record, if there is one: without a description a folder is not a record (yet)."""
+    return [file.parent for file in paths.replicated().glob(f"*-{experiment.key}/description.json")]
+
+
 def is_committed(experiment: Experiment) -> bool:
-    return any(paths.replicated().glob(f"*-{experiment.key}"))
+    return bool(_published(experiment))
 
 
 def committed(experiment: Experiment) -> Record:
     """The committed record of a paper-size run. Raises ValueError naming the run and the command that makes it."""
-    found = [file.parent for file in paths.replicated().glob(f"*-{experiment.key}/description.json")]
+    found = _published(experiment)
     if not found:
         raise ValueError(
             f"no committed record of {experiment.label} (key {experiment.key}) in {paths.replicated()}: train it with "

@@ -7,13 +7,13 @@ epoch at which the teacher of that protocol teaches, come from there and from no
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rdcore import paths
 from rdcore.experiment import Experiment
+from rdcore.files import write_whole
 from rdcore.runs import Record
 
 
@@ -129,9 +129,7 @@ def write_selection(choices: Mapping[str, Choice]) -> Path:
     }
     file = _file()
     file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f"{file.name}.{os.getpid()}.partial")
-    draft.write_text(json.dumps(content, indent=1) + "\n")
-    draft.replace(file)
+    write_whole(file, lambda draft: draft.write_text(json.dumps(content, indent=1) + "\n"))
     return file
 
 

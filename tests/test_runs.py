@@ -27,6 +27,7 @@ from rdcore.data import stage, synthetic
 from rdcore.distill import Discrepancy, Hybrid, RDSettings
 from rdcore.evaluation import agreement, evaluate
 from rdcore.experiment import Experiment
+from rdcore.files import write_whole
 from rdcore.models import Caser, CaserSettings
 from rdcore.runs import Run, load_or_train, load_or_train_all
 from rdcore.training import Training
@@ -321,7 +322,7 @@ def test_a_failed_write_leaves_neither_the_file_nor_its_half(tmp_path):
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        runs._write(target, fails)
+        write_whole(target, fails)
     assert [file.name for file in tmp_path.iterdir()] == ["metrics.json"]
     assert target.read_text() == "the old one"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -16,6 +15,7 @@ from tqdm.auto import tqdm
 
 from rdcore.distill.base import Batch, Distillation, TrainingData
 from rdcore.distill.weights import Hybrid, Weights, discrepancy_of
+from rdcore.files import write_whole
 from rdcore.models.base import Model
 from rdcore.queries import Queries
 from rdcore.sampling import SeenItems, shared_items, unseen_items
@@ -151,12 +151,7 @@ class RankingDistillation(Distillation):
         self.lists = exemplary_rankings(teacher, data.queries, K, target=data.target, seen=seen, progress=progress)
         if file:
             file.parent.mkdir(parents=True, exist_ok=True)
-            partial = file.with_suffix(f".{os.getpid()}.partial")
-            try:
-                save_file({"lists": self.lists.cpu()}, partial)
-                os.replace(partial, file)
-            finally:
-                partial.unlink(missing_ok=True)
+            write_whole(file, lambda draft: save_file({"lists": self.lists.cpu()}, draft))
 
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         self.epoch, self.rng = epoch, rng
