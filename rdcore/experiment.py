@@ -72,8 +72,7 @@ class Experiment:
             epochs = self.teacher.evaluated_epochs
             if not isinstance(self.teacher_epoch, int) or self.teacher_epoch not in epochs:
                 raise ValueError(
-                    f"teacher_epoch must be one of the teacher's evaluated epochs {epochs}, "
-                    f"got {self.teacher_epoch}"
+                    f"teacher_epoch must be one of the teacher's evaluated epochs {epochs}, got {self.teacher_epoch}"
                 )
             for name in ("stage", "data_hash"):
                 if getattr(self, name) != getattr(self.teacher, name):

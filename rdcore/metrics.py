@@ -35,8 +35,7 @@ _SCORES_PER_CHUNK = 2**26
 def _check_scores(scores: Tensor) -> None:
     if scores.ndim != 2 or scores.dtype not in (torch.float32, torch.float64):
         raise ValueError(
-            "scores must be a (users, items) tensor of float32 or float64, "
-            f"got shape {tuple(scores.shape)} of {scores.dtype}"
+            f"scores must be a (users, items) tensor of float32 or float64, got shape {tuple(scores.shape)} of {scores.dtype}"
         )
     # One pass: amax hands NaN on.
     if scores.numel() and not scores.amax() < float("inf"):
@@ -52,9 +51,7 @@ def _check_ids(name: str, items: Tensor, n_items: int) -> None:
         )
 
 
-def target_ranks(
-    scores: Tensor, seen: tuple[Tensor, Tensor], targets: tuple[Tensor, Tensor]
-) -> Tensor:
+def target_ranks(scores: Tensor, seen: tuple[Tensor, Tensor], targets: tuple[Tensor, Tensor]) -> Tensor:
     """Ranks of the held-out items among all items that the user has not in training.
 
     The i-th best of a user's targets (i = 1, 2, ...) has rank
@@ -150,9 +147,7 @@ def per_user(ranks: Tensor | ArrayLike, offsets: Tensor | ArrayLike) -> dict[str
     Returns:
         float64 arrays (b,), NaN in every metric for a user without targets.
     """
-    ranks, offsets = (
-        np.asarray(x.cpu() if isinstance(x, Tensor) else x, dtype=np.int64) for x in (ranks, offsets)
-    )
+    ranks, offsets = (np.asarray(x.cpu() if isinstance(x, Tensor) else x, dtype=np.int64) for x in (ranks, offsets))
     counts = np.diff(offsets)
     n_users = len(counts)
     rows = np.repeat(np.arange(n_users), counts)
@@ -242,13 +237,10 @@ def rank_correlation(scores_a: Tensor, scores_b: Tensor) -> Tensor:
     pairs untied in b). NaN where one side is constant. Needs memory for b * n * n signs.
     """
     if scores_a.shape != scores_b.shape:
-        raise ValueError(
-            f"scores differ in shape: {tuple(scores_a.shape)}, {tuple(scores_b.shape)}"
-        )
+        raise ValueError(f"scores differ in shape: {tuple(scores_a.shape)}, {tuple(scores_b.shape)}")
     # torch.sign of a difference would lose pairs whose difference underflows, comparisons do not.
     a, b = (
-        (s[:, :, None] > s[:, None, :]).to(torch.int8)
-        - (s[:, :, None] < s[:, None, :]).to(torch.int8)
+        (s[:, :, None] > s[:, None, :]).to(torch.int8) - (s[:, :, None] < s[:, None, :]).to(torch.int8)
         for s in (scores_a, scores_b)
     )
     agreement = (a * b).sum((1, 2)).double()

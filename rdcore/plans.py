@@ -46,9 +46,7 @@ class Profile:
         """The same model at the student's size, trained without a teacher."""
         return replace(self.teacher(stage, seed), role="S", model=CaserSettings(dim=self.dims["S"]))
 
-    def distilled(
-        self, stage: str, seed: int, scheme: str = "RD-hybrid", teacher_epoch: int | None = None
-    ) -> Experiment:
+    def distilled(self, stage: str, seed: int, scheme: str = "RD-hybrid", teacher_epoch: int | None = None) -> Experiment:
         """The student taught by the teacher of its stage and seed, as it was after ``teacher_epoch`` (default: last)."""
         teacher = self.teacher(stage, seed)
         return replace(

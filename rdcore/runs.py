@@ -1,15 +1,15 @@
 """The store of runs: trained once, kept under the key of their description, resumed where they stopped.
 
-    runs/<key>/description.json      what was asked for
-               environment.json      versions, device, threads, commit, duration
-               history.json          one entry an epoch: losses, weights, seconds
-               metrics.json          means at every evaluated epoch
-               per_user-EEE.parquet  metrics of every user at epoch EEE
-               weights-EEE.safetensors
-               agreement.json        with the teacher, at the last epoch
-               checkpoint.pt         model and optimizer after the last finished epoch, while training
-               DONE                  written last
-    runs/<key>.lock                  held while one process trains the run
+runs/<key>/description.json      what was asked for
+           environment.json      versions, device, threads, commit, duration
+           history.json          one entry an epoch: losses, weights, seconds
+           metrics.json          means at every evaluated epoch
+           per_user-EEE.parquet  metrics of every user at epoch EEE
+           weights-EEE.safetensors
+           agreement.json        with the teacher, at the last epoch
+           checkpoint.pt         model and optimizer after the last finished epoch, while training
+           DONE                  written last
+runs/<key>.lock                  held while one process trains the run
 """
 
 from __future__ import annotations
@@ -215,9 +215,7 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
     instances = training_data(stage.fit, model.window, device)
     teacher = None
     if distillation:
-        teacher = Run(paths.runs() / experiment.teacher.key).model(
-            experiment.teacher, data, experiment.teacher_epoch, device
-        )
+        teacher = Run(paths.runs() / experiment.teacher.key).model(experiment.teacher, data, experiment.teacher_epoch, device)
         cache = paths.runs() / experiment.teacher.key / f"lists-{experiment.teacher_epoch:03d}"
         distillation.prepare(teacher, instances, cache=cache, progress=progress)
     optimizer = make_optimizer(model, distillation, settings)

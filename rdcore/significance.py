@@ -129,9 +129,7 @@ def gap_recovered(
     if not gap_low <= 0 <= gap_high:
         share = gain.mean() / gap.mean()
         low, high = np.quantile(gains / gaps, _QUANTILES)
-    return GapShare(
-        share=float(share), low=float(low), high=float(high), gap_low=float(gap_low), gap_high=float(gap_high)
-    )
+    return GapShare(share=float(share), low=float(low), high=float(high), gap_low=float(gap_low), gap_high=float(gap_high))
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

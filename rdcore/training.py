@@ -97,9 +97,7 @@ def train(
     for epoch in bar:
         begun = time.perf_counter()
         order = torch.randperm(n, generator=stream(seed, "order", epoch, device), device=device)
-        negatives = unseen_items(
-            data.queries.user, settings.negatives, data.seen, stream(seed, "negatives", epoch, device)
-        )
+        negatives = unseen_items(data.queries.user, settings.negatives, data.seen, stream(seed, "negatives", epoch, device))
         if distillation:
             distillation.begin_epoch(model, epoch, len(starts), stream(seed, "distillation", epoch, device))
         total, total_distilled = torch.zeros(2, dtype=torch.float64, device=device)

@@ -89,7 +89,6 @@ def test_gowallas_parameter_count_less_the_padding_convention(dim, official):
     assert parts["item.weight"] == (14_010, dim) and parts["item_factors.weight"] == (14_009, 2 * dim)
 
 
-
 def test_initial_standard_deviations():
     torch.manual_seed(0)
     model = CaserSettings(dim=40).build(600, 800)

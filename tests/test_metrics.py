@@ -166,10 +166,7 @@ def test_agrees_with_ir_measures(block):
     for n in CUTOFFS:
         measures |= {P @ n: f"P@{n}", R @ n: f"R@{n}", nDCG @ n: f"nDCG@{n}-standard"}
     qrels = {str(u): {str(i): 1 for i in one} for u, one in enumerate(targets)}
-    run = {
-        str(u): {str(i): float(row[i]) for i in range(len(row)) if i not in seen[u]}
-        for u, row in enumerate(scores)
-    }
+    run = {str(u): {str(i): float(row[i]) for i in range(len(row)) if i not in seen[u]} for u, row in enumerate(scores)}
     users = evaluate(*block)
     for result in ir_measures.iter_calc(list(measures), qrels, run):
         ours = users[measures[result.measure]][int(result.query_id)]

@@ -283,6 +283,27 @@ def test_estimates_inside_the_method_average_to_the_exact_rank(data, instances, 
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("estimate", ["shared", "instance"])
+def test_an_item_never_stands_above_itself_by_rounding(data, instances, estimate):
+    """The list's scores come from one product and the sample's from another: here they differ, the first being lower."""
+    student, batch = model(2).eval(), batch_of(instances, [0, 20, 50])
+    context = exactly(student.encode(batch.queries))
+    samples = N_ITEMS if estimate == "shared" else 400  # every unseen item is in the sample
+    _, distillation = rank_of(estimate, samples, instances, data, student, batch, seed=1)
+    lists = distillation.lists[batch.index]
+    logits = student.score(context, lists)
+    distillation.begin_epoch(student, 1, 1, stream(1, "distillation"))
+    expected = distillation._rank(student, batch, 0, context, logits)
+    distillation.begin_epoch(student, 1, 1, stream(1, "distillation"))
+    users = batch.queries.user.tolist()
+    rows = [[item in seen_by(data, user) for item in row] for user, row in zip(users, lists.tolist(), strict=True)]
+    seen = torch.tensor(rows)
+    assert (~seen).sum() > 5
+    lowered = distillation._rank(student, batch, 0, context, logits - 1e-4)
+    assert torch.equal(lowered[~seen], expected[~seen])
+
+
+@torch.no_grad()
 def test_every_step_of_an_epoch_has_its_own_shared_sample_without_seen_items(data, instances):
     student, batch = model(2).eval(), batch_of(instances, [3, 40])
     context = exactly(student.encode(batch.queries))

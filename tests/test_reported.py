@@ -17,9 +17,7 @@ def wide(table):
     return reported(table).pivot(index=["dataset", "model", "role"], columns="metric", values="value")
 
 
-@pytest.mark.parametrize(
-    ("table", "rows"), [("rd_table1", 10), ("rd_table2", 126), ("rd_table3", 28), ("rd_table4", 24)]
-)
+@pytest.mark.parametrize(("table", "rows"), [("rd_table1", 10), ("rd_table2", 126), ("rd_table3", 28), ("rd_table4", 24)])
 def test_tables_are_complete(table, rows):
     numbers = reported(table)
     key = KEY if "metric" in numbers else ["dataset", "model", "role", "device", "quantity"]
@@ -73,9 +71,7 @@ def test_one_ndcg_of_popularity_is_impossible_and_marked():
 
 
 def test_ratios_of_table_3_follow_from_its_parameters():
-    table = reported("rd_table3").pivot(
-        index=["dataset", "model"], columns=["role", "device", "quantity"], values="value"
-    )
+    table = reported("rd_table3").pivot(index=["dataset", "model"], columns=["role", "device", "quantity"], values="value")
     ratio = table["RD", "", "parameters"] / table["T", "", "parameters"]
     np.testing.assert_allclose(ratio, table["RD", "", "parameter_ratio"], atol=6e-4)
     for device in ("cpu", "gpu"):

@@ -62,7 +62,9 @@ def _gowalla(path: str, size: int, sha256: str, git_blob: str) -> File:
 # The archive's published md5 is 0e33842e24a9c977be4e0107933c0723; the sha256 below belongs to the same 4,924,029 bytes
 # according to those who publish both. It was not downloaded for this project, but u.data's own hash decides in any case.
 U_DATA = File(
-    "u.data", 1_979_173, "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490",
+    "u.data",
+    1_979_173,
+    "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490",
     (
         Source(
             url="https://files.grouplens.org/datasets/movielens/ml-100k.zip",
@@ -86,29 +88,41 @@ CATALOG: dict[str, DataSet] = {
             title="Gowalla check-ins, the Ranking Distillation paper's own split",
             licence="no licence stated by the repository or by SNAP, which published the check-ins; fetched, never shipped",
             citation="E. Cho, S. A. Myers, J. Leskovec: Friendship and Mobility. KDD 2011, doi:10.1145/2020408.2020579; "
-                     "split: J. Tang, K. Wang: Ranking Distillation. KDD 2018, doi:10.1145/3219819.3220021",
+            "split: J. Tang, K. Wang: Ranking Distillation. KDD 2018, doi:10.1145/3219819.3220021",
             homepage="https://github.com/graytowne/rank_distill",
             content="5cb75d14c1c39425ed557bf5f631d7633d4bfc6808b2e3cf6bbc215ff1aae32f",
             files=(
-                _gowalla("test/train.txt", 5_204_194,
-                         "5598d1fe18d9e7fe8d3301d9da566b7ef144efa54677c871bc811b5a0ca0ffcb",
-                         "0be3446a61c0841109aec2c9ab70db0797737e0f"),
-                _gowalla("test/test.txt", 1_223_882,
-                         "5cc03ad74b486933568f5153eeb9715c1c469b9bcafff1b3524fdd8605a366bc",
-                         "325262b29d182ea4062b641866a77fe77e129987"),
-                _gowalla("validation/train.txt", 4_575_259,
-                         "1eb20e41ea0e7e39c74eb028d283853854860bbb2852ce08d8938c48e98f074d",
-                         "c762a1270dd64ba18c8612b22419fd124ebce63e"),
-                _gowalla("validation/test.txt", 628_935,
-                         "fd0b6af1b9f6d9c77c6766a1392774b0414ec21203e3f2015fca6e69af2c1dcb",
-                         "24db5da696cbaa99ef8c38f0d97ee8b0d9bc0e36"),
+                _gowalla(
+                    "test/train.txt",
+                    5_204_194,
+                    "5598d1fe18d9e7fe8d3301d9da566b7ef144efa54677c871bc811b5a0ca0ffcb",
+                    "0be3446a61c0841109aec2c9ab70db0797737e0f",
+                ),
+                _gowalla(
+                    "test/test.txt",
+                    1_223_882,
+                    "5cc03ad74b486933568f5153eeb9715c1c469b9bcafff1b3524fdd8605a366bc",
+                    "325262b29d182ea4062b641866a77fe77e129987",
+                ),
+                _gowalla(
+                    "validation/train.txt",
+                    4_575_259,
+                    "1eb20e41ea0e7e39c74eb028d283853854860bbb2852ce08d8938c48e98f074d",
+                    "c762a1270dd64ba18c8612b22419fd124ebce63e",
+                ),
+                _gowalla(
+                    "validation/test.txt",
+                    628_935,
+                    "fd0b6af1b9f6d9c77c6766a1392774b0414ec21203e3f2015fca6e69af2c1dcb",
+                    "24db5da696cbaa99ef8c38f0d97ee8b0d9bc0e36",
+                ),
             ),
         ),
         DataSet(
             name="ml-100k",
             title="MovieLens-100K: 100,000 ratings with timestamps",
             licence="GroupLens's terms: research use, no redistribution, no commercial use without permission; fetched, "
-                    "never shipped",
+            "never shipped",
             citation="F. M. Harper, J. A. Konstan: The MovieLens Datasets. ACM TiiS 5(4), 2015, doi:10.1145/2827872",
             homepage="https://grouplens.org/datasets/movielens/100k/",
             content="1b56b1318758998e43e8d151557c2e523e6be8b0784553688ce29927becc934a",

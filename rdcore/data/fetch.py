@@ -111,10 +111,15 @@ def _bring(dataset: DataSet, file: File, target: Path) -> None:
         raise DataError(f"cannot write {target}: {remedy}") from error
     if not mirror:
         reasons.insert(0, "  - mirror: RDCORE_MIRROR is not set")
-    raise DataError("\n".join([
-        f"{dataset.name}: no source could provide {file.path} (sha256 {file.sha256}):", *reasons,
-        f"Check the network, or set RDCORE_MIRROR to a folder that holds {dataset.name}/{file.path}.",
-    ]))
+    raise DataError(
+        "\n".join(
+            [
+                f"{dataset.name}: no source could provide {file.path} (sha256 {file.sha256}):",
+                *reasons,
+                f"Check the network, or set RDCORE_MIRROR to a folder that holds {dataset.name}/{file.path}.",
+            ]
+        )
+    )
 
 
 def _copy(source: Path, target: Path) -> Path:
@@ -141,7 +146,9 @@ def _download_url(source: Source, label: str, work: Path) -> Path:
     # pooch puts the true total in; a bar that has none yet counts as no bar for it.
     with tqdm(desc=f"fetch {label}", total=1, unit="B", unit_scale=True, leave=False) as progress:
         downloader = pooch.HTTPDownloader(
-            progressbar=progress, chunk_size=1 << 16, timeout=(CONNECT_SECONDS, READ_SECONDS),
+            progressbar=progress,
+            chunk_size=1 << 16,
+            timeout=(CONNECT_SECONDS, READ_SECONDS),
             headers={"Accept-Encoding": "identity"},  # so that the bar counts the bytes of the file
         )
         downloader(source.url, str(target), None)
@@ -151,8 +158,21 @@ def _download_url(source: Source, label: str, work: Path) -> Path:
 def _download_wheel(source: Source, work: Path) -> Path:
     """pip knows the package index of this machine, its mirrors and proxies. The wheel is opened, never installed."""
     command = [
-        sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-        "--only-binary=:all:", "--retries", "1", "--timeout", str(CONNECT_SECONDS), "--dest", str(work), source.requirement,
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--retries",
+        "1",
+        "--timeout",
+        str(CONNECT_SECONDS),
+        "--dest",
+        str(work),
+        source.requirement,
     ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_SECONDS)

@@ -32,7 +32,10 @@ def read_udata(path: str | Path) -> pd.DataFrame:
 
 
 def read_atomic(
-    path: str | Path, user: str = "user_id", item: str = "item_id", time: str = "timestamp",
+    path: str | Path,
+    user: str = "user_id",
+    item: str = "item_id",
+    time: str = "timestamp",
 ) -> pd.DataFrame:
     """RecBole's atomic .inter file: a header of tab-separated `name:type`, then one line an interaction.
 
@@ -44,8 +47,10 @@ def read_atomic(
     names = [field.split(":")[0] for field in lines[0].rstrip("\r").split("\t")]
     for wanted in (user, item):
         if wanted not in names:
-            raise DataError(f"{path}, line 1: no column {wanted!r} in the header {lines[0][:200]!r}; expected tab-separated "
-                            "`name:type` fields: name the columns with user=..., item=... or time=...")
+            raise DataError(
+                f"{path}, line 1: no column {wanted!r} in the header {lines[0][:200]!r}; expected tab-separated "
+                "`name:type` fields: name the columns with user=..., item=... or time=..."
+            )
     if lines[-1] == "":
         lines.pop()
     if len(lines) < 2:
@@ -58,15 +63,21 @@ def read_atomic(
         if len(row) != len(names):
             raise _malformed(path, number, lines[number - 1], f"{len(names)} tab-separated fields, as in the header")
     table = {label: [row[place] for row in rows] for label, place in columns.items()}
-    return pd.DataFrame({
-        "user": _labels(path, "user", table["user"]),
-        "item": _labels(path, "item", table["item"]),
-        **({"time": _times(path, table["time"])} if "time" in table else {}),
-    })
+    return pd.DataFrame(
+        {
+            "user": _labels(path, "user", table["user"]),
+            "item": _labels(path, "item", table["item"]),
+            **({"time": _times(path, table["time"])} if "time" in table else {}),
+        }
+    )
 
 
 def _read_integers(
-    path: Path, columns: tuple[str, ...], separator: str, shape: str, check: Callable[..., None] | None = None,
+    path: Path,
+    columns: tuple[str, ...],
+    separator: str,
+    shape: str,
+    check: Callable[..., None] | None = None,
 ) -> pd.DataFrame:
     text = _text(path)
     table = _fast(text, len(columns), separator)
@@ -90,7 +101,12 @@ def _fast(text: str, n_columns: int, separator: str) -> np.ndarray | None:
 
 
 def _slow(
-    path: Path, text: str, columns: tuple[str, ...], separator: str, shape: str, check: Callable[..., None] | None,
+    path: Path,
+    text: str,
+    columns: tuple[str, ...],
+    separator: str,
+    shape: str,
+    check: Callable[..., None] | None,
 ) -> np.ndarray:
     lines = text.split("\n")
     if lines[-1] == "":
@@ -102,11 +118,15 @@ def _slow(
             raise _malformed(path, number, line, shape)
         for column, field in zip(columns, fields, strict=True):
             if not INTEGER.match(field):
-                raise DataError(f"{path}, line {number}: {column} {field!r} is not an integer in {line!r}; "
-                                f"expected {shape}: correct the line, or fetch the data set again")
+                raise DataError(
+                    f"{path}, line {number}: {column} {field!r} is not an integer in {line!r}; "
+                    f"expected {shape}: correct the line, or fetch the data set again"
+                )
             if int(field) < 0:
-                raise DataError(f"{path}, line {number}: {column} {field!r} is negative in {line!r}: ids and times count "
-                                "from 0 upwards; correct the line, or fetch the data set again")
+                raise DataError(
+                    f"{path}, line {number}: {column} {field!r} is negative in {line!r}: ids and times count "
+                    "from 0 upwards; correct the line, or fetch the data set again"
+                )
         table[number - 1] = [int(field) for field in fields]
         if check:
             check(path, number, line, table[number - 1])
@@ -116,8 +136,10 @@ def _slow(
 def _check_triple(path: Path, number: int, line: str, row: np.ndarray) -> None:
     # A 0 here would mean "not an interaction", which no later step could see.
     if row[2] != 1:
-        raise DataError(f"{path}, line {number}: the third field is {row[2]}, not 1, in {line!r}: "
-                        "keep only the lines of interactions, each with a 1")
+        raise DataError(
+            f"{path}, line {number}: the third field is {row[2]}, not 1, in {line!r}: "
+            "keep only the lines of interactions, each with a 1"
+        )
 
 
 def _text(path: Path) -> str:
@@ -128,16 +150,20 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not a text file (byte {error.start} is not UTF-8): "
-                        "is it still compressed? unpack it, or fetch the data set again") from None
+        raise DataError(
+            f"{path} is not a text file (byte {error.start} is not UTF-8): "
+            "is it still compressed? unpack it, or fetch the data set again"
+        ) from None
     if not text.strip():
         raise DataError(f"{path} is empty: delete it and fetch the data set again")
     return text
 
 
 def _malformed(path: Path, number: int, line: str, shape: str) -> DataError:
-    return DataError(f"{path}, line {number}: expected {shape}, found {line[:200]!r}: "
-                     "correct or remove the line, or fetch the data set again")
+    return DataError(
+        f"{path}, line {number}: expected {shape}, found {line[:200]!r}: "
+        "correct or remove the line, or fetch the data set again"
+    )
 
 
 def _labels(path: Path, column: str, values: list[str]) -> np.ndarray | list[str]:
@@ -149,14 +175,18 @@ def _labels(path: Path, column: str, values: list[str]) -> np.ndarray | list[str
     labels = np.array(values, dtype=np.int64)
     if (labels < 0).any():
         row = int(np.argmax(labels < 0))
-        raise DataError(f"{path}, line {row + 2}: {column} {values[row]!r} is negative: "
-                        "ids count from 0 upwards; correct or remove the line")
+        raise DataError(
+            f"{path}, line {row + 2}: {column} {values[row]!r} is negative: "
+            "ids count from 0 upwards; correct or remove the line"
+        )
     return labels
 
 
 def _times(path: Path, values: list[str]) -> np.ndarray:
     for number, value in enumerate(values, start=2):
         if not re.match(r"[0-9]{1,18}(\.0*)?\Z", value):
-            raise DataError(f"{path}, line {number}: timestamp {value!r} is not a whole number (for instance unix "
-                            "seconds): correct or remove the line")
+            raise DataError(
+                f"{path}, line {number}: timestamp {value!r} is not a whole number (for instance unix "
+                "seconds): correct or remove the line"
+            )
     return np.array([value.split(".")[0] for value in values], dtype=np.int64)

@@ -101,8 +101,13 @@ class Interactions:
         """The rows where the mask `rows` (N,) bool holds, with the same users and items and the same order."""
         kept = np.concatenate([[0], np.cumsum(rows)])
         return Interactions(
-            name or self.name, self.items[rows], kept[self.offsets], self.n_items,
-            None if self.times is None else self.times[rows], self.user_ids, self.item_ids,
+            name or self.name,
+            self.items[rows],
+            kept[self.offsets],
+            self.n_items,
+            None if self.times is None else self.times[rows],
+            self.user_ids,
+            self.item_ids,
         )
 
     def statistics(self, length: int = 5) -> dict[str, int | float]:
@@ -135,8 +140,13 @@ class Interactions:
 
 
 def from_frame(
-    frame: pd.DataFrame, user: str = "user", item: str = "item", time: str = "time",
-    *, name: str = "data", merge_revisits: bool = True,
+    frame: pd.DataFrame,
+    user: str = "user",
+    item: str = "item",
+    time: str = "time",
+    *,
+    name: str = "data",
+    merge_revisits: bool = True,
 ) -> Interactions:
     """Interactions from a table with one row an action; `user`, `item` and `time` name its columns.
 
@@ -149,14 +159,18 @@ def from_frame(
         raise DataError(f"data set {name!r} has no rows")
     for column in (user, item):
         if column not in frame.columns:
-            raise DataError(f"data set {name!r} has no column {column!r}; it has {list(map(str, frame.columns))}: "
-                            "name the right one with user=..., item=... or time=...")
+            raise DataError(
+                f"data set {name!r} has no column {column!r}; it has {list(map(str, frame.columns))}: "
+                "name the right one with user=..., item=... or time=..."
+            )
     timed = time in frame.columns
     for column in [user, item] + [time] * timed:
         missing = np.flatnonzero(frame[column].isna().to_numpy())
         if len(missing):
-            raise DataError(f"data set {name!r}: no value in column {column!r}, row {missing[0]} "
-                            f"({len(missing)} such rows): remove them first")
+            raise DataError(
+                f"data set {name!r}: no value in column {column!r}, row {missing[0]} "
+                f"({len(missing)} such rows): remove them first"
+            )
     user_ids, users = np.unique(frame[user].to_numpy(), return_inverse=True)
     item_ids, items = np.unique(frame[item].to_numpy(), return_inverse=True)
     times = _whole(frame[time].to_numpy(), name, time) if timed else None
@@ -172,8 +186,10 @@ def _whole(values: np.ndarray, name: str, column: str) -> np.ndarray:
     if values.dtype.kind == "f" and (values == np.floor(values)).all():
         return values.astype(np.int64)
     if values.dtype.kind not in "iu":
-        raise DataError(f"data set {name!r}: column {column!r} must hold whole numbers (for instance unix seconds), "
-                        f"but has {values.dtype} values such as {values[0]}")
+        raise DataError(
+            f"data set {name!r}: column {column!r} must hold whole numbers (for instance unix seconds), "
+            f"but has {values.dtype} values such as {values[0]}"
+        )
     return values.astype(np.int64)
 
 
@@ -240,6 +256,8 @@ def stage(interactions: Interactions, name: Literal["V", "F"]) -> Stage:
         judge = parts.test
     if not len(judge):
         enough = 7 if name == "V" else 5
-        raise DataError(f"data set {interactions.name!r}: no user has a row left to judge stage {name} by: bring users with "
-                        f"more actions ({enough} are always enough)")
+        raise DataError(
+            f"data set {interactions.name!r}: no user has a row left to judge stage {name} by: bring users with "
+            f"more actions ({enough} are always enough)"
+        )
     return Stage(name, fit, judge)

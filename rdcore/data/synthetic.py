@@ -7,8 +7,17 @@ from .interactions import Interactions
 
 
 def generate(
-    n_users: int = 200, n_items: int = 120, *, n_clusters: int = 4, successors: int = 3, min_length: int = 15,
-    max_length: int = 35, chain: float = 6.0, taste: float = 1.0, skew: float = 0.5, seed: int = 0,
+    n_users: int = 200,
+    n_items: int = 120,
+    *,
+    n_clusters: int = 4,
+    successors: int = 3,
+    min_length: int = 15,
+    max_length: int = 35,
+    chain: float = 6.0,
+    taste: float = 1.0,
+    skew: float = 0.5,
+    seed: int = 0,
 ) -> Interactions:
     """Sequences in which the next item depends on the last one, on the user, and on popularity.
 
@@ -23,11 +32,14 @@ def generate(
     with n_users * n_items: meant for small sizes. Raises DataError when a sequence could run out of items.
     """
     if not 1 <= min_length <= max_length < n_items:
-        raise DataError(f"synthetic data needs 1 <= min_length <= max_length < n_items, "
-                        f"got {min_length}, {max_length}, {n_items}")
+        raise DataError(
+            f"synthetic data needs 1 <= min_length <= max_length < n_items, got {min_length}, {max_length}, {n_items}"
+        )
     if n_users < 1 or not 1 <= n_clusters <= n_items or not 0 <= successors < n_items:
-        raise DataError(f"synthetic data needs n_users >= 1, 1 <= n_clusters <= n_items and 0 <= successors < n_items, "
-                        f"got {n_users}, {n_clusters}, {successors}")
+        raise DataError(
+            f"synthetic data needs n_users >= 1, 1 <= n_clusters <= n_items and 0 <= successors < n_items, "
+            f"got {n_users}, {n_clusters}, {successors}"
+        )
     rng = np.random.default_rng(seed)
     ring = rng.permutation(n_items)
     place = np.argsort(ring)

@@ -40,9 +40,7 @@ class Distillation(nn.Module):
     dropout mask as the base loss.
     """
 
-    def prepare(
-        self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False
-    ) -> None:
+    def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
         """Takes from the teacher, once, what training needs. ``cache``: a folder for what depends on teacher and
         data alone, shared by all students of that teacher."""
         raise NotImplementedError(f"{type(self).__name__} must implement prepare(teacher, data)")

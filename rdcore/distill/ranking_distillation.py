@@ -112,7 +112,9 @@ def sampled_rank(logits: Tensor, sample_logits: Tensor, valid: Tensor | None, n_
     else:
         sample_logits = sample_logits.masked_fill(~valid, -torch.inf)
         size = valid.sum(1, keepdim=True).clamp(min=1)
-    n = (sample_logits.unsqueeze(1) > logits.unsqueeze(2)).sum(2)
+    # Compared into floats and summed as such: five times as fast on a CPU as a sum of booleans, and as exact.
+    above = logits.new_empty((*logits.shape, sample_logits.shape[1]))
+    n = torch.gt(sample_logits.unsqueeze(1), logits.unsqueeze(2), out=above).sum(2).long()
     return torch.div(n * n_items, size, rounding_mode="floor")
 
 
@@ -122,7 +124,7 @@ def exact_rank(items: Tensor, all_logits: Tensor, valid: Tensor) -> Tensor:
     An item's score is taken from ``all_logits``: the same product computed elsewhere may be rounded otherwise, and the
     item would stand above itself.
     """
-    logits = all_logits.gather(1, items.long())
+    logits = all_logits.gather(1, items)
     scores = all_logits.masked_fill(~valid, -torch.inf)
     return torch.stack([(scores > item).sum(1) for item in logits.unsqueeze(2).unbind(1)], dim=1)
 
@@ -138,9 +140,7 @@ class RankingDistillation(Distillation):
         self.settings = settings
         self.discrepancy = discrepancy_of(settings.weights)
 
-    def prepare(
-        self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False
-    ) -> None:
+    def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
         self.seen = data.seen
         K, exclude = self.settings.K, self.settings.exclude
         file = cache / f"exemplary-{K}-{exclude}-{_instances_id(data)}.safetensors" if cache else None
@@ -163,23 +163,29 @@ class RankingDistillation(Distillation):
 
     @torch.no_grad()
     def _rank(self, student: Model, batch: Batch, step: int, context: Tensor, logits: Tensor) -> Tensor:
-        user = batch.queries.user
+        """(B, K). Where an item of the list is itself in the sample, both its scores come from there: computed as part
+        of another product it may be rounded otherwise, and would stand above itself."""
+        user, listed = batch.queries.user, self.lists[batch.index].long()
         if self.discrepancy.estimate == "instance":
             items = unseen_items(user, self.discrepancy.samples, self.seen, self.rng)
-            return sampled_rank(logits, student.score(context, items), None, student.n_items)
+            scores = student.score(context, items)
+            own = scores.unsqueeze(1).masked_fill(items.unsqueeze(1) != listed.unsqueeze(2), -torch.inf).amax(2)
+            return sampled_rank(torch.where(own > -torch.inf, own, logits), scores, None, student.n_items)
         row, item = self.seen.of(user)
         if self.discrepancy.estimate == "exact":
             valid = torch.ones((len(user), student.n_items), dtype=torch.bool, device=user.device)
             valid[row, item] = False
-            return exact_rank(self.lists[batch.index], student.score_all(context), valid)
+            return exact_rank(listed, student.score_all(context), valid)
         items = self.samples[step]
         self.slot[items] = torch.arange(len(items), device=items.device)
-        column = self.slot[item]
+        column, own = self.slot[item], self.slot[listed]
         self.slot[items] = -1
         # Hits are rare; a spare last column takes the misses, so that no result has to be waited for on a GPU.
         valid = torch.ones((len(user), len(items) + 1), dtype=torch.bool, device=user.device)
         valid[row, column] = False
-        return sampled_rank(logits, student.score(context, items), valid[:, :-1], student.n_items)
+        scores = student.score(context, items)
+        logits = torch.where(own < 0, logits, scores.gather(1, own.clamp(min=0)))
+        return sampled_rank(logits, scores, valid[:, :-1], student.n_items)
 
     def loss(self, student: Model, batch: Batch, step: int, context: Tensor) -> Tensor:
         logits = student.score(context, self.lists[batch.index])

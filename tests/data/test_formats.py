@@ -14,6 +14,7 @@ def write(tmp_path):
         path = tmp_path / "file.txt"
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return path
+
     return write
 
 
@@ -35,18 +36,21 @@ def test_one_line_is_a_table(write):
     assert read_triples(write("1 2 1\n")).to_numpy().tolist() == [[1, 2]]
 
 
-@pytest.mark.parametrize("line, parts", [
-    ("3 4", ["expected `user item 1`, found '3 4'", "correct or remove the line, or fetch the data set again"]),
-    ("3 4 1 1", ["expected `user item 1`, found '3 4 1 1'"]),
-    ("3  4 1", ["expected `user item 1`"]),
-    ("3\t4\t1", ["expected `user item 1`"]),
-    ("3 x7 1", ["item 'x7' is not an integer in '3 x7 1'", "correct the line, or fetch the data set again"]),
-    ("3.0 4 1", ["user '3.0' is not an integer"]),
-    ("3 1_000 1", ["item '1_000' is not an integer"]),
-    ("3 99999999999999999999 1", ["item '99999999999999999999' is not an integer"]),
-    ("3 -4 1", ["item '-4' is negative", "ids and times count from 0 upwards"]),
-    ("3 4 0", ["the third field is 0, not 1", "keep only the lines of interactions"]),
-])
+@pytest.mark.parametrize(
+    "line, parts",
+    [
+        ("3 4", ["expected `user item 1`, found '3 4'", "correct or remove the line, or fetch the data set again"]),
+        ("3 4 1 1", ["expected `user item 1`, found '3 4 1 1'"]),
+        ("3  4 1", ["expected `user item 1`"]),
+        ("3\t4\t1", ["expected `user item 1`"]),
+        ("3 x7 1", ["item 'x7' is not an integer in '3 x7 1'", "correct the line, or fetch the data set again"]),
+        ("3.0 4 1", ["user '3.0' is not an integer"]),
+        ("3 1_000 1", ["item '1_000' is not an integer"]),
+        ("3 99999999999999999999 1", ["item '99999999999999999999' is not an integer"]),
+        ("3 -4 1", ["item '-4' is negative", "ids and times count from 0 upwards"]),
+        ("3 4 0", ["the third field is 0, not 1", "keep only the lines of interactions"]),
+    ],
+)
 @pytest.mark.parametrize("end", ["\n5 6 1\n", "\n", ""])
 def test_a_bad_triple_is_named(write, line, parts, end):
     refused(read_triples, write(f"1 2 1\n{line}{end}"), "line 2", *parts)
@@ -57,11 +61,14 @@ def test_an_empty_line_within_is_malformed(write):
 
 
 @pytest.mark.parametrize("reader", [read_triples, read_udata, read_atomic])
-@pytest.mark.parametrize("content, parts", [
-    ("", ["is empty", "delete it and fetch the data set again"]),
-    ("\n \n", ["is empty"]),
-    (b"\x1f\x8b\xff", ["is not a text file", "unpack it"]),
-])
+@pytest.mark.parametrize(
+    "content, parts",
+    [
+        ("", ["is empty", "delete it and fetch the data set again"]),
+        ("\n \n", ["is empty"]),
+        (b"\x1f\x8b\xff", ["is not a text file", "unpack it"]),
+    ],
+)
 def test_files_without_text_are_refused(write, reader, content, parts):
     refused(reader, write(content), *parts)
 
@@ -78,12 +85,15 @@ def test_udata(write):
     assert frame.to_numpy().tolist() == [[196, 242, 881250949], [186, 302, 891717742]]
 
 
-@pytest.mark.parametrize("line, parts", [
-    ("1\t2\t3", ["expected `user<TAB>item<TAB>rating<TAB>timestamp`", r"found '1\t2\t3'"]),
-    ("1 2 3 4", ["expected `user<TAB>item<TAB>rating<TAB>timestamp`"]),
-    ("1\t2\tx\t4", ["rating 'x' is not an integer"]),
-    ("1\t2\t3\t-4", ["time '-4' is negative"]),
-])
+@pytest.mark.parametrize(
+    "line, parts",
+    [
+        ("1\t2\t3", ["expected `user<TAB>item<TAB>rating<TAB>timestamp`", r"found '1\t2\t3'"]),
+        ("1 2 3 4", ["expected `user<TAB>item<TAB>rating<TAB>timestamp`"]),
+        ("1\t2\tx\t4", ["rating 'x' is not an integer"]),
+        ("1\t2\t3\t-4", ["time '-4' is negative"]),
+    ],
+)
 def test_a_bad_rating_is_named(write, line, parts):
     refused(read_udata, write(f"1\t2\t3\t4\n1\t3\t3\t4\n{line}\n"), "line 3", *parts)
 
@@ -105,14 +115,17 @@ def test_atomic_with_other_columns_and_text_labels(write):
     refused(read_atomic, path, "line 1", "no column 'user_id'", "name the columns with user=")
 
 
-@pytest.mark.parametrize("line, parts", [
-    ("1\t2\t3", ["4 tab-separated fields, as in the header", r"found '1\t2\t3'"]),
-    ("1\t2\t3\t4\t5", ["4 tab-separated fields"]),
-    ("\t2\t3\t4", ["no user"]),
-    ("-1\t2\t3\t4", ["user '-1' is negative"]),
-    ("1\t2\t3\t4.5", ["timestamp '4.5' is not a whole number"]),
-    ("1\t2\t3\t", ["timestamp '' is not a whole number"]),
-])
+@pytest.mark.parametrize(
+    "line, parts",
+    [
+        ("1\t2\t3", ["4 tab-separated fields, as in the header", r"found '1\t2\t3'"]),
+        ("1\t2\t3\t4\t5", ["4 tab-separated fields"]),
+        ("\t2\t3\t4", ["no user"]),
+        ("-1\t2\t3\t4", ["user '-1' is negative"]),
+        ("1\t2\t3\t4.5", ["timestamp '4.5' is not a whole number"]),
+        ("1\t2\t3\t", ["timestamp '' is not a whole number"]),
+    ],
+)
 def test_a_bad_atomic_line_is_named(write, line, parts):
     refused(read_atomic, write(f"{HEADER}1\t2\t3\t4\n{line}\n"), "line 3", *parts)
 
@@ -121,7 +134,7 @@ def test_atomic_without_rows(write):
     refused(read_atomic, write(HEADER), "a header but no rows")
 
 
-texts = st.lists(st.text(alphabet="0123 -.\r\tx\"#", max_size=8), min_size=1, max_size=4).map("\n".join)
+texts = st.lists(st.text(alphabet='0123 -.\r\tx"#', max_size=8), min_size=1, max_size=4).map("\n".join)
 ids = st.integers(0, 10**18 - 1)
 
 

@@ -15,7 +15,7 @@ def of_counts(counts, n_items=7, timed=True):
 
 
 def sequence(data, user):
-    return data.items[data.offsets[user]:data.offsets[user + 1]].tolist()
+    return data.items[data.offsets[user] : data.offsets[user + 1]].tolist()
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=8))
@@ -63,20 +63,23 @@ def test_stage_errors():
     assert len(stage(of_counts([4]), "V").judge) == 1
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"items": [0, 1, 3]}, "items must lie in 0..2, found 0..3"),
-    ({"items": [0, -1, 2]}, "items must lie in 0..2, found -1..2"),
-    ({"items": [0.0, 1.5, 2.0]}, "items must be integers, not float64"),
-    ({"items": [[0, 1, 2]]}, "items must have one dimension, not 2"),
-    ({"offsets": [0, 2]}, "offsets end at 2, but there are 3 items"),
-    ({"offsets": [1, 3]}, "offsets must begin with 0, not 1"),
-    ({"offsets": [0, 4, 3]}, "offsets must not decrease"),
-    ({"offsets": [0]}, "at least two entries"),
-    ({"times": [1, 2]}, "2 times for 3 items"),
-    ({"times": [1, 0, 5]}, "times must not decrease within a user"),
-    ({"user_ids": [1]}, r"user_ids has shape \(1,\), expected \(2,\)"),
-    ({"item_ids": [1, 2]}, r"item_ids has shape \(2,\), expected \(3,\)"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"items": [0, 1, 3]}, "items must lie in 0..2, found 0..3"),
+        ({"items": [0, -1, 2]}, "items must lie in 0..2, found -1..2"),
+        ({"items": [0.0, 1.5, 2.0]}, "items must be integers, not float64"),
+        ({"items": [[0, 1, 2]]}, "items must have one dimension, not 2"),
+        ({"offsets": [0, 2]}, "offsets end at 2, but there are 3 items"),
+        ({"offsets": [1, 3]}, "offsets must begin with 0, not 1"),
+        ({"offsets": [0, 4, 3]}, "offsets must not decrease"),
+        ({"offsets": [0]}, "at least two entries"),
+        ({"times": [1, 2]}, "2 times for 3 items"),
+        ({"times": [1, 0, 5]}, "times must not decrease within a user"),
+        ({"user_ids": [1]}, r"user_ids has shape \(1,\), expected \(2,\)"),
+        ({"item_ids": [1, 2]}, r"item_ids has shape \(2,\), expected \(3,\)"),
+    ],
+)
 def test_arrays_that_do_not_fit_are_refused(change, message):
     good = {"items": [0, 1, 2], "offsets": [0, 2, 3], "n_items": 3, "times": [1, 2, 0]}
     Interactions("t", **good)
@@ -138,13 +141,16 @@ def test_with_times_the_order_of_the_file_does_not_matter(rows, random):
         assert [int(data.item_ids[item]) for item in sequence(data, code)] == expected[user]
 
 
-@pytest.mark.parametrize("frame, message", [
-    ({"user": [], "item": []}, "has no rows"),
-    ({"user": [1], "thing": [1]}, r"no column 'item'; it has \['user', 'thing'\]: name the right one with"),
-    ({"user": [1, None], "item": [1, 2]}, "no value in column 'user', row 1"),
-    ({"user": [1], "item": [1], "time": [1.5]}, "column 'time' must hold whole numbers"),
-    ({"user": [1], "item": [1], "time": ["1997"]}, "column 'time' must hold whole numbers"),
-])
+@pytest.mark.parametrize(
+    "frame, message",
+    [
+        ({"user": [], "item": []}, "has no rows"),
+        ({"user": [1], "thing": [1]}, r"no column 'item'; it has \['user', 'thing'\]: name the right one with"),
+        ({"user": [1, None], "item": [1, 2]}, "no value in column 'user', row 1"),
+        ({"user": [1], "item": [1], "time": [1.5]}, "column 'time' must hold whole numbers"),
+        ({"user": [1], "item": [1], "time": ["1997"]}, "column 'time' must hold whole numbers"),
+    ],
+)
 def test_bad_frames_are_refused(frame, message):
     with pytest.raises(DataError, match=message):
         from_frame(pd.DataFrame(frame))

@@ -8,7 +8,13 @@ def test_one_variable_moves_everything(tmp_path, monkeypatch):
     monkeypatch.setenv("RDCORE_ROOT", str(tmp_path))
     places = [paths.raw(), paths.reported(), paths.replicated(), paths.runs(), paths.figures(), paths.build()]
     assert [place.relative_to(tmp_path).as_posix() for place in places] == [
-        "data/raw", "data/reported", "data/replicated", "runs", "figures", "build"]
+        "data/raw",
+        "data/reported",
+        "data/replicated",
+        "runs",
+        "figures",
+        "build",
+    ]
     assert paths.figures("small") == tmp_path / "figures" / "small"
     assert not any(tmp_path.iterdir())  # asking creates nothing
 

@@ -43,8 +43,12 @@ def official(data):
 def test_our_split_is_the_official_one_byte_for_byte(gowalla):
     parts, final = split(gowalla), stage(gowalla, "F")
     folder = paths.raw() / "gowalla"
-    for path, part in (("validation/train.txt", parts.train), ("validation/test.txt", parts.validation),
-                       ("test/train.txt", final.fit), ("test/test.txt", parts.test)):
+    for path, part in (
+        ("validation/train.txt", parts.train),
+        ("validation/test.txt", parts.validation),
+        ("test/train.txt", final.fit),
+        ("test/test.txt", parts.test),
+    ):
         assert official(part) == (folder / path).read_bytes(), path
 
 

@@ -9,8 +9,8 @@ def mean_average_precision(scores, fit, judge):
     """Slow and plain: per user, rank the items he has not seen, average the precision at each hit."""
     values = []
     for user in range(fit.n_users):
-        seen = fit.items[fit.offsets[user]:fit.offsets[user + 1]]
-        wanted = set(judge.items[judge.offsets[user]:judge.offsets[user + 1]].tolist())
+        seen = fit.items[fit.offsets[user] : fit.offsets[user + 1]]
+        wanted = set(judge.items[judge.offsets[user] : judge.offsets[user + 1]].tolist())
         own = scores(seen).astype(float)
         own[seen] = -np.inf
         hits = [item in wanted for item in np.argsort(-own, kind="stable").tolist()]
@@ -51,10 +51,17 @@ def test_sizes_and_no_item_twice():
     assert (data.times == data.positions()).all()
 
 
-@pytest.mark.parametrize("bad", [
-    {"n_items": 20, "max_length": 20}, {"min_length": 9, "max_length": 8}, {"min_length": 0}, {"n_users": 0},
-    {"n_clusters": 0}, {"successors": -1},
-])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"n_items": 20, "max_length": 20},
+        {"min_length": 9, "max_length": 8},
+        {"min_length": 0},
+        {"n_users": 0},
+        {"n_clusters": 0},
+        {"successors": -1},
+    ],
+)
 def test_impossible_sizes_are_refused(bad):
     with pytest.raises(DataError, match="synthetic data needs"):
         generate(**bad)
