@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from rdcore import metrics
-from rdcore.data.interactions import Interactions, Stage
+from rdcore.data.interactions import Stage
 from rdcore.models.base import Model
-from rdcore.queries import Queries, final_queries
+from rdcore.models.popularity import Popularity
+from rdcore.queries import final_queries
 from rdcore.sampling import SeenItems
 
 
@@ -43,24 +44,9 @@ def evaluate(model: Model, stage: Stage, *, device="cpu", block: int = 512) -> d
     return metrics.per_user(torch.cat(ranks), offsets)
 
 
-class _Popularity(Model):
-    """Scores every item by its rows in what was fitted, for everybody alike."""
-
-    def __init__(self, fit: Interactions):
-        super().__init__()
-        self.n_items, self.window = fit.n_items, 0
-        self.counts = torch.from_numpy(fit.item_counts()).float()
-
-    def encode(self, queries: Queries) -> Tensor:
-        return queries.user[:, None]
-
-    def score_all(self, context: Tensor) -> Tensor:
-        return self.counts.repeat(len(context), 1)
-
-
 def popularity(stage: Stage) -> dict[str, np.ndarray]:
     """Metrics of every user, each (n_users,), when all are given the most frequent items of ``stage.fit`` (POP)."""
-    return evaluate(_Popularity(stage.fit), stage)
+    return evaluate(Popularity(torch.from_numpy(stage.fit.item_counts())), stage)
 
 
 @torch.no_grad()

@@ -10,16 +10,24 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from rdcore.distill.ranking_distillation import RDSettings
-from rdcore.models.caser import CaserSettings
+from rdcore.models import BPRMFSettings, CaserSettings, FossilSettings
 from rdcore.training import Training
 
 
 def describe(value: Any) -> Any:
-    """A description as plain JSON: settings become objects with their class name and revision."""
+    """A description as plain JSON: settings become objects with their class name and revision.
+
+    A field that joined a class whose runs were on record already (``metadata={"later": True}``) is left out at its
+    default, which stands for what had been done before: the keys of those runs stay.
+    """
     if isinstance(value, (list, tuple)):
         return [describe(part) for part in value]
     if dataclasses.is_dataclass(value):
-        fields = {field.name: describe(_plain(getattr(value, field.name), field.type)) for field in dataclasses.fields(value)}
+        fields = {
+            field.name: describe(_plain(getattr(value, field.name), field.type))
+            for field in dataclasses.fields(value)
+            if not (field.metadata.get("later") and getattr(value, field.name) == field.default)
+        }
         revision = {"revision": value.revision} if hasattr(value, "revision") else {}
         return {"type": type(value).__name__, **revision, **fields}
     return value
@@ -50,7 +58,7 @@ class Experiment:
     data_hash: str
     stage: str
     role: str
-    model: CaserSettings
+    model: CaserSettings | FossilSettings | BPRMFSettings
     training: Training = Training()
     distillation: RDSettings | None = None
     teacher: Experiment | None = None

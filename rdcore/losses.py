@@ -14,3 +14,11 @@ def log_loss(positive: Tensor, negative: Tensor) -> Tensor:
     the same function without the overflow.
     """
     return F.softplus(-positive).sum(1) + F.softplus(negative).sum(1)
+
+
+def bpr_loss(positive: Tensor, negative: Tensor) -> Tensor:
+    """Bayesian personalised ranking, summed over a query's pairs: (B, P), (B, N) logits -> (B,).
+
+    ``-sum_p sum_n log sigmoid(positive_p - negative_n)`` (Rendle et al., UAI 2009).
+    """
+    return F.softplus(negative.unsqueeze(1) - positive.unsqueeze(2)).sum((1, 2))

@@ -43,6 +43,22 @@ class Queries:
         moved = {name: getattr(self, name).to(device) for name in ("user", "end", "items", "offsets")}
         return replace(self, **moved)
 
+    def past(self, everything: bool = False) -> tuple[Tensor, Tensor]:
+        """All items before each query, oldest first, as (row (M,), item (M,)): row indexes the queries.
+
+        ``everything``: all that the user has in the table but the item at the query's end, which is the target of a
+        training query; behind it training looks ahead.
+        """
+        start = self.offsets[self.user]
+        stop = self.offsets[self.user + 1] if everything else self.end
+        counts = stop - start
+        row = torch.repeat_interleave(torch.arange(len(self), device=start.device), counts)
+        position = torch.arange(len(row), device=start.device) - (torch.cumsum(counts, 0) - counts - start)[row]
+        if everything:
+            kept = position != self.end[row]
+            row, position = row[kept], position[kept]
+        return row, self.items[position]
+
     def history(self, length: int) -> Tensor:
         """The last ``length`` items before each query: (B, length), most recent last, padded on the left."""
         position = self.end[:, None] + torch.arange(-length, 0, device=self.end.device)

@@ -212,7 +212,7 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
     with seeded(stream_seed(seed, "initialisation"), "cpu"):
         model = experiment.model.build(data.n_users, data.n_items).to(device)
         distillation = experiment.distillation.build().to(device) if experiment.distillation else None
-    instances = training_data(stage.fit, model.window, device)
+    instances = training_data(stage.fit, model.window, device, share=settings.share, seed=seed)
     teacher = None
     if distillation:
         teacher = Run(paths.runs() / experiment.teacher.key).model(experiment.teacher, data, experiment.teacher_epoch, device)

@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from tqdm.auto import tqdm
@@ -24,6 +24,9 @@ class Training:
 
     weight_decay is coupled L2 (added to the gradient), on every row of every table in every step, as there.
     base_weight: factor of the ranking loss (1 in the released code, 1 - alpha in the paper).
+    reduction: of the ranking loss, 'mean' over the batch's queries (Ranking Distillation) or 'sum' (DE-RRD); every
+    distillation keeps the one its weight belongs to. share: the part of the training instances that is used, drawn
+    once a run.
     """
 
     epochs: int = 50
@@ -32,6 +35,8 @@ class Training:
     weight_decay: float = 1e-6
     negatives: int = 3
     base_weight: float = 1.0
+    reduction: str = field(default="mean", metadata={"later": True})
+    share: float = field(default=1.0, metadata={"later": True})
 
     def __post_init__(self):
         for name in ("epochs", "batch_size", "negatives"):
@@ -42,13 +47,25 @@ class Training:
             value = getattr(self, name)
             if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
+        if self.reduction not in ("mean", "sum"):
+            raise ValueError(f"reduction must be 'mean' or 'sum', got {self.reduction!r}")
+        if not (isinstance(self.share, (int, float)) and 0 < self.share <= 1):
+            raise ValueError(f"share must lie in (0, 1], got {self.share!r}")
         if self.learning_rate == 0:
             raise ValueError("learning_rate must be > 0, got 0")
 
 
-def training_data(fit: Interactions, window: int, device) -> TrainingData:
-    """All training instances of ``fit`` for a model that looks at ``window`` items, on ``device``."""
+def training_data(fit: Interactions, window: int, device, *, share: float = 1.0, seed: int = 0) -> TrainingData:
+    """All training instances of ``fit`` for a model that looks at ``window`` items, on ``device``.
+
+    ``share`` < 1: a random part of them, the same for every model of this window and ``seed``, and part of every larger
+    share. What counts as seen does not shrink.
+    """
     queries, target = training_queries(fit, window)
+    if share < 1:
+        kept = torch.randperm(len(target), generator=stream(seed, "share"))[: max(1, round(share * len(target)))]
+        kept = kept.sort().values
+        queries, target = queries[kept], target[kept]
     queries = queries.to(device)
     return TrainingData(queries, target.to(device), SeenItems(queries.items, queries.offsets, fit.n_items))
 
@@ -109,9 +126,9 @@ def train(
                 context = model.encode(batch.queries)
                 items = torch.cat([batch.target[:, None], batch.negatives], dim=1)
                 logits = model.score(context, items)
-                base = model.base_loss(logits[:, :1], logits[:, 1:]).mean()
-                loss = settings.base_weight * base
-                total += base.detach() * len(index)
+                base = model.base_loss(logits[:, :1], logits[:, 1:])
+                total += base.detach().sum()
+                loss = settings.base_weight * (base.mean() if settings.reduction == "mean" else base.sum())
                 if distillation:
                     distilled = distillation.loss(model, batch, step, context)
                     loss = loss + distilled

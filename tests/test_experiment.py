@@ -36,7 +36,7 @@ OTHER = {
     "epochs": 45, "batch_size": 256, "learning_rate": 0.002, "weight_decay": 0.0, "negatives": 4, "base_weight": 0.5,
     "dim": 5, "window": 4, "vertical": 3, "horizontal": 8, "dropout": 0.4, "K": 11, "exclude": "seen", "weight": 0.5,
     "start_epoch": 12, "lam": 2.0, "mu": 0.2, "samples": 99, "estimate": "exact", "dataset": "e", "role": "RD-2",
-    "evaluate_every": 10, "seed": 2, "teacher_epoch": 45,
+    "reduction": "sum", "share": 0.5, "lists": "popular", "evaluate_every": 10, "seed": 2, "teacher_epoch": 45,
 }  # fmt: skip
 
 
@@ -155,3 +155,11 @@ def test_a_description_cannot_be_changed_nor_given_by_position():
         TEACHER.seed = 2
     with pytest.raises(TypeError):
         Experiment("d", "0", "F", "T", CaserSettings(dim=4))
+
+
+def test_a_field_that_came_later_changes_no_key_at_its_default():
+    """Runs on record before `reduction`, `share` and `lists` existed did what their defaults do, and keep their keys."""
+    assert not {"reduction", "share"} & set(TEACHER.description["training"])
+    assert "lists" not in DISTILLED.description["distillation"]
+    changed = replace(TEACHER, training=Training(share=0.5))
+    assert changed.description["training"]["share"] == 0.5 and changed.key != TEACHER.key

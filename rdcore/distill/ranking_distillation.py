@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -17,15 +18,18 @@ from rdcore.distill.base import Batch, Distillation, TrainingData
 from rdcore.distill.weights import Hybrid, Weights, discrepancy_of
 from rdcore.files import write_whole
 from rdcore.models.base import Model
+from rdcore.models.popularity import Popularity
 from rdcore.queries import Queries
-from rdcore.sampling import SeenItems, shared_items, unseen_items
+from rdcore.sampling import SeenItems, shared_items, stream, unseen_items
 
 
 @dataclass(frozen=True, kw_only=True)
 class RDSettings:
     """K: length of the exemplary ranking. exclude: what the teacher's list leaves out, 'target' (released code:
     only the instance's target) or 'seen' (the paper's unlabelled items: everything the user has in training).
-    weight: factor of the distillation loss (released code's alpha; the paper's alpha is weight / (1 + weight))."""
+    weight: factor of the distillation loss (released code's alpha; the paper's alpha is weight / (1 + weight)).
+    lists: whose ranking is distilled, the 'teacher's, or as a control of how much it is the teacher who teaches, the most
+    'popular' items or 'random' unseen ones, drawn once (he is then named, but not asked)."""
 
     revision: ClassVar[int] = 1  # raise when the same settings begin to give other numbers
 
@@ -33,14 +37,17 @@ class RDSettings:
     weights: Weights = field(default_factory=Hybrid)
     exclude: str = "target"
     weight: float = 1.0
+    lists: str = field(default="teacher", metadata={"later": True})
 
     def __post_init__(self):
-        if not isinstance(self.K, int) or self.K < 1:
+        if not isinstance(self.K, int) or isinstance(self.K, bool) or self.K < 1:
             raise ValueError(f"K must be an integer >= 1, got {self.K!r}")
         if self.exclude not in ("target", "seen"):
             raise ValueError(f"exclude must be 'target' or 'seen', got {self.exclude!r}")
-        if not self.weight >= 0:
-            raise ValueError(f"weight must be >= 0, got {self.weight!r}")
+        if not (isinstance(self.weight, (int, float)) and math.isfinite(self.weight) and self.weight >= 0):
+            raise ValueError(f"weight must be a finite number >= 0, got {self.weight!r}")
+        if self.lists not in ("teacher", "popular", "random"):
+            raise ValueError(f"lists must be 'teacher', 'popular' or 'random', got {self.lists!r}")
 
     def build(self) -> RankingDistillation:
         return RankingDistillation(self)
@@ -143,7 +150,15 @@ class RankingDistillation(Distillation):
     def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
         self.seen = data.seen
         K, exclude = self.settings.K, self.settings.exclude
-        file = cache / f"exemplary-{K}-{exclude}-{_instances_id(data)}.safetensors" if cache else None
+        whose = self.settings.lists
+        if whose == "random":
+            rng = stream(0, "random lists", device=data.target.device)
+            self.lists = unseen_items(data.queries.user, K, data.seen, rng).to(torch.int32)
+            return
+        if whose == "popular":
+            teacher = Popularity(torch.bincount(data.queries.items, minlength=data.seen.n_items))
+        name = "exemplary" if whose == "teacher" else whose
+        file = cache / f"{name}-{K}-{exclude}-{_instances_id(data)}.safetensors" if cache else None
         if file and file.exists():
             self.lists = load_file(file, device=str(data.target.device))["lists"]
             return

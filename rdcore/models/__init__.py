@@ -1,6 +1,19 @@
 """Recommenders: one file a model; base.py says what a model is."""
 
 from rdcore.models.base import DotProductModel, Model
+from rdcore.models.bpr_mf import BPRMF, BPRMFSettings
 from rdcore.models.caser import Caser, CaserSettings
+from rdcore.models.fossil import Fossil, FossilSettings
+from rdcore.models.popularity import Popularity
 
-__all__ = ["Caser", "CaserSettings", "DotProductModel", "Model"]
+__all__ = [
+    "BPRMF",
+    "BPRMFSettings",
+    "Caser",
+    "CaserSettings",
+    "DotProductModel",
+    "Fossil",
+    "FossilSettings",
+    "Model",
+    "Popularity",
+]

@@ -38,20 +38,24 @@ class Model(nn.Module):
 class DotProductModel(Model):
     """A model whose score is <context, item vector> + item bias: set ``item_factors`` and ``item_bias``.
 
-    item_factors: Embedding (n_items, D); item_bias: Parameter (n_items,).
+    item_factors: Embedding (n_items, D); item_bias: Parameter (n_items,), or None for a model without.
     """
 
     item_factors: nn.Embedding
-    item_bias: nn.Parameter
+    item_bias: nn.Parameter | None
 
     def score(self, context: Tensor, items: Tensor) -> Tensor:
         factors = self.item_factors(items)
+        if self.item_bias is None:
+            return context @ factors.T if items.dim() == 1 else (factors @ context.unsqueeze(2)).squeeze(2)
         bias = F.embedding(items, self.item_bias[:, None]).squeeze(-1)  # the gradient of a gather beats indexing's
         if items.dim() == 1:
             return addmm(bias, context, factors.T)
         return baddbmm(bias.unsqueeze(2), factors, context.unsqueeze(2)).squeeze(2)
 
     def score_all(self, context: Tensor) -> Tensor:
+        if self.item_bias is None:
+            return context @ self.item_factors.weight.T
         return addmm(self.item_bias, context, self.item_factors.weight.T)
 
 
