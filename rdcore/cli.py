@@ -257,7 +257,7 @@ def add_runs(commands: argparse._SubParsersAction) -> None:
 def runs_list(arguments: argparse.Namespace) -> int:
     from . import runs
 
-    columns = ("key", "status", "dataset", "stage", "role", "dim", "seed", "epochs", "MAP", "seconds")
+    columns = ("key", "status", "dataset", "stage", "model", "role", "dim", "seed", "epochs", "MAP", "seconds")
     lines = [columns] + [tuple(_cell(row.get(column)) for column in columns) for row in runs.list_runs()]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     for line in lines:

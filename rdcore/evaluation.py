@@ -9,7 +9,7 @@ from torch import Tensor
 from rdcore import metrics
 from rdcore.data.interactions import Stage
 from rdcore.models.base import Model
-from rdcore.models.popularity import Popularity
+from rdcore.models.popularity import PopularitySettings
 from rdcore.queries import final_queries
 from rdcore.sampling import SeenItems
 
@@ -46,7 +46,7 @@ def evaluate(model: Model, stage: Stage, *, device="cpu", block: int = 512) -> d
 
 def popularity(stage: Stage) -> dict[str, np.ndarray]:
     """Metrics of every user, each (n_users,), when all are given the most frequent items of ``stage.fit`` (POP)."""
-    return evaluate(Popularity(torch.from_numpy(stage.fit.item_counts())), stage)
+    return evaluate(PopularitySettings().fit(stage.fit), stage)
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from rdcore.distill.ranking_distillation import RDSettings
-from rdcore.models import BPRMFSettings, CaserSettings, FossilSettings
+from rdcore.models import BPRMFSettings, CaserSettings, FossilSettings, ItemCFSettings, PopularitySettings
 from rdcore.training import Training
 
 
@@ -40,6 +40,31 @@ def _plain(value: Any, declared: str) -> Any:
     return float(value) if declared == "float" else value
 
 
+def label(description: dict) -> str:
+    """A run for people: data set, stage, model unless it is Caser, role, size and seed."""
+    d, model = description, family(description)
+    parts = [d["dataset"], d["stage"], *([model] if model != "Caser" else []), d["role"]]
+    parts += [f"d{d['model']['dim']}"] if "dim" in d["model"] else []
+    return "-".join([*parts, f"seed{d['seed']}"])
+
+
+def family(description: dict) -> str:
+    """The model of a run as the papers' tables call it."""
+    name = description["model"]["type"].removesuffix("Settings")
+    return {"BPRMF": "BPR", "Popularity": "POP"}.get(name, name)
+
+
+def trained(description: dict) -> bool:
+    """Whether the model has anything to train: POP and ItemCF are counted from the data."""
+    return family(description) not in ("POP", "ItemCF")
+
+
+def choice_name(description: dict, role: str = "") -> str:
+    """Under which name the epoch of such a run is chosen: its role, behind the model's name unless that is Caser."""
+    role, model = role or description["role"], family(description)
+    return role if model == "Caser" else f"{model} {role}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """One run.
@@ -58,7 +83,7 @@ class Experiment:
     data_hash: str
     stage: str
     role: str
-    model: CaserSettings | FossilSettings | BPRMFSettings
+    model: CaserSettings | FossilSettings | BPRMFSettings | ItemCFSettings | PopularitySettings
     training: Training = Training()
     distillation: RDSettings | None = None
     teacher: Experiment | None = None
@@ -104,5 +129,4 @@ class Experiment:
 
     @property
     def label(self) -> str:
-        """For people: data set, stage, role, model size and seed."""
-        return f"{self.dataset}-{self.stage}-{self.role}-d{self.model.dim}-seed{self.seed}"
+        return label(self.description)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rdcore import data, paths, runs
 from rdcore.distill import Discrepancy, Equal, Hybrid, Position, RDSettings, Reciprocal
-from rdcore.experiment import Experiment
-from rdcore.models import CaserSettings
+from rdcore.experiment import Experiment, choice_name
+from rdcore.models import BPRMFSettings, CaserSettings, FossilSettings, ItemCFSettings, PopularitySettings
 from rdcore.selection import Choice, chosen_epochs, read_selection, select
 from rdcore.training import Training
 
@@ -20,13 +20,13 @@ EXTENSION = 30  # epochs added to a grid whose best lies at its end
 class Profile:
     """What differs between a quick look and the paper.
 
-    dims: size of teacher (T) and student (S). K, lam, mu, samples, start_epoch: of Ranking Distillation. seeds: of
-    stage V (choices) and F (final).
+    models: teacher (T) and student (S). K, lam, mu, samples, start_epoch: of Ranking Distillation. seeds: of stage V
+    (choices) and F (final).
     """
 
     name: str
     dataset: str
-    dims: dict[str, int]
+    models: dict[str, CaserSettings | FossilSettings]
     training: Training
     evaluate_every: int
     K: int = 10
@@ -39,12 +39,16 @@ class Profile:
     def teacher(self, stage: str, seed: int) -> Experiment:
         return Experiment(
             dataset=self.dataset, data_hash=data.content_hash(self.dataset), stage=stage, seed=seed, role="T",
-            model=CaserSettings(dim=self.dims["T"]), training=self.training, evaluate_every=self.evaluate_every,
+            model=self.models["T"], training=self.training, evaluate_every=self.evaluate_every,
         )  # fmt: skip
 
     def student(self, stage: str, seed: int) -> Experiment:
         """The same model at the student's size, trained without a teacher."""
-        return replace(self.teacher(stage, seed), role="S", model=CaserSettings(dim=self.dims["S"]))
+        return replace(self.teacher(stage, seed), role="S", model=self.models["S"])
+
+    def named(self, role: str) -> str:
+        """Under which name the epoch of a role is chosen."""
+        return choice_name(self.teacher("V", 0).description, role)
 
     def distilled(self, stage: str, seed: int, scheme: str = "RD-hybrid", teacher_epoch: int | None = None) -> Experiment:
         """The student taught by the teacher of its stage and seed, as it was after ``teacher_epoch`` (default: last)."""
@@ -62,9 +66,9 @@ class Profile:
     def taught_as_chosen(self, stage: str, seed: int, choices: Mapping[str, Choice]) -> Experiment:
         """RD-hybrid of protocol `validation`: its teacher teaches as it was after the epoch chosen for it. Where that is
         the last one of this profile, it is the very run that `distilled` gives. The teacher's choice must stand."""
-        epoch = chosen_epochs(choices)["T"]
-        teacher = self._reaching(choices["T"], "F").teacher(stage, seed)
-        run = self._reaching(choices.get("RD-hybrid"), stage).distilled(stage, seed)
+        epoch = chosen_epochs(choices)[self.named("T")]
+        teacher = self._reaching(choices[self.named("T")], "F").teacher(stage, seed)
+        run = self._reaching(choices.get(self.named("RD-hybrid")), stage).distilled(stage, seed)
         return replace(run, teacher=teacher, teacher_epoch=epoch)
 
     def _reaching(self, choice: Choice | None, stage: str) -> Profile:
@@ -96,21 +100,59 @@ PROFILES = {
     profile.name: profile
     for profile in (
         Profile(
-            name="smoke", dataset="synthetic", dims={"T": 16, "S": 4}, training=Training(epochs=6, batch_size=128),
-            evaluate_every=2, K=5, samples=20, start_epoch=3,
+            name="smoke", dataset="synthetic", models={"T": CaserSettings(dim=16), "S": CaserSettings(dim=4)},
+            training=Training(epochs=6, batch_size=128), evaluate_every=2, K=5, samples=20, start_epoch=3,
         ),
         Profile(
             # Chosen on stage V: with the official rate of 1e-3 both still rise after 20 epochs, with 3e-3 T passes its
             # best at half time. The hybrid starts after a fifth of the epochs, as in the official 50.
-            name="small", dataset="ml-100k", dims={"T": 100, "S": 20}, training=Training(epochs=20, learning_rate=2e-3),
-            evaluate_every=2, start_epoch=5,
+            name="small", dataset="ml-100k", models={"T": CaserSettings(dim=100), "S": CaserSettings(dim=20)},
+            training=Training(epochs=20, learning_rate=2e-3), evaluate_every=2, start_epoch=5,
         ),
         Profile(
-            name="paper", dataset="gowalla", dims={"T": 100, "S": 50}, training=Training(), evaluate_every=5,
-            seeds={"V": [101], "F": [1, 2, 3]},
+            name="paper", dataset="gowalla", models={"T": CaserSettings(dim=100), "S": CaserSettings(dim=50)},
+            training=Training(), evaluate_every=5, seeds={"V": [101], "F": [1, 2, 3, 4, 5]},
         ),
     )
 }  # fmt: skip
+
+# Dimensions of Fossil's teacher and student.
+FOSSIL = {"smoke": (16, 4), "small": (50, 10), "paper": (50, 20)}
+
+
+def fossil(profile: Profile) -> Profile:
+    """The same with Fossil. What the paper leaves open (loss, exponent and span of the long-term sum) was chosen on stage
+    V of Gowalla among `trials`, and is the same everywhere."""
+    teacher, student = FOSSIL[profile.name]
+    return replace(profile, models={"T": FossilSettings(dim=teacher), "S": FossilSettings(dim=student)})
+
+
+def families(name: str) -> list[Profile]:
+    """The profile with each model that is distilled."""
+    return [PROFILES[name], fossil(PROFILES[name])]
+
+
+def trials(profile: Profile) -> dict[str, list[Experiment]]:
+    """The V runs that settings the paper does not state are chosen from: of Fossil's teacher and of BPR."""
+    seed = profile.seeds["V"][0]
+    teacher = fossil(profile).teacher("V", seed)
+    settings = [{"loss": loss, "alpha": alpha} for loss in ("log", "bpr") for alpha in (0.2, 0.5, 1.0)]
+    settings.append({"span": "all"})
+    bpr = baselines(profile, "V", seed)["BPR"]
+    decays = [replace(bpr, training=replace(bpr.training, weight_decay=decay)) for decay in (1e-6, 1e-5, 1e-4)]
+    models = list(dict.fromkeys(replace(teacher.model, **each) for each in settings))
+    return {"Fossil": [replace(teacher, model=model) for model in models], "BPR": decays}
+
+
+def baselines(profile: Profile, stage: str, seed: int) -> dict[str, Experiment]:
+    """The baselines of the paper's Table 2: POP, ItemCF and BPR, the latter at the size of the teacher's vectors."""
+    bpr = replace(profile.teacher(stage, seed), role="baseline", model=BPRMFSettings(dim=profile.models["T"].dim, bias=True))
+    counted = replace(bpr, training=Training(epochs=1), evaluate_every=1)
+    return {
+        "POP": replace(counted, model=PopularitySettings()),
+        "ItemCF": replace(counted, model=ItemCFSettings()),
+        "BPR": bpr,
+    }
 
 
 def runs_of(profile: Profile, choices: Mapping[str, Choice]) -> list[Experiment]:
@@ -119,11 +161,12 @@ def runs_of(profile: Profile, choices: Mapping[str, Choice]) -> list[Experiment]
     What depends on a choice that has not been made, or that lies at the border of its grid, is left out; `open_choices`
     says so in words.
     """
-    stands = "T" in chosen_epochs(choices)
+    teacher, student = choices.get(profile.named("T")), choices.get(profile.named("S"))
+    stands = profile.named("T") in chosen_epochs(choices)
     plan = []
     for seed in profile.seeds["V"]:
-        plan += [p.teacher("V", seed) for p in (profile, profile._reaching(choices.get("T"), "V"))]
-        plan += [p.student("V", seed) for p in (profile, profile._reaching(choices.get("S"), "V"))]
+        plan += [p.teacher("V", seed) for p in (profile, profile._reaching(teacher, "V"))]
+        plan += [p.student("V", seed) for p in (profile, profile._reaching(student, "V"))]
         plan.append(profile.distilled("V", seed))
         if stands:
             plan.append(profile.taught_as_chosen("V", seed, choices))
@@ -133,18 +176,27 @@ def runs_of(profile: Profile, choices: Mapping[str, Choice]) -> list[Experiment]
     for seed in others:
         plan += [profile.teacher("F", seed), profile.student("F", seed), profile.distilled("F", seed)]
     for seed in profile.seeds["F"]:
-        plan.append(profile._reaching(choices.get("T"), "F").teacher("F", seed))
-        plan.append(profile._reaching(choices.get("S"), "F").student("F", seed))
+        plan.append(profile._reaching(teacher, "F").teacher("F", seed))
+        plan.append(profile._reaching(student, "F").student("F", seed))
         if stands:
             plan.append(profile.taught_as_chosen("F", seed, choices))
     plan += [profile.distilled("F", first, scheme) for scheme in ("RD-equal", "RD-reciprocal", "RD-discrepancy")]
     return list({experiment.key: experiment for experiment in plan}.values())
 
 
+def all_runs(name: str, choices: Mapping[str, Choice]) -> list[Experiment]:
+    """Every run behind the tables of a profile: both models', and the baselines'."""
+    profile = PROFILES[name]
+    plan = [experiment for family in families(name) for experiment in runs_of(family, choices)]
+    plan += baselines(profile, "F", profile.seeds["F"][0]).values()
+    plan += [experiment for group in trials(profile).values() for experiment in group]
+    return list({experiment.key: experiment for experiment in plan}.values())
+
+
 def open_choices(choices: Mapping[str, Choice]) -> list[str]:
     """What still has to be chosen before every run of the plan is known, one sentence each."""
     said = []
-    for role in ("T", "S", "RD-hybrid"):
+    for role in (profile.named(role) for profile in families("paper") for role in ("T", "S", "RD-hybrid")):
         if role not in choices:
             said.append(f"no epoch is chosen for {role}: train its V runs, then `rdcore select`")
         elif choices[role].at_border:
@@ -173,7 +225,7 @@ def matching(profile: str, patterns: str = "") -> list[Experiment]:
     """
     if profile not in PROFILES:
         raise ValueError(f"no profile {profile!r}; there are: {', '.join(PROFILES)}")
-    plan = runs_of(PROFILES[profile], choices_of(profile))
+    plan = all_runs(profile, choices_of(profile))
     wanted = [pattern.strip() for pattern in patterns.split(",") if pattern.strip()]
     for pattern in wanted:
         if not any(pattern in e.label or pattern in e.key for e in plan):
@@ -184,15 +236,17 @@ def matching(profile: str, patterns: str = "") -> list[Experiment]:
 
 def choose() -> dict[str, Choice]:
     """The epochs of profile paper, chosen from the V runs that are finished here or committed."""
-    paper = PROFILES["paper"]
-    first = paper.seeds["V"][0]
-    wanted = {"T": paper.teacher("V", first), "S": paper.student("V", first), "RD-hybrid": paper.distilled("V", first)}
-    return select(wanted, paper.seeds["V"], _finished())
+    wanted, finished = {}, _finished()
+    for paper in families("paper"):
+        first = paper.seeds["V"][0]
+        for run in (paper.teacher("V", first), paper.student("V", first), paper.distilled("V", first)):
+            wanted[paper.named(run.role)] = run
+    return select(wanted, paper.seeds["V"], finished)
 
 
 def paper_runs() -> list[Experiment]:
     """The paper-size runs, with the choices on file."""
-    return runs_of(PROFILES["paper"], read_selection())
+    return all_runs("paper", read_selection())
 
 
 def paper_records() -> list[runs.Record]:
@@ -212,13 +266,14 @@ def publish(experiments: Sequence[Experiment], choices: Mapping[str, Choice]) ->
             continue
         epochs = []
         if experiment.stage == "F":
-            wanted = {experiment.training.epochs, chosen_epochs(choices).get(experiment.role)}
+            wanted = {experiment.training.epochs, chosen_epochs(choices).get(choice_name(experiment.description))}
             epochs = sorted(wanted & set(experiment.evaluated_epochs))
         beside = None
         if experiment.role == "S":
-            (name,) = [name for name, p in PROFILES.items() if p.dataset == experiment.dataset]
-            beside = PROFILES[name].teacher(experiment.stage, experiment.seed)
-            beside = beside if runs.stored(beside) else None
+            like = [p for name in PROFILES for p in families(name)]
+            like = [p for p in like if p.student(experiment.stage, experiment.seed) == experiment]
+            teachers = [p.teacher(experiment.stage, experiment.seed) for p in like]
+            beside = next((teacher for teacher in teachers if runs.stored(teacher)), None)
         folders.append(runs.publish(experiment, epochs, teacher=beside))
     return folders
 

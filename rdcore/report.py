@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from rdcore import manifest, paths
+from rdcore.experiment import choice_name, family, trained
 from rdcore.files import write_whole
 from rdcore.reported import reported
 from rdcore.runs import Record
@@ -44,7 +45,7 @@ class Judged:
 
     @property
     def model(self) -> str:
-        return self.record.description["model"]["type"].removesuffix("Settings")
+        return family(self.record.description)
 
     @property
     def role(self) -> str:
@@ -71,15 +72,18 @@ def judged(records: Sequence[Record], chosen: Mapping[str, int] | None = None, s
     records = sorted((r for r in records if r.description["stage"] == stage), key=lambda r: r.description["training"]["epochs"])
     fixed: dict[str, int] = {}
     for record in records:
-        fixed.setdefault(record.description["dataset"], record.description["training"]["epochs"])
+        if trained(record.description):
+            fixed.setdefault(record.description["dataset"], record.description["training"]["epochs"])
     found: dict[tuple, Judged] = {}
     for record in records:
-        d, last = record.description, fixed[record.description["dataset"]]
+        d = record.description
+        own = d["training"]["epochs"]
+        last = fixed.get(d["dataset"], own) if trained(d) else own
         under = []
-        if d["training"]["epochs"] == last and d["teacher_epoch"] in (None, last):
-            under.append(Judged(record, f"fixed{last}", last))
-        epoch = chosen.get(d["role"])
-        if epoch in record.metrics.index and (d["teacher"] is None or d["teacher_epoch"] == chosen.get("T")):
+        if own == last and d["teacher_epoch"] in (None, last):
+            under.append(Judged(record, f"fixed{fixed.get(d['dataset'], last)}", last))
+        epoch = chosen.get(choice_name(d))
+        if epoch in record.metrics.index and (d["teacher"] is None or d["teacher_epoch"] == chosen.get(choice_name(d, "T"))):
             under.append(Judged(record, "validation", epoch))
         for entry in under:
             row = (entry.dataset, entry.model, entry.role, entry.protocol, entry.seed)

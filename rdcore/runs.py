@@ -34,9 +34,9 @@ from tqdm.auto import tqdm
 
 from rdcore import data as datasets
 from rdcore import metrics, paths
-from rdcore.data.interactions import Interactions
+from rdcore.data.interactions import Interactions, Stage
 from rdcore.evaluation import agreement, evaluate
-from rdcore.experiment import Experiment
+from rdcore.experiment import Experiment, family
 from rdcore.files import write_whole
 from rdcore.models.base import Model
 from rdcore.sampling import stream_seed
@@ -67,7 +67,8 @@ class Record:
     @cached_property
     def history(self) -> pd.DataFrame:
         """One row an epoch, indexed by epoch: loss, distillation_loss, weights (K numbers), seconds."""
-        return pd.DataFrame(self._json("history.json")).set_index("epoch")
+        entries = self._json("history.json")
+        return pd.DataFrame(entries, columns=None if entries else ["epoch"]).set_index("epoch")
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
@@ -106,6 +107,8 @@ class Run(Record):
 
     def model(self, experiment: Experiment, data: Interactions, epoch: int | None = None, device="cpu") -> Model:
         """The trained model of an evaluated epoch, by default the last, in eval mode."""
+        if not hasattr(experiment.model, "build"):
+            return experiment.model.fit(datasets.stage(data, experiment.stage).fit).to(device).eval()
         epoch = self.last_epoch if epoch is None else epoch
         model = experiment.model.build(data.n_users, data.n_items)
         model.load_state_dict(load_file(self.folder / f"weights-{epoch:03d}.safetensors"))
@@ -209,6 +212,12 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
     started = time.time()
     settings, seed = experiment.training, experiment.seed
     stage = datasets.stage(data, experiment.stage)
+    if not hasattr(experiment.model, "build"):  # POP, ItemCF: counted from the data, nothing to train
+        _write_json(folder / "description.json", experiment.description)
+        means = _judge(experiment.model.fit(stage.fit), stage, folder, settings.epochs, device)
+        state = {"history": [], "metrics": [{"epoch": settings.epochs, **means}], "resumed": 0}
+        _finish(folder, device, state | {"seconds": time.time() - started})
+        return
     with seeded(stream_seed(seed, "initialisation"), "cpu"):
         model = experiment.model.build(data.n_users, data.n_items).to(device)
         distillation = experiment.distillation.build().to(device) if experiment.distillation else None
@@ -238,12 +247,8 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
     def after_epoch(epoch: int, log: dict) -> None:
         state["history"].append(log)
         if epoch in experiment.evaluated_epochs:
-            users = evaluate(model, stage, device=device)
-            means = metrics.mean(users)
+            means = _judge(model, stage, folder, epoch, device)
             state["metrics"].append({"epoch": epoch, **means})
-            write_whole(folder / f"per_user-{epoch:03d}.parquet", _to_parquet(users))
-            weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-            write_whole(folder / f"weights-{epoch:03d}.safetensors", lambda file: save_file(weights, file))
             if progress:
                 tqdm.write(f"{experiment.label} epoch {epoch}: loss {log['loss']:.4f}, MAP {means['MAP']:.4f}")
         state["epoch"], state["seconds"] = epoch, earlier + time.time() - started
@@ -258,11 +263,24 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
     )  # fmt: skip
     if teacher is not None:
         _write_json(folder / "agreement.json", agreement(model, teacher, stage, device=device))
+    _finish(folder, device, state)
+    checkpoint.unlink(missing_ok=True)
+
+
+def _judge(model: Model, stage: Stage, folder: Path, epoch: int, device: str) -> dict:
+    """Means over the users; metrics of every user and the model's weights go to ``folder``."""
+    users = evaluate(model, stage, device=device)
+    write_whole(folder / f"per_user-{epoch:03d}.parquet", _to_parquet(users))
+    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    write_whole(folder / f"weights-{epoch:03d}.safetensors", lambda file: save_file(weights, file))
+    return metrics.mean(users)
+
+
+def _finish(folder: Path, device: str, state: dict) -> None:
     _write_json(folder / "history.json", state["history"])
     _write_json(folder / "metrics.json", state["metrics"])
     _write_json(folder / "environment.json", environment(device, state))
     write_whole(folder / "DONE", lambda file: file.touch())
-    checkpoint.unlink(missing_ok=True)
 
 
 def set_aside() -> Path | None:
@@ -361,7 +379,8 @@ def publish(experiment: Experiment, epochs: list[int], *, teacher: Experiment | 
     for name in ("environment.json", "history.json", "metrics.json"):
         write_whole(target / name, lambda file, name=name: shutil.copyfile(run.folder / name, file))
     weights = load_file(run.folder / f"weights-{run.last_epoch:03d}.safetensors")
-    _write_json(target / "size.json", {"parameters": sum(table.numel() for table in weights.values())})
+    trained = 0 if not hasattr(experiment.model, "build") else sum(table.numel() for table in weights.values())
+    _write_json(target / "size.json", {"parameters": trained})
     agree = run.agreement
     if agree is None and teacher is not None and not (target / "agreement.json").exists():
         data = datasets.load(experiment.dataset)
@@ -409,7 +428,8 @@ def list_runs() -> list[dict]:
         run = Run(folder)
         d = run.description
         row = {"key": run.key, "status": "unfinished", "dataset": d["dataset"], "stage": d["stage"], "role": d["role"],
-               "dim": d["model"]["dim"], "seed": d["seed"], "epochs": d["training"]["epochs"]}  # fmt: skip
+               "model": family(d), "dim": d["model"].get("dim"), "seed": d["seed"],
+               "epochs": d["training"]["epochs"]}  # fmt: skip
         if (folder / "DONE").exists():
             row |= {"status": "done", "MAP": run.metrics["MAP"].iloc[-1], "seconds": run.environment["seconds"]}
         rows.append(row)

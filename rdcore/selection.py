@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rdcore import paths
-from rdcore.experiment import Experiment
+from rdcore.experiment import Experiment, choice_name, label
 from rdcore.files import write_whole
 from rdcore.runs import Record
 
@@ -51,7 +51,7 @@ def choose_epoch(records: Sequence[Record]) -> Choice:
     for record in records:
         if record.description["stage"] != "V":
             raise ValueError(
-                f"run {name(record.description)} (key {record.key}) is of stage {record.description['stage']}: choices are "
+                f"run {label(record.description)} (key {record.key}) is of stage {record.description['stage']}: choices are "
                 "made on stage V alone"
             )
     first = records[0]
@@ -86,7 +86,7 @@ def select(wanted: Mapping[str, Experiment], seeds: Sequence[int], records: Iter
         like = _shape(wanted[role].description)
         found = [r for r in records if _shape(r.description) == like]
         if wanted[role].teacher is not None:
-            teacher = choices.get(wanted[role].teacher.role)
+            teacher = choices.get(choice_name(wanted[role].teacher.description))
             found = [r for r in found if teacher and not teacher.at_border and r.description["teacher_epoch"] == teacher.epoch]
         by_length: dict[int, dict[int, Record]] = {}
         for record in found:
@@ -104,12 +104,6 @@ def _shape(description: dict) -> dict:
 
 def _without(description: dict, *names: str) -> dict:
     return {key: value for key, value in description.items() if key not in names}
-
-
-def name(description: dict) -> str:
-    """A run's label, from its description."""
-    d = description
-    return f"{d['dataset']}-{d['stage']}-{d['role']}-d{d['model']['dim']}-seed{d['seed']}"
 
 
 def _file() -> Path:

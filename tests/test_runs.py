@@ -25,10 +25,10 @@ from safetensors.torch import load_file
 from rdcore import runs
 from rdcore.data import stage, synthetic
 from rdcore.distill import Discrepancy, Hybrid, RDSettings
-from rdcore.evaluation import agreement, evaluate
+from rdcore.evaluation import agreement, evaluate, popularity
 from rdcore.experiment import Experiment
 from rdcore.files import write_whole
-from rdcore.models import Caser, CaserSettings
+from rdcore.models import Caser, CaserSettings, PopularitySettings
 from rdcore.runs import Run, load_or_train, load_or_train_all
 from rdcore.training import Training
 
@@ -480,3 +480,18 @@ def test_training_needs_few_packages(tmp_path):
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "1 ['smoke', 'small', 'paper']"
+
+
+def test_what_is_counted_from_the_data_is_a_run_like_any_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("RDCORE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("RDCORE_ROOT", str(tmp_path))
+    pop = replace(TEACHER, role="baseline", model=PopularitySettings(), training=Training(epochs=1))
+    run = load_or_train(pop, DATA)
+    assert list(run.metrics.index) == [1] and len(run.history) == 0
+    expected = popularity(stage(DATA, "F"))
+    assert run.metrics.loc[1, "MAP"] == pytest.approx(np.nanmean(expected["AP"]), rel=1e-9)
+    assert torch.equal(run.model(pop, DATA).counts, torch.from_numpy(stage(DATA, "F").fit.item_counts()).float())
+    record = runs.Record(runs.publish(pop, [1]))
+    assert len(record.per_user(1)) == DATA.n_users
+    assert json.loads((record.folder / "size.json").read_text()) == {"parameters": 0}, "nothing was trained"
+    assert pop.label == "tiny-F-POP-baseline-seed1"

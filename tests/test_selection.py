@@ -90,21 +90,22 @@ def test_the_choices_survive_the_file_and_those_at_the_border_do_not_stand(proje
 
 
 def test_the_order_of_the_plan_without_choices(project: Path) -> None:
-    labels = [(e.stage, e.role, e.seed) for e in plans.paper_runs()]
+    labels = [(e.stage, e.role, e.seed) for e in plans.runs_of(PAPER, {})]
     assert labels == [
         ("V", "T", 101), ("V", "S", 101), ("V", "RD-hybrid", 101),
         ("F", "T", 1), ("F", "S", 1), ("F", "RD-hybrid", 1), ("F", "RD-hybrid-normalised", 1), ("F", "RD-position", 1),
         ("F", "T", 2), ("F", "S", 2), ("F", "RD-hybrid", 2), ("F", "T", 3), ("F", "S", 3), ("F", "RD-hybrid", 3),
+        ("F", "T", 4), ("F", "S", 4), ("F", "RD-hybrid", 4), ("F", "T", 5), ("F", "S", 5), ("F", "RD-hybrid", 5),
         ("F", "RD-equal", 1), ("F", "RD-reciprocal", 1), ("F", "RD-discrepancy", 1),
     ]  # fmt: skip
-    assert len(plans.open_choices({})) == 3
+    assert len(plans.open_choices({})) == 6, "three roles with each of two models"
 
 
 def test_a_choice_adds_the_runs_that_need_it() -> None:
     before = {e.key for e in plans.runs_of(PAPER, {})}
     added = [e for e in plans.runs_of(PAPER, {"T": choice(40), "S": choice(30)}) if e.key not in before]
     assert [(e.stage, e.role, e.seed, e.teacher_epoch) for e in added] == [
-        ("V", "RD-hybrid", 101, 40), ("F", "RD-hybrid", 1, 40), ("F", "RD-hybrid", 2, 40), ("F", "RD-hybrid", 3, 40)
+        ("V", "RD-hybrid", 101, 40), *(("F", "RD-hybrid", seed, 40) for seed in (1, 2, 3, 4, 5))
     ]  # fmt: skip
 
 

@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 from rdcore import cli, plans, runs, selection
+from rdcore.models import CaserSettings
 from rdcore.training import Training
 
 
 @pytest.fixture
 def tiny(project: Path, monkeypatch: pytest.MonkeyPatch) -> plans.Profile:
     """An empty project whose paper profile takes seconds."""
+    models = {"T": CaserSettings(dim=4), "S": CaserSettings(dim=2)}
     profile = replace(
-        plans.PROFILES["smoke"], name="paper", dims={"T": 4, "S": 2}, training=Training(epochs=2, batch_size=512),
+        plans.PROFILES["smoke"], name="paper", models=models, training=Training(epochs=2, batch_size=512),
         evaluate_every=1, seeds={"V": [101], "F": [1]},
     )  # fmt: skip
     monkeypatch.setattr(plans, "PROFILES", {"paper": profile})
@@ -58,8 +60,9 @@ def test_train_publish_select_and_look(tiny: plans.Profile, project: Path, capsy
 
     assert cli.main(["runs", "list"]) == 0
     listed = capsys.readouterr().out.splitlines()
-    assert listed[0].split() == ["key", "status", "dataset", "stage", "role", "dim", "seed", "epochs", "MAP", "seconds"]
-    assert len(listed) == 4 and all(len(line.split()) == 10 for line in listed)
+    columns = "key status dataset stage model role dim seed epochs MAP seconds"
+    assert listed[0].split() == columns.split()
+    assert len(listed) == 4 and all(len(line.split()) == 11 for line in listed)
     assert "np.float64" not in "".join(listed)
     assert cli.main(["runs", "show", student.key[:6]]) == 0
     shown = json.loads(capsys.readouterr().out)

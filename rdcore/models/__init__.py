@@ -4,7 +4,8 @@ from rdcore.models.base import DotProductModel, Model
 from rdcore.models.bpr_mf import BPRMF, BPRMFSettings
 from rdcore.models.caser import Caser, CaserSettings
 from rdcore.models.fossil import Fossil, FossilSettings
-from rdcore.models.popularity import Popularity
+from rdcore.models.item_cf import ItemCF, ItemCFSettings
+from rdcore.models.popularity import Popularity, PopularitySettings
 
 __all__ = [
     "BPRMF",
@@ -14,6 +15,9 @@ __all__ = [
     "DotProductModel",
     "Fossil",
     "FossilSettings",
+    "ItemCF",
+    "ItemCFSettings",
     "Model",
     "Popularity",
+    "PopularitySettings",
 ]
