@@ -17,12 +17,12 @@ BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 METRICS = ["P@10", "nDCG@10", "MAP"]
 # Role in the table -> what it is, and the role in labels, which is the pattern of `rdcore train --only`.
 ROWS = {
-    "T": ("teacher", "T"),
-    "S": ("student alone", "S"),
+    "T": ("teacher", "T-d"),
+    "S": ("student alone", "S-d"),
     "RD": ("student taught by RD, hybrid weights (released code)", "RD-hybrid-d"),
     "RD-hybrid-normalised": ("the same, weights divided by their sum (paper)", "RD-hybrid-normalised"),
-    "RD-position": ("position weights", "RD-position"),
-    "RD-discrepancy": ("discrepancy weights", "RD-discrepancy"),
+    "RD-position": ("position weights", "RD-position-d"),
+    "RD-discrepancy": ("discrepancy weights", "RD-discrepancy-d"),
     "RD-equal": ("equal weights", "RD-equal"),
 }
 

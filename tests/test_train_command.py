@@ -33,7 +33,7 @@ def test_help_is_there(word: str, capsys) -> None:
 
 @pytest.mark.slow
 def test_train_publish_select_and_look(tiny: plans.Profile, project: Path, capsys) -> None:
-    assert cli.main(["train", "--only", "F-T,F-S", "--publish"]) == 0
+    assert cli.main(["train", "--only", "F-T-d,F-S-d", "--publish"]) == 0
     folder = project / "data/replicated"
     teacher, student = tiny.teacher("F", 1), tiny.student("F", 1)
     assert {path.name for path in folder.iterdir()} == {f"{e.label}-{e.key}" for e in (teacher, student)}
@@ -79,7 +79,7 @@ def test_two_at_a_time_publish_what_has_finished_even_after_a_failure(tiny, monk
     monkeypatch.setattr(runs, "load_or_train_all", fails)
     monkeypatch.setattr(plans, "publish", lambda experiments, choices: published.extend(experiments) or [])
     with pytest.raises(FloatingPointError):
-        cli.main(["train", "--only", "F-T,F-S", "--jobs", "2", "--publish"])
+        cli.main(["train", "--only", "F-T-d,F-S-d", "--jobs", "2", "--publish"])
     assert asked == [(["T", "S"], 2)] and [e.role for e in published] == ["T", "S"]
 
 

@@ -1,0 +1,175 @@
+"""The sweeps of notebook 04: one setting of Ranking Distillation varied at a time, and the controls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rdcore.distill import Discrepancy, Hybrid, Position, RDSettings, Reciprocal
+from rdcore.experiment import Experiment
+from rdcore.profiles import Profile
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The values of every sweep. ``dims``: sizes of the student; ``alphas``: the paper's balance of the two losses, from
+    the ranking loss alone (0) to the distillation loss alone (1); ``shares`` of the training instances."""
+
+    K: Sequence[int] = (1, 5, 10, 20, 50)
+    lam: Sequence[float] = (0.25, 1, 4, 16)
+    mu: Sequence[float] = (1e-4, 1e-3, 1e-2, 1e-1)
+    samples: Sequence[int | str] = (10, 100, 1000, "exact")
+    start_epochs: Sequence[int] = (1, 11, 26)
+    alphas: Sequence[float] = (0, 0.1, 0.3, 0.5, 0.7, 0.9, 1)
+    dims: Sequence[int] = (10, 20, 50, 100)
+    shares: Sequence[float] = (0.25, 0.5, 0.75, 1)
+
+
+GRIDS = {
+    "paper": Grid(),
+    "small": Grid(
+        K=(1, 10, 50), lam=(0.25, 1, 16), mu=(1e-4, 1e-2, 1e-1), samples=(10, 100, "exact"), start_epochs=(1, 3, 6),
+        alphas=(0, 0.1, 0.5, 0.9, 1), dims=(5, 10, 20), shares=(0.25, 1),
+    ),
+    "smoke": Grid(
+        K=(1, 5), lam=(1, 16), mu=(1e-4, 1e-1), samples=(20, "exact"), start_epochs=(1, 3), alphas=(0, 0.5, 1), dims=(2, 4),
+        shares=(0.5, 1),
+    ),
+}  # fmt: skip
+
+# Sweep -> value as shown -> role -> run.
+Sweeps = dict[str, dict[str, dict[str, Experiment]]]
+BASE = "RD-hybrid"
+
+
+def sweeps(profile: Profile, stage: str, seed: int) -> Sweeps:
+    """Every sweep around the profile's RD-hybrid. A point that changes nothing is the very run of the tables; every other
+    has a role of its own, such as RD-hybrid-K20, so that no table takes it for one of its rows."""
+    grid = GRIDS[profile.name]
+    base, student, teacher = (
+        make(stage, seed) for make in (profile.distilled, profile.student, profile.teacher)
+    )  # fmt: skip
+    rd = base.distillation
+
+    def varied(name: str, distillation: RDSettings, **more) -> dict[str, Experiment]:
+        made = replace(base, distillation=distillation, **more)
+        return {"RD": base if made == base else replace(made, role=f"{BASE}-{name}")}
+
+    def weighted(name: str, **changes) -> dict[str, Experiment]:
+        return varied(name, replace(rd, weights=replace(rd.weights, **changes)))
+
+    def discrepancy(name: str, **changes) -> dict[str, Experiment]:
+        return weighted(name, discrepancy=replace(rd.weights.discrepancy, **changes))
+
+    def ranks(samples: int | str) -> dict[str, Experiment]:
+        if samples == "exact":
+            return discrepancy("exact", estimate="exact")
+        return discrepancy(f"samples{samples}", samples=samples)
+
+    def balanced(alpha: float) -> dict[str, Experiment]:
+        if alpha == 0:
+            return {"RD": student}
+        training = replace(base.training, base_weight=1 - alpha)
+        return varied(f"alpha{alpha:g}", replace(rd, weight=alpha), training=training)
+
+    def sized(dim: int) -> dict[str, Experiment]:
+        other = replace(profile, models=profile.models | {"S": replace(profile.models["S"], dim=dim)})
+        return {"S": other.student(stage, seed), "RD": other.distilled(stage, seed)}
+
+    def shared(share: float) -> dict[str, Experiment]:
+        if share == 1:
+            return {"T": teacher, "S": student, "RD": base}
+        part = replace(profile, training=replace(profile.training, share=share))
+        made = {"T": part.teacher(stage, seed), "S": part.student(stage, seed)}
+        made["T"] = replace(made["T"], role=f"T-share{share:g}")
+        made["S"] = replace(made["S"], role=f"S-share{share:g}")
+        made["RD"] = replace(part.distilled(stage, seed), teacher=made["T"], role=f"{BASE}-share{share:g}")
+        return made
+
+    return {
+        "K": {str(K): varied(f"K{K}", replace(rd, K=K)) for K in grid.K},
+        "lambda": {f"{lam:g}": weighted(f"lambda{lam:g}", position=Position(lam)) for lam in grid.lam},
+        "mu": {f"{mu:g}": discrepancy(f"mu{mu:g}", mu=mu) for mu in grid.mu},
+        "rank samples": {str(samples): ranks(samples) for samples in grid.samples},
+        "start epoch": {str(epoch): weighted(f"start{epoch}", start_epoch=epoch) for epoch in grid.start_epochs},
+        "loss weight": {f"{alpha:g}": balanced(alpha) for alpha in grid.alphas},
+        "student size": {str(dim): sized(dim) for dim in grid.dims},
+        "share of data": {f"{share:g}": shared(share) for share in grid.shares},
+        "weighting": weightings(profile, stage, seed),
+        "paper and code": paper_and_code(profile, stage, seed),
+    }
+
+
+def weightings(profile: Profile, stage: str, seed: int) -> dict[str, dict[str, Experiment]]:
+    """The schemes of Table 4, raw and divided by their sum."""
+    named = {
+        "equal, 1/K": "RD-equal",
+        "reciprocal, normalised": "RD-reciprocal",
+        "position, normalised": "RD-position",
+        "discrepancy, raw": "RD-discrepancy",
+        "hybrid, raw": "RD-hybrid",
+        "hybrid, normalised": "RD-hybrid-normalised",
+    }
+    found = {value: {"RD": profile.distilled(stage, seed, scheme)} for value, scheme in named.items()}
+    discrepancy = Discrepancy(mu=profile.mu, samples=profile.samples, normalise=True)
+    others = {
+        "reciprocal, raw": ("RD-reciprocal-raw", Reciprocal(normalise=False)),
+        "position, raw": ("RD-position-raw", Position(profile.lam, normalise=False)),
+        "discrepancy, normalised": ("RD-discrepancy-normalised", discrepancy),
+    }
+    base = profile.distilled(stage, seed)
+    for value, (role, weights) in others.items():
+        found[value] = {"RD": replace(base, role=role, distillation=replace(base.distillation, weights=weights))}
+    return found
+
+
+def paper_and_code(profile: Profile, stage: str, seed: int) -> dict[str, dict[str, Experiment]]:
+    """One point for each difference between the paper's text and the released code that changes numbers, the code's way
+    first, and all of the paper's ways together."""
+    base = profile.distilled(stage, seed)
+    rd, hybrid = base.distillation, base.distillation.weights
+    halves = replace(base.training, base_weight=0.5)
+
+    def changed(name: str, distillation: RDSettings, training=base.training) -> dict[str, Experiment]:
+        return {"RD": replace(base, role=f"{BASE}-{name}", distillation=distillation, training=training)}
+
+    normalised: Hybrid = replace(hybrid, normalise=True)
+    by_instance = replace(hybrid, discrepancy=replace(hybrid.discrepancy, estimate="instance"))
+    return {
+        "as released": {"RD": base},
+        "weights divided by their sum": {"RD": profile.distilled(stage, seed, "RD-hybrid-normalised")},
+        "lists of unlabelled items only": changed("seen", replace(rd, exclude="seen")),
+        "both losses halved": changed("alpha0.5", replace(rd, weight=0.5), halves),
+        "ranks from samples of each query": changed("instance", replace(rd, weights=by_instance)),
+        "all as in the paper": changed("paper", RDSettings(K=rd.K, weights=normalised, exclude="seen", weight=0.5), halves),
+    }
+
+
+def controls(profile: Profile, stage: str, seed: int) -> dict[str, Experiment]:
+    """What the student gains without the teacher's ranking: same K, same weights, other lists; and S with K further
+    negatives. 'another student' is S of the next seed, trained like any teacher."""
+    base = profile.distilled(stage, seed)
+    student = profile.student(stage, seed)
+
+    def listed(lists: str) -> Experiment:
+        return replace(base, role=f"{BASE}-{lists}", distillation=replace(base.distillation, lists=lists))
+
+    other = profile.student(stage, seed + 1)
+    more = replace(student.training, negatives=student.training.negatives + profile.K)
+    return {
+        "S": student,
+        "S, K further negatives": replace(student, role="S-negatives", training=more),
+        "lists of random unseen items": listed("random"),
+        "lists of popular items": listed("popular"),
+        "lists of another student": replace(base, role=f"{BASE}-student", teacher=other),
+        "lists of the teacher (RD)": base,
+        "T": profile.teacher(stage, seed),
+    }
+
+
+def ablation_runs(profile: Profile) -> list[Experiment]:
+    """Every run of notebook 04, each once: sweeps on V, controls on F."""
+    plan = list(controls(profile, "F", profile.seeds["F"][0]).values())
+    for points in sweeps(profile, "V", profile.seeds["V"][0]).values():
+        plan += [run for roles in points.values() for run in roles.values()]
+    return list({run.key: run for run in plan}.values())
