@@ -54,7 +54,7 @@ def test_train_publish_select_and_look(tiny: plans.Profile, project: Path, capsy
 
     assert cli.main(["select"]) == 2, "no V run is there"
     assert "rdcore train --only" in capsys.readouterr().err
-    assert cli.main(["train", "--only", "V-T"]) == 0
+    assert cli.main(["train", "--only", "V-T-d"]) == 0
     assert cli.main(["select"]) == 0
     assert "T: epoch" in capsys.readouterr().out and set(selection.read_selection()) == {"T"}
 
