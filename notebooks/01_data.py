@@ -19,6 +19,9 @@
 # | `small` | MovieLens-100K | everything on a laptop, minutes; **not** in the paper |
 # | `paper` | Gowalla check-ins, the authors' own files | the replication |
 #
+# The paper's second data set, Foursquare, could not be found. A section below prepares other Foursquare check-ins in its
+# place, and says why the paper's numbers do not apply to them.
+#
 # Change the parameters below and run all cells, or
 # `papermill notebooks/01_data.ipynb out.ipynb -p profile paper`.
 
@@ -183,6 +186,96 @@ else:
     print(f"{entry.title}: {ours['users'] / table1.loc['users', 'gowalla']:.1%} of Gowalla's users and "
           f"{ours['actions_per_user'] / table1.loc['actions_per_user', 'gowalla']:.1f} times as many actions each. "
           "What is measured on it says nothing about the paper's numbers.")
+
+# %% [markdown]
+# ## A second check-in data set
+#
+# The paper's Foursquare files are not in the authors' repository and were not found elsewhere. `foursquare-nyc` is a
+# **stand-in**: check-ins in New York (Yang et al., 2015), as another repository publishes them, with times. The method can
+# be tried on it, as on a second set of check-ins; no number of the paper can be replicated. Four steps:
+#
+# 1. The repository cuts every user's history in two. Its cut is not used: both parts are **put together again**, ordered by
+#    time (equal times by the number of the place), and later split like all other data.
+# 2. **Re-visits are merged**: a user's first check-in at a place counts, as in the paper's Gowalla files, where no
+#    user has an item twice.
+# 3. Users with fewer than 5 places and places with fewer than 5 users are **removed, again and again** until nobody is left
+#    to remove, because one removal may cause the next. Gowalla's authors kept 15 and more on both sides. What they kept on
+#    Foursquare is not known (10, it seems); the last row below shows what 10 would leave of the smaller New York.
+#    5 actions are the fewest that always leave a user something to be judged by.
+# 4. The numbering starts anew, so that places that are gone are neither drawn nor ranked.
+#
+# `merge_revisits` and `min_actions` of `data.load` change steps 2 and 3. Profile `smoke` shows this section only when the
+# files are in place.
+
+# %%
+SECOND = "foursquare-nyc"
+try:
+    data.fetch(SECOND, download=profile != "smoke")
+    at_hand = True
+except data.DataError:
+    at_hand = False
+    print(f"{SECOND} is not at hand, so its figures are left out (`rdcore fetch {SECOND}` brings it, or says what is missing).")
+
+# %%
+least = data.FOURSQUARE_MIN_ACTIONS
+if at_hand:
+    steps = {
+        "check-ins, both parts together": data.load(SECOND, merge_revisits=False, min_actions=1),
+        "re-visits merged": data.load(SECOND, min_actions=1),
+        f"{least} actions at least: what is used": data.load(SECOND),
+        "(10 at least: not used)": data.load(SECOND, min_actions=10),
+    }
+    found = {step: loaded.statistics() for step, loaded in steps.items()}
+    display(pd.DataFrame([
+        {
+            "step": step, "rows": f"{s['interactions']:,}", "users": f"{s['users']:,}", "places": f"{s['items']:,}",
+            "rows a user": f"{s['actions_per_user']:.1f}", "fewest of a user": s["min_actions_per_user"],
+            "fewest of a place": s["min_actions_per_item"],
+            "sparsity": "" if step.startswith("check-ins") else f"{s['sparsity']:.2%}",  # of pairs, not of visits
+        }
+        for step, s in found.items()
+    ]).set_index("step"))
+    raw, pairs, used, _ = steps.values()
+    print("from {:%d %B %Y} to {:%d %B %Y}".format(*pd.to_datetime([raw.times.min(), raw.times.max()], unit="s")))
+    print(f"Merging removes {len(raw) - len(pairs):,} rows ({1 - len(pairs) / len(raw):.0%}), the minimum of {least} another "
+          f"{len(pairs) - len(used):,} ({1 - len(used) / len(pairs):.0%}), with {pairs.n_users - used.n_users} users and "
+          f"{pairs.n_items - used.n_items:,} places.")
+    repeated = (np.diff(raw.users()) == 0) & (np.diff(raw.times) == 0) & (np.diff(raw.items) == 0)
+    print(f"{repeated.sum()} check-ins repeat another in user, place and second: merging removes them too.")
+    second = {name: data.stage(used, name) for name in ("V", "F")}
+    print("cold held-out rows: " + ", ".join(f"{s.n_cold / len(s.judge):.1%} on {n}" for n, s in second.items())
+          + "; users left out: " + ", ".join(f"{s.n_unjudged} on {n}" for n, s in second.items()))
+
+# %% [markdown]
+# **With re-visits kept, nobody is judged.** The task here is to find places that are *new* to the user: his own are not
+# ranked, so a re-visit could never be found. `data.stage` therefore refuses such data before anything is trained. The option
+# is for statistics, and for models and protocols of your own.
+
+# %%
+if at_hand:
+    try:
+        data.stage(raw, "F")
+    except data.DataError as reason:
+        print(reason)
+
+# %% [markdown]
+# ### NOT comparable: the reported Foursquare
+#
+# On the left Table 1 as reported, on the right the stand-in: other users, other places, another selection, so there is no
+# column of differences. Below it the paper's results on its Foursquare, **as reported**; none of them can be checked here.
+
+# %%
+aside = table1["foursquare"].rename("foursquare, reported (RD)").loc[list(quantities)].to_frame()
+if at_hand:
+    own = used.statistics()
+    aside["foursquare-nyc, ours: NOT COMPARABLE"] = [own[name] for name in quantities.values()]
+display(aside.map(lambda value: f"{value:.6g}"))
+
+# %%
+table2 = reported("rd_table2").query("dataset == 'foursquare'")
+claims = table2.pivot(index=["model", "role"], columns="metric", values="value")[list(dict.fromkeys(table2.metric))]
+print("RD, Table 2, Foursquare, as reported: not replicated, and not comparable with anything measured on foursquare-nyc")
+display(claims.map(lambda value: "" if pd.isna(value) else f"{value:.4f}"))
 
 # %% [markdown]
 # ## Activity and popularity

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rdcore import metrics
 from rdcore.data.interactions import Stage
-from rdcore.models.base import Model
+from rdcore.models.base import Model, evaluating
 from rdcore.models.popularity import PopularitySettings
 from rdcore.queries import final_queries
 from rdcore.sampling import SeenItems
@@ -30,17 +30,15 @@ def evaluate(model: Model, stage: Stage, *, device="cpu", block: int = 512) -> d
     All items are ranked but those the user has in ``stage.fit``; one query a user serves all of his held-out items,
     as in the official evaluation.py. Memory: one block of ``block`` x n_items scores.
     """
-    was_training = model.training
-    model.eval()
     offsets = torch.from_numpy(stage.judge.offsets)
     items = torch.from_numpy(stage.judge.items)
     ranks = []
-    for start, asked, seen in _blocks(stage, device, block):
-        bounds = offsets[start : start + len(asked) + 1]
-        targets = items[bounds[0] : bounds[-1]].to(device)
-        scores = model.score_all(model.encode(asked))
-        ranks.append(metrics.target_ranks(scores, seen, (targets, (bounds - bounds[0]).to(device))).cpu())
-    model.train(was_training)
+    with evaluating(model):
+        for start, asked, seen in _blocks(stage, device, block):
+            bounds = offsets[start : start + len(asked) + 1]
+            targets = items[bounds[0] : bounds[-1]].to(device)
+            scores = model.score_all(model.encode(asked))
+            ranks.append(metrics.target_ranks(scores, seen, (targets, (bounds - bounds[0]).to(device))).cpu())
     return metrics.per_user(torch.cat(ranks), offsets)
 
 
@@ -58,16 +56,12 @@ def agreement(student: Model, teacher: Model, stage: Stage, *, device="cpu", n: 
     """
     depth = min(depth, stage.fit.n_items - int(stage.fit.counts().max()))
     overlap, correlation = [], []
-    training = [(model, model.training) for model in (student, teacher)]
-    for model, _ in training:
-        model.eval()
-    for _, asked, seen in _blocks(stage, device, 512):
-        scores_t, scores_s = (model.score_all(model.encode(asked)) for model in (teacher, student))
-        top_t = metrics.top_items(scores_t, seen, depth)
-        overlap.append(metrics.overlap_at(top_t[:, :n], metrics.top_items(scores_s, seen, min(n, depth))))
-        correlation.append(metrics.rank_correlation(scores_t.gather(1, top_t), scores_s.gather(1, top_t)))
-    for model, was in training:
-        model.train(was)
+    with evaluating(student), evaluating(teacher):
+        for _, asked, seen in _blocks(stage, device, 512):
+            scores_t, scores_s = (model.score_all(model.encode(asked)) for model in (teacher, student))
+            top_t = metrics.top_items(scores_t, seen, depth)
+            overlap.append(metrics.overlap_at(top_t[:, :n], metrics.top_items(scores_s, seen, min(n, depth))))
+            correlation.append(metrics.rank_correlation(scores_t.gather(1, top_t), scores_s.gather(1, top_t)))
     return {f"overlap@{n}": _mean(overlap), f"kendall@{depth}": _mean(correlation)}
 
 

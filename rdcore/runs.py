@@ -242,6 +242,8 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
             distillation.load_state_dict(saved["distillation"])
         state = saved["state"]
     state["resumed"] += 1
+    # Now, not at the end: the checkout may move on while the run trains. A resumed run may have seen several.
+    state["commit"] = ", ".join(dict.fromkeys([*filter(None, state.get("commit", "").split(", ")), commit()]))
     earlier = state["seconds"]
 
     def after_epoch(epoch: int, log: dict) -> None:
@@ -328,7 +330,7 @@ def environment(device: str, state: dict) -> dict:
         "machine": platform.machine(),
         "device": gpu or "cpu",
         "threads": torch.get_num_threads(),
-        "commit": commit(),
+        "commit": state.get("commit") or commit(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "seconds": round(state["seconds"], 1),
         "resumed": state["resumed"],

@@ -16,6 +16,7 @@ import pandas as pd
 from .errors import DataError
 
 INTEGER = re.compile(r"-?[0-9]{1,18}\Z")
+HISTORY = re.compile(r"[0-9]{1,18}(?: [0-9]{1,18})+\Z")
 
 
 def read_triples(path: str | Path) -> pd.DataFrame:
@@ -72,6 +73,60 @@ def read_atomic(
     )
 
 
+def read_histories(items: str | Path, times: str | Path) -> pd.DataFrame:
+    """Two files, one line a user: `user item item ...`, and as many times in the same order, `user time time ...`; one
+    space between fields. The users may stand in any order, and in another one in the second file.
+    Columns user, item, time (int64), in the order of the first file. Raises DataError naming file, line and value."""
+    items, times = Path(items), Path(times)
+    places, moments = _histories(items, "item"), _histories(times, "time")
+    for path, here, other, there in ((items, places, times, moments), (times, moments, items, places)):
+        for user, (number, _) in here.items():
+            if user not in there:
+                raise DataError(
+                    f"{path}, line {number}: user {user} has no line in {other}: the two files need the same users; "
+                    "add or remove the line, or fetch the data set again"
+                )
+    for user, (number, values) in places.items():
+        line, others = moments[user]
+        if len(values) != len(others):
+            raise DataError(
+                f"{items}, line {number}: user {user} has {len(values)} items, but {len(others)} times in {times}, "
+                f"line {line}: every item needs its own time; correct the lines, or fetch the data set again"
+            )
+    return pd.DataFrame(
+        {
+            "user": np.repeat(list(places), [len(values) for _, values in places.values()]),
+            "item": np.concatenate([values for _, values in places.values()]),
+            "time": np.concatenate([moments[user][1] for user in places]),
+        }
+    )
+
+
+def _histories(path: Path, what: str) -> dict[int, tuple[int, np.ndarray]]:
+    """For each user the number of his line and what follows him there, (n,) int64."""
+    shape = f"`user {what} {what} ...`"
+    lines = _text(path).split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    found: dict[int, tuple[int, np.ndarray]] = {}
+    for number, line in enumerate(lines, start=1):
+        text = line.rstrip("\r")
+        fields = text.split(" ")
+        if len(fields) < 2:
+            raise _malformed(path, number, line, shape)
+        if not HISTORY.match(text):  # something is wrong: which field?
+            for place, field in enumerate(fields):
+                _check_integer(path, number, line, what if place else "user", field, shape)
+        user, *values = map(int, fields)
+        if user in found:
+            raise DataError(
+                f"{path}, line {number}: user {user} has a line already, line {found[user][0]}: "
+                "join the two, or fetch the data set again"
+            )
+        found[user] = number, np.array(values, dtype=np.int64)
+    return found
+
+
 def _read_integers(
     path: Path,
     columns: tuple[str, ...],
@@ -117,20 +172,24 @@ def _slow(
         if len(fields) != len(columns):
             raise _malformed(path, number, line, shape)
         for column, field in zip(columns, fields, strict=True):
-            if not INTEGER.match(field):
-                raise DataError(
-                    f"{path}, line {number}: {column} {field!r} is not an integer in {line!r}; "
-                    f"expected {shape}: correct the line, or fetch the data set again"
-                )
-            if int(field) < 0:
-                raise DataError(
-                    f"{path}, line {number}: {column} {field!r} is negative in {line!r}: ids and times count "
-                    "from 0 upwards; correct the line, or fetch the data set again"
-                )
+            _check_integer(path, number, line, column, field, shape)
         table[number - 1] = [int(field) for field in fields]
         if check:
             check(path, number, line, table[number - 1])
     return table
+
+
+def _check_integer(path: Path, number: int, line: str, column: str, field: str, shape: str) -> None:
+    if not INTEGER.match(field):
+        raise DataError(
+            f"{path}, line {number}: {column} {field!r} is not an integer in {line[:200]!r}; "
+            f"expected {shape}: correct the line, or fetch the data set again"
+        )
+    if int(field) < 0:
+        raise DataError(
+            f"{path}, line {number}: {column} {field!r} is negative in {line[:200]!r}: ids and times count "
+            "from 0 upwards; correct the line, or fetch the data set again"
+        )
 
 
 def _check_triple(path: Path, number: int, line: str, row: np.ndarray) -> None:

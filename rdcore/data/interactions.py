@@ -147,13 +147,18 @@ def from_frame(
     *,
     name: str = "data",
     merge_revisits: bool = True,
+    min_actions: int = 1,
 ) -> Interactions:
     """Interactions from a table with one row an action; `user`, `item` and `time` name its columns.
 
     With a time column, each user's rows are ordered by (time, item label), so that equal timestamps cannot depend on the
     order of the file; without one, the rows of a user stay in the order given. Users and items get codes in ascending
-    order of their labels. `merge_revisits` keeps only the first action of a user on an item, as in the paper's data.
-    Raises DataError for an empty table, a missing column or value, or times that are not whole numbers.
+    order of their labels. `merge_revisits` keeps only the first action of a user on an item, as in the paper's data. With
+    False all are kept, for statistics and for models of your own: `stage` refuses to judge by a re-visit.
+    `min_actions` removes users with fewer different items and items with fewer different users, again and again until
+    nobody is left to remove. Re-visits never count here, so whether they are merged does not change who stays.
+    Raises DataError for an empty table, a missing column or value, times that are not whole numbers, or when nothing
+    reaches `min_actions`.
     """
     if not len(frame):
         raise DataError(f"data set {name!r} has no rows")
@@ -174,12 +179,39 @@ def from_frame(
     user_ids, users = np.unique(frame[user].to_numpy(), return_inverse=True)
     item_ids, items = np.unique(frame[item].to_numpy(), return_inverse=True)
     times = _whole(frame[time].to_numpy(), name, time) if timed else None
+    if min_actions > 1:
+        rows = _frequent(users, items, min_actions)
+        if not rows.any():
+            raise DataError(
+                f"data set {name!r}: no users and items with {min_actions} different actions each are left: lower min_actions"
+            )
+        # The codes ascend with the labels, so renumbering those that are left keeps that order.
+        kept, users = np.unique(users[rows], return_inverse=True)
+        user_ids = user_ids[kept]
+        kept, items = np.unique(items[rows], return_inverse=True)
+        item_ids = item_ids[kept]
+        times = times[rows] if timed else None
     order = np.lexsort((items, times, users)) if timed else np.argsort(users, kind="stable")
     if merge_revisits:
         _, first = np.unique((users * len(item_ids) + items)[order], return_index=True)
         order = order[np.sort(first)]
     offsets = np.concatenate([[0], np.cumsum(np.bincount(users[order], minlength=len(user_ids)))])
     return Interactions(name, items[order], offsets, len(item_ids), times[order] if timed else None, user_ids, item_ids)
+
+
+def _frequent(users: np.ndarray, items: np.ndarray, least: int) -> np.ndarray:
+    """Which rows are left when users and items of fewer than `least` different (user, item) pairs go, (N,) bool. A removed
+    item may leave a user with too few, and the other way round, so this is repeated until it changes nothing."""
+    n_users, n_items = users.max() + 1, items.max() + 1
+    pairs = np.unique(users * n_items + items)
+    while True:
+        who, what = np.divmod(pairs, n_items)
+        often_who = np.bincount(who, minlength=n_users) >= least
+        often_what = np.bincount(what, minlength=n_items) >= least
+        stay = often_who[who] & often_what[what]
+        if stay.all():
+            return often_who[users] & often_what[items]
+        pairs = pairs[stay]
 
 
 def _whole(values: np.ndarray, name: str, column: str) -> np.ndarray:
@@ -245,7 +277,8 @@ class Stage:
 
 def stage(interactions: Interactions, name: Literal["V", "F"]) -> Stage:
     """Stage V (choose): fit train, judge validation. Stage F (final): fit train and validation, judge test.
-    Raises DataError when no user has anything to be judged by."""
+    Raises DataError when no user has anything to be judged by, and when a held-out row is a re-visit: the task is to find
+    items that the user has not had, his own are not ranked, and a model would only be told after its training."""
     if name not in ("V", "F"):
         raise DataError(f"unknown stage {name!r}: it is 'V' (fit train, judge validation) or 'F' (fit both, judge test)")
     parts = split(interactions)
@@ -260,4 +293,22 @@ def stage(interactions: Interactions, name: Literal["V", "F"]) -> Stage:
             f"data set {interactions.name!r}: no user has a row left to judge stage {name} by: bring users with "
             f"more actions ({enough} are always enough)"
         )
+    judged = _newest(interactions, 2) if name == "F" else _newest(interactions, 3) & ~_newest(interactions, 2)
+    again = np.flatnonzero(judged & _again(interactions))
+    if len(again):
+        user = interactions.user_ids[interactions.users()[again[0]]]
+        item = interactions.item_ids[interactions.items[again[0]]]
+        raise DataError(
+            f"data set {interactions.name!r}: {len(again)} of the {len(judge)} rows that judge stage {name} are re-visits "
+            f"(the first: user {user}, item {item}), but items that a user has had are not ranked, so they could never be "
+            "found: merge re-visits (merge_revisits=True); split() and statistics() work with them"
+        )
     return Stage(name, fit, judge)
+
+
+def _again(interactions: Interactions) -> np.ndarray:
+    """Which rows are not their user's first on their item, (N,) bool."""
+    _, first = np.unique(interactions.users() * interactions.n_items + interactions.items, return_index=True)
+    rows = np.ones(len(interactions), dtype=bool)
+    rows[first] = False
+    return rows

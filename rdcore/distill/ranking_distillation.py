@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -17,7 +18,7 @@ from tqdm.auto import tqdm
 from rdcore.distill.base import Batch, Distillation, TrainingData
 from rdcore.distill.weights import Hybrid, Weights, discrepancy_of
 from rdcore.files import write_whole
-from rdcore.models.base import Model
+from rdcore.models.base import Model, evaluating
 from rdcore.models.popularity import Popularity
 from rdcore.queries import Queries
 from rdcore.sampling import SeenItems, shared_items, stream, unseen_items
@@ -81,11 +82,9 @@ def exemplary_rankings(
         fewest = teacher.n_items - int(torch.diff(seen.offsets).max())
         if K > fewest:
             raise ValueError(f"K must be <= {fewest}, the unseen items of the most active user, got {K}")
-    was_training = teacher.training
-    teacher.eval()
     lists = torch.empty((len(queries), K), dtype=torch.int32, device=target.device)
     starts = range(0, len(queries), block)
-    with torch.no_grad():
+    with torch.no_grad(), evaluating(teacher):
         for start in tqdm(starts, desc="teacher's lists", unit="block", disable=not progress, mininterval=5):
             part = slice(start, start + block)
             asked = queries[part]
@@ -94,7 +93,6 @@ def exemplary_rankings(
             if seen is not None:
                 scores[seen.of(asked.user)] = -torch.inf
             lists[part] = scores.topk(K, dim=1).indices
-    teacher.train(was_training)
     return lists
 
 
@@ -159,14 +157,16 @@ class RankingDistillation(Distillation):
             teacher = Popularity(torch.bincount(data.queries.items, minlength=data.seen.n_items))
         name = "exemplary" if whose == "teacher" else whose
         file = cache / f"{name}-{K}-{exclude}-{_instances_id(data)}.safetensors" if cache else None
-        if file and file.exists():
-            self.lists = load_file(file, device=str(data.target.device))["lists"]
-            return
         seen = data.seen if exclude == "seen" else None
-        self.lists = exemplary_rankings(teacher, data.queries, K, target=data.target, seen=seen, progress=progress)
-        if file:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(file, lambda draft: save_file({"lists": self.lists.cpu()}, draft))
+        if file is None:
+            self.lists = exemplary_rankings(teacher, data.queries, K, target=data.target, seen=seen, progress=progress)
+            return
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{file}.lock"):  # of several students that want the same lists, one makes them
+            if not file.exists():
+                lists = exemplary_rankings(teacher, data.queries, K, target=data.target, seen=seen, progress=progress)
+                write_whole(file, lambda draft: save_file({"lists": lists.cpu()}, draft))
+        self.lists = load_file(file, device=str(data.target.device))["lists"]
 
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         self.epoch, self.rng = epoch, rng

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, addmm, baddbmm, nn
 from torch.nn import functional as F
@@ -57,6 +60,17 @@ class DotProductModel(Model):
         if self.item_bias is None:
             return context @ self.item_factors.weight.T
         return addmm(self.item_bias, context, self.item_factors.weight.T)
+
+
+@contextlib.contextmanager
+def evaluating(model: Model) -> Iterator[None]:
+    """The model in evaluation mode inside, and back in its own afterwards, whatever happens."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 def dropout(features: Tensor, p: float, training: bool) -> Tensor:

@@ -1,11 +1,11 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rdcore.data import DataError, formats
-from rdcore.data.formats import read_atomic, read_triples, read_udata
+from rdcore.data.formats import read_atomic, read_histories, read_triples, read_udata
 
 
 @pytest.fixture
@@ -134,6 +134,86 @@ def test_atomic_without_rows(write):
     refused(read_atomic, write(HEADER), "a header but no rows")
 
 
+@pytest.fixture
+def histories(tmp_path):
+    def histories(items, times):
+        paths = tmp_path / "items.txt", tmp_path / "times.txt"
+        for path, content in zip(paths, (items, times), strict=True):
+            path.write_bytes(content.encode())
+        return paths
+
+    return histories
+
+
+def refused_histories(paths, *parts):
+    with pytest.raises(DataError) as caught:
+        read_histories(*paths)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_histories(histories):
+    items, times = "4 9 8 9\n0 7\n", "4 100 200 200\n0 50\n"
+    for change in (lambda text: text, lambda text: text[:-1], lambda text: text.replace("\n", "\r\n")):
+        frame = read_histories(*histories(change(items), change(times)))
+        assert frame.columns.tolist() == ["user", "item", "time"] and (frame.dtypes == "int64").all()
+        assert frame.to_numpy().tolist() == [[4, 9, 100], [4, 8, 200], [4, 9, 200], [0, 7, 50]]
+    # The files go together by user, not by line.
+    frame = read_histories(*histories(items, "0 50\n4 100 200 200\n"))
+    assert frame.to_numpy().tolist() == [[4, 9, 100], [4, 8, 200], [4, 9, 200], [0, 7, 50]]
+
+
+BAD_HISTORIES = [
+    ("3", ["expected `user WHAT WHAT ...`, found '3'", "correct or remove the line, or fetch the data set again"]),
+    ("", ["expected `user WHAT WHAT ...`, found ''"]),
+    ("3\t4", ["expected `user WHAT WHAT ...`", r"found '3\t4'"]),
+    ("3  4", ["WHAT '' is not an integer in '3  4'"]),
+    ("3 4 ", ["WHAT '' is not an integer in '3 4 '"]),
+    (" 3 4", ["user '' is not an integer"]),
+    ("x3 4", ["user 'x3' is not an integer in 'x3 4'", "correct the line, or fetch the data set again"]),
+    ("3 4.0", ["WHAT '4.0' is not an integer"]),
+    ("3 1_000", ["WHAT '1_000' is not an integer"]),
+    ("3 \u0664", ["WHAT '\u0664' is not an integer"]),  # a digit, but not one of ours
+    ("3 99999999999999999999", ["WHAT '99999999999999999999' is not an integer"]),
+    ("3 -4", ["WHAT '-4' is negative", "ids and times count from 0 upwards"]),
+    ("-3 4", ["user '-3' is negative"]),
+    ("1 4", ["user 1 has a line already, line 1", "join the two"]),
+]
+
+
+@pytest.mark.parametrize("line, parts", BAD_HISTORIES)
+@pytest.mark.parametrize("end", ["\n5 6\n", "\n"])
+def test_a_bad_history_is_named(histories, line, parts, end):
+    good, bad = "1 2\n3 4\n5 6\n", f"1 2\n{line}{end}"
+    for what, files in (("item", (bad, good)), ("time", (good, bad))):
+        paths = histories(*files)
+        refused_histories(paths, f"{paths[what == 'time']}, line 2", *(part.replace("WHAT", what) for part in parts))
+
+
+def test_histories_that_do_not_fit_together(histories):
+    paths = histories("1 2\n7 4 5 6\n", "7 4 5\n1 2\n")
+    refused_histories(
+        paths, f"{paths[0]}, line 2: user 7 has 3 items, but 2 times in {paths[1]}, line 1", "every item needs its own time"
+    )
+    paths = histories("1 2\n7 4\n", "1 2\n")
+    refused_histories(paths, f"{paths[0]}, line 2: user 7 has no line in {paths[1]}", "add or remove the line")
+    paths = histories("1 2\n", "3 4\n1 2\n")
+    refused_histories(paths, f"{paths[1]}, line 1: user 3 has no line in {paths[0]}", "fetch the data set again")
+
+
+def test_histories_without_text(histories):
+    paths = histories("1 2\n", "\n")
+    refused_histories(paths, f"{paths[1]} is empty", "fetch the data set again")
+    refused_histories((paths[1], paths[0]), f"{paths[1]} is empty")
+    refused_histories((paths[0], paths[0].parent / "none"), "none does not exist")
+
+
+def test_a_long_line_is_not_repeated_whole(histories):
+    with pytest.raises(DataError) as caught:
+        read_histories(*histories("1 " + "2 " * 5000 + "x\n", "1 2\n"))
+    assert "item 'x' is not an integer" in str(caught.value) and len(str(caught.value)) < 1000
+
+
 texts = st.lists(st.text(alphabet='0123 -.\r\tx"#', max_size=8), min_size=1, max_size=4).map("\n".join)
 ids = st.integers(0, 10**18 - 1)
 
@@ -149,3 +229,32 @@ def test_the_fast_way_never_disagrees_with_the_slow_way(text):
         assert fast.tolist() == slow
     if slow is not None and re.fullmatch(r"([0-9]+ [0-9]+ [0-9]+\n)+", text):
         assert fast is not None  # ordinary files are not read twice
+
+
+ragged = st.dictionaries(ids, st.lists(st.tuples(ids, ids), min_size=1, max_size=5), min_size=1, max_size=5)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ragged, st.randoms())
+def test_histories_survive_a_round_trip(histories, content, random):
+    def text(users, column):
+        return "".join(f"{user} {' '.join(str(row[column]) for row in content[user])}\n" for user in users)
+
+    shuffled = list(content)
+    random.shuffle(shuffled)
+    frame = read_histories(*histories(text(content, 0), text(shuffled, 1)))
+    assert frame.to_numpy().tolist() == [[user, *row] for user, rows in content.items() for row in rows]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts)
+def test_no_odd_history_slips_through(histories, text):
+    """Whatever is read is of the one shape; everything else is refused, and never by another error."""
+    paths = histories(text, text)
+    try:
+        found = formats._histories(paths[0], "item")
+    except DataError:
+        return
+    lines = [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]
+    assert all(re.fullmatch("[0-9]{1,18}( [0-9]{1,18})+", line) for line in lines)
+    assert [[user, *values] for user, (_, values) in found.items()] == [[int(n) for n in line.split()] for line in lines]

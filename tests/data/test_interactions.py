@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from rdcore.data import DataError, Interactions, from_frame, split, stage
 
 
-def of_counts(counts, n_items=7, timed=True):
+def of_counts(counts, n_items=400, timed=True):
+    """Users with that many rows each; nobody has an item twice unless he has more rows than there are items."""
     counts = np.array(counts)
     n = int(counts.sum())
     times = np.concatenate([np.arange(c) for c in counts]) if timed else None
@@ -63,6 +64,28 @@ def test_stage_errors():
     assert len(stage(of_counts([4]), "V").judge) == 1
 
 
+def test_a_held_out_revisit_is_refused_before_anything_is_trained():
+    # Ten rows: seven train, one validation (row 7), two test. The labels of the source stand in the message.
+    def data(items):
+        items = np.array(items)
+        return Interactions("t", items, [0, 10, 10], 20, user_ids=[70, 80], item_ids=np.arange(20) + 100)
+
+    in_training = data([0, 1, 2, 3, 4, 0, 0, 5, 6, 7])
+    for name in ("V", "F"):
+        assert len(stage(in_training, name).judge)  # a re-visit that is only fitted harms nothing
+    in_validation = data([0, 1, 2, 3, 4, 5, 6, 2, 7, 8])
+    with pytest.raises(
+        DataError, match=r"'t': 1 of the 1 rows that judge stage V are re-visits \(the first: user 70, item 102\)"
+    ):
+        stage(in_validation, "V")
+    assert len(stage(in_validation, "F").judge) == 2
+    for twice in ([0, 1, 2, 3, 4, 5, 6, 7, 8, 7], [0, 1, 2, 3, 4, 5, 6, 7, 9, 9]):  # of validation; twice within test
+        assert len(stage(data(twice), "V").judge) == 1
+        with pytest.raises(DataError, match="1 of the 2 rows that judge stage F are re-visits.*merge_revisits=True"):
+            stage(data(twice), "F")
+    assert len(split(in_validation).validation) == 1  # a split alone is for statistics too
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -89,14 +112,14 @@ def test_arrays_that_do_not_fit_are_refused(change, message):
 
 
 def test_statistics_by_hand():
-    data = of_counts([10, 6, 4], n_items=8)
+    data = of_counts([10, 6, 4], n_items=12)
     found = data.statistics()
-    assert found["users"] == 3 and found["items"] == 8 and found["interactions"] == 20
-    assert found["actions_per_user"] == pytest.approx(20 / 3) and found["sparsity"] == pytest.approx(1 - 20 / 24)
+    assert found["users"] == 3 and found["items"] == 12 and found["interactions"] == 20
+    assert found["actions_per_user"] == pytest.approx(20 / 3) and found["sparsity"] == pytest.approx(1 - 20 / 36)
     # Without the test rows 8, 5 and 4 are left: 8 rows hold three windows of 5 + 1, the others none.
     assert found["windows"] == 3 == stage(data, "F").fit.windows(5)
     assert (found["min_actions_per_user"], found["max_actions_per_user"]) == (4, 10)
-    assert (found["min_actions_per_item"], found["max_actions_per_item"]) == (2, 3)
+    assert (found["min_actions_per_item"], found["max_actions_per_item"]) == (1, 2)
     assert data.windows(3) == 7 + 3 + 1 and data.windows(3, targets=2) == 6 + 2 + 0
     assert data.positions().tolist() == [*range(10), *range(6), *range(4)]
 
@@ -104,7 +127,7 @@ def test_statistics_by_hand():
 def test_hash_is_of_the_content():
     data = of_counts([3, 4])
     assert data.sha256() == of_counts([3, 4], timed=False).sha256()
-    others = [of_counts([4, 3]), of_counts([3, 4], n_items=8), of_counts([3, 4, 0])]
+    others = [of_counts([4, 3]), of_counts([3, 4], n_items=401), of_counts([3, 4, 0])]
     assert len({data.sha256(), *(other.sha256() for other in others)}) == 4
 
 
@@ -139,6 +162,44 @@ def test_with_times_the_order_of_the_file_does_not_matter(rows, random):
     data = from_frame(frame)
     for code, user in enumerate(data.user_ids):
         assert [int(data.item_ids[item]) for item in sequence(data, code)] == expected[user]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.integers(10, 16), st.integers(0, 9)), min_size=1, max_size=60),
+    st.integers(1, 4),
+    st.booleans(),
+)
+def test_too_rare_users_and_items_go_until_none_is_left(rows, least, merge):
+    frame = pd.DataFrame(rows, columns=["user", "item", "time"])
+    pairs = {(user, item) for user, item, _ in rows}
+    while True:  # the slow way: one at a time, whichever comes first
+        users, items = [user for user, _ in pairs], [item for _, item in pairs]
+        rare = [pair for pair in pairs if users.count(pair[0]) < least or items.count(pair[1]) < least]
+        if not rare:
+            break
+        pairs.discard(rare[0])
+    if not pairs:
+        with pytest.raises(DataError, match=f"no users and items with {least} different actions each are left: lower"):
+            from_frame(frame, min_actions=least, merge_revisits=merge)
+        return
+    data = from_frame(frame, min_actions=least, merge_revisits=merge)
+    found = list(zip(data.user_ids[data.users()].tolist(), data.item_ids[data.items].tolist(), strict=True))
+    assert set(found) == pairs
+    assert len(found) == (len(pairs) if merge else sum((user, item) in pairs for user, item, _ in rows))
+    assert data.user_ids.tolist() == sorted({user for user, _ in pairs})
+    assert data.item_ids.tolist() == sorted({item for _, item in pairs})
+    # Removing before or after merging, and without times, is the same to those who stay.
+    assert from_frame(frame[["user", "item"]], min_actions=least).n_interactions == len(pairs)
+
+
+def test_a_removal_may_cause_another_and_revisits_do_not_count():
+    # Item 3 has one user only; without it user 8 has one item, and without him item 2 has one user. User 9 comes often
+    # to one place: that is one action.
+    rows = [(6, 1), (6, 4), (7, 1), (7, 4), (7, 2), (8, 3), (8, 2), (9, 1), (9, 1), (9, 1)]
+    frame = pd.DataFrame(rows, columns=["user", "item"])
+    for merge in (True, False):
+        data = from_frame(frame, min_actions=2, merge_revisits=merge)
+        assert data.user_ids.tolist() == [6, 7] and data.item_ids.tolist() == [1, 4] and len(data) == 4
 
 
 @pytest.mark.parametrize(
