@@ -49,7 +49,7 @@ class Training:
                 raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
         if self.reduction not in ("mean", "sum"):
             raise ValueError(f"reduction must be 'mean' or 'sum', got {self.reduction!r}")
-        if not (isinstance(self.share, (int, float)) and 0 < self.share <= 1):
+        if not (isinstance(self.share, (int, float)) and not isinstance(self.share, bool) and 0 < self.share <= 1):
             raise ValueError(f"share must lie in (0, 1], got {self.share!r}")
         if self.learning_rate == 0:
             raise ValueError("learning_rate must be > 0, got 0")

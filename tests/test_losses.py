@@ -1,11 +1,11 @@
-"""The point-wise log loss against values and gradients worked out by hand."""
+"""The point-wise log loss and that of BPR against values and gradients worked out by hand."""
 
 import math
 
 import pytest
 import torch
 
-from rdcore.losses import log_loss
+from rdcore.losses import bpr_loss, log_loss
 
 
 def test_values_worked_out_by_hand():
@@ -50,6 +50,45 @@ def test_no_infinity_and_a_bounded_gradient_at_extreme_logits():
     positive = torch.tensor([[1000.0], [-1000.0]], requires_grad=True)
     negative = torch.tensor([[-1000.0], [1000.0]], requires_grad=True)
     loss = log_loss(positive, negative)
+    assert loss.tolist() == [0.0, 2000.0]
+    loss.sum().backward()
+    assert positive.grad.flatten().tolist() == [0.0, -1.0]
+    assert negative.grad.flatten().tolist() == [0.0, 1.0]
+
+
+# BPR ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("positives", "negatives"), [(1, 1), (1, 3), (2, 3), (3, 0)])
+def test_bpr_equals_a_loop_over_pairs(positives, negatives):
+    generator = torch.Generator().manual_seed(0)
+    positive, negative = (3 * torch.randn(4, n, generator=generator) for n in (positives, negatives))
+    slow = [
+        sum(-math.log(1 / (1 + math.exp(n - p))) for p in positive[b].tolist() for n in negative[b].tolist()) for b in range(4)
+    ]
+    assert bpr_loss(positive, negative).tolist() == pytest.approx(slow, rel=1e-5)
+
+
+def test_bpr_worked_out_by_hand():
+    # -log sigmoid(0) = ln 2; -log sigmoid(ln 3) = ln(4 / 3); -log sigmoid(-ln 3) = ln 4.
+    loss = bpr_loss(torch.tensor([[5.0], [0.0]]), torch.tensor([[5.0, 5 - math.log(3)], [math.log(3), -1e9]]))
+    assert loss.tolist() == pytest.approx([math.log(8 / 3), math.log(4)], abs=1e-6)
+
+
+def test_bpr_gradients_in_float64():
+    generator = torch.Generator().manual_seed(0)
+    positive, negative = (torch.randn(3, n, generator=generator, dtype=torch.float64, requires_grad=True) for n in (2, 3))
+    assert torch.autograd.gradcheck(bpr_loss, (positive, negative))
+    bpr_loss(positive, negative).sum().backward()
+    wrong = torch.sigmoid(negative.detach()[:, None] - positive.detach()[:, :, None])  # how far each pair is wrong
+    torch.testing.assert_close(positive.grad, -wrong.sum(2))
+    torch.testing.assert_close(negative.grad, wrong.sum(1))
+
+
+def test_bpr_at_extreme_logits_is_no_infinity_and_has_a_bounded_gradient():
+    positive = torch.tensor([[1000.0], [-1000.0]], requires_grad=True)
+    negative = torch.tensor([[-1000.0], [1000.0]], requires_grad=True)
+    loss = bpr_loss(positive, negative)
     assert loss.tolist() == [0.0, 2000.0]
     loss.sum().backward()
     assert positive.grad.flatten().tolist() == [0.0, -1.0]

@@ -106,3 +106,46 @@ def test_moving_takes_every_tensor_along():
     moved = training_queries(fit, 2)[0].to("meta")
     assert {part.device.type for part in (moved.user, moved.end, moved.items, moved.offsets)} == {"meta"}
     assert moved.padding == fit.n_items
+
+
+# The whole past -------------------------------------------------------------------------------------------------------
+
+
+def by_row(queries, **options) -> list[list[int]]:
+    """What `past` gives for each query, as lists."""
+    row, item = queries.past(**options)
+    assert row.shape == item.shape and row.dtype == torch.int64
+    found = [[] for _ in range(len(queries))]
+    for each, value in zip(row.tolist(), item.tolist(), strict=True):
+        found[each].append(value)
+    assert row.tolist() == sorted(row.tolist())  # a query's items lie together
+    return found
+
+
+@few
+@given(lengths=lengths, window=st.integers(0, 6), data=st.data())
+def test_the_past_equals_a_slow_loop_with_and_without_what_comes_behind_the_target(lengths, window, data):
+    fit, sequences = unique_items(lengths)
+    queries, target = training_queries(fit, window)
+    chosen = torch.tensor(data.draw(st.lists(st.integers(0, len(queries) - 1), max_size=8)), dtype=torch.long)
+    past, others = [], []
+    for user, item in zip(queries.user[chosen].tolist(), target[chosen].tolist(), strict=True):
+        place = sequences[user].index(item)
+        past.append(sequences[user][:place])
+        others.append(sequences[user][:place] + sequences[user][place + 1 :])
+    assert by_row(queries[chosen]) == past
+    assert by_row(queries[chosen], everything=True) == others
+
+
+@few
+@given(lengths=lengths)
+def test_the_past_of_final_queries_is_all_that_the_user_has(lengths):
+    fit, sequences = unique_items(lengths)
+    assert by_row(final_queries(fit)) == by_row(final_queries(fit), everything=True) == sequences
+
+
+def test_the_past_of_no_queries_or_of_queries_without_one_is_empty():
+    fit, _ = unique_items([1, 0, 2])
+    queries, _ = training_queries(fit, 0)
+    assert by_row(queries[:0]) == by_row(queries[:0], everything=True) == []
+    assert by_row(queries[:1]) == by_row(queries[:1], everything=True) == [[]]

@@ -158,7 +158,7 @@ def test_other_lists_under_the_same_teacher_are_not_taken_for_these(data, instan
     for given, settings in cases * 2:
         teacher_sees = given if given is instances else training_data(data, 3, "cpu")
         assert torch.equal(prepared(teacher_sees, tmp_path, **settings), prepared(given, None, **settings))
-    assert len(list(tmp_path.iterdir())) == len(cases)
+    assert len(list(tmp_path.glob("*.safetensors"))) == len(cases)
 
 
 def test_an_interrupted_write_leaves_no_file(instances, tmp_path, monkeypatch):
@@ -169,7 +169,7 @@ def test_an_interrupted_write_leaves_no_file(instances, tmp_path, monkeypatch):
     monkeypatch.setattr(rd, "save_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
         prepared(instances, tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
     monkeypatch.undo()
     assert torch.equal(prepared(instances, tmp_path), prepared(instances, None))
 
@@ -440,3 +440,82 @@ def test_the_defaults_are_those_of_the_released_code():
         exclude="target",
         weight=1.0,
     )
+
+
+# Controls: lists that are not the teacher's ---------------------------------------------------------------------------
+
+
+class Silent(Caser):
+    """A teacher who must not be asked."""
+
+    def encode(self, queries):
+        pytest.fail("the teacher was asked")
+
+
+def control(instances, lists: str, cache=None, K=5, **settings) -> Tensor:
+    distillation = RDSettings(K=K, weights=Equal(), lists=lists, **settings).build()
+    distillation.prepare(Silent(12, N_ITEMS, CaserSettings(dim=4)), instances, cache=cache)
+    assert distillation.lists.dtype == torch.int32 and distillation.lists.shape == (len(instances.target), K)
+    return distillation.lists
+
+
+@pytest.mark.parametrize("exclude", ["target", "seen"])
+def test_popular_lists_hold_the_most_popular_items_but_the_target(data, instances, exclude):
+    """Compared by popularity, because equally popular items may stand in any order."""
+    counts = np.bincount(data.items, minlength=N_ITEMS).tolist()
+    lists = control(instances, "popular", exclude=exclude).tolist()
+    cut = 0
+    for b, (user, target) in enumerate(zip(instances.queries.user.tolist(), instances.target.tolist(), strict=True)):
+        left_out = {target} if exclude == "target" else seen_by(data, user)
+        assert left_out.isdisjoint(lists[b]) and len(set(lists[b])) == 5
+        best = sorted((counts[item] for item in set(range(N_ITEMS)) - left_out), reverse=True)[:5]
+        assert [counts[item] for item in lists[b]] == best
+        cut += counts[target] > best[-1]
+    assert cut > 10  # popular targets had to be left out
+
+
+def test_popular_lists_do_not_shrink_with_the_share_of_the_instances(data, instances):
+    whole, part = (control(training_data(data, 5, "cpu", share=share), "popular") for share in (1.0, 0.2))
+    kept = training_data(data, 5, "cpu", share=0.2)
+    places = {place: index for index, place in enumerate(instances.queries.end.tolist())}
+    assert torch.equal(part, whole[[places[end] for end in kept.queries.end.tolist()]])
+
+
+def test_random_lists_are_unseen_the_same_at_every_call_and_other_ones_for_every_query(data, instances):
+    torch.manual_seed(1)
+    lists = control(instances, "random")
+    torch.manual_seed(2)
+    assert torch.equal(lists, control(instances, "random"))
+    for user, row in zip(instances.queries.user.tolist(), lists.tolist(), strict=True):
+        assert seen_by(data, user).isdisjoint(row)
+    assert len({tuple(row) for row in lists.tolist()}) == len(lists)
+    assert len(lists.unique()) == N_ITEMS  # from the whole catalogue
+
+
+def test_random_lists_favour_no_item(data):
+    """Each unseen item is as likely as any other: over 200 queries of a user, 5 items a list."""
+    user = torch.zeros(200, dtype=torch.long)
+    instances = training_data(data, 5, "cpu")
+    many = TrainingData(instances.queries[user], instances.target[user], instances.seen)
+    drawn = torch.bincount(control(many, "random").flatten(), minlength=N_ITEMS)
+    unseen = sorted(set(range(N_ITEMS)) - seen_by(data, int(instances.queries.user[0])))
+    expected = 1000 / len(unseen)
+    assert drawn.sum() == drawn[unseen].sum() == 1000
+    assert (drawn[unseen] - expected).abs().max() < 4.5 * math.sqrt(expected)
+
+
+def test_cached_lists_are_never_taken_for_those_of_another_kind(instances, tmp_path):
+    for _ in range(2):
+        for exclude in ("target", "seen"):
+            theirs = prepared(instances, tmp_path, exclude=exclude)
+            popular = control(instances, "popular", cache=tmp_path, exclude=exclude)
+            drawn = control(instances, "random", cache=tmp_path, exclude=exclude)
+            assert torch.equal(theirs, prepared(instances, None, exclude=exclude))
+            assert torch.equal(popular, control(instances, "popular", exclude=exclude))
+            assert torch.equal(drawn, control(instances, "random"))
+            assert not torch.equal(theirs, popular) and not torch.equal(theirs, drawn)
+
+
+def test_an_unknown_kind_of_lists_is_refused_by_name():
+    with pytest.raises(ValueError, match="lists must be 'teacher', 'popular' or 'random', got 'best'"):
+        RDSettings(lists="best")

@@ -367,3 +367,77 @@ def test_the_golden_guard_notices_a_change_of_one_percent_in_the_loss():
     moved["student"]["loss"][-1] *= 1.01
     assert len(differences(moved, golden)) == 1 and not differences(golden, golden)
     assert all(len(values) for run in golden.values() for values in run.values()) and len(golden) == 5
+
+
+# The share of the instances, and the reduction ------------------------------------------------------------------------
+
+
+def instances_of(data) -> list[tuple]:
+    """What is trained on, as (user, history, target)."""
+    histories = map(tuple, data.queries.history(5).tolist())
+    return list(zip(data.queries.user.tolist(), histories, data.target.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("window", [0, 5])
+def test_a_share_is_a_part_of_every_larger_one(tiny, window):
+    whole = instances_of(training_data(tiny.fit, window, "cpu"))
+    assert len(set(whole)) == len(whole)
+    larger = whole
+    for share in (0.999, 0.7, 0.5, 0.25, 1e-9):
+        part = instances_of(training_data(tiny.fit, window, "cpu", share=share, seed=3))
+        assert len(part) == max(1, round(share * len(whole)))
+        assert part == [each for each in larger if each in set(part)]  # some of them, in their order
+        larger = part
+
+
+def test_a_share_is_drawn_once_a_seed(tiny):
+    one, again, other = (instances_of(training_data(tiny.fit, 5, "cpu", share=0.4, seed=seed)) for seed in (1, 1, 2))
+    assert one == again != other
+    whole = instances_of(training_data(tiny.fit, 5, "cpu"))
+    places = [whole.index(each) / len(whole) for each in one]
+    assert abs(sum(places) / len(places) - 0.5) < 4 / math.sqrt(12 * len(places))  # from everywhere, not a beginning
+    assert instances_of(training_data(tiny.fit, 5, "cpu", share=1.0, seed=9)) == whole
+
+
+def test_what_counts_as_seen_does_not_shrink_with_the_share(tiny):
+    whole, part = (training_data(tiny.fit, 5, "cpu", share=share) for share in (1.0, 0.1))
+    everyone, items = torch.arange(tiny.fit.n_users), torch.arange(tiny.fit.n_items).expand(tiny.fit.n_users, -1)
+    assert torch.equal(whole.seen.contains(everyone, items), part.seen.contains(everyone, items))
+    assert part.seen.contains(everyone, items).sum() == len(tiny.fit)
+    assert torch.equal(whole.queries.items, part.queries.items)  # nor do the histories
+
+
+def step_of(tiny: Stage, reduction: str, factor: float = 0.0, **settings) -> tuple[dict, dict]:
+    """The gradient of the only step of an epoch, a name each (from plain gradient descent at rate 1), and the log."""
+    model, logs = caser(tiny, dropout=0), []
+    settings = Training(epochs=1, batch_size=10_000, reduction=reduction, **settings)
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    train(
+        model, training_data(tiny.fit, 5, "cpu"), torch.optim.SGD(model.parameters(), lr=1.0), settings, seed=4,
+        distillation=Spy(factor), after_epoch=lambda epoch, log: logs.append(log),
+    )  # fmt: skip
+    return {name: before[name] - value.detach() for name, value in model.named_parameters()}, logs[0]
+
+
+def test_a_sum_is_the_mean_times_the_batch_in_every_gradient(tiny):
+    n = len(training_data(tiny.fit, 5, "cpu").target)
+    (mean_step, mean_log), (sum_step, sum_log) = (step_of(tiny, reduction) for reduction in ("mean", "sum"))
+    for name, gradient in mean_step.items():
+        torch.testing.assert_close(sum_step[name], n * gradient, rtol=1e-3, atol=1e-4, msg=lambda m, name=name: f"{name}: {m}")
+        assert sum_step[name].abs().max() > 1e-2
+    assert sum_log["loss"] == pytest.approx(mean_log["loss"], rel=1e-6)  # logged for an instance either way
+
+
+def test_the_reduction_leaves_the_distillation_as_it_is(tiny):
+    """Without a ranking loss the steps are the distillation's own, and equal; with it they differ by n times the base."""
+    (one, log), (other, other_log) = (step_of(tiny, reduction, 5.0, base_weight=0) for reduction in ("mean", "sum"))
+    assert all(torch.equal(one[name], other[name]) for name in one) and one["item_bias"].abs().max() > 1
+    assert log["distillation_loss"] == other_log["distillation_loss"] > 5
+
+
+@pytest.mark.parametrize(
+    "bad", [{"reduction": "max"}, {"share": 0}, {"share": 1.1}, {"share": "1"}, {"share": math.nan}], ids=str
+)
+def test_bad_reductions_and_shares_are_refused_by_name(bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        Training(**bad)

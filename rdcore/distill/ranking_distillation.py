@@ -30,7 +30,8 @@ class RDSettings:
     only the instance's target) or 'seen' (the paper's unlabelled items: everything the user has in training).
     weight: factor of the distillation loss (released code's alpha; the paper's alpha is weight / (1 + weight)).
     lists: whose ranking is distilled, the 'teacher's, or as a control of how much it is the teacher who teaches, the most
-    'popular' items or 'random' unseen ones, drawn once (he is then named, but not asked)."""
+    'popular' items or 'random' unseen ones (he is then named, but not asked). Random lists are drawn once, the same for
+    every seed, with replacement, and hold no item of the user whatever ``exclude`` says."""
 
     revision: ClassVar[int] = 1  # raise when the same settings begin to give other numbers
 

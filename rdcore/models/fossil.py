@@ -35,7 +35,7 @@ class FossilSettings:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
-        if not (isinstance(self.alpha, (int, float)) and 0 <= self.alpha <= 1):
+        if not (isinstance(self.alpha, (int, float)) and not isinstance(self.alpha, bool) and 0 <= self.alpha <= 1):
             raise ValueError(f"alpha must lie in [0, 1], got {self.alpha!r}")
         if self.span not in ("past", "all"):
             raise ValueError(f"span must be 'past' or 'all', got {self.span!r}")
