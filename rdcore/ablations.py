@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 
 from rdcore.distill import Discrepancy, Hybrid, Position, RDSettings, Reciprocal
 from rdcore.experiment import Experiment
@@ -12,8 +12,10 @@ from rdcore.profiles import Profile
 
 @dataclass(frozen=True)
 class Grid:
-    """The values of every sweep. ``dims``: sizes of the student; ``alphas``: the paper's balance of the two losses, from
-    the ranking loss alone (0) to the distillation loss alone (1); ``shares`` of the training instances."""
+    """The values of every sweep, each once. ``dims``: sizes of the student; ``alphas``: the paper's balance of the two
+    losses, from the ranking loss alone (0) to the distillation loss alone (1); ``shares`` of the training instances.
+
+    What a value may be is for the settings to say that it ends up in; here is refused what they cannot see."""
 
     K: Sequence[int] = (1, 5, 10, 20, 50)
     lam: Sequence[float] = (0.25, 1, 4, 16)
@@ -24,12 +26,27 @@ class Grid:
     dims: Sequence[int] = (10, 20, 50, 100)
     shares: Sequence[float] = (0.25, 0.5, 0.75, 1)
 
+    def __post_init__(self):
+        for field in fields(self):
+            values = getattr(self, field.name)
+            if not isinstance(values, (tuple, list)) or not values:
+                raise ValueError(f"{field.name} must be a tuple of at least one value, got {values!r}")
+            if len(set(values)) < len(values):
+                raise ValueError(f"{field.name} names a value twice: {values}")
+        for samples in self.samples:
+            if isinstance(samples, str) and samples != "exact":
+                raise ValueError(f"samples must be whole numbers or 'exact', got {samples!r}")
+        for alpha in self.alphas:
+            if not (isinstance(alpha, (int, float)) and 0 <= alpha <= 1):
+                raise ValueError(f"alphas must lie in [0, 1], got {alpha!r}")
+
 
 GRIDS = {
     "paper": Grid(),
+    # As many as train in three minutes, next to the nine weightings, the five ways of the paper and the controls.
     "small": Grid(
-        K=(1, 10, 50), lam=(0.25, 1, 16), mu=(1e-4, 1e-2, 1e-1), samples=(10, 100, "exact"), start_epochs=(1, 3, 6),
-        alphas=(0, 0.1, 0.5, 0.9, 1), dims=(5, 10, 20), shares=(0.25, 1),
+        K=(1, 10, 50), lam=(1, 16), mu=(1e-4, 1e-1), samples=(10, 100, "exact"), start_epochs=(1, 3), alphas=(0, 0.5, 1),
+        dims=(5, 10, 20), shares=(0.25, 1),
     ),
     "smoke": Grid(
         K=(1, 5), lam=(1, 16), mu=(1e-4, 1e-1), samples=(20, "exact"), start_epochs=(1, 3), alphas=(0, 0.5, 1), dims=(2, 4),
@@ -40,12 +57,24 @@ GRIDS = {
 # Sweep -> value as shown -> role -> run.
 Sweeps = dict[str, dict[str, dict[str, Experiment]]]
 BASE = "RD-hybrid"
+TAUGHT = "lists of the teacher (RD)"  # what the controls are held against
 
 
-def sweeps(profile: Profile, stage: str, seed: int) -> Sweeps:
+def sweeps(profile: Profile, stage: str, seed: int, grid: Grid | None = None) -> Sweeps:
     """Every sweep around the profile's RD-hybrid. A point that changes nothing is the very run of the tables; every other
-    has a role of its own, such as RD-hybrid-K20, so that no table takes it for one of its rows."""
-    grid = GRIDS[profile.name]
+    has a role of its own, such as RD-hybrid-K20, so that no table takes it for one of its rows. (Students of other sizes
+    are told apart by their size.)
+
+    Args:
+        grid: by default the profile's, of `GRIDS`.
+
+    Raises:
+        ValueError: where a value is out of range, or would be the same run as another under a name that promises more.
+    """
+    grid = grid or GRIDS[profile.name]
+    late = [epoch for epoch in grid.start_epochs if isinstance(epoch, int) and epoch > profile.training.epochs]
+    if late:
+        raise ValueError(f"start_epochs must be <= {profile.training.epochs}, the epochs of a run, got {late}")
     base, student, teacher = (
         make(stage, seed) for make in (profile.distilled, profile.student, profile.teacher)
     )  # fmt: skip
@@ -162,7 +191,7 @@ def controls(profile: Profile, stage: str, seed: int) -> dict[str, Experiment]:
         "lists of random unseen items": listed("random"),
         "lists of popular items": listed("popular"),
         "lists of another student": replace(base, role=f"{BASE}-student", teacher=other),
-        "lists of the teacher (RD)": base,
+        TAUGHT: base,
         "T": profile.teacher(stage, seed),
     }
 
@@ -170,6 +199,28 @@ def controls(profile: Profile, stage: str, seed: int) -> dict[str, Experiment]:
 def ablation_runs(profile: Profile) -> list[Experiment]:
     """Every run of notebook 04, each once: sweeps on V, controls on F."""
     plan = list(controls(profile, "F", profile.seeds["F"][0]).values())
-    for points in sweeps(profile, "V", profile.seeds["V"][0]).values():
-        plan += [run for roles in points.values() for run in roles.values()]
+    plan += points(sweeps(profile, "V", profile.seeds["V"][0]))
+    return unique(plan)
+
+
+def points(planned: Sweeps) -> list[Experiment]:
+    """The runs of all sweeps; one that stands in several is named several times."""
+    return [run for values in planned.values() for roles in values.values() for run in roles.values()]
+
+
+def unique(plan: Iterable[Experiment]) -> list[Experiment]:
+    """Each run once, where it is first named."""
     return list({run.key: run for run in plan}.values())
+
+
+def chosen(names: Iterable[str], only: str) -> list[str]:
+    """Those of ``names`` that the comma-separated ``only`` names, in their order; all, where it is empty.
+
+    Raises ValueError that lists the names when one is unknown.
+    """
+    names = list(names)
+    wanted = [name.strip() for name in only.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        raise ValueError(f"no sweep {', '.join(map(repr, unknown))}; there are: {', '.join(names)}")
+    return [name for name in names if not wanted or name in wanted]

@@ -21,6 +21,7 @@ from torch import Tensor
 from rdcore import manifest, paths
 from rdcore.data.interactions import Interactions, Split
 from rdcore.distill.weights import Discrepancy, Hybrid, Weights
+from rdcore.groups import recall
 from rdcore.models.caser import CaserSettings
 from rdcore.runs import Record
 from rdcore.significance import Comparison
@@ -350,4 +351,153 @@ def differences(comparisons: Mapping[str, Comparison], per_user: np.ndarray, *, 
     users.axvline(0, color="black", linewidth=1)
     users.set(yscale="log", xlabel=f"{first} - S in {metric} of one user", ylabel="users",
               title=f"{len(per_user):,} users ({outside} beyond the ends)")  # fmt: skip
+    return fig
+
+
+# --------------------------------------------------------------------------------------------------------------- efficiency
+
+
+def efficiency(ratios: Mapping, parts: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Student over teacher, and where the seconds go. ratios: label -> efficiency.Ratio, drawn with its interval, its rounds,
+    and the paper's where it has one. parts: model and role -> part of the lists -> seconds."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(11, 1.5 + 0.36 * len(ratios)), width_ratios=(1.35, 1))
+    # A round that something interrupted may lie far out: the axis ends where the intervals do.
+    edge = 1.1 * max(1.0, *(ratio.high for ratio in ratios.values()))
+    beyond = sum(value > edge for ratio in ratios.values() for value in ratio.rounds)
+    for row, ratio in enumerate(ratios.values()):
+        if len(ratio.rounds) > 1:
+            inside = [value for value in ratio.rounds if value <= edge]
+            left.plot(inside, [row] * len(inside), "|", color=SKY, markersize=11, zorder=2,
+                      label="one round" if "one round" not in left.get_legend_handles_labels()[1] else None)  # fmt: skip
+        error = [[ratio.value - ratio.low], [ratio.high - ratio.value]]
+        left.errorbar(ratio.value, row, xerr=error, fmt="o", color=BLUE, capsize=4, zorder=3,
+                      label="ours: median, 95 % interval" if row == 0 else None)  # fmt: skip
+    theirs = [(ratio.reported, row) for row, ratio in enumerate(ratios.values()) if not np.isnan(ratio.reported)]
+    if theirs:
+        left.plot(*zip(*theirs, strict=True), "D", color=RED, markerfacecolor="none", markersize=9, markeredgewidth=1.6,
+                  zorder=4, label="the paper's, on Gowalla")  # fmt: skip
+    for x in (0.5, 1):
+        left.axvline(x, color="black", linestyle=":", linewidth=1)
+    left.set_yticks(range(len(ratios)), list(ratios))
+    left.set(xlim=(0, edge), ylim=(len(ratios) - 0.5, -0.5), xlabel="student / teacher")
+    left.grid(axis="y", visible=False)
+    if beyond:
+        left.set_title(f"({beyond} rounds beyond the right edge)", fontsize=9)
+    left.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.35, 1.06))
+
+    names = list(next(iter(parts.values())))
+    ends = np.zeros(len(parts))
+    for name, colour in zip(names, (GREY, BLUE, ORANGE), strict=False):
+        seconds = np.array([entry[name] for entry in parts.values()])
+        right.barh(range(len(parts)), seconds, left=ends, color=colour, height=0.7, label=name)
+        ends += seconds
+    for row, end in enumerate(ends):
+        right.text(end, row, f" {end:.3g}", va="center", fontsize=9)
+    right.set_yticks(range(len(parts)), list(parts))
+    right.set(ylim=(len(parts) - 0.5, -0.5), xlim=(0, 1.15 * ends.max()), xlabel="seconds for the lists of all users")
+    right.grid(axis="y", visible=False)
+    right.legend(ncols=len(names), loc="lower center", bbox_to_anchor=(0.5, 1.06))
+    return fig
+
+
+# ------------------------------------------------------------------------------------------------------------- significance
+
+
+def _legend_below(fig: Figure, axes, ncols: int = 5) -> None:
+    """One legend for all panels, each label once."""
+    shown: dict[str, object] = {}
+    for ax in axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            shown.setdefault(label, handle)
+    fig.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=min(ncols, max(len(shown), 1)))
+
+
+def _reach(c: Comparison) -> np.ndarray:
+    """How far the interval reaches to either side, (2,); never below 0, which rounding may give where nothing varies."""
+    return np.maximum([c.difference - c.low, c.high - c.difference], 0)
+
+
+def resampled_means(means: Mapping[str, np.ndarray], compared: Mapping[str, Comparison]) -> Figure:
+    """The bootstrap: mean differences of all resamples, one panel a set of runs (label -> (resamples,)), with the interval
+    that was taken from them and the differences of the single seeds."""
+    fig, axes = plt.subplots(1, len(means), figsize=(max(5.2, 4.2 * len(means)), 3.8), squeeze=False)
+    for ax, (label, values) in zip(axes[0], means.items(), strict=True):
+        c = compared[label]
+        ax.hist(values, bins=60, color=SKY, label="resamples of users and seeds")
+        for bound in (c.low, c.high):
+            ax.axvline(bound, color=BLUE, linestyle="--", label="95 % interval")
+        ax.axvline(0, color="black", linewidth=1, label="no difference")
+        top = ax.get_ylim()[1]
+        ax.plot(c.seed_differences, [-0.035 * top] * c.n_seeds, "^", color=RED, markersize=7, label="one seed", clip_on=False)
+        ax.set_ylim(-0.07 * top, top)
+        ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
+        ax.set(title=label, xlabel="difference in MAP", yticks=[])
+    _legend_below(fig, axes[0])
+    return fig
+
+
+def margins(panels: Mapping[str, Mapping[str, tuple[Comparison | None, Comparison | None, float | None]]]) -> Figure:
+    """No worse than the teacher? data set -> label -> (RD - T, S - T, margin), each difference with its 95 % interval; the
+    margin is a line of its own in every row. None: not there. Data sets have axes of their own: their MAPs differ in scale."""
+    sizes = [len(rows) for rows in panels.values()]
+    fig, axes = plt.subplots(len(panels), 1, figsize=(8.2, sum(1.2 + 0.55 * size for size in sizes) + 0.4), squeeze=False,
+                             height_ratios=[0.6 + size for size in sizes])  # fmt: skip
+    for ax, rows in zip(axes[:, 0], panels.values(), strict=True):
+        for row, (distilled, student, margin) in enumerate(rows.values()):
+            for c, role, label, shift in ((distilled, "RD-hybrid", "RD - T", -0.13), (student, "S", "S - T", 0.13)):
+                if c is not None:
+                    colour, _, marker = ROLES[role]
+                    error = _reach(c)[:, None]
+                    ax.errorbar(c.difference, row + shift, xerr=error, fmt=marker, color=colour, capsize=4, label=label)
+            if margin is not None:
+                ax.plot([-margin] * 2, [row - 0.42, row + 0.42], color=RED, linestyle="--", label="minus the margin")
+        ax.axvline(0, color=ROLES["T"][0], linewidth=1.3, label="as good as T")
+        ax.set_yticks(range(len(rows)), list(rows))
+        ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel="difference to T in MAP, 95 % interval")
+        ax.grid(axis="y", visible=False)
+    _legend_below(fig, axes[:, 0])
+    return fig
+
+
+def by_activity(panels: Mapping[str, Mapping[str, Mapping[str, Comparison]]]) -> Figure:
+    """Difference to the student among users of like activity. panels: label -> role -> group of users -> comparison."""
+    fig, axes = plt.subplots(1, len(panels), figsize=(max(5.2, 4.6 * len(panels)), 4.2), squeeze=False)
+    for ax, (label, roles) in zip(axes[0], panels.items(), strict=True):
+        for number, (role, groups) in enumerate(roles.items()):
+            colour, _, marker = ROLES[role]
+            place = np.arange(len(groups)) + 0.18 * (number - (len(roles) - 1) / 2)
+            middle = [c.difference for c in groups.values()]
+            error = np.column_stack([_reach(c) for c in groups.values()])
+            name = f"{role.removesuffix('-hybrid')} - S"
+            ax.errorbar(place, middle, yerr=error, fmt=marker, color=colour, capsize=3, label=name)
+        ticks = [f"{group}\n({c.n_users:,})" for group, c in groups.items()]
+        ax.set_xticks(range(len(groups)), ticks, fontsize=8.5)
+        ax.axhline(0, color="black", linewidth=1)
+        ax.grid(axis="x", visible=False)
+        ax.set(title=label, xlabel="training items of a user (users in the group)")
+    axes[0, 0].set_ylabel("difference in MAP, 95 % interval")
+    _legend_below(fig, axes[0])
+    return fig
+
+
+def by_popularity(panels: Mapping[str, Mapping[str, Sequence[Mapping]]]) -> Figure:
+    """How many of the held-out items are found, among items of like popularity: label -> role -> what
+    `groups.by_item_popularity` gave, one a seed. Seeds are small marks, the line is their mean."""
+    fig, axes = plt.subplots(1, len(panels), figsize=(max(5.2, 4.6 * len(panels)), 4.2), squeeze=False)
+    for ax, (label, roles) in zip(axes[0], panels.items(), strict=True):
+        for role, seeds in roles.items():
+            colour, dash, marker = ROLES[role]
+            values = np.array([list(recall(found).values()) for found in seeds])
+            groups = list(recall(seeds[0]))
+            place = np.arange(len(groups))
+            ax.plot(place, values.mean(0), color=colour, linestyle=dash, marker=marker, label=role.removesuffix("-hybrid"))
+            if len(seeds) > 1:
+                ax.plot(np.tile(place, len(seeds)), values.ravel(), ".", color=colour, alpha=0.5, markersize=4)
+        ax.set_xticks(range(len(groups)), groups, fontsize=8.5)
+        ax.set_ylim(bottom=0)
+        ax.grid(axis="x", visible=False)
+        ax.set(title=label, xlabel="training interactions of an item")
+    n = next(iter(next(iter(panels.values())).values()))[0]["n"]
+    axes[0, 0].set_ylabel(f"share of held-out items in the top {n}")
+    _legend_below(fig, axes[0])
     return fig

@@ -7,6 +7,7 @@ runs/<key>/description.json      what was asked for
            per_user-EEE.parquet  metrics of every user at epoch EEE
            weights-EEE.safetensors
            agreement.json        with the teacher, at the last epoch
+           groups.json           held-out items found, by their popularity, at the last epoch
            checkpoint.pt         model and optimizer after the last finished epoch, while training
            DONE                  written last
 runs/<key>.lock                  held while one process trains the run
@@ -38,6 +39,7 @@ from rdcore.data.interactions import Interactions, Stage
 from rdcore.evaluation import agreement, evaluate
 from rdcore.experiment import Experiment, family
 from rdcore.files import write_whole
+from rdcore.groups import by_item_popularity
 from rdcore.models.base import Model
 from rdcore.sampling import stream_seed
 from rdcore.training import make_optimizer, seeded, train, training_data
@@ -214,7 +216,9 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
     stage = datasets.stage(data, experiment.stage)
     if not hasattr(experiment.model, "build"):  # POP, ItemCF: counted from the data, nothing to train
         _write_json(folder / "description.json", experiment.description)
-        means = _judge(experiment.model.fit(stage.fit), stage, folder, settings.epochs, device)
+        model = experiment.model.fit(stage.fit)
+        means = _judge(model, stage, folder, settings.epochs, device)
+        _write_json(folder / "groups.json", by_item_popularity(model, stage, device=device))
         state = {"history": [], "metrics": [{"epoch": settings.epochs, **means}], "resumed": 0}
         _finish(folder, device, state | {"seconds": time.time() - started})
         return
@@ -265,6 +269,7 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
     )  # fmt: skip
     if teacher is not None:
         _write_json(folder / "agreement.json", agreement(model, teacher, stage, device=device))
+    _write_json(folder / "groups.json", by_item_popularity(model, stage, device=device))
     _finish(folder, device, state)
     checkpoint.unlink(missing_ok=True)
 
@@ -390,6 +395,13 @@ def publish(experiment: Experiment, epochs: list[int], *, teacher: Experiment | 
         agree = agreement(model, other, datasets.stage(data, experiment.stage))
     if agree is not None:
         _write_json(target / "agreement.json", agree)
+    groups = target / "groups.json"
+    if (run.folder / "groups.json").exists():
+        write_whole(groups, lambda file: shutil.copyfile(run.folder / "groups.json", file))
+    elif epochs and not groups.exists():  # a run from before they were measured
+        data = datasets.load(experiment.dataset)
+        model = run.model(experiment, data)
+        _write_json(groups, by_item_popularity(model, datasets.stage(data, experiment.stage)))
     wanted = {f"per_user-{epoch:03d}.parquet": run.per_user(epoch)[PUBLISHED] for epoch in epochs}
     for name, frame in wanted.items():
         write_whole(target / name, lambda file, frame=frame: frame.to_parquet(file, index=False))

@@ -89,6 +89,13 @@ def compare(a: ArrayLike, b: ArrayLike, *, rng: np.random.Generator, resamples: 
     )
 
 
+def resampled(a: ArrayLike, b: ArrayLike, *, rng: np.random.Generator, resamples: int = 10_000) -> np.ndarray:
+    """The mean differences a - b of all resamples, (resamples,), from which `compare` takes its interval: the same ``rng``
+    state gives the very same ones."""
+    a, b = _paired(a, b)
+    return _bootstrap([a - b], rng, resamples)[0]
+
+
 def verdict(comparison: Comparison) -> str:
     """Does "a is better than b" hold?
 
@@ -99,6 +106,17 @@ def verdict(comparison: Comparison) -> str:
     if not (comparison.low > 0 and agree):
         return "no"
     return "replicates" if comparison.n_seeds >= SEEDS_TO_REPLICATE else "indication"
+
+
+def smallest_significant(comparison: Comparison, *, p: float) -> float:
+    """The difference to which the paired t over as many users, with as much spread, gives this p-value.
+
+    Raises ValueError where the users do not differ at all, which leaves no spread to judge by.
+    """
+    if not comparison.effect_size:
+        raise ValueError("no user differs: the spread of differences is not known")
+    spread = comparison.difference / comparison.effect_size
+    return float(stats.t.isf(p / 2, comparison.n_users - 1) * spread / np.sqrt(comparison.n_users))
 
 
 def non_inferior(comparison: Comparison, margin: float) -> bool:

@@ -4,19 +4,21 @@ import filecmp
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from fabricated import USERS, record
 
-from rdcore import paths, plans, report
+from rdcore import efficiency, paths, plans, report
 from rdcore.report import COLUMNS, rd_table2, rd_table4
 from rdcore.reported import reported
 from rdcore.scorecard import scorecard
 from rdcore.selection import chosen_epochs
 
 PAPER = plans.PROFILES["paper"]
+FOSSIL = plans.fossil(PAPER)
 COMMITTED = sorted(paths.replicated().glob("*-F-*/description.json"))
 
 
@@ -157,10 +159,10 @@ def test_latex_compiles(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------------------------------------- scorecard
 
 
-def runs_with(folder: Path, gains: dict[str, float], seeds: int) -> list:
+def runs_with(folder: Path, gains: dict[str, float], seeds: int, paper=PAPER) -> list:
     """Runs whose users differ from the student's by a gain (and a little noise, the same in every run of a seed)."""
-    roles = {"T": PAPER.teacher, "S": PAPER.student} | {
-        scheme: lambda stage, seed, scheme=scheme: PAPER.distilled(stage, seed, scheme) for scheme in PAPER.schemes()
+    roles = {"T": paper.teacher, "S": paper.student} | {
+        scheme: lambda stage, seed, scheme=scheme: paper.distilled(stage, seed, scheme) for scheme in paper.schemes()
     }
     records = []
     for seed in range(1, seeds + 1):
@@ -188,7 +190,7 @@ def test_verdicts_come_from_the_numbers(tmp_path: Path, seeds: int, holds: str) 
     assert said["The hybrid weighting beats 1/K: MAP (fixed50)"] == holds
     assert said["Weighting by position importance beats 1/K: MAP (fixed50)"] == "no", "here the opposite is true"
     assert said["The hybrid weighting beats ranking discrepancy: MAP (fixed50)"] == "not run yet"
-    assert said["RD ranks better than the student alone: MAP (Fossil, Gowalla)"] == "not run yet"
+    assert said["RD ranks better than the student alone: MAP (Fossil, Gowalla, fixed50)"] == "not run yet"
     assert said["The distilled Caser has half the teacher's parameters (ratio, Gowalla)"] == "replicates"
     first = card.iloc[0]
     assert first["ours"] == pytest.approx(0.0095, abs=3e-4) and first["low"] < first["ours"] < first["high"]
@@ -221,7 +223,82 @@ def test_holm_counts_the_tests_of_a_family_that_were_run(tmp_path: Path) -> None
     assert adjusted[low] == pytest.approx(2 * raw[low]) and adjusted[high] == pytest.approx(max(raw[high], 2 * raw[low]))
 
 
-def test_without_records_nothing_is_claimed() -> None:
+def test_fossil_is_judged_by_its_own_numbers_and_margin(tmp_path: Path) -> None:
+    """The same runs of both models: .003 below the teacher is too much for Caser and within Fossil's margin."""
+    gains = {"T": 0.010, "S": 0.0, "RD-hybrid": 0.007}
+    records = runs_with(tmp_path, gains, 5) + runs_with(tmp_path, gains, 3, FOSSIL)
+    card = scorecard(records, resamples=200).set_index("claim")
+    better, no_worse = "RD ranks better than the student alone: MAP", "RD ranks no worse than the teacher: MAP"
+    assert card.loc[f"{better} (Caser, Gowalla, fixed50)", "verdict"] == "replicates"
+    fossil = card.loc[f"{better} (Fossil, Gowalla, fixed50)"]
+    assert fossil["verdict"] == "indication" and fossil["seeds"] == 3
+    assert fossil["paper"] == pytest.approx(0.0874 - 0.0792) and fossil["ours"] == pytest.approx(0.007, abs=3e-4)
+    assert card.loc[f"{no_worse} (Caser, Gowalla, fixed50)", "verdict"] == "no"
+    within = card.loc[f"{no_worse} (Fossil, Gowalla, fixed50)"]
+    assert within["verdict"] == "indication" and "margin 0.0037" in within["note"] and np.isnan(within["p"])
+    assert within["paper"] == pytest.approx(0.0874 - 0.0866)
+    for metric, gap in (("P@10", 0.0808 - 0.0739), ("nDCG@10", 0.1172 - 0.1060)):
+        row = card.loc[f"RD ranks better than the student alone: {metric} (Fossil, Gowalla, fixed50)"]
+        assert row["paper"] == pytest.approx(gap) and row["verdict"] == "indication"
+    assert not card.index.duplicated().any()
+
+
+@pytest.mark.parametrize("metric", ["MAP", "P@10"])
+def test_holm_runs_over_both_models_within_each_family(tmp_path: Path, metric: str) -> None:
+    """Made-up records have the same numbers in every metric, so B is P@10 and nDCG@10 of two models: four tests, two equal
+    pairs. A is two."""
+    caser = runs_with(tmp_path, {"S": 0.0, "RD-hybrid": 0.00005}, 1)
+    fossil = runs_with(tmp_path, {"S": 0.0, "RD-hybrid": 0.0003}, 2, FOSSIL)
+    claims = {m: f"RD ranks better than the student alone: {metric} ({m}, Gowalla, fixed50)" for m in ("Caser", "Fossil")}
+
+    def p(records: list) -> pd.Series:
+        return scorecard(records, resamples=100).set_index("claim")["p"]
+
+    alone = 1 if metric == "MAP" else 2  # tests of the family with one model
+    raw = {"Caser": p(caser)[claims["Caser"]] / alone, "Fossil": p(fossil)[claims["Fossil"]] / alone}
+    low, high = sorted(raw, key=raw.get)
+    assert 4 * raw[low] < 1 and 2 * raw[high] < 1 and raw[low] != raw[high]
+    both = p(caser + fossil)
+    assert both[claims[low]] == pytest.approx(2 * alone * raw[low])
+    assert both[claims[high]] == pytest.approx(max(alone * raw[high], 2 * alone * raw[low]))
+
+
+def test_protocols_have_families_of_their_own(tmp_path: Path) -> None:
+    """`validation` has rows for the models that were chosen for, and takes their chosen epochs."""
+    noise = 0.001 * np.random.default_rng(0).standard_normal(USERS)
+    base = np.linspace(0.1, 0.9, USERS)
+    records = [
+        record(tmp_path, FOSSIL.student("F", 1), {45: 0.1, 50: 0.1}, base),
+        record(tmp_path, FOSSIL.distilled("F", 1, teacher_epoch=45), {45: 0.2, 50: 0.2}, base + noise + 0.01),
+    ]
+    card = scorecard(records, {"Fossil T": 45, "Fossil S": 50, "Fossil RD-hybrid": 45}, resamples=100).set_index("claim")
+    claim = "RD ranks better than the student alone: MAP"
+    assert card.loc[f"{claim} (Fossil, Gowalla, validation)", "verdict"] == "indication"
+    assert card.loc[f"{claim} (Fossil, Gowalla, fixed50)", "verdict"] == "not run yet", "another teacher's epoch"
+    assert f"{claim} (Caser, Gowalla, validation)" not in card.index
+
+
+LIMIT = efficiency.largest_reported()
+# value, low, high, whether the machine was quiet -> verdict and the end of the note
+RATIOS = [
+    ((LIMIT - 0.10, LIMIT - 0.15, LIMIT - 0.05, False), "replicates", f"{LIMIT:.2f}"),
+    ((LIMIT + 0.10, LIMIT + 0.05, LIMIT + 0.15, True), "no", f"{LIMIT:.2f}"),
+    ((LIMIT, LIMIT - 0.1, LIMIT + 0.1, True), "no", "; open"),
+    ((LIMIT + 0.10, LIMIT + 0.05, LIMIT + 0.15, False), "not testable", "; measured on a busy machine"),
+]
+
+
+@pytest.mark.parametrize(("measured", "said", "note"), RATIOS)
+def test_the_time_of_lists_is_that_of_the_measurement(measured, said: str, note: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ratio = SimpleNamespace(**dict(zip(("value", "low", "high", "quiet"), measured, strict=True)), reported=0.4829)
+    monkeypatch.setattr(efficiency, "committed_ratio", lambda: ratio)
+    row = scorecard([]).set_index("claim").loc["A distilled model makes its lists in about half the time (Table 3)"]
+    assert (row["verdict"], row["ours"], row["low"], row["high"], row["paper"]) == (said, *measured[:3], 0.4829)
+    assert row["note"].endswith(note) and pd.isna(row["seeds"])
+
+
+def test_without_records_nothing_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(efficiency, "committed_ratio", lambda: None)
     card = scorecard([])
     assert set(card["verdict"]) == {"not run yet", "not testable"}
     assert card[["ours", "low", "high", "p", "effect_size"]].isna().all(axis=None) and card["seeds"].isna().all()

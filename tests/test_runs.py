@@ -95,7 +95,7 @@ def test_a_finished_run_holds_what_it_promises(undisturbed):
     run = Run(undisturbed / DISTILLED.key)
     epochs = range(1, 6)
     assert {file.name for file in run.folder.iterdir()} == {
-        "description.json", "environment.json", "history.json", "metrics.json", "agreement.json", "DONE",
+        "description.json", "environment.json", "history.json", "metrics.json", "agreement.json", "groups.json", "DONE",
         *(f"per_user-{e:03d}.parquet" for e in epochs), *(f"weights-{e:03d}.safetensors" for e in epochs),
     }  # fmt: skip
     assert run.key == DISTILLED.key and run.last_epoch == 5
@@ -495,3 +495,15 @@ def test_what_is_counted_from_the_data_is_a_run_like_any_other(tmp_path, monkeyp
     assert len(record.per_user(1)) == DATA.n_users
     assert json.loads((record.folder / "size.json").read_text()) == {"parameters": 0}, "nothing was trained"
     assert pop.label == "tiny-F-POP-baseline-seed1"
+
+
+def test_a_run_from_before_the_groups_gets_them_when_it_is_published(undisturbed, tmp_path, monkeypatch):
+    monkeypatch.setenv("RDCORE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("RDCORE_ROOT", str(tmp_path))
+    shutil.copytree(undisturbed / STUDENT.key, tmp_path / "runs" / STUDENT.key)
+    kept = json.loads((undisturbed / STUDENT.key / "groups.json").read_text())
+    assert json.loads((runs.publish(STUDENT, [5]) / "groups.json").read_text()) == kept
+    (tmp_path / "runs" / STUDENT.key / "groups.json").unlink()
+    shutil.rmtree(tmp_path / "data")
+    monkeypatch.setattr(runs.datasets, "load", lambda name: DATA)
+    assert json.loads((runs.publish(STUDENT, [5]) / "groups.json").read_text()) == kept

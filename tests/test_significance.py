@@ -186,3 +186,21 @@ def test_unpaired_input_is_refused():
         significance.compare(a[:, :1], b[:, :1], rng=rng)
     with pytest.raises(ValueError, match="resamples"):
         significance.compare(a, b, rng=rng, resamples=0)
+
+
+def test_resampled_means_are_those_behind_the_interval():
+    a, b = simulate()
+    found = significance.compare(a, b, rng=generator(4), resamples=300)
+    means = significance.resampled(a, b, rng=generator(4), resamples=300)
+    assert means.shape == (300,) and (found.low, found.high) == tuple(np.quantile(means, [0.025, 0.975]))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_smallest_significant_difference_has_just_that_p(sign):
+    a, b = simulate()
+    found = significance.compare(a, b, rng=generator(), resamples=50)
+    enough = significance.smallest_significant(found, p=0.001)
+    moved = b + (a - b) - found.difference + sign * enough  # the same spread around another mean
+    assert significance.compare(moved, b, rng=generator(), resamples=50).p_users == pytest.approx(0.001)
+    with pytest.raises(ValueError, match="no user differs"):
+        significance.smallest_significant(significance.compare(a, a, rng=generator(), resamples=50), p=0.001)
