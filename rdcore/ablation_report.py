@@ -189,10 +189,10 @@ def attribution(frame: pd.DataFrame) -> str:
 
 def curve(frame: pd.DataFrame, sweep: str, *, xlabel: str, reference: Mapping[str, float], floor: float = float("nan"),
           numeric: bool = False) -> Figure | None:  # fmt: skip
-    """MAP of a sweep, a line for each role, or None without any record. reference: role -> MAP, level lines, RD's with a
-    band of `floor` on either side. numeric: values stand where they belong on the axis, not side by side."""
+    """MAP of a sweep, a line for each role, or None with fewer than two values on record. reference: role -> MAP, level
+    lines, RD's with a band of `floor` on either side. numeric: values stand where they belong on the axis, not side by side."""
     values = wide(frame, sweep)
-    if values.isna().all(axis=None):
+    if values.notna().any(axis=1).sum() < 2:
         return None
     fig, ax = plt.subplots(figsize=(6.5, 3.8))
     place = values.index.astype(float) if numeric else np.arange(len(values))
@@ -209,9 +209,10 @@ def curve(frame: pd.DataFrame, sweep: str, *, xlabel: str, reference: Mapping[st
 
 def dots(frame: pd.DataFrame, sweep: str, *, reference: Mapping[str, float], floor: float = float("nan"),
          notes: Mapping[str, str] | None = None) -> Figure | None:  # fmt: skip
-    """MAP of a sweep whose values are words, one row each, with a note at the right; None without any record."""
+    """MAP of a sweep whose values are words, one row each, with a note at the right; None with fewer than two on
+    record."""
     values = wide(frame, sweep)["RD"]
-    if values.isna().all():
+    if values.notna().sum() < 2:
         return None
     fig, ax = plt.subplots(figsize=(8.5, 1.3 + 0.36 * len(values)))
     colour, _, marker = plots.ROLES["RD-hybrid"]

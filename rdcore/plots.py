@@ -432,7 +432,7 @@ def resampled_means(means: Mapping[str, np.ndarray], compared: Mapping[str, Comp
         ax.set_ylim(-0.07 * top, top)
         ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
         ax.set(title=label, xlabel="difference in MAP", yticks=[])
-    _legend_below(fig, axes[0])
+    _legend_below(fig, axes[0], ncols=2 if len(means) == 1 else 5)
     return fig
 
 
