@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rdcore import cli, plans, runs, selection
+from rdcore import ablations, cli, plans, runs, selection
 from rdcore.models import CaserSettings
 from rdcore.training import Training
 
@@ -20,6 +20,7 @@ def tiny(project: Path, monkeypatch: pytest.MonkeyPatch) -> plans.Profile:
         evaluate_every=1, seeds={"V": [101], "F": [1]},
     )  # fmt: skip
     monkeypatch.setattr(plans, "PROFILES", {"paper": profile})
+    monkeypatch.setitem(ablations.GRIDS, "paper", replace(ablations.GRIDS["smoke"], start_epochs=(1, 2)))
     monkeypatch.delenv("RDCORE_RUNS", raising=False)
     return profile
 
