@@ -42,6 +42,7 @@ from IPython.display import display
 from rdcore import data, evaluation, manifest, plots, report, runs, significance
 from rdcore.distill import Discrepancy, Equal, Hybrid, Position, Reciprocal
 from rdcore.distill import ranking_distillation as rd
+from rdcore.distill.lists import exemplary_rankings
 from rdcore.plans import PROFILES
 from rdcore.sampling import stream, unseen_items
 from rdcore.training import training_data
@@ -106,7 +107,7 @@ print(inspect.getsource(rd.distillation_loss))
 if at_hand:
     index = torch.tensor([example % len(instances.queries)])
     query, target = instances.queries[index], instances.target[index]
-    lists = rd.exemplary_rankings(models["T"], query, plan.K, target=target).long()
+    lists = exemplary_rankings(models["T"], query, plan.K, target=target).long()
     user = int(query.user)
     mine = {
         name: set(part.items[part.offsets[user] : part.offsets[user + 1]].tolist())
@@ -137,7 +138,7 @@ else:
 if at_hand:
     chosen = torch.randperm(len(instances.queries), generator=stream(seed, "shown queries"))[:2000]
     asked = instances.queries[chosen]
-    many = rd.exemplary_rankings(models["T"], asked, plan.K, target=instances.target[chosen]).long()
+    many = exemplary_rankings(models["T"], asked, plan.K, target=instances.target[chosen]).long()
     known = instances.seen.contains(asked.user, many).numpy()
     in_test = stage.judge.users() * interactions.n_items + stage.judge.items
     hits = np.isin((asked.user[:, None] * interactions.n_items + many).numpy(), in_test)[~known].mean()

@@ -24,22 +24,27 @@ def _blocks(stage: Stage, device, block: int):
 
 
 @torch.no_grad()
+def held_out(model: Model, stage: Stage, *, device="cpu", block: int = 512):
+    """What `metrics.target_ranks` takes, for one block of users after the other: scores of all items, what the users have
+    seen, and their held-out items of ``stage.judge``."""
+    offsets = torch.from_numpy(stage.judge.offsets)
+    items = torch.from_numpy(stage.judge.items)
+    with evaluating(model):
+        for start, asked, seen in _blocks(stage, device, block):
+            bounds = offsets[start : start + len(asked) + 1]
+            targets = items[bounds[0] : bounds[-1]].to(device)
+            yield model.score_all(model.encode(asked)), seen, (targets, (bounds - bounds[0]).to(device))
+
+
+@torch.no_grad()
 def evaluate(model: Model, stage: Stage, *, device="cpu", block: int = 512) -> dict[str, np.ndarray]:
     """Metrics of every user on ``stage.judge``, each (n_users,); NaN for users without a held-out item.
 
     All items are ranked but those the user has in ``stage.fit``; one query a user serves all of his held-out items,
     as in the official evaluation.py. Memory: one block of ``block`` x n_items scores.
     """
-    offsets = torch.from_numpy(stage.judge.offsets)
-    items = torch.from_numpy(stage.judge.items)
-    ranks = []
-    with evaluating(model):
-        for start, asked, seen in _blocks(stage, device, block):
-            bounds = offsets[start : start + len(asked) + 1]
-            targets = items[bounds[0] : bounds[-1]].to(device)
-            scores = model.score_all(model.encode(asked))
-            ranks.append(metrics.target_ranks(scores, seen, (targets, (bounds - bounds[0]).to(device))).cpu())
-    return metrics.per_user(torch.cat(ranks), offsets)
+    ranks = [metrics.target_ranks(*given).cpu() for given in held_out(model, stage, device=device, block=block)]
+    return metrics.per_user(torch.cat(ranks), stage.judge.offsets)
 
 
 def popularity(stage: Stage) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
+from rdcore.checks import whole
 from rdcore.distill.ranking_distillation import RDSettings
 from rdcore.models import BPRMFSettings, CaserSettings, FossilSettings, ItemCFSettings, PopularitySettings
 from rdcore.training import Training
@@ -70,10 +71,12 @@ class Experiment:
     """One run.
 
     dataset, data_hash: name of the data set and the sha256 of its interactions (a run refuses other data).
-    stage: 'V' (fit train, judge validation) or 'F' (fit both, judge test).
+    stage: 'V' (fit train, judge validation) or 'F' (fit both, judge test), of a chronological split; or 'L' (leave-one-out:
+    fit train, the validation items choose the run's epoch, the test items are judged at it).
     role: what the run is in tables: 'T', 'S', 'RD', ... A label, but part of the description.
-    teacher, teacher_epoch: the run that teaches and which of its evaluated epochs; both or neither.
-    evaluate_every: metrics and weights are kept at every such epoch, and at the last.
+    teacher, teacher_epoch: the run that teaches and which of its evaluated epochs; both or neither. On stage L that is
+    'best', the one that its own validation items chose.
+    evaluate_every: metrics and weights are kept at every such epoch, and at the last; on stage L the weights of the best.
     Device, threads, versions, commit and duration are recorded with the run and not hashed.
     """
 
@@ -87,29 +90,34 @@ class Experiment:
     training: Training = Training()
     distillation: RDSettings | None = None
     teacher: Experiment | None = None
-    teacher_epoch: int | None = None
+    teacher_epoch: int | str | None = None
     evaluate_every: int = 5
     seed: int = 1
 
     def __post_init__(self):
-        if self.stage not in ("V", "F"):
-            raise ValueError(f"stage must be 'V' or 'F', got {self.stage!r}")
-        if not isinstance(self.evaluate_every, int) or self.evaluate_every < 1:
-            raise ValueError(f"evaluate_every must be an integer >= 1, got {self.evaluate_every!r}")
-        if not isinstance(self.seed, int) or self.seed < 0:
-            raise ValueError(f"seed must be an integer >= 0, got {self.seed!r}")
+        if self.stage not in ("V", "F", "L"):
+            raise ValueError(f"stage must be 'V', 'F' or 'L', got {self.stage!r}")
+        if self.training.patience and self.stage != "L":
+            raise ValueError(f"patience belongs to stage 'L', whose validation items it watches; stage {self.stage!r} has none")
+        whole("evaluate_every", self.evaluate_every)
+        whole("seed", self.seed, least=0)
         has_teacher = self.teacher is not None
         if (self.distillation is not None) != has_teacher or (self.teacher_epoch is not None) != has_teacher:
             raise ValueError("distillation, teacher and teacher_epoch belong together: give all three or none")
         if has_teacher:
-            epochs = self.teacher.evaluated_epochs
-            if not isinstance(self.teacher_epoch, int) or self.teacher_epoch not in epochs:
+            epochs = ["best"] if self.stage == "L" else self.teacher.evaluated_epochs
+            if isinstance(self.teacher_epoch, bool) or self.teacher_epoch not in epochs:
                 raise ValueError(
-                    f"teacher_epoch must be one of the teacher's evaluated epochs {epochs}, got {self.teacher_epoch}"
+                    f"teacher_epoch must be one of the teacher's evaluated epochs {epochs}, got {self.teacher_epoch!r}"
                 )
             for name in ("stage", "data_hash"):
                 if getattr(self, name) != getattr(self.teacher, name):
                     raise ValueError(f"the teacher's {name} differs from the student's: it would know other data")
+
+    @property
+    def counted(self) -> bool:
+        """Whether the model is counted from the data (its settings have ``fit``) instead of built and trained."""
+        return not hasattr(self.model, "build")
 
     @property
     def evaluated_epochs(self) -> list[int]:

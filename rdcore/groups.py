@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from rdcore import metrics
 from rdcore.data.interactions import Stage
-from rdcore.evaluation import _blocks
+from rdcore.evaluation import held_out
 from rdcore.models.base import Model
 
 N_GROUPS = 5
@@ -97,33 +97,26 @@ def by_item_popularity(
     popularity = stage.fit.item_counts()
     group = quantile_groups(popularity, n_groups, popularity)
     size = int(group.max()) + 1
-    was_training = model.training
-    model.eval()
-    offsets, items = torch.from_numpy(stage.judge.offsets), torch.from_numpy(stage.judge.items)
     hits = np.zeros(size, dtype=np.int64)
-    for start, asked, seen in _blocks(stage, device, block):
-        bounds = offsets[start : start + len(asked) + 1]
-        targets = items[bounds[0] : bounds[-1]].to(device)
-        scores = model.score_all(model.encode(asked))
-        rows = torch.repeat_interleave(torch.arange(len(asked)), bounds.diff()).to(device)
+    for scores, seen, (targets, offsets) in held_out(model, stage, device=device, block=block):
+        rows = torch.repeat_interleave(torch.arange(len(scores), device=scores.device), offsets.diff())
         # target_ranks answers from each user's best target to his worst: put the items in that order too.
         order = scores[rows, targets].argsort(descending=True)
         order = order[rows[order].argsort(stable=True)]
-        ranks = metrics.target_ranks(scores, seen, (targets, (bounds - bounds[0]).to(device)))
+        ranks = metrics.target_ranks(scores, seen, (targets, offsets))
         found = targets[order][ranks <= n].cpu().numpy()
         hits += np.bincount(group[found], minlength=size)
-    model.train(was_training)
     members = [popularity[group == number] for number in range(size)]
-    held_out = np.bincount(group[stage.judge.items], minlength=size).tolist()
+    rows = np.bincount(group[stage.judge.items], minlength=size).tolist()
     return {
         "n": n,
         "least": [int(counts.min()) for counts in members],
         "most": [int(counts.max()) for counts in members],
         "items": [len(counts) for counts in members],
         "interactions": [int(counts.sum()) for counts in members],
-        "held_out": held_out,
+        "held_out": rows,
         "found": hits.tolist(),
-        "recall": [hit / out if out else None for hit, out in zip(hits.tolist(), held_out, strict=True)],
+        "recall": [hit / out if out else None for hit, out in zip(hits.tolist(), rows, strict=True)],
     }
 
 

@@ -27,12 +27,14 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 CUTOFFS = (3, 5, 10)
+CUTOFFS_OF_ONE = (5, 10, 20)
 
 # Scores compared at once on an accelerator: 0.25 GB in float32, whatever the number of items.
 _SCORES_PER_CHUNK = 2**26
 
 
-def _check_scores(scores: Tensor) -> None:
+def check_scores(scores: Tensor) -> None:
+    """Raises ValueError for anything but (users, items) of float32 or float64 without NaN and +inf."""
     if scores.ndim != 2 or scores.dtype not in (torch.float32, torch.float64):
         raise ValueError(
             f"scores must be a (users, items) tensor of float32 or float64, got shape {tuple(scores.shape)} of {scores.dtype}"
@@ -73,7 +75,7 @@ def target_ranks(scores: Tensor, seen: tuple[Tensor, Tensor], targets: tuple[Ten
             that is also seen: it could never be ranked (data sets have repeated visits merged).
     """
     scores = scores.detach()
-    _check_scores(scores)
+    check_scores(scores)
     n_users, n_items = scores.shape
     device = scores.device
     seen_rows, seen_items = (part.to(device) for part in seen)
@@ -178,6 +180,22 @@ def per_user(ranks: Tensor | ArrayLike, offsets: Tensor | ArrayLike) -> dict[str
     return out
 
 
+def of_one_item(ranks: np.ndarray) -> dict[str, np.ndarray]:
+    """Metrics of users with a single held-out item each, from its rank: (n_users,), from 1, NaN for a user without.
+
+    For n in 5, 10, 20, where the rank is <= n (else 0): ``H@n`` = 1, ``M@n`` = 1 / rank, ``N@n`` = 1 / log2(rank + 1)
+    (Kang et al., CIKM 2020, code 97b6bf6). NaN stays NaN.
+    """
+    ranks = np.asarray(ranks, dtype=float)
+    if np.any(ranks < 1):
+        raise ValueError(f"ranks begin with 1, got {np.nanmin(ranks)}")
+    out: dict[str, np.ndarray] = {}
+    for n in CUTOFFS_OF_ONE:
+        hit = np.where(np.isnan(ranks), np.nan, ranks <= n)
+        out |= {f"H@{n}": hit, f"M@{n}": hit / ranks, f"N@{n}": hit / np.log2(ranks + 1)}
+    return out
+
+
 def mean(users: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Means over the users who have targets.
 
@@ -202,7 +220,7 @@ def top_items(scores: Tensor, seen: tuple[Tensor, Tensor], n: int) -> Tensor:
         (b, n) int64. Where a user has fewer than n unseen items the list is filled up with the
         padding id n_items.
     """
-    _check_scores(scores)
+    check_scores(scores)
     n_items = scores.shape[1]
     if not 1 <= n <= n_items:
         raise ValueError(f"n must lie in 1..{n_items}, got {n}")

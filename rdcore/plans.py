@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rdcore import paths, runs
-from rdcore.ablations import ablation_runs
+from rdcore.ablations import ablation_runs, unique
 from rdcore.experiment import Experiment, choice_name
 from rdcore.profiles import EXTENSION, PROFILES, Profile, baselines, fossil, trials
 from rdcore.selection import Choice, chosen_epochs, read_selection, select
@@ -45,7 +45,7 @@ def runs_of(profile: Profile, choices: Mapping[str, Choice]) -> list[Experiment]
         if stands:
             plan.append(profile.taught_as_chosen("F", seed, choices))
     plan += [profile.distilled("F", first, scheme) for scheme in ("RD-equal", "RD-reciprocal", "RD-discrepancy")]
-    return list({experiment.key: experiment for experiment in plan}.values())
+    return unique(plan)
 
 
 def table_runs(name: str, choices: Mapping[str, Choice]) -> list[Experiment]:
@@ -54,14 +54,14 @@ def table_runs(name: str, choices: Mapping[str, Choice]) -> list[Experiment]:
     plan = [experiment for family in families(name) for experiment in runs_of(family, choices)]
     plan += baselines(profile, "F", profile.seeds["F"][0]).values()
     plan += [experiment for group in trials(profile).values() for experiment in group]
-    return list({experiment.key: experiment for experiment in plan}.values())
+    return unique(plan)
 
 
 def all_runs(name: str, choices: Mapping[str, Choice]) -> list[Experiment]:
     """Every run of a profile: those of the tables, then Fossil's ablations, then Caser's."""
     plan = table_runs(name, choices)
     plan += [experiment for family in reversed(families(name)) for experiment in ablation_runs(family)]
-    return list({experiment.key: experiment for experiment in plan}.values())
+    return unique(plan)
 
 
 def open_choices(choices: Mapping[str, Choice]) -> list[str]:

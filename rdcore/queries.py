@@ -91,6 +91,12 @@ def training_queries(fit: Interactions, window: int) -> tuple[Queries, Tensor]:
     return Queries(torch.from_numpy(user), torch.from_numpy(end), **_table(fit)), torch.from_numpy(target)
 
 
+def final_queries_of(queries: Queries) -> Queries:
+    """One query a user of the same table, behind all of his items: (n_users,) queries."""
+    users = torch.arange(len(queries.offsets) - 1, device=queries.offsets.device)
+    return replace(queries, user=users, end=queries.offsets[1:])
+
+
 def final_queries(fit: Interactions) -> Queries:
     """One query a user, behind all of his items in ``fit``: what is asked at evaluation. (n_users,) queries."""
     return Queries(torch.arange(fit.n_users), torch.from_numpy(fit.offsets[1:]), **_table(fit))

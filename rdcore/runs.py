@@ -9,7 +9,9 @@ runs/<key>/description.json      what was asked for
            agreement.json        with the teacher, at the last epoch
            groups.json           held-out items found, by their popularity, at the last epoch
            checkpoint.pt         model and optimizer after the last finished epoch, while training
+           chosen.json           stage L: the epoch that the validation items chose, and all means at it
            DONE                  written last
+On stage L the weights and the metrics of users (ranks of their held-out items) are those of the chosen epoch alone.
 runs/<key>.lock                  held while one process trains the run
 """
 
@@ -34,7 +36,7 @@ from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 
 from rdcore import data as datasets
-from rdcore import metrics, paths
+from rdcore import leave_one_out, metrics, paths
 from rdcore.data.interactions import Interactions, Stage
 from rdcore.evaluation import agreement, evaluate
 from rdcore.experiment import Experiment, family
@@ -86,6 +88,16 @@ class Record:
     def last_epoch(self) -> int:
         return int(self.metrics.index[-1])
 
+    @cached_property
+    def chosen(self) -> dict | None:
+        """Of a run on stage L the epoch that its validation items chose, and every mean at it; None for any other."""
+        return self._json("chosen.json") if (self.folder / "chosen.json").exists() else None
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the run is judged at unless another is named: the chosen one, else the last."""
+        return self.chosen["epoch"] if self.chosen else self.last_epoch
+
     def late_gain(self, metric: str = "MAP") -> float:
         """How much of its final value a metric gained over the last quarter of the epochs: about 0 once it is flat."""
         values = self.metrics[metric]
@@ -95,8 +107,9 @@ class Record:
         return float(1 - before.iloc[-1] / values.iloc[-1])
 
     def per_user(self, epoch: int | None = None) -> pd.DataFrame:
-        """Metrics of every user (n_users rows) at an epoch, by default the last."""
-        epoch = self.last_epoch if epoch is None else epoch
+        """Metrics of every user (n_users rows) at an epoch, by default the last or chosen one. Of a run on stage L: ranks of
+        the held-out items, as `leave_one_out.Judge.ranks` names them."""
+        epoch = self.epoch if epoch is None else epoch
         file = self.folder / f"per_user-{epoch:03d}.parquet"
         if not file.exists():
             raise ValueError(f"{file} is missing: run {self.key} keeps no metrics of single users at epoch {epoch}")
@@ -107,11 +120,11 @@ class Record:
 class Run(Record):
     """A run in the local store: a record with its weights."""
 
-    def model(self, experiment: Experiment, data: Interactions, epoch: int | None = None, device="cpu") -> Model:
-        """The trained model of an evaluated epoch, by default the last, in eval mode."""
-        if not hasattr(experiment.model, "build"):
-            return experiment.model.fit(datasets.stage(data, experiment.stage).fit).to(device).eval()
-        epoch = self.last_epoch if epoch is None else epoch
+    def model(self, experiment: Experiment, data: Interactions, epoch: int | str | None = None, device="cpu") -> Model:
+        """The trained model of an evaluated epoch, by default the last or chosen one ('best'), in eval mode."""
+        if experiment.counted:
+            return experiment.model.fit(_fit(data, experiment.stage)).to(device).eval()
+        epoch = self.epoch if epoch in (None, "best") else epoch
         model = experiment.model.build(data.n_users, data.n_items)
         model.load_state_dict(load_file(self.folder / f"weights-{epoch:03d}.safetensors"))
         return model.to(device).eval()
@@ -213,23 +226,31 @@ def _job(experiment: Experiment) -> str:
 def _train(experiment: Experiment, data: Interactions, folder: Path, device: str, progress: bool) -> None:
     started = time.time()
     settings, seed = experiment.training, experiment.seed
-    stage = datasets.stage(data, experiment.stage)
-    if not hasattr(experiment.model, "build"):  # POP, ItemCF: counted from the data, nothing to train
+    judge = leave_one_out.Judge(data, device) if experiment.stage == "L" else None
+    stage = judge.test if judge else datasets.stage(data, experiment.stage)
+    fit = judge.fit if judge else stage.fit
+    if experiment.counted:  # POP, ItemCF: counted from the data, nothing to train
         _write_json(folder / "description.json", experiment.description)
-        model = experiment.model.fit(stage.fit)
-        means = _judge(model, stage, folder, settings.epochs, device)
+        model = experiment.model.fit(fit)
+        if judge:
+            entries = [{"epoch": settings.epochs, **judge.means(model)}]
+            _save_weights(model, folder, settings.epochs)
+            _judge_chosen(model, judge, entries, folder)
+        else:
+            entries = [{"epoch": settings.epochs, **_judge(model, stage, folder, settings.epochs, device)}]
         _write_json(folder / "groups.json", by_item_popularity(model, stage, device=device))
-        state = {"history": [], "metrics": [{"epoch": settings.epochs, **means}], "resumed": 0}
+        state = {"history": [], "metrics": entries, "resumed": 0}
         _finish(folder, device, state | {"seconds": time.time() - started})
         return
+    teacher = None
+    if experiment.distillation:
+        teacher = Run(paths.runs() / experiment.teacher.key).model(experiment.teacher, data, experiment.teacher_epoch, device)
     with seeded(stream_seed(seed, "initialisation"), "cpu"):
         model = experiment.model.build(data.n_users, data.n_items).to(device)
-        distillation = experiment.distillation.build().to(device) if experiment.distillation else None
-    instances = training_data(stage.fit, model.window, device, share=settings.share, seed=seed)
-    teacher = None
+        distillation = experiment.distillation.build(model, teacher).to(device) if experiment.distillation else None
+    instances = training_data(fit, model.window, device, share=settings.share, seed=seed)
     if distillation:
-        teacher = Run(paths.runs() / experiment.teacher.key).model(experiment.teacher, data, experiment.teacher_epoch, device)
-        cache = paths.runs() / experiment.teacher.key / f"lists-{experiment.teacher_epoch:03d}"
+        cache = paths.runs() / experiment.teacher.key / f"lists-{experiment.teacher_epoch:0>3}"
         distillation.prepare(teacher, instances, cache=cache, progress=progress)
     optimizer = make_optimizer(model, distillation, settings)
 
@@ -250,23 +271,34 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
     state["commit"] = ", ".join(dict.fromkeys([*filter(None, state.get("commit", "").split(", ")), commit()]))
     earlier = state["seconds"]
 
-    def after_epoch(epoch: int, log: dict) -> None:
+    def after_epoch(epoch: int, log: dict) -> bool:
         state["history"].append(log)
-        if epoch in experiment.evaluated_epochs:
-            means = _judge(model, stage, folder, epoch, device)
+        if epoch in evaluated:
+            means = judge.means(model) if judge else _judge(model, stage, folder, epoch, device)
             state["metrics"].append({"epoch": epoch, **means})
+            if judge and leave_one_out.best_epoch(state["metrics"]) == epoch:
+                _save_weights(model, folder, epoch)
+            state["stopped"] = bool(judge) and leave_one_out.stalled(state["metrics"], settings.patience)
             if progress:
-                tqdm.write(f"{experiment.label} epoch {epoch}: loss {log['loss']:.4f}, MAP {means['MAP']:.4f}")
+                shown = leave_one_out.CHOOSES if judge else "MAP"
+                tqdm.write(f"{experiment.label} epoch {epoch}: loss {log['loss']:.4f}, {shown} {means[shown]:.4f}")
         state["epoch"], state["seconds"] = epoch, earlier + time.time() - started
         saved = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "state": state}
         if distillation:
             saved["distillation"] = distillation.state_dict()
         write_whole(checkpoint, lambda file: torch.save(saved, file))
+        if judge:
+            _drop_weights(folder, keep=leave_one_out.best_epoch(state["metrics"]) if state["metrics"] else 0)
+        return state.get("stopped", False)
 
-    train(
-        model, instances, optimizer, settings, seed=seed, distillation=distillation, first_epoch=state["epoch"] + 1,
-        after_epoch=after_epoch, progress=progress, description=experiment.label,
-    )  # fmt: skip
+    evaluated = set(experiment.evaluated_epochs)
+    if not state.get("stopped"):
+        train(
+            model, instances, optimizer, settings, seed=seed, distillation=distillation, first_epoch=state["epoch"] + 1,
+            after_epoch=after_epoch, progress=progress, description=experiment.label,
+        )  # fmt: skip
+    if judge:
+        _judge_chosen(model, judge, state["metrics"], folder)
     if teacher is not None:
         _write_json(folder / "agreement.json", agreement(model, teacher, stage, device=device))
     _write_json(folder / "groups.json", by_item_popularity(model, stage, device=device))
@@ -274,13 +306,42 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
     checkpoint.unlink(missing_ok=True)
 
 
+def _stage(data: Interactions, name: str) -> Stage:
+    """What a model is judged by over all items: on stage L the test items."""
+    return leave_one_out.Judge(data).test if name == "L" else datasets.stage(data, name)
+
+
+def _fit(data: Interactions, name: str) -> Interactions:
+    return leave_one_out.Judge(data).fit if name == "L" else datasets.stage(data, name).fit
+
+
 def _judge(model: Model, stage: Stage, folder: Path, epoch: int, device: str) -> dict:
     """Means over the users; metrics of every user and the model's weights go to ``folder``."""
     users = evaluate(model, stage, device=device)
     write_whole(folder / f"per_user-{epoch:03d}.parquet", _to_parquet(users))
+    _save_weights(model, folder, epoch)
+    return metrics.mean(users)
+
+
+def _judge_chosen(model: Model, judge: leave_one_out.Judge, entries: list[dict], folder: Path) -> None:
+    """Takes the model to the chosen epoch and keeps the ranks of every user's held-out items, and their means."""
+    epoch = leave_one_out.best_epoch(entries)
+    model.load_state_dict(load_file(folder / f"weights-{epoch:03d}.safetensors"))
+    ranks = judge.ranks(model)
+    write_whole(folder / f"per_user-{epoch:03d}.parquet", _to_parquet({f"rank{kind}": found for kind, found in ranks.items()}))
+    _write_json(folder / "chosen.json", {"epoch": epoch, **leave_one_out.means(ranks)})
+
+
+def _save_weights(model: Model, folder: Path, epoch: int) -> None:
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     write_whole(folder / f"weights-{epoch:03d}.safetensors", lambda file: save_file(weights, file))
-    return metrics.mean(users)
+
+
+def _drop_weights(folder: Path, keep: int) -> None:
+    """After the checkpoint was written: until then a resumed run may need what it had."""
+    for file in folder.glob("weights-*.safetensors"):
+        if file.name != f"weights-{keep:03d}.safetensors":
+            file.unlink()
 
 
 def _finish(folder: Path, device: str, state: dict) -> None:
@@ -383,16 +444,16 @@ def publish(experiment: Experiment, epochs: list[int], *, teacher: Experiment | 
     run = stored(experiment)
     target = paths.replicated() / f"{experiment.label}-{experiment.key}"
     target.mkdir(parents=True, exist_ok=True)
-    for name in ("environment.json", "history.json", "metrics.json"):
+    for name in ("environment.json", "history.json", "metrics.json", *(["chosen.json"] if run.chosen else [])):
         write_whole(target / name, lambda file, name=name: shutil.copyfile(run.folder / name, file))
-    weights = load_file(run.folder / f"weights-{run.last_epoch:03d}.safetensors")
-    trained = 0 if not hasattr(experiment.model, "build") else sum(table.numel() for table in weights.values())
+    weights = load_file(run.folder / f"weights-{run.epoch:03d}.safetensors")
+    trained = 0 if experiment.counted else sum(table.numel() for table in weights.values())
     _write_json(target / "size.json", {"parameters": trained})
     agree = run.agreement
     if agree is None and teacher is not None and not (target / "agreement.json").exists():
         data = datasets.load(experiment.dataset)
         model, other = run.model(experiment, data), stored(teacher).model(teacher, data)
-        agree = agreement(model, other, datasets.stage(data, experiment.stage))
+        agree = agreement(model, other, _stage(data, experiment.stage))
     if agree is not None:
         _write_json(target / "agreement.json", agree)
     groups = target / "groups.json"
@@ -401,8 +462,10 @@ def publish(experiment: Experiment, epochs: list[int], *, teacher: Experiment | 
     elif epochs and not groups.exists():  # a run from before they were measured
         data = datasets.load(experiment.dataset)
         model = run.model(experiment, data)
-        _write_json(groups, by_item_popularity(model, datasets.stage(data, experiment.stage)))
+        _write_json(groups, by_item_popularity(model, _stage(data, experiment.stage)))
     wanted = {f"per_user-{epoch:03d}.parquet": run.per_user(epoch)[PUBLISHED] for epoch in epochs}
+    if run.chosen:
+        wanted = {f"per_user-{run.epoch:03d}.parquet": run.per_user()}
     for name, frame in wanted.items():
         write_whole(target / name, lambda file, frame=frame: frame.to_parquet(file, index=False))
     for file in target.glob("per_user-*.parquet"):
@@ -445,6 +508,7 @@ def list_runs() -> list[dict]:
                "model": family(d), "dim": d["model"].get("dim"), "seed": d["seed"],
                "epochs": d["training"]["epochs"]}  # fmt: skip
         if (folder / "DONE").exists():
-            row |= {"status": "done", "MAP": run.metrics["MAP"].iloc[-1], "seconds": run.environment["seconds"]}
+            quality = {"H@5": run.chosen["H@5"]} if run.chosen else {"MAP": run.metrics["MAP"].iloc[-1]}
+            row |= {"status": "done", **quality, "seconds": run.environment["seconds"]}
         rows.append(row)
     return rows

@@ -8,6 +8,7 @@ Every repeat is returned.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
@@ -18,8 +19,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from rdcore import metrics
+from rdcore.checks import whole
 from rdcore.data.interactions import Interactions
-from rdcore.models.base import DotProductModel, Model
+from rdcore.models.base import DotProductModel, Model, evaluating
 from rdcore.queries import Queries, final_queries
 from rdcore.sampling import SeenItems
 
@@ -158,33 +160,32 @@ def measure(
     """
     for name, value, least in (("repeats", repeats, 1), ("warmup", warmup, 0), ("queries", queries, 1), ("n", n, 1),
                                ("block", block, 1)):  # fmt: skip
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+        whole(name, value, least)
     if device not in devices():
         raise ValueError(f"no device {device!r} to measure on; this machine has: {', '.join(devices())}")
     everyone = final_queries(fit).to(device)
     seen = SeenItems(everyone.items, everyone.offsets, fit.n_items)
     chosen = torch.linspace(0, fit.n_users - 1, min(queries, fit.n_users)).long().tolist()
     singles = [everyone[user : user + 1] for user in chosen]
-    found, training = {}, {}
+    found = {}
     for role, model in models.items():
-        training[role] = model.training
-        model.to(device).eval()
+        model.to(device)
         padded = parameters_with_padding(model) if isinstance(model, DotProductModel) else parameters(model)
         found[role] = {"parameters": parameters(model), "parameters_with_padding": padded, "bytes": stored_bytes(model)}
         found[role] |= {name: [] for name in ("latency_ms", "lists_seconds", *(f"{part}_seconds" for part in PARTS))}
-    for count in tqdm(range(warmup + repeats), desc=label, unit="round", disable=not progress, mininterval=5):
-        latency = {role: _latency(model, singles, seen, n, device) for role, model in models.items()}
-        lists = _lists(models, everyone, seen, n, block, device)
-        if count < warmup:
-            continue
-        for role in models:
-            found[role]["latency_ms"].append(rounded(latency[role]))
-            found[role]["lists_seconds"].append(rounded(sum(lists[role].values())))
-            for part in PARTS:
-                found[role][f"{part}_seconds"].append(rounded(lists[role][part]))
-    for role, model in models.items():
-        model.train(training[role])
+    with contextlib.ExitStack() as modes:
+        for model in models.values():
+            modes.enter_context(evaluating(model))
+        for count in tqdm(range(warmup + repeats), desc=label, unit="round", disable=not progress, mininterval=5):
+            latency = {role: _latency(model, singles, seen, n, device) for role, model in models.items()}
+            lists = _lists(models, everyone, seen, n, block, device)
+            if count < warmup:
+                continue
+            for role in models:
+                found[role]["latency_ms"].append(rounded(latency[role]))
+                found[role]["lists_seconds"].append(rounded(sum(lists[role].values())))
+                for part in PARTS:
+                    found[role][f"{part}_seconds"].append(rounded(lists[role][part]))
     return found
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from tqdm.auto import tqdm
 
+from rdcore.checks import whole
 from rdcore.data.interactions import Interactions
 from rdcore.distill.base import Batch, Distillation, TrainingData
 from rdcore.models.base import Model
@@ -26,7 +27,8 @@ class Training:
     base_weight: factor of the ranking loss (1 in the released code, 1 - alpha in the paper).
     reduction: of the ranking loss, 'mean' over the batch's queries (Ranking Distillation) or 'sum' (DE-RRD); every
     distillation keeps the one its weight belongs to. share: the part of the training instances that is used, drawn
-    once a run.
+    once a run. patience: on stage L, for how many epochs training goes on without a new best on the validation items
+    (0: to the last epoch).
     """
 
     epochs: int = 50
@@ -37,12 +39,12 @@ class Training:
     base_weight: float = 1.0
     reduction: str = field(default="mean", metadata={"later": True})
     share: float = field(default=1.0, metadata={"later": True})
+    patience: int = field(default=0, metadata={"later": True})
 
     def __post_init__(self):
         for name in ("epochs", "batch_size", "negatives"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
+            whole(name, getattr(self, name))
+        whole("patience", self.patience, least=0)
         for name in ("learning_rate", "weight_decay", "base_weight"):
             value = getattr(self, name)
             if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
@@ -94,14 +96,15 @@ def train(
     seed: int,
     distillation: Distillation | None = None,
     first_epoch: int = 1,
-    after_epoch: Callable[[int, dict], None] = lambda epoch, log: None,
+    after_epoch: Callable[[int, dict], bool | None] = lambda epoch, log: None,
     progress: bool = False,
     description: str = "training",
 ) -> None:
     """Trains ``model`` in place for the epochs ``first_epoch`` .. ``settings.epochs`` (1-based).
 
     ``distillation`` must have been prepared. After each epoch ``after_epoch(epoch, log)`` is called with the losses
-    and seconds of the epoch; raising there (or an interrupt) stops the training between epochs.
+    and seconds of the epoch; where it returns True the training ends, and raising there (or an interrupt) stops it between
+    epochs.
     Every random stream comes from (seed, name, epoch), so that starting at ``first_epoch`` with the model and the
     optimizer of the epoch before gives the same numbers as never having stopped.
     Raises FloatingPointError when a loss is not finite.
@@ -131,8 +134,10 @@ def train(
                 loss = settings.base_weight * (base.mean() if settings.reduction == "mean" else base.sum())
                 if distillation:
                     distilled = distillation.loss(model, batch, step, context)
+                    if distillation.reduction != settings.reduction:
+                        distilled = distilled * len(index) if settings.reduction == "sum" else distilled / len(index)
                     loss = loss + distilled
-                    total_distilled += distilled.detach() * len(index)
+                    total_distilled += distilled.detach() * (len(index) if settings.reduction == "mean" else 1)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -143,4 +148,5 @@ def train(
             raise FloatingPointError(f"the loss is not finite in epoch {epoch}: lower the learning rate")
         log["seconds"] = round(time.perf_counter() - begun, 3)
         bar.set_postfix(loss=f"{log['loss']:.4f}", refresh=False)
-        after_epoch(epoch, log)
+        if after_epoch(epoch, log):
+            break

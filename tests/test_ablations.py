@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from fabricated import USERS, record
+from kill import kill_when
 
 from rdcore import ablation_report as reports
 from rdcore import ablations, plans, report, runs
@@ -380,14 +380,8 @@ def test_a_sweep_killed_in_the_middle_goes_on_and_trains_nothing_twice(tmp_path,
     store = tmp_path / "runs"
     process = PROCESSES.Process(target=sweep_in_another_process, args=(store, True, tmp_path / "report"))
     process.start()
-    deadline = time.time() + 120
-    while len(list(store.glob("*/DONE"))) < 2 or not list(store.glob("*/checkpoint.pt")):  # two done, a third begun
-        assert process.is_alive(), process.exitcode
-        assert time.time() < deadline
-        time.sleep(0.005)
-    process.kill()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    # Two done, a third begun.
+    kill_when(process, lambda: len(list(store.glob("*/DONE"))) >= 2 and any(store.glob("*/checkpoint.pt")))
     done = {file.parent.name: file.stat().st_mtime_ns for file in store.glob("*/DONE")}
     assert 2 <= len(done) < len(small_sweep())
 

@@ -53,7 +53,7 @@ def variations(value):
             yield field.name, replace(value, **{field.name: not old})
         elif field.name in OTHER:
             yield field.name, replace(value, **{field.name: OTHER[field.name]})
-        elif field.name not in ("stage", "data_hash"):  # these follow the teacher: changed together below
+        elif field.name not in ("stage", "data_hash", "patience"):  # they depend on each other: changed together below
             raise AssertionError(f"no other value known for {field.name}: add it to OTHER")
 
 
@@ -62,7 +62,21 @@ def test_the_key_changes_with_every_field():
     keys = {name: changed.key for name, changed in variations(DISTILLED)}
     assert len(keys) >= 27
     assert len({DISTILLED.key, *keys.values()}) == len(keys) + 1
-    assert len({replace(TEACHER, **change).key for change in ({}, {"stage": "V"}, {"data_hash": "1" * 64})}) == 3
+    together = ({}, {"stage": "V"}, {"stage": "L"}, {"data_hash": "1" * 64}, {"stage": "L", "training": Training(patience=3)})
+    assert len({replace(TEACHER, **change).key for change in together}) == 5
+
+
+def test_stage_l_is_taught_by_the_best_epoch_and_alone_has_patience():
+    teacher = replace(TEACHER, stage="L")
+    taught = replace(DISTILLED, stage="L", teacher=teacher, teacher_epoch="best")
+    assert taught.description["teacher_epoch"] == "best" and taught.description["teacher"] == teacher.key
+    for wrong in (50, True):
+        with pytest.raises(ValueError, match="teacher_epoch must be one of .*'best'"):
+            replace(taught, teacher_epoch=wrong)
+    with pytest.raises(ValueError, match="teacher_epoch"):
+        replace(DISTILLED, teacher_epoch="best")
+    with pytest.raises(ValueError, match="patience belongs to stage 'L'"):
+        replace(TEACHER, training=Training(patience=3))
 
 
 def test_the_key_changes_with_every_revision_also_the_teachers(monkeypatch):

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from rdcore.data import Interactions, synthetic
-from rdcore.distill import Batch, Discrepancy, Equal, Hybrid, Position, RDSettings
-from rdcore.distill import ranking_distillation as rd
-from rdcore.distill.ranking_distillation import distillation_loss, exact_rank, exemplary_rankings, sampled_rank
+from rdcore.distill import Batch, Discrepancy, Equal, Hybrid, Position, RDSettings, lists
+from rdcore.distill.lists import exemplary_rankings
+from rdcore.distill.ranking_distillation import RankingDistillation, distillation_loss, exact_rank, sampled_rank
 from rdcore.models import Caser, CaserSettings
 from rdcore.sampling import SeenItems, shared_items, stream, unseen_items
 from rdcore.training import TrainingData, training_data
@@ -139,15 +139,15 @@ def test_a_list_longer_than_there_are_items_is_refused(instances):
 
 
 def prepared(instances, cache, K=5, teacher=1, **settings):
-    distillation = RDSettings(K=K, weights=Equal(), **settings).build()
+    distillation = RankingDistillation(RDSettings(K=K, weights=Equal(), **settings))
     distillation.prepare(model(teacher), instances, cache=cache)
-    return distillation.lists
+    return distillation.lists.items
 
 
 def test_a_cached_file_gives_the_same_lists_without_asking_the_teacher(instances, tmp_path, monkeypatch):
     first = prepared(instances, tmp_path / "lists")
     assert torch.equal(first, prepared(instances, None))
-    monkeypatch.setattr(rd, "exemplary_rankings", lambda *_, **__: pytest.fail("the cached file was not used"))
+    monkeypatch.setattr(lists, "exemplary_rankings", lambda *_, **__: pytest.fail("the cached file was not used"))
     again = prepared(instances, tmp_path / "lists")
     assert torch.equal(first, again) and first.dtype == again.dtype
 
@@ -166,7 +166,7 @@ def test_an_interrupted_write_leaves_no_file(instances, tmp_path, monkeypatch):
         file.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(rd, "save_file", interrupted)
+    monkeypatch.setattr(lists, "save_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
         prepared(instances, tmp_path)
     assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
@@ -210,12 +210,12 @@ def test_sampled_rank_has_the_official_steps_on_gowalla():
 
 def rank_of(estimate, samples, instances, data, student, batch, seed, step=0) -> tuple[Tensor, object]:
     """What RankingDistillation passes to its weights, and the distillation itself."""
-    distillation = RDSettings(K=5, weights=Discrepancy(estimate=estimate, samples=samples)).build()
+    distillation = RankingDistillation(RDSettings(K=5, weights=Discrepancy(estimate=estimate, samples=samples)))
     distillation.prepare(model(1), instances)
     distillation.begin_epoch(student, 1, 4, stream(seed, "distillation", 1))
     with torch.no_grad():
         context = exactly(student.encode(batch.queries))
-        logits = student.score(context, distillation.lists[batch.index])
+        logits = student.score(context, distillation.lists.of(batch))
         return distillation._rank(student, batch, step, context, logits), distillation
 
 
@@ -234,7 +234,7 @@ def test_exact_estimate_counts_the_unseen_items_above(data, instances):
     scores = student.score_all(exactly(student.encode(batch.queries))).tolist()
     for b, user in enumerate(batch.queries.user.tolist()):
         unseen = set(range(N_ITEMS)) - seen_by(data, user)
-        for c, item in enumerate(distillation.lists[batch.index[b]].tolist()):
+        for c, item in enumerate(distillation.lists.items[batch.index[b]].tolist()):
             assert rank[b, c] == sum(scores[b][j] > scores[b][item] for j in unseen)
 
 
@@ -290,7 +290,7 @@ def test_an_item_never_stands_above_itself_by_rounding(data, instances, estimate
     context = exactly(student.encode(batch.queries))
     samples = N_ITEMS if estimate == "shared" else 400  # every unseen item is in the sample
     _, distillation = rank_of(estimate, samples, instances, data, student, batch, seed=1)
-    lists = distillation.lists[batch.index]
+    lists = distillation.lists.of(batch)
     logits = student.score(context, lists)
     distillation.begin_epoch(student, 1, 1, stream(1, "distillation"))
     expected = distillation._rank(student, batch, 0, context, logits)
@@ -311,10 +311,10 @@ def test_every_step_of_an_epoch_has_its_own_shared_sample_without_seen_items(dat
     _, distillation = rank_of("shared", 8, instances, data, student, batch, seed=5)
     ranks = []
     for step in range(3):  # one after the other: nothing of a step may be left over in the next
-        rank = distillation._rank(student, batch, step, context, student.score(context, distillation.lists[batch.index]))
+        rank = distillation._rank(student, batch, step, context, student.score(context, distillation.lists.of(batch)))
         for b, user in enumerate(batch.queries.user.tolist()):
             sample = [j for j in distillation.samples[step].tolist() if j not in seen_by(data, user)]
-            for c, item in enumerate(distillation.lists[batch.index[b]].tolist()):
+            for c, item in enumerate(distillation.lists.items[batch.index[b]].tolist()):
                 n = sum(scores[b][j] > scores[b][item] for j in sample)
                 assert rank[b, c] == n * N_ITEMS // len(sample)
         ranks.append(rank)
@@ -352,7 +352,7 @@ def official_step(scores, lists, dynamics, K, lam, mu, epoch, dynamic_start_epoc
 def test_a_step_equals_the_official_one(data, instances, estimate, epoch):
     K, lam, mu, samples, alpha = 5, 1.5, 0.05, 12, 0.7
     hybrid = Hybrid(Position(lam=lam), Discrepancy(mu=mu, samples=samples, estimate=estimate), start_epoch=3)
-    distillation = RDSettings(K=K, weights=hybrid, weight=alpha).build()
+    distillation = RankingDistillation(RDSettings(K=K, weights=hybrid, weight=alpha))
     distillation.prepare(model(1), instances)
     student, batch = model(2).train(), batch_of(instances, [4, 17, 44, 60])
     distillation.begin_epoch(student, epoch, 3, stream(9, "distillation", epoch))
@@ -381,7 +381,7 @@ def test_a_step_equals_the_official_one(data, instances, estimate, epoch):
 def test_no_gradient_flows_through_the_weights(instances, scheme, estimate):
     discrepancy = Discrepancy(mu=0.01, samples=15, estimate=estimate, normalise=scheme is Discrepancy)
     weights = discrepancy if scheme is Discrepancy else Hybrid(discrepancy=discrepancy, start_epoch=1, normalise=True)
-    distillation = RDSettings(K=5, weights=weights).build()
+    distillation = RankingDistillation(RDSettings(K=5, weights=weights))
     distillation.prepare(model(1), instances)
     student, batch = model(2).eval(), batch_of(instances, [4, 17, 44])
     distillation.begin_epoch(student, 1, 1, stream(1, "distillation", 1))
@@ -390,7 +390,7 @@ def test_no_gradient_flows_through_the_weights(instances, scheme, estimate):
     got = torch.autograd.grad(distillation.loss(student, batch, 0, context), parameters, retain_graph=True)
 
     distillation.begin_epoch(student, 1, 1, stream(1, "distillation", 1))
-    logits = student.score(context, distillation.lists[batch.index])
+    logits = student.score(context, distillation.lists.of(batch))
     rank = distillation._rank(student, batch, 0, context, logits)
     assert not rank.requires_grad
     constant = weights(5, rank, 1).clone()
@@ -400,14 +400,14 @@ def test_no_gradient_flows_through_the_weights(instances, scheme, estimate):
 
 
 def test_the_teacher_is_no_part_of_what_is_trained(instances):
-    distillation = RDSettings(weights=Equal(), K=3).build()
+    distillation = RankingDistillation(RDSettings(weights=Equal(), K=3))
     distillation.prepare(model(1), instances)
     assert list(distillation.parameters()) == []
     assert distillation.state_dict() == {}
 
 
 def test_ranks_are_not_asked_for_before_they_are_needed(instances, monkeypatch):
-    distillation = RDSettings(K=3, weights=Hybrid(start_epoch=2, discrepancy=Discrepancy(samples=5))).build()
+    distillation = RankingDistillation(RDSettings(K=3, weights=Hybrid(start_epoch=2, discrepancy=Discrepancy(samples=5))))
     distillation.prepare(model(1), instances)
     asked = []
     real = distillation._rank
@@ -453,10 +453,12 @@ class Silent(Caser):
 
 
 def control(instances, lists: str, cache=None, K=5, **settings) -> Tensor:
-    distillation = RDSettings(K=K, weights=Equal(), lists=lists, **settings).build()
+    distillation = RankingDistillation(RDSettings(K=K, weights=Equal(), lists=lists, **settings))
     distillation.prepare(Silent(12, N_ITEMS, CaserSettings(dim=4)), instances, cache=cache)
-    assert distillation.lists.dtype == torch.int32 and distillation.lists.shape == (len(instances.target), K)
-    return distillation.lists
+    made = distillation.lists
+    lists = made.items[instances.queries.user] if made.per_user else made.items
+    assert lists.dtype == torch.int32 and lists.shape == (len(instances.target), K)
+    return lists
 
 
 @pytest.mark.parametrize("exclude", ["target", "seen"])

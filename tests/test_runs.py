@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 import torch
 from filelock import FileLock
+from kill import kill_when
 from safetensors.torch import load_file
 
 from rdcore import runs
@@ -226,14 +227,7 @@ def test_killed_in_the_middle_and_started_again_gives_the_same_bits(which, store
     experiment = WHICH[which]
     folder = store / experiment.key
     process = child(experiment, store, "slowly", tmp_path / "report")
-    deadline = time.time() + 120
-    while not (folder / "weights-003.safetensors").exists():  # the checkpoint of epoch 2 stands
-        assert process.is_alive(), process.exitcode
-        assert time.time() < deadline
-        time.sleep(0.005)
-    process.kill()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    kill_when(process, (folder / "weights-003.safetensors").exists)  # the checkpoint of epoch 2 stands
     assert not (folder / "DONE").exists()
     kept = torch.load(folder / "checkpoint.pt", weights_only=True)["state"]["epoch"]
     assert 2 <= kept < 5

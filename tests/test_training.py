@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rdcore.data import Stage, stage, synthetic
-from rdcore.distill import Discrepancy, Distillation, Equal, Hybrid, RDSettings
+from rdcore.distill import Discrepancy, Distillation, Equal, Hybrid, RankingDistillation, RDSettings
 from rdcore.evaluation import evaluate, popularity
 from rdcore.experiment import Experiment
 from rdcore.metrics import mean
@@ -185,7 +185,7 @@ def test_a_distillation_of_no_weight_leaves_the_student_as_it_is_alone(tiny):
     """S and RD of one seed share order, negatives and dropout: with weight 0 they are one model, bit for bit."""
     alone, distilled = caser(tiny), caser(tiny)
     settings = RDSettings(K=3, weight=0.0, weights=Discrepancy(samples=10, estimate="instance"))
-    distillation = settings.build()
+    distillation = RankingDistillation(settings)
     distillation.prepare(caser(tiny, dim=8), training_data(tiny.fit, 5, "cpu"))
     logs, logs_distilled = fit(tiny, alone), fit(tiny, distilled, distillation=distillation)
     assert [log["loss"] for log in logs] == [log["loss"] for log in logs_distilled]
@@ -428,11 +428,19 @@ def test_a_sum_is_the_mean_times_the_batch_in_every_gradient(tiny):
     assert sum_log["loss"] == pytest.approx(mean_log["loss"], rel=1e-6)  # logged for an instance either way
 
 
-def test_the_reduction_leaves_the_distillation_as_it_is(tiny):
-    """Without a ranking loss the steps are the distillation's own, and equal; with it they differ by n times the base."""
-    (one, log), (other, other_log) = (step_of(tiny, reduction, 5.0, base_weight=0) for reduction in ("mean", "sum"))
-    assert all(torch.equal(one[name], other[name]) for name in one) and one["item_bias"].abs().max() > 1
-    assert log["distillation_loss"] == other_log["distillation_loss"] > 5
+def test_a_distillation_comes_to_the_scale_of_the_base_loss(tiny, monkeypatch):
+    """Whichever reduction its weight belongs to: where the base loss is a sum instead of a mean, both grow by the batch."""
+    n = len(training_data(tiny.fit, 5, "cpu").target)
+    for own in ("mean", "sum"):
+        monkeypatch.setattr(Spy, "reduction", own)
+        (mean_step, mean_log), (sum_step, sum_log) = (
+            step_of(tiny, reduction, 5.0, base_weight=0) for reduction in ("mean", "sum")
+        )
+        for name, gradient in mean_step.items():
+            torch.testing.assert_close(sum_step[name], n * gradient, rtol=1e-3, atol=1e-4)
+        assert sum_step["item_bias"].abs().max() > (n if own == "mean" else 1)
+        assert sum_log["distillation_loss"] == pytest.approx(mean_log["distillation_loss"], rel=1e-6)
+        assert (mean_log["distillation_loss"] > 5) == (own == "mean")  # Spy's 5 and more is then said of an instance
 
 
 @pytest.mark.parametrize(

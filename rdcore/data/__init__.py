@@ -15,11 +15,11 @@ from . import formats, synthetic
 from .catalog import CATALOG
 from .errors import DataError
 from .fetch import fetch
-from .interactions import Interactions, Split, Stage, from_frame, split, stage
+from .interactions import Interactions, LeaveOneOut, Split, Stage, from_frame, leave_one_out, split, stage
 
 __all__ = [
-    "CATALOG", "FOURSQUARE_MIN_ACTIONS", "DataError", "Interactions", "Split", "Stage", "content_hash", "fetch", "from_frame",
-    "load", "split", "stage",
+    "CATALOG", "FOURSQUARE_MIN_ACTIONS", "DataError", "Interactions", "LeaveOneOut", "Split", "Stage", "content_hash", "fetch",
+    "from_frame", "leave_one_out", "load", "split", "stage",
 ]  # fmt: skip
 
 # Ours, not the paper's: 5 actions always leave a user something to be judged by. The paper's own minimum for Foursquare

@@ -1,7 +1,7 @@
 """Who acted on what, in which order: the arrays that every model is trained and judged on, and their splits."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -237,7 +237,7 @@ class Split:
 def split(interactions: Interactions) -> Split:
     """The paper's split: of a user's n actions, the last floor(0.2 n) are test, the floor(0.3 n) - floor(0.2 n) before
     them validation, the rest train. Computed in integers, since 0.3 has no exact binary form. On Gowalla this gives the
-    four files of the official repository byte for byte (tests/data/test_gowalla.py)."""
+    four files of the official repository byte for byte (tests/data/test_sources.py)."""
     test, held = _newest(interactions, 2), _newest(interactions, 3)
     name = interactions.name
     return Split(
@@ -294,16 +294,77 @@ def stage(interactions: Interactions, name: Literal["V", "F"]) -> Stage:
             f"more actions ({enough} are always enough)"
         )
     judged = _newest(interactions, 2) if name == "F" else _newest(interactions, 3) & ~_newest(interactions, 2)
+    _refuse_revisits(interactions, judged, f"judge stage {name}")
+    return Stage(name, fit, judge)
+
+
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """Each user's last item is `test`, the one before it `validation`, all others are `fit`. The parts share the users and
+    the items of the whole.
+
+    Users of whom nothing is held out are left out of the metrics; `n_unjudged` says how many there are. Held-out items
+    that never occur in `fit` are ordinary items, as in a `Stage`; `n_cold` says how many of `test` they are.
+    """
+
+    name: str
+    fit: Interactions
+    validation: Interactions
+    test: Interactions
+
+    @cached_property
+    def n_cold(self) -> int:
+        return int((self.fit.item_counts()[self.test.items] == 0).sum())
+
+    @cached_property
+    def n_unjudged(self) -> int:
+        return int((self.test.counts() == 0).sum())
+
+
+def leave_one_out(interactions: Interactions) -> LeaveOneOut:
+    """The split of DE-RRD (Kang et al., CIKM 2020), named "L". A user with fewer than 3 items keeps all of them in `fit`.
+
+    The paper draws the two held-out items at random, so data without times come here in an order that says which they are:
+    as `load("citeulike")` keeps the published draw, and `in_drawn_order` makes one. Raises DataError when nobody has 3
+    items, and for a held-out re-visit (see `stage`)."""
+    counts, name = interactions.counts(), interactions.name
+    left = np.repeat(counts, counts) - interactions.positions()  # 1: the last row of its user, 2: the one before it
+    held = (left <= 2) & np.repeat(counts >= 3, counts)
+    if not held.any():
+        raise DataError(
+            f"data set {name!r}: no user has the 3 items that it takes to hold out two of them: bring users with more actions"
+        )
+    _refuse_revisits(interactions, held, "leave-one-out holds out")
+    return LeaveOneOut(
+        "L",
+        interactions.select(~held, f"{name}/leave-one-out fit"),
+        interactions.select(held & (left == 2), f"{name}/leave-one-out validation"),
+        interactions.select(held & (left == 1), f"{name}/leave-one-out test"),
+    )
+
+
+def in_drawn_order(interactions: Interactions, seed: int) -> Interactions:
+    """The same rows with every user's order drawn at random, for data that have none (`leave_one_out` goes by the order).
+
+    The draw depends on `seed` and on who has what, not on the order given. It uses the raw 64-bit numbers of PCG64, which
+    numpy keeps the same in all versions and on all machines, unlike `shuffle`. Times would contradict it and are dropped.
+    """
+    users = interactions.users()
+    order = np.lexsort((interactions.items, users))
+    order = order[np.lexsort((np.random.PCG64(seed).random_raw(len(order)), users))]  # by user, the drawn number second
+    return replace(interactions, items=interactions.items[order], times=None)
+
+
+def _refuse_revisits(interactions: Interactions, judged: np.ndarray, what: str) -> None:
     again = np.flatnonzero(judged & _again(interactions))
     if len(again):
         user = interactions.user_ids[interactions.users()[again[0]]]
         item = interactions.item_ids[interactions.items[again[0]]]
         raise DataError(
-            f"data set {interactions.name!r}: {len(again)} of the {len(judge)} rows that judge stage {name} are re-visits "
+            f"data set {interactions.name!r}: {len(again)} of the {judged.sum()} rows that {what} are re-visits "
             f"(the first: user {user}, item {item}), but items that a user has had are not ranked, so they could never be "
             "found: merge re-visits (merge_revisits=True); split() and statistics() work with them"
         )
-    return Stage(name, fit, judge)
 
 
 def _again(interactions: Interactions) -> np.ndarray:

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 import torch
-from filelock import FileLock
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 
+from rdcore.checks import whole
 from rdcore.distill.base import Batch, Distillation, TrainingData
+from rdcore.distill.lists import Lists, teacher_lists
 from rdcore.distill.weights import Hybrid, Weights, discrepancy_of
-from rdcore.files import write_whole
-from rdcore.models.base import Model, evaluating
+from rdcore.models.base import Model
 from rdcore.models.popularity import Popularity
-from rdcore.queries import Queries
-from rdcore.sampling import SeenItems, shared_items, stream, unseen_items
+from rdcore.sampling import shared_items, stream, unseen_items
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +38,7 @@ class RDSettings:
     lists: str = field(default="teacher", metadata={"later": True})
 
     def __post_init__(self):
-        if not isinstance(self.K, int) or isinstance(self.K, bool) or self.K < 1:
-            raise ValueError(f"K must be an integer >= 1, got {self.K!r}")
+        whole("K", self.K)
         if self.exclude not in ("target", "seen"):
             raise ValueError(f"exclude must be 'target' or 'seen', got {self.exclude!r}")
         if not (isinstance(self.weight, (int, float)) and math.isfinite(self.weight) and self.weight >= 0):
@@ -51,59 +46,13 @@ class RDSettings:
         if self.lists not in ("teacher", "popular", "random"):
             raise ValueError(f"lists must be 'teacher', 'popular' or 'random', got {self.lists!r}")
 
-    def build(self) -> RankingDistillation:
+    def build(self, student: Model, teacher: Model) -> RankingDistillation:
         return RankingDistillation(self)
 
 
 def distillation_loss(weights: Tensor, logits: Tensor) -> Tensor:
     """L^D = -sum_r w_r log sigmoid(yhat_{pi_r}): weights (B, K) or (K,), logits (B, K) -> (B,)."""
     return (weights * F.softplus(-logits)).sum(1)
-
-
-def exemplary_rankings(
-    teacher: Model,
-    queries: Queries,
-    K: int,
-    *,
-    target: Tensor,
-    seen: SeenItems | None = None,
-    block: int = 2048,
-    progress: bool = False,
-) -> Tensor:
-    """The teacher's top K items for every query, best first: (B, K).
-
-    Left out are the query's target (B,), and with ``seen`` all items its user has in training. In blocks, so that
-    memory holds one block of scores. The official code lists 2 K items with the padding id among them and drops the
-    target afterwards: the same list but for the padding id, which is never ranked here.
-    """
-    room = teacher.n_items - 1
-    if K > room:
-        raise ValueError(f"K must be <= {room} (the number of items less the target), got {K}")
-    if seen is not None:
-        fewest = teacher.n_items - int(torch.diff(seen.offsets).max())
-        if K > fewest:
-            raise ValueError(f"K must be <= {fewest}, the unseen items of the most active user, got {K}")
-    lists = torch.empty((len(queries), K), dtype=torch.int32, device=target.device)
-    starts = range(0, len(queries), block)
-    with torch.no_grad(), evaluating(teacher):
-        for start in tqdm(starts, desc="teacher's lists", unit="block", disable=not progress, mininterval=5):
-            part = slice(start, start + block)
-            asked = queries[part]
-            scores = teacher.score_all(teacher.encode(asked))
-            scores.scatter_(1, target[part, None], -torch.inf)
-            if seen is not None:
-                scores[seen.of(asked.user)] = -torch.inf
-            lists[part] = scores.topk(K, dim=1).indices
-    return lists
-
-
-def _instances_id(data: TrainingData) -> str:
-    """Stands for the instances in the name of a cached file: a student with another window has others, in another
-    order, under the same teacher."""
-    digest = hashlib.sha256(f"{RDSettings.revision}".encode())
-    for part in (data.queries.user, data.queries.end, data.target):
-        digest.update(part.cpu().numpy().tobytes())
-    return digest.hexdigest()[:8]
 
 
 def sampled_rank(logits: Tensor, sample_logits: Tensor, valid: Tensor | None, n_items: int) -> Tensor:
@@ -148,26 +97,15 @@ class RankingDistillation(Distillation):
 
     def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
         self.seen = data.seen
-        K, exclude = self.settings.K, self.settings.exclude
-        whose = self.settings.lists
+        K, exclude, whose = self.settings.K, self.settings.exclude, self.settings.lists
         if whose == "random":
             rng = stream(0, "random lists", device=data.target.device)
-            self.lists = unseen_items(data.queries.user, K, data.seen, rng).to(torch.int32)
+            self.lists = Lists(unseen_items(data.queries.user, K, data.seen, rng).to(torch.int32), per_user=False)
             return
         if whose == "popular":
             teacher = Popularity(torch.bincount(data.queries.items, minlength=data.seen.n_items))
         name = "exemplary" if whose == "teacher" else whose
-        file = cache / f"{name}-{K}-{exclude}-{_instances_id(data)}.safetensors" if cache else None
-        seen = data.seen if exclude == "seen" else None
-        if file is None:
-            self.lists = exemplary_rankings(teacher, data.queries, K, target=data.target, seen=seen, progress=progress)
-            return
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{file}.lock"):  # of several students that want the same lists, one makes them
-            if not file.exists():
-                lists = exemplary_rankings(teacher, data.queries, K, target=data.target, seen=seen, progress=progress)
-                write_whole(file, lambda draft: save_file({"lists": lists.cpu()}, draft))
-        self.lists = load_file(file, device=str(data.target.device))["lists"]
+        self.lists = teacher_lists(teacher, data, K, exclude, cache=cache, name=name, progress=progress)
 
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         self.epoch, self.rng = epoch, rng
@@ -181,7 +119,7 @@ class RankingDistillation(Distillation):
     def _rank(self, student: Model, batch: Batch, step: int, context: Tensor, logits: Tensor) -> Tensor:
         """(B, K). Where an item of the list is itself in the sample, both its scores come from there: computed as part
         of another product it may be rounded otherwise, and would stand above itself."""
-        user, listed = batch.queries.user, self.lists[batch.index].long()
+        user, listed = batch.queries.user, self.lists.of(batch)
         if self.discrepancy.estimate == "instance":
             items = unseen_items(user, self.discrepancy.samples, self.seen, self.rng)
             scores = student.score(context, items)
@@ -204,7 +142,7 @@ class RankingDistillation(Distillation):
         return sampled_rank(logits, scores, valid[:, :-1], student.n_items)
 
     def loss(self, student: Model, batch: Batch, step: int, context: Tensor) -> Tensor:
-        logits = student.score(context, self.lists[batch.index])
+        logits = student.score(context, self.lists.of(batch))
         rank = self._rank(student, batch, step, context.detach(), logits.detach()) if self.ranked else None
         weights = self.settings.weights(self.settings.K, rank, self.epoch, logits.device)
         self.sum_weights = self.sum_weights + (weights if weights.dim() == 1 else weights.mean(0))

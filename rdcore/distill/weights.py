@@ -17,6 +17,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from rdcore.checks import whole
+
 
 def _positive(name: str, value: float) -> None:
     if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
@@ -91,8 +93,7 @@ class Discrepancy:
         _positive("mu", self.mu)
         if self.estimate not in ("shared", "instance", "exact"):
             raise ValueError(f"estimate must be 'shared', 'instance' or 'exact', got {self.estimate!r}")
-        if not isinstance(self.samples, int) or self.samples < 1:
-            raise ValueError(f"samples must be an integer >= 1, got {self.samples!r}")
+        whole("samples", self.samples)
 
     def needs_rank(self, epoch: int) -> bool:
         return True

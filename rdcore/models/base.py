@@ -26,8 +26,10 @@ class Model(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must implement encode(queries)")
 
     def score(self, context: Tensor, items: Tensor) -> Tensor:
-        """Context (B, D) and items, (B, n) each query's own or (n,) shared by all -> logits (B, n)."""
-        raise NotImplementedError(f"{type(self).__name__} must implement score(context, items)")
+        """Context (B, D) and items, (B, n) each query's own or (n,) shared by all -> logits (B, n). From the scores of all
+        items, where a model has no shorter way."""
+        scores = self.score_all(context)
+        return scores[:, items] if items.dim() == 1 else scores.gather(1, items)
 
     def score_all(self, context: Tensor) -> Tensor:
         """Context (B, D) -> logits of all items (B, n_items)."""
@@ -36,6 +38,14 @@ class Model(nn.Module):
     def base_loss(self, positive: Tensor, negative: Tensor) -> Tensor:
         """Logits (B, P) and (B, N) -> the loss of each query (B,)."""
         raise NotImplementedError(f"{type(self).__name__} must implement base_loss(positive, negative)")
+
+    def hint(self, context: Tensor) -> Tensor:
+        """Context (B, D) -> what a teacher may show of its representation of the query (B, H)."""
+        raise NotImplementedError(f"{type(self).__name__} has no hint(context): its representations cannot be distilled")
+
+    def item_hint(self, items: Tensor) -> Tensor:
+        """Items (n,) -> what a teacher may show of its representation of them (n, H)."""
+        raise NotImplementedError(f"{type(self).__name__} has no item_hint(items): its representations cannot be distilled")
 
 
 class DotProductModel(Model):
@@ -60,6 +70,17 @@ class DotProductModel(Model):
         if self.item_bias is None:
             return context @ self.item_factors.weight.T
         return addmm(self.item_bias, context, self.item_factors.weight.T)
+
+    def hint(self, context: Tensor) -> Tensor:
+        return context
+
+    def item_hint(self, items: Tensor) -> Tensor:
+        return self.item_factors(items)
+
+
+def has_hints(model: Model) -> bool:
+    """Whether the model shows its representations, so that they can be distilled."""
+    return type(model).hint is not Model.hint and type(model).item_hint is not Model.item_hint
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from rdcore.checks import whole
 from rdcore.losses import bpr_loss
 from rdcore.models.base import DotProductModel
 from rdcore.queries import Queries
@@ -22,8 +23,7 @@ class BPRMFSettings:
     bias: bool = False
 
     def __post_init__(self):
-        if not isinstance(self.dim, int) or isinstance(self.dim, bool) or self.dim < 1:
-            raise ValueError(f"dim must be an integer >= 1, got {self.dim!r}")
+        whole("dim", self.dim)
         if not isinstance(self.bias, bool):
             raise ValueError(f"bias must be True or False, got {self.bias!r}")
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rdcore.checks import whole
 from rdcore.losses import log_loss
 from rdcore.models.base import DotProductModel, dropout
 from rdcore.queries import Queries
@@ -28,9 +29,7 @@ class CaserSettings:
 
     def __post_init__(self):
         for name in ("dim", "window", "vertical", "horizontal"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
+            whole(name, getattr(self, name))
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout!r}")
 

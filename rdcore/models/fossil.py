@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rdcore.checks import whole
 from rdcore.losses import bpr_loss, log_loss
 from rdcore.models.base import DotProductModel
 from rdcore.queries import Queries
@@ -31,10 +32,8 @@ class FossilSettings:
     loss: str = "log"
 
     def __post_init__(self):
-        for name in ("dim", "order"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
+        whole("dim", self.dim)
+        whole("order", self.order)
         if not (isinstance(self.alpha, (int, float)) and not isinstance(self.alpha, bool) and 0 <= self.alpha <= 1):
             raise ValueError(f"alpha must lie in [0, 1], got {self.alpha!r}")
         if self.span not in ("past", "all"):

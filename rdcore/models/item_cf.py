@@ -10,6 +10,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from rdcore.checks import whole
 from rdcore.data.interactions import Interactions
 from rdcore.models.base import Model
 from rdcore.queries import Queries
@@ -67,8 +68,7 @@ class ItemCFSettings:
     neighbours: int = 100
 
     def __post_init__(self):
-        if not isinstance(self.neighbours, int) or isinstance(self.neighbours, bool) or self.neighbours < 1:
-            raise ValueError(f"neighbours must be an integer >= 1, got {self.neighbours!r}")
+        whole("neighbours", self.neighbours)
 
     def fit(self, interactions: Interactions) -> ItemCF:
         return ItemCF(interactions, self.neighbours)

@@ -23,7 +23,7 @@ import torch
 
 from rdcore.data.interactions import Interactions, stage
 from rdcore.distill import Hybrid, RankingDistillation, RDSettings
-from rdcore.distill.ranking_distillation import exemplary_rankings
+from rdcore.distill.lists import exemplary_rankings
 from rdcore.evaluation import evaluate
 from rdcore.models import CaserSettings
 from rdcore.sampling import stream

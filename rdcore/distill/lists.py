@@ -1,0 +1,111 @@
+"""The teacher's lists: what it ranks highest for every training query, made once and kept beside the teacher."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from rdcore.distill.base import Batch, TrainingData
+from rdcore.files import write_whole
+from rdcore.models.base import Model, evaluating
+from rdcore.queries import Queries, final_queries_of
+from rdcore.sampling import SeenItems
+
+REVISION = 1  # raise when the same teacher begins to give other lists
+
+
+@dataclass(frozen=True)
+class Lists:
+    """items (n_instances, K) int32, one list a training instance, or (n_users, K) where ``per_user``; best first."""
+
+    items: Tensor
+    per_user: bool
+
+    def of(self, batch: Batch) -> Tensor:
+        """The lists of the batch's queries, (B, K)."""
+        return self.items[batch.queries.user if self.per_user else batch.index].long()
+
+
+def teacher_lists(
+    teacher: Model, data: TrainingData, K: int, exclude: str, *, cache: Path | None = None, name: str = "exemplary",
+    progress: bool = False,
+) -> Lists:
+    """The teacher's top K items for every query of ``data``, without the query's target (``exclude`` 'target') or without
+    everything the user has in training ('seen').
+
+    A teacher without memory gives all queries of a user one list, so with 'seen' it is asked once a user. ``cache``: a
+    folder in which the lists are kept, and found by every student that has the same instances.
+    """
+    per_user = exclude == "seen" and teacher.window == 0
+    seen = data.seen if exclude == "seen" else None
+
+    def make() -> Tensor:
+        if per_user:
+            asked = final_queries_of(data.queries)
+            return exemplary_rankings(teacher, asked, K, target=None, seen=seen, progress=progress)
+        return exemplary_rankings(teacher, data.queries, K, target=data.target, seen=seen, progress=progress)
+
+    if cache is None:
+        return Lists(make(), per_user)
+    users = "-users" if per_user else ""
+    file = cache / f"{name}-{K}-{exclude}{users}-{_instances_id(data)}.safetensors"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{file}.lock"):  # of several students that want the same lists, one makes them
+        if not file.exists():
+            made = make().cpu()
+            write_whole(file, lambda draft: save_file({"lists": made}, draft))
+    return Lists(load_file(file, device=str(data.target.device))["lists"], per_user)
+
+
+def exemplary_rankings(
+    teacher: Model,
+    queries: Queries,
+    K: int,
+    *,
+    target: Tensor | None,
+    seen: SeenItems | None = None,
+    block: int = 2048,
+    progress: bool = False,
+) -> Tensor:
+    """The teacher's top K items for every query, best first: (B, K).
+
+    Left out are the query's target (B,), if any, and with ``seen`` all items its user has in training. In blocks, so that
+    memory holds one block of scores. The official code lists 2 K items with the padding id among them and drops the
+    target afterwards: the same list but for the padding id, which is never ranked here.
+    """
+    room = teacher.n_items - 1
+    if K > room:
+        raise ValueError(f"K must be <= {room} (the number of items less the target), got {K}")
+    if seen is not None:
+        fewest = teacher.n_items - int(torch.diff(seen.offsets).max())
+        if K > fewest:
+            raise ValueError(f"K must be <= {fewest}, the unseen items of the most active user, got {K}")
+    lists = torch.empty((len(queries), K), dtype=torch.int32, device=queries.user.device)
+    starts = range(0, len(queries), block)
+    with torch.no_grad(), evaluating(teacher):
+        for start in tqdm(starts, desc="teacher's lists", unit="block", disable=not progress, mininterval=5):
+            part = slice(start, start + block)
+            asked = queries[part]
+            scores = teacher.score_all(teacher.encode(asked))
+            if target is not None:
+                scores.scatter_(1, target[part, None], -torch.inf)
+            if seen is not None:
+                scores[seen.of(asked.user)] = -torch.inf
+            lists[part] = scores.topk(K, dim=1).indices
+    return lists
+
+
+def _instances_id(data: TrainingData) -> str:
+    """Stands for the instances in the name of a cached file: a student with another window has others, in another
+    order, under the same teacher."""
+    digest = hashlib.sha256(f"{REVISION}".encode())
+    for part in (data.queries.user, data.queries.end, data.target):
+        digest.update(part.cpu().numpy().tobytes())
+    return digest.hexdigest()[:8]

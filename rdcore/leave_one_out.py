@@ -1,0 +1,143 @@
+"""The protocol of DE-RRD (Kang et al., CIKM 2020): one validation and one test item a user, each ranked among 499 others.
+
+One run serves choice and result: the validation items choose its epoch, and the test items are reported at that epoch.
+Sampled ranks can change the order of methods (Krichene & Rendle, KDD 2020), so an item's rank among all items stands beside
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rdcore import metrics
+from rdcore.data.interactions import Interactions, Stage, leave_one_out
+from rdcore.evaluation import held_out
+from rdcore.models.base import Model, evaluating
+from rdcore.queries import final_queries
+from rdcore.sampling import SeenItems, stream, unseen_items
+
+NEGATIVES = 499
+# The first draw is the pinned one, the same for every run; the second shows what the draw alone is worth. The official
+# draw was not published.
+DRAW, REDRAW = 0, 1
+CHOOSES = "H@5-validation"  # the epoch of all metrics
+WATCHED = ("H@5-validation", "H@10-validation", "H@20-validation")  # training goes on while any of them rises
+
+
+class Judge:
+    """Judges models by the held-out items of ``data``, which are fitted on ``fit`` alone.
+
+    validation, test: the two stages. A test item is asked for behind the user's validation item, which is not ranked
+    again; a model without memory is asked the same for both.
+    """
+
+    def __init__(self, data: Interactions, device="cpu"):
+        parts = leave_one_out(data)
+        newest = data.positions() == np.repeat(data.counts() - 1, data.counts())
+        before = data.select(~(newest & np.repeat(parts.test.counts() > 0, data.counts())), f"{data.name}/before the test item")
+        self.fit, self.device = parts.fit, device
+        self.validation, self.test = Stage("L", parts.fit, parts.validation), Stage("L", before, parts.test)
+        self.owned = SeenItems(torch.from_numpy(data.items), torch.from_numpy(data.offsets), data.n_items)
+        # As many as the protocol says, or as a small catalogue leaves everybody.
+        self.n_drawn = min(NEGATIVES, room(self.owned))
+
+    @cached_property
+    def drawn(self) -> Tensor:
+        return candidates(self.owned, DRAW, self.n_drawn)
+
+    def means(self, model: Model) -> dict[str, float]:
+        """What is kept of every evaluated epoch: H, M, N of the test items, and '-validation' those of the others."""
+        test = sampled_ranks(model, self.test, self.drawn, device=self.device)
+        validation = sampled_ranks(model, self.validation, self.drawn, device=self.device)
+        return means({"": test, "-validation": validation})
+
+    def ranks(self, model: Model) -> dict[str, np.ndarray]:
+        """What is kept of the chosen epoch, for every user (n_users,): the rank of his test item among the candidates
+        (''), among others drawn anew ('-redraw') and among all items ('-full'), and of his validation item."""
+        redrawn = candidates(self.owned, REDRAW, self.n_drawn)
+        return {
+            "": sampled_ranks(model, self.test, self.drawn, device=self.device),
+            "-redraw": sampled_ranks(model, self.test, redrawn, device=self.device),
+            "-full": full_ranks(model, self.test, device=self.device),
+            "-validation": sampled_ranks(model, self.validation, self.drawn, device=self.device),
+            "-validation-full": full_ranks(model, self.validation, device=self.device),
+        }
+
+
+def room(owned: SeenItems) -> int:
+    """How many items even the most active user has not."""
+    return owned.n_items - int(owned.offsets.diff().max())
+
+
+def candidates(owned: SeenItems, draw: int, n: int = NEGATIVES) -> Tensor:
+    """n different items for every user that he has nowhere, held out or not: (n_users, n), uniform, and the same for one
+    ``draw`` in every run. Raises ValueError where a user leaves fewer."""
+    if n > room(owned):
+        raise ValueError(f"{n} negatives a user are too many: the most active user leaves {room(owned)} items that he has not")
+    rng = stream(draw, "candidates")
+    items = unseen_items(torch.arange(len(owned.offsets) - 1), n, owned, rng)
+    while True:  # what a user was given twice is drawn again, until nothing is
+        values, place = items.sort(dim=1, stable=True)
+        again = torch.zeros_like(items, dtype=torch.bool).scatter_(1, place[:, 1:], values[:, 1:] == values[:, :-1])
+        row, column = again.nonzero(as_tuple=True)
+        if not len(row):
+            return items
+        items[row, column] = unseen_items(row, 1, owned, rng)[:, 0]
+
+
+@torch.no_grad()
+def sampled_ranks(model: Model, stage: Stage, drawn: Tensor, *, device="cpu", block: int = 512) -> np.ndarray:
+    """Rank of every user's held-out item among itself and his ``drawn`` (n_users, n): (n_users,), from 1, NaN for a user
+    without one. A tie counts against the item (the official code leaves it to an unstable sort)."""
+    queries = final_queries(stage.fit).to(device)
+    judged = np.flatnonzero(stage.judge.counts())
+    targets = torch.from_numpy(stage.judge.items).to(device)
+    ranks = np.full(stage.fit.n_users, np.nan)
+    with evaluating(model):
+        for start in range(0, len(judged), block):
+            users = torch.from_numpy(judged[start : start + block])
+            items = torch.cat([targets[start : start + block, None], drawn[users].to(device)], dim=1)
+            scores = model.score(model.encode(queries[users.to(device)]), items)
+            metrics.check_scores(scores)
+            ranks[users] = (1 + (scores[:, 1:] >= scores[:, :1]).sum(1)).cpu()
+    return ranks
+
+
+def full_ranks(model: Model, stage: Stage, *, device="cpu") -> np.ndarray:
+    """Rank of every user's held-out item among all items that he has not in ``stage.fit``: (n_users,), from 1, NaN for a
+    user without one."""
+    ranks = np.full(stage.fit.n_users, np.nan)
+    found = [metrics.target_ranks(*given).cpu() for given in held_out(model, stage, device=device)]
+    ranks[stage.judge.counts() > 0] = torch.cat(found)
+    return ranks
+
+
+def means(ranks: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Means over users of H, M and N at every cutoff, for each kind of rank behind its own suffix; and how many users were
+    judged and how many left out."""
+    found = {f"{name}{kind}": float(np.nanmean(values))
+             for kind, of_kind in ranks.items() for name, values in metrics.of_one_item(of_kind).items()}  # fmt: skip
+    judged = int(np.isfinite(ranks[""]).sum())
+    return found | {"n_users": judged, "n_left_out": len(ranks[""]) - judged}
+
+
+def best_epoch(entries: Sequence[Mapping], metric: str = CHOOSES) -> int:
+    """The evaluated epoch with the best value of a validation metric, the earliest of equals.
+
+    Raises ValueError for a metric of test items: nothing is chosen by them.
+    """
+    if "-validation" not in metric:
+        raise ValueError(f"an epoch is chosen by the validation items, not by {metric!r}")
+    return max(entries, key=lambda entry: (entry[metric], -entry["epoch"]))["epoch"]
+
+
+def stalled(entries: Sequence[Mapping], patience: int) -> bool:
+    """Whether none of the watched metrics has reached a new best for ``patience`` epochs, as in the official code (where
+    any of the three resets the count). Never with patience 0."""
+    latest = max(best_epoch(entries, metric) for metric in WATCHED)
+    return patience > 0 and entries[-1]["epoch"] - latest >= patience
