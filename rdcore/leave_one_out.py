@@ -52,21 +52,23 @@ class Judge:
 
     def means(self, model: Model) -> dict[str, float]:
         """What is kept of every evaluated epoch: H, M, N of the test items, and '-validation' those of the others."""
-        test = sampled_ranks(model, self.test, self.drawn, device=self.device)
-        validation = sampled_ranks(model, self.validation, self.drawn, device=self.device)
-        return means({"": test, "-validation": validation})
+        return means(dict(zip(("", "-validation"), self._sampled(model, self.drawn), strict=True)))
 
     def ranks(self, model: Model) -> dict[str, np.ndarray]:
         """What is kept of the chosen epoch, for every user (n_users,): the rank of his test item among the candidates
         (''), among others drawn anew ('-redraw') and among all items ('-full'), and of his validation item."""
-        redrawn = candidates(self.owned, REDRAW, self.n_drawn)
+        test, validation = self._sampled(model, self.drawn)
+        redrawn, _ = self._sampled(model, candidates(self.owned, REDRAW, self.n_drawn))
         return {
-            "": sampled_ranks(model, self.test, self.drawn, device=self.device),
-            "-redraw": sampled_ranks(model, self.test, redrawn, device=self.device),
+            "": test,
+            "-redraw": redrawn,
             "-full": full_ranks(model, self.test, device=self.device),
-            "-validation": sampled_ranks(model, self.validation, self.drawn, device=self.device),
+            "-validation": validation,
             "-validation-full": full_ranks(model, self.validation, device=self.device),
         }
+
+    def _sampled(self, model: Model, drawn: Tensor) -> list[np.ndarray]:
+        return sampled_ranks(model, [self.test, self.validation], drawn, device=self.device)
 
 
 def room(owned: SeenItems) -> int:
@@ -91,20 +93,27 @@ def candidates(owned: SeenItems, draw: int, n: int = NEGATIVES) -> Tensor:
 
 
 @torch.no_grad()
-def sampled_ranks(model: Model, stage: Stage, drawn: Tensor, *, device="cpu", block: int = 512) -> np.ndarray:
-    """Rank of every user's held-out item among itself and his ``drawn`` (n_users, n): (n_users,), from 1, NaN for a user
-    without one. A tie counts against the item (the official code leaves it to an unstable sort)."""
-    queries = final_queries(stage.fit).to(device)
-    judged = np.flatnonzero(stage.judge.counts())
-    targets = torch.from_numpy(stage.judge.items).to(device)
-    ranks = np.full(stage.fit.n_users, np.nan)
+def sampled_ranks(model: Model, stages: Sequence[Stage], drawn: Tensor, *, device="cpu", block: int = 512) -> list[np.ndarray]:
+    """Rank of every user's held-out item among itself and his ``drawn`` (n_users, n), an array (n_users,) for each stage:
+    from 1, NaN for a user without one. A tie counts against the item (the official code leaves it to an unstable sort).
+
+    A model without memory answers all stages alike, and is asked once.
+    """
+    ranks = [np.full(stage.fit.n_users, np.nan) for stage in stages]
+    queries = [final_queries(stage.fit).to(device) for stage in stages]
+    judged = np.flatnonzero(stages[0].judge.counts())
+    targets = [torch.from_numpy(stage.judge.items).to(device) for stage in stages]
     with evaluating(model):
         for start in range(0, len(judged), block):
             users = torch.from_numpy(judged[start : start + block])
-            items = torch.cat([targets[start : start + block, None], drawn[users].to(device)], dim=1)
-            scores = model.score(model.encode(queries[users.to(device)]), items)
-            metrics.check_scores(scores)
-            ranks[users] = (1 + (scores[:, 1:] >= scores[:, :1]).sum(1)).cpu()
+            others = drawn[users].to(device)
+            for place, found in enumerate(ranks):
+                if place == 0 or model.window > 0:
+                    context = model.encode(queries[place][users.to(device)])
+                    scores = model.score(context, others)
+                own = model.score(context, targets[place][start : start + block, None])
+                metrics.check_scores(torch.cat([own, scores], dim=1))
+                found[users] = (1 + (scores >= own).sum(1)).cpu()
     return ranks
 
 

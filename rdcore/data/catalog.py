@@ -90,6 +90,21 @@ def _nyc(path: str, size: int, sha256: str, git_blob: str) -> File:
     return File(path, size, sha256, (Source(url=f"{NYC}/{path}"),), git_blob)
 
 
+# The last commit of DE-RRD's repository. The blob ids are computed from the files. The repository lists only
+# a file of the teacher's for Git LFS, so the split should come as it stands; a pointer in its place would fail its hash.
+# The 499 sampled negatives a user, which the paper ranks the held-out items among, could not be found.
+DE_RRD = "https://raw.githubusercontent.com/SeongKu-Kang/DE-RRD_CIKM20/97b6bf6fa70caecb26f22b539763f476a1843949"
+
+
+def _citeulike(path: str, size: int, sha256: str, git_blob: str) -> File:
+    return File(path, size, sha256, (Source(url=f"{DE_RRD}/Dataset/citeULike/LOO/{path}"),), git_blob)
+
+
+# Another paper's repository; the blob id is computed. Nobody here has fewer than 9 places, no place fewer than 9 users. The
+# numbers of users and places are those of the check-ins of Liu et al., which DE-RRD's authors name as their source too. But
+# no minimum of places a user turns them into DE-RRD's 19,466 users with 609,655 interactions (tests/data/test_foursquare.py).
+HYPERKDMA = "https://raw.githubusercontent.com/hieunm44/hyperkdma/2b4c38b881549d3b09e551a2ba77c695e22cf55d/datasets/Foursquare"
+
 CATALOG: dict[str, DataSet] = {
     dataset.name: dataset
     for dataset in (
@@ -171,6 +186,61 @@ CATALOG: dict[str, DataSet] = {
                     602_144,
                     "d5c4ba71a3f964f08284a15ee79b424af7865c52eb67b256917d8166775d92b2",
                     "f2dcc5e8abedf39ca8e38a2ed453f9335d219649",
+                ),
+            ),
+        ),
+        DataSet(
+            name="citeulike",
+            title="CiteULike libraries, DE-RRD's own leave-one-out split (fold 0, the only one published)",
+            licence="no licence stated, as far as known, by the repository that publishes the split; fetched, never shipped",
+            citation="H. Wang, B. Chen, W.-J. Li: Collaborative Topic Regression with Social Regularization for Tag "
+            "Recommendation. IJCAI 2013; split: S. Kang, J. Hwang, W. Kweon, H. Yu: DE-RRD. CIKM 2020, "
+            "doi:10.1145/3340531.3412005",
+            homepage="https://github.com/SeongKu-Kang/DE-RRD_CIKM20",
+            content="1dcc62d4364e39b43444fc71e609c7c1973854eb3e85a3331f1414372fd31773",
+            files=(  # `load` takes them in this order
+                _citeulike(
+                    "train_mat_0",
+                    627_799,
+                    "b69e4a93a0a3f01dfe7668358d96eb866af9a28b61461798c19958af5750aedd",
+                    "0d057a829eb9d38fa35598ee957eb6fba763b59e",
+                ),
+                _citeulike(
+                    "valid_sample_0",
+                    30_863,
+                    "8f258804ffeb3ddc5aff8d669e5ed98377010346cedbf3186f18c0523499d441",
+                    "67ede3ee68b4f38154b02c91116ce36781dfa45d",
+                ),
+                _citeulike(
+                    "test_sample_0",
+                    30_877,
+                    "34f3ab9dba594c0b8ff43145e6d7e08e121fc6217b9bd13444a1c27f93a4f0b1",
+                    "e0ae542b7874b28f1b9207f18ca2f007aec2d369",
+                ),
+                _citeulike(
+                    "counts",
+                    12,
+                    "c40bc00288a6a4dbd58980572ae71e0ccc2619b4f3b3da2de02305fc3e831dc6",
+                    "5633a45cc339605cb04e0138bf580caa8cb58741",
+                ),
+            ),
+        ),
+        DataSet(
+            name="foursquare",
+            title="Foursquare check-ins without times: a stand-in for DE-RRD's Foursquare, not its data",
+            licence="no licence stated, as far as known, by the repository that publishes this file; fetched, never shipped",
+            citation="Y. Liu, T.-A. N. Pham, G. Cong, Q. Yuan: An Experimental Evaluation of Point-of-interest Recommendation "
+            "in Location-based Social Networks. PVLDB 10(10), 2017 (as the numbers of users and places suggest); "
+            "file: the repository of HyperKDMA: Distilling Recommender Systems via Hypernetwork-based Teacher Assistants",
+            homepage="https://github.com/hieunm44/hyperkdma",
+            content="566fd1faf96ae592d461156496c1242bae81d34149dcb6d26a53c8fd59c2cd0a",
+            files=(
+                File(
+                    "users.dat",
+                    3_937_712,
+                    "808c42ee414bdef5990e4f61143e2e02f1d266c59b303f37b4050a99d2536c78",
+                    (Source(url=f"{HYPERKDMA}/users.dat"),),
+                    "54d41e1a5d9681da287a3b4a66a3c0df608d936e",
                 ),
             ),
         ),

@@ -17,6 +17,7 @@ from .errors import DataError
 
 INTEGER = re.compile(r"-?[0-9]{1,18}\Z")
 HISTORY = re.compile(r"[0-9]{1,18}(?: [0-9]{1,18})+\Z")
+ITEM_LIST = re.compile(r"[0-9]{1,18}(?: [0-9]{1,18})*\Z")
 
 
 def read_triples(path: str | Path) -> pd.DataFrame:
@@ -125,6 +126,43 @@ def _histories(path: Path, what: str) -> dict[int, tuple[int, np.ndarray]]:
             )
         found[user] = number, np.array(values, dtype=np.int64)
     return found
+
+
+def read_item_lists(path: str | Path) -> pd.DataFrame:
+    """One line a user, `n item item ...` with n different items in no order; one space between fields, and one more may end
+    the line. Users have no ids: they are numbered by their lines, from 0; one with the line `0` has no rows.
+    Columns user, item (int64). Raises DataError naming file, line and value."""
+    path = Path(path)
+    shape = "`n item item ...`"
+    lines = _text(path).split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    counts, found = [], []
+    for number, line in enumerate(lines, start=1):
+        text = line.rstrip("\r").removesuffix(" ")
+        fields = text.split(" ")
+        if text == "":
+            raise _malformed(path, number, line, shape)
+        if not ITEM_LIST.match(text):  # something is wrong: which field?
+            for place, field in enumerate(fields):
+                _check_integer(path, number, line, "item" if place else "count", field, shape)
+        count, *items = map(int, fields)
+        if count != len(items):
+            raise DataError(
+                f"{path}, line {number}: the count is {count}, but {len(items)} items follow in {line[:200]!r}: "
+                "is the line cut off? correct it, or fetch the data set again"
+            )
+        if len(set(items)) < count:
+            twice = next(item for place, item in enumerate(items) if item in items[:place])
+            raise DataError(
+                f"{path}, line {number}: item {twice} stands there twice: remove one and lower the count, "
+                "or fetch the data set again"
+            )
+        counts.append(count)
+        found += items
+    return pd.DataFrame(
+        {"user": np.repeat(np.arange(len(counts)), counts), "item": np.array(found, dtype=np.int64)}, dtype=np.int64
+    )
 
 
 def _read_integers(

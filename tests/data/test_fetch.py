@@ -204,7 +204,7 @@ def test_download_not_allowed(place):
 
 def test_unknown_name():
     with pytest.raises(
-        DataError, match="unknown data set 'gowala': the catalog has gowalla, ml-100k, foursquare-nyc, synthetic"
+        DataError, match="unknown data set 'gowala': the catalog has gowalla, ml-100k, foursquare-nyc, citeulike, foursquare"
     ):
         load("gowala")
 

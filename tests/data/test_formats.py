@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rdcore.data import DataError, formats
-from rdcore.data.formats import read_atomic, read_histories, read_triples, read_udata
+from rdcore.data.formats import read_atomic, read_histories, read_item_lists, read_triples, read_udata
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_an_empty_line_within_is_malformed(write):
     refused(read_triples, write("1 2 1\n\n5 6 1\n"), "line 2", "expected `user item 1`, found ''")
 
 
-@pytest.mark.parametrize("reader", [read_triples, read_udata, read_atomic])
+@pytest.mark.parametrize("reader", [read_triples, read_udata, read_atomic, read_item_lists])
 @pytest.mark.parametrize(
     "content, parts",
     [
@@ -73,7 +73,7 @@ def test_files_without_text_are_refused(write, reader, content, parts):
     refused(reader, write(content), *parts)
 
 
-@pytest.mark.parametrize("reader", [read_triples, read_udata, read_atomic])
+@pytest.mark.parametrize("reader", [read_triples, read_udata, read_atomic, read_item_lists])
 def test_missing_file_and_folder(tmp_path, reader):
     refused(reader, tmp_path / "nothing", "does not exist", "fetch the data set")
     refused(reader, tmp_path, "cannot be read")
@@ -214,6 +214,49 @@ def test_a_long_line_is_not_repeated_whole(histories):
     assert "item 'x' is not an integer" in str(caught.value) and len(str(caught.value)) < 1000
 
 
+def test_item_lists(write):
+    text = "2 9 8 \n0 \n3 8 0 7 \n"
+    for change in (lambda t: t, lambda t: t[:-1], lambda t: t.replace(" \n", "\n"), lambda t: t.replace("\n", "\r\n")):
+        frame = read_item_lists(write(change(text)))
+        assert frame.columns.tolist() == ["user", "item"] and (frame.dtypes == "int64").all()
+        assert frame.to_numpy().tolist() == [[0, 9], [0, 8], [2, 8], [2, 0], [2, 7]]
+    assert read_item_lists(write("0\n0\n")).dtypes.tolist() == ["int64", "int64"]  # nobody has anything
+
+
+@pytest.mark.parametrize(
+    "line, parts",
+    [
+        ("", ["expected `n item item ...`, found ''", "correct or remove the line"]),
+        (" ", ["expected `n item item ...`, found ' '"]),
+        ("2 4", ["the count is 2, but 1 items follow in '2 4'", "cut off? correct it, or fetch the data set again"]),
+        ("2 4 5 6 ", ["the count is 2, but 3 items follow"]),
+        ("1", ["the count is 1, but 0 items follow"]),
+        ("0 4", ["the count is 0, but 1 items follow"]),
+        ("3 4 5 4", ["item 4 stands there twice", "remove one and lower the count"]),
+        ("2 4 04", ["item 4 stands there twice"]),
+        ("2 4  5", ["item '' is not an integer in '2 4  5'", "expected `n item item ...`"]),
+        ("2 4 5  ", ["item '' is not an integer"]),
+        (" 1 4", ["count '' is not an integer"]),
+        ("2\t4\t5", [r"count '2\t4\t5' is not an integer"]),
+        ("x 4", ["count 'x' is not an integer in 'x 4'", "correct the line, or fetch the data set again"]),
+        ("1 4.0", ["item '4.0' is not an integer"]),
+        ("1 \u0664", ["item '\u0664' is not an integer"]),
+        ("1 99999999999999999999", ["item '99999999999999999999' is not an integer"]),
+        ("1 -4", ["item '-4' is negative", "ids and times count from 0 upwards"]),
+        ("-1 4", ["count '-1' is negative"]),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n1 6\n", "\n"])
+def test_a_bad_item_list_is_named(write, line, parts, end):
+    refused(read_item_lists, write(f"1 2\n{line}{end}"), "line 2", *parts)
+
+
+def test_a_long_item_list_is_not_repeated_whole(write):
+    with pytest.raises(DataError) as caught:
+        read_item_lists(write("1 " + "2 " * 5000))
+    assert "but 5000 items follow" in str(caught.value) and len(str(caught.value)) < 1000
+
+
 texts = st.lists(st.text(alphabet='0123 -.\r\tx"#', max_size=8), min_size=1, max_size=4).map("\n".join)
 ids = st.integers(0, 10**18 - 1)
 
@@ -258,3 +301,24 @@ def test_no_odd_history_slips_through(histories, text):
     lines = [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]
     assert all(re.fullmatch("[0-9]{1,18}( [0-9]{1,18})+", line) for line in lines)
     assert [[user, *values] for user, (_, values) in found.items()] == [[int(n) for n in line.split()] for line in lines]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(ids, unique=True, max_size=6), min_size=1, max_size=6), st.sampled_from(["", " "]))
+def test_item_lists_survive_a_round_trip(write, content, end):
+    frame = read_item_lists(write("".join(" ".join(map(str, [len(items), *items])) + end + "\n" for items in content)))
+    assert frame.to_numpy().tolist() == [[user, item] for user, items in enumerate(content) for item in items]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts)
+def test_no_odd_item_list_slips_through(write, text):
+    try:
+        frame = read_item_lists(write(text))
+    except DataError:
+        return
+    lines = [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]
+    assert all(re.fullmatch("[0-9]{1,18}( [0-9]{1,18})* ?", line) for line in lines)
+    rows = [[int(number) for number in line.split()] for line in lines]
+    assert all(count == len(items) == len(set(items)) for count, *items in rows)
+    assert frame.to_numpy().tolist() == [[user, item] for user, (_, *items) in enumerate(rows) for item in items]

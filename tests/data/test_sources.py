@@ -6,22 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from published import load_or_skip
 
 from rdcore import paths
 from rdcore.data import CATALOG, DataError, content_hash, fetch, from_frame, load, split, stage
 from rdcore.data.formats import read_atomic
 
 fetching = sys.modules["rdcore.data.fetch"]  # the module; `rdcore.data.fetch` is the function
-
-
-def load_or_skip(name):
-    """Skips only where no source can be reached: a file that is there and wrong is a failure."""
-    try:
-        return load(name)
-    except DataError as reason:
-        if "no source could provide" not in str(reason):
-            raise
-        pytest.skip(f"{name} cannot be fetched here, and RDCORE_MIRROR does not hold it")
 
 
 @pytest.fixture(scope="module")
