@@ -10,8 +10,13 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from rdcore.checks import whole
+from rdcore.distill.both import BothSettings
+from rdcore.distill.cd import CDSettings
+from rdcore.distill.de import DESettings
+from rdcore.distill.rankdistil import RankDistilSettings
 from rdcore.distill.ranking_distillation import RDSettings
-from rdcore.models import BPRMFSettings, CaserSettings, FossilSettings, ItemCFSettings, PopularitySettings
+from rdcore.distill.rrd import RRDSettings
+from rdcore.models import BPRMFSettings, CaserSettings, FossilSettings, ItemCFSettings, NeuMFSettings, PopularitySettings
 from rdcore.training import Training
 
 
@@ -86,9 +91,9 @@ class Experiment:
     data_hash: str
     stage: str
     role: str
-    model: CaserSettings | FossilSettings | BPRMFSettings | ItemCFSettings | PopularitySettings
+    model: CaserSettings | FossilSettings | BPRMFSettings | NeuMFSettings | ItemCFSettings | PopularitySettings
     training: Training = Training()
-    distillation: RDSettings | None = None
+    distillation: RDSettings | RankDistilSettings | DESettings | RRDSettings | CDSettings | BothSettings | None = None
     teacher: Experiment | None = None
     teacher_epoch: int | str | None = None
     evaluate_every: int = 5

@@ -1,17 +1,32 @@
 """Distillation: what a student learns from a teacher's ranking, one file a method."""
 
 from rdcore.distill.base import Batch, Distillation
+from rdcore.distill.both import Both, BothSettings
+from rdcore.distill.cd import CDSettings, CollaborativeDistillation
+from rdcore.distill.de import DESettings, DistillationExperts
+from rdcore.distill.rankdistil import RankDistil, RankDistilSettings
 from rdcore.distill.ranking_distillation import RankingDistillation, RDSettings
+from rdcore.distill.rrd import RelaxedRankingDistillation, RRDSettings
 from rdcore.distill.weights import Discrepancy, Equal, Hybrid, Position, Reciprocal
 
 __all__ = [
     "Batch",
+    "Both",
+    "BothSettings",
+    "CDSettings",
+    "CollaborativeDistillation",
+    "DESettings",
     "Discrepancy",
     "Distillation",
+    "DistillationExperts",
     "Equal",
     "Hybrid",
     "Position",
     "RDSettings",
+    "RRDSettings",
+    "RankDistil",
+    "RankDistilSettings",
     "RankingDistillation",
     "Reciprocal",
+    "RelaxedRankingDistillation",
 ]

@@ -5,6 +5,7 @@ from rdcore.models.bpr_mf import BPRMF, BPRMFSettings
 from rdcore.models.caser import Caser, CaserSettings
 from rdcore.models.fossil import Fossil, FossilSettings
 from rdcore.models.item_cf import ItemCF, ItemCFSettings
+from rdcore.models.neumf import NeuMF, NeuMFSettings
 from rdcore.models.popularity import Popularity, PopularitySettings
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "ItemCF",
     "ItemCFSettings",
     "Model",
+    "NeuMF",
+    "NeuMFSettings",
     "Popularity",
     "PopularitySettings",
 ]

@@ -1,0 +1,72 @@
+"""A sum of two distillations: DE-RRD is DE, of representations, and RRD, of rankings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from rdcore.distill.base import Batch, Distillation, TrainingData
+from rdcore.models.base import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class BothSettings:
+    """first, second: settings of two different methods (``build(student, teacher)``), each with its own weight."""
+
+    revision: ClassVar[int] = 1  # raise when the same settings begin to give other numbers
+
+    first: Any
+    second: Any
+
+    def __post_init__(self):
+        for name in ("first", "second"):
+            value = getattr(self, name)
+            if not hasattr(value, "build") or isinstance(value, BothSettings):
+                raise ValueError(f"{name} must be the settings of one distillation, got {value!r}")
+        if _method(self.first) == _method(self.second):
+            raise ValueError(f"first and second must be two methods, got {_method(self.first)} twice")
+
+    def build(self, student: Model, teacher: Model) -> Both:
+        return Both({_method(part): part.build(student, teacher) for part in (self.first, self.second)})
+
+
+def _method(settings: object) -> str:
+    return type(settings).__name__.removesuffix("Settings")
+
+
+class Both(Distillation):
+    """L = L_first + L_second, in the reduction both share; of the epoch's generator the first draws first.
+
+    parts: name of the method -> distillation, in their order. Raises ValueError where their weights belong to different
+    reductions.
+    """
+
+    def __init__(self, parts: dict[str, Distillation]):
+        super().__init__()
+        reductions = {name: part.reduction for name, part in parts.items()}
+        if len(set(reductions.values())) > 1:
+            raise ValueError(
+                f"first and second must have one reduction, got {reductions}: a sum of two losses is weighted in one scale"
+            )
+        self.parts = nn.ModuleDict(parts)
+        (self.reduction,) = set(reductions.values())
+
+    def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
+        for part in self.parts.values():
+            part.prepare(teacher, data, cache=cache, progress=progress)
+
+    def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
+        for part in self.parts.values():
+            part.begin_epoch(student, epoch, n_batches, rng)
+
+    def loss(self, student: Model, batch: Batch, step: int, context: Tensor) -> Tensor:
+        first, second = (part.loss(student, batch, step, context) for part in self.parts.values())
+        return first + second
+
+    def log(self) -> dict:
+        """What both log, under the name of the method: DE_temperature."""
+        return {f"{name}_{key}": value for name, part in self.parts.items() for key, value in part.log().items()}
