@@ -55,26 +55,30 @@ def _effect(row) -> str:
 
 
 def beside_the_paper(runs: Sequence[Judged], roles: Sequence[str], dataset: str, metrics: Sequence[str]) -> Figure:
-    """Caser on one data set: of every role the paper's number, and ours seed by seed under each protocol."""
-    theirs = reported("rd_table2").query("dataset == @dataset and model == 'Caser'")
-    theirs = theirs.set_index(["role", "metric"])["value"]
+    """One data set, a row for each model: of every role the paper's number, and ours seed by seed under each protocol."""
+    reported_here = reported("rd_table2").query("dataset == @dataset")
+    models = sorted({run.model for run in runs}) or ["Caser"]
     protocols = sorted({run.protocol for run in runs})
-    fig, axes = plt.subplots(1, len(metrics), figsize=(5 * len(metrics), 3.8), squeeze=False)
-    for ax, metric in zip(axes[0], metrics, strict=True):
-        for place, role in enumerate(roles):
-            key = ("RD" if role == "RD-hybrid" else role, metric)
-            if key in theirs.index:
-                ax.plot([place - 0.32, place + 0.32], [theirs[key]] * 2, color="black", linewidth=1.5)
-            for column, protocol in enumerate(protocols):
-                x = place + 0.24 * (column - (len(protocols) - 1) / 2)
-                values = [j.record.metrics.loc[j.epoch, metric] for j in runs if (j.role, j.protocol) == (role, protocol)]
-                colour, _, marker = ROLES.get(role, ("black", "-", "o"))
-                ax.plot([x] * len(values), values, marker, color=colour, alpha=0.85, linestyle="none",
-                        markerfacecolor=colour if column == 0 else "white")  # fmt: skip
-        ax.set_xticks(range(len(roles)), [role.removesuffix("-hybrid") for role in roles])
-        ax.set(ylabel=metric, xlim=(-0.5, len(roles) - 0.5))
-        ax.grid(axis="x", visible=False)
-        ax.margins(y=0.15)
+    fig, axes = plt.subplots(len(models), len(metrics), figsize=(5 * len(metrics), 3.4 * len(models) + 0.4), squeeze=False)
+    for row, model in zip(axes, models, strict=True):
+        theirs = reported_here.query("model == @model").set_index(["role", "metric"])["value"]
+        of_model = [run for run in runs if run.model == model]
+        for ax, metric in zip(row, metrics, strict=True):
+            for place, role in enumerate(roles):
+                key = ("RD" if role == "RD-hybrid" else role, metric)
+                if key in theirs.index:
+                    ax.plot([place - 0.32, place + 0.32], [theirs[key]] * 2, color="black", linewidth=1.5)
+                for column, protocol in enumerate(protocols):
+                    x = place + 0.24 * (column - (len(protocols) - 1) / 2)
+                    values = [j.record.metrics.loc[j.epoch, metric] for j in of_model
+                              if (j.role, j.protocol) == (role, protocol)]  # fmt: skip
+                    colour, _, marker = ROLES.get(role, ("black", "-", "o"))
+                    ax.plot([x] * len(values), values, marker, color=colour, alpha=0.85, linestyle="none",
+                            markerfacecolor=colour if column == 0 else "white")  # fmt: skip
+            ax.set_xticks(range(len(roles)), [role.removesuffix("-hybrid") for role in roles])
+            ax.set(ylabel=metric, xlim=(-0.5, len(roles) - 0.5), title=model)
+            ax.grid(axis="x", visible=False)
+            ax.margins(y=0.15)
     handles = [Line2D([], [], color="black", linewidth=1.5, label="paper")]
     for column, protocol in enumerate(protocols):
         handles.append(Line2D([], [], color="grey", marker="o", linestyle="none", label=f"ours, {protocol}, a mark a seed",
@@ -84,13 +88,19 @@ def beside_the_paper(runs: Sequence[Judged], roles: Sequence[str], dataset: str,
 
 
 def choice_curves(choices: Mapping[str, Choice]) -> Figure:
-    """MAP on validation over the epochs of the grid, and the epoch chosen; a hollow mark lies at the border."""
-    fig, ax = plt.subplots(figsize=(6.5, 3.6))
-    for role, choice in choices.items():
-        colour, dash, marker = ROLES.get(role, ("black", "-", "o"))
-        ax.plot(list(choice.means), list(choice.means.values()), color=colour, linestyle=dash, label=role)
-        ax.plot(choice.epoch, choice.means[choice.epoch], marker, color=colour, markersize=9,
-                markerfacecolor="white" if choice.at_border else colour)  # fmt: skip
-    ax.set(xlabel="epoch", ylabel="MAP on validation (stage V)")
-    ax.legend()
+    """MAP on validation over the epochs of the grid, a panel for each model, and the epoch chosen; a hollow mark lies at the
+    border."""
+    by_model: dict[str, dict[str, Choice]] = {}
+    for name, choice in choices.items():
+        *model, role = name.split(" ")
+        by_model.setdefault(" ".join(model) or "Caser", {})[role] = choice
+    fig, axes = plt.subplots(1, max(len(by_model), 1), figsize=(5 * max(len(by_model), 1), 3.6), squeeze=False)
+    for ax, (model, of_model) in zip(axes[0], by_model.items(), strict=False):
+        for role, choice in of_model.items():
+            colour, dash, marker = ROLES.get(role, ("black", "-", "o"))
+            ax.plot(list(choice.means), list(choice.means.values()), color=colour, linestyle=dash, label=role)
+            ax.plot(choice.epoch, choice.means[choice.epoch], marker, color=colour, markersize=9,
+                    markerfacecolor="white" if choice.at_border else colour)  # fmt: skip
+        ax.set(xlabel="epoch", ylabel="MAP on validation (stage V)", title=model)
+        ax.legend()
     return fig
