@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rdcore import paths, runs
+from rdcore import derrd, paths, runs
 from rdcore.ablations import ablation_runs, unique
+from rdcore.distill import BothSettings
 from rdcore.experiment import Experiment, choice_name
 from rdcore.profiles import EXTENSION, PROFILES, Profile, baselines, fossil, trials
 from rdcore.selection import Choice, chosen_epochs, read_selection, select
@@ -58,10 +59,10 @@ def table_runs(name: str, choices: Mapping[str, Choice]) -> list[Experiment]:
 
 
 def all_runs(name: str, choices: Mapping[str, Choice]) -> list[Experiment]:
-    """Every run of a profile: those of the tables, then Fossil's ablations, then Caser's."""
+    """Every run of a profile: those of the tables, then Fossil's ablations, then Caser's, then DE-RRD's (stage L)."""
     plan = table_runs(name, choices)
     plan += [experiment for family in reversed(families(name)) for experiment in ablation_runs(family)]
-    return unique(plan)
+    return unique([*plan, *derrd.all_runs(name)])
 
 
 def open_choices(choices: Mapping[str, Choice]) -> list[str]:
@@ -81,6 +82,10 @@ def open_choices(choices: Mapping[str, Choice]) -> list[str]:
 def title(experiment: Experiment) -> str:
     """One line that tells a run from every other of its profile."""
     taught = f", taught by epoch {experiment.teacher_epoch} of {experiment.teacher.key}" if experiment.teacher else ""
+    if experiment.teacher and experiment.stage == "L":  # one label has runs with several weights
+        method = experiment.distillation
+        parts = (method.first, method.second) if isinstance(method, BothSettings) else (method,)
+        taught += f", weight {' and '.join(f'{part.weight:g}' for part in parts)}"
     return f"{experiment.label}  {experiment.key}  {experiment.training.epochs} epochs{taught}"
 
 
@@ -142,9 +147,12 @@ def publish(experiments: Sequence[Experiment], choices: Mapping[str, Choice]) ->
             epochs = sorted(wanted & set(experiment.evaluated_epochs))
         beside = None
         if experiment.role == "S":
-            like = [p for name in PROFILES for p in families(name)]
-            like = [p for p in like if p.student(experiment.stage, experiment.seed) == experiment]
-            teachers = [p.teacher(experiment.stage, experiment.seed) for p in like]
+            if experiment.stage == "L":
+                teachers = derrd.teachers_of(experiment)
+            else:
+                like = [p for name in PROFILES for p in families(name)]
+                like = [p for p in like if p.student(experiment.stage, experiment.seed) == experiment]
+                teachers = [p.teacher(experiment.stage, experiment.seed) for p in like]
             beside = next((teacher for teacher in teachers if runs.stored(teacher)), None)
         folders.append(runs.publish(experiment, epochs, teacher=beside))
     return folders

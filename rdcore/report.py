@@ -155,7 +155,8 @@ def wide(table: pd.DataFrame) -> pd.DataFrame:
             if part[column].notna().any():
                 cells = {metric: _text(column, part.loc[metric, column]) for metric in part.index}
                 lines.append(dict(zip(names, key, strict=True)) | {"": what} | cells)
-    metrics = [metric for metric in METRICS if metric in set(table["metric"])]
+    named = list(dict.fromkeys(table["metric"]))
+    metrics = [metric for metric in METRICS if metric in named] + [metric for metric in named if metric not in METRICS]
     return pd.DataFrame(lines, columns=[*names, "", *metrics]).fillna("")
 
 

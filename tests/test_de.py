@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rdcore.data import Interactions, synthetic
 from rdcore.distill import Batch, DESettings, DistillationExperts, de
-from rdcore.distill.de import Experts, gumbel_softmax, hint_sizes, mixture_of_all, mixture_of_kept
+from rdcore.distill.de import Experts, blocks_of, gumbel_softmax, hint_sizes, mixture_of_all, mixture_of_kept
 from rdcore.models import BPRMF, BPRMFSettings, Caser, CaserSettings, FossilSettings, Popularity
 from rdcore.sampling import stream
 from rdcore.training import Training, TrainingData, make_optimizer, train, training_data
@@ -150,8 +150,8 @@ def test_a_mixture_equals_a_loop_over_entities_and_experts(form):
     vectors, share = torch.randn(9, 3, dtype=torch.float64), selecting(9, 5, 0.5)
     share[:, 2] = 0  # an expert without entities
     weights = experts.w1, experts.b1, experts.w2, experts.b2
-    kept = share > 0
-    got = mixture_of_all(vectors, share, *weights) if form == "all" else mixture_of_kept(vectors, share, kept, *weights)
+    blocks = blocks_of(share > 0)
+    got = mixture_of_all(vectors, share, *weights) if form == "all" else mixture_of_kept(vectors, share, blocks, *weights)
     modules = separate(experts)
     for n in range(9):
         slow = sum(share[n, m] * modules[m](vectors[n]) for m in range(5))
@@ -167,7 +167,7 @@ def values_and_gradients(experts: Experts, vectors: Tensor, logits: Tensor, temp
     if form == "all":
         mixture = mixture_of_all(vectors, share, *weights)
     else:
-        mixture = mixture_of_kept(vectors, share, kept, *weights)
+        mixture = mixture_of_kept(vectors, share, blocks_of(kept), *weights)
     target = torch.randn(mixture.shape, generator=stream(5, "target"), dtype=torch.float64).to(mixture)
     gradients = torch.autograd.grad((target - mixture).square().sum(), [vectors, logits, *weights])
     return [mixture.detach(), *gradients]
@@ -193,10 +193,10 @@ def test_gradcheck_of_both_forms(form):
     experts = experts_of(3, 2, 4, hidden=3).double()
     vectors = torch.randn(4, 2, dtype=torch.float64, requires_grad=True)
     share = selecting(4, 3, 1.0).requires_grad_()
-    kept = torch.ones(4, 3, dtype=torch.bool)
+    blocks = blocks_of(torch.ones(4, 3, dtype=torch.bool))
 
     def of(*inputs):
-        return mixture_of_all(*inputs) if form == "all" else mixture_of_kept(*inputs[:2], kept, *inputs[2:])
+        return mixture_of_all(*inputs) if form == "all" else mixture_of_kept(*inputs[:2], blocks, *inputs[2:])
 
     weights = [part.detach().requires_grad_() for part in (experts.w1, experts.b1, experts.w2, experts.b2)]
     assert torch.autograd.gradcheck(of, (vectors, share, *weights))
@@ -207,24 +207,39 @@ def test_gradcheck_of_the_selection():
     assert torch.autograd.gradcheck(lambda given: gumbel_softmax(given, 0.7, stream(1, "noise")), (alpha,))
 
 
-@pytest.mark.parametrize("rows", [1, 2, 400])
+@given(st.integers(1, 120), st.integers(2, 12), st.floats(0, 1), st.integers(0, 9))
+def test_blocks_hold_every_kept_pair_once_and_pad_by_half_at_most(n, M, density, seed):
+    rng = stream(seed, "kept")
+    likely = density * torch.rand(M, generator=rng) ** 3  # some experts much, some never
+    kept = torch.rand(n, M, generator=rng) < likely
+    kept[torch.arange(n), torch.randint(M, (n,), generator=rng)] = True
+    expert, row, real = blocks_of(kept)
+    pairs = sorted((r, e) for e, rows, real in zip(*map(Tensor.tolist, (expert, row, real)), strict=True)
+                   for r, is_real in zip(rows, real, strict=True) if is_real)  # fmt: skip
+    assert pairs == [tuple(pair) for pair in kept.nonzero().tolist()]
+    size, smallest = row.shape[1], de.SMALLEST
+    assert size == max(smallest, math.ceil(len(pairs) / (2 * M)))
+    assert row.numel() <= len(pairs) + M * (size - 1)  # of an expert only the last block is padded
+    if size > smallest:
+        assert row.numel() <= 1.5 * len(pairs) + M
+
+
+@pytest.mark.parametrize("rows", [1, 30, 400])
 def test_only_what_is_not_negligible_is_computed_where_that_saves_work(monkeypatch, rows):
-    counted = []
-    monkeypatch.setattr(de, "mixture_of_kept", lambda v, s, kept, *w: counted.append(kept) or mixture_of_kept(v, s, kept, *w))
+    asked = []
+    watched = lambda v, s, blocks, *w: asked.append(blocks) or mixture_of_kept(v, s, blocks, *w)  # noqa: E731
+    monkeypatch.setattr(de, "mixture_of_kept", watched)
     experts, vectors = experts_of(10, 4, 6), torch.randn(rows, 4)
-    hot, cold = selecting(rows, 10, 1.0).float(), selecting(rows, 10, 0.02).float()
-    experts(vectors, hot)
-    assert counted == []
-    experts(vectors, cold)
-    if rows == 400:
-        (kept,) = counted
-        assert torch.equal(kept, cold > 1e-8) and 400 <= kept.sum() < 800
-    # All rows with one expert: padded, that is as much work as all experts for all rows.
-    counted.clear()
     one = torch.zeros(rows, 10)
-    one[:, 3] = 1
-    experts(vectors, one)
-    assert counted == []
+    one[:, 3] = 1  # all rows with the same expert: one full matrix, and no more
+    for share in (selecting(rows, 10, 1.0).float(), selecting(rows, 10, 0.02).float(), one):
+        torch.testing.assert_close(experts(vectors, share), mixture_of_all(vectors, share, *list(experts.parameters())[:4]))
+    if rows == 400:
+        cold, single = asked
+        expected = selecting(rows, 10, 0.02).float() > 1e-8
+        assert cold[2].sum() == expected.sum() < 800 and single[1].numel() == 416
+    else:  # few rows: padded, an expert's are as many as all, unless they have one expert only
+        assert len(asked) == (0 if rows == 1 else 1)
 
 
 def test_parameters_are_counted_as_in_the_official_log():

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from rdcore.data import Interactions, synthetic
 from rdcore.distill import Batch, Discrepancy, Equal, Hybrid, Position, RDSettings, lists
-from rdcore.distill.lists import exemplary_rankings
+from rdcore.distill.lists import exemplary_rankings, teacher_lists
 from rdcore.distill.ranking_distillation import RankingDistillation, distillation_loss, exact_rank, sampled_rank
-from rdcore.models import Caser, CaserSettings
+from rdcore.models import BPRMFSettings, Caser, CaserSettings
 from rdcore.sampling import SeenItems, shared_items, stream, unseen_items
-from rdcore.training import TrainingData, training_data
+from rdcore.training import Training, TrainingData, make_optimizer, train, training_data
 
 N_ITEMS = 40
 
@@ -126,6 +126,39 @@ def test_the_two_exclusions_differ_where_the_released_code_and_the_paper_do(data
     assert not instances.seen.contains(users, all_seen.long()).any()
     assert instances.seen.contains(users, target_only.long()).any()
     assert not (target_only == instances.target[:, None]).any()
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_teacher_without_memory_is_asked_once_a_user_and_teaches(data, tmp_path, monkeypatch):
+    torch.manual_seed(1)
+    teacher, asked = BPRMFSettings(dim=4).build(12, N_ITEMS), []
+    with torch.no_grad():
+        for table in (teacher.user.weight, teacher.item_factors.weight):
+            table.copy_(torch.randn_like(table))
+    encode = teacher.encode
+    monkeypatch.setattr(teacher, "encode", lambda queries: asked.append(len(queries)) or encode(queries))
+    for window in (0, 5):  # students without a memory and with one
+        given = training_data(data, window, "cpu")
+        with torch.no_grad():
+            slow = slow_lists(teacher, data, given, 6, "seen")
+        asked.clear()
+        made = teacher_lists(teacher, given, 6, "seen", cache=tmp_path)
+        assert made.per_user and made.items.shape == (12, 6) and sum(asked) == 12
+        batch = batch_of(given, [30, 0, 1, 17])
+        assert made.of(batch).tolist() == [slow[index] for index in (30, 0, 1, 17)]
+
+    settings = Training(epochs=20, batch_size=64, learning_rate=0.03, negatives=1)
+    given, common = training_data(data, 0, "cpu"), []
+    for weight in (0.0, 1.0):
+        torch.manual_seed(2)
+        student = BPRMFSettings(dim=4).build(12, N_ITEMS)
+        hybrid = Hybrid(discrepancy=Discrepancy(samples=20), start_epoch=5)
+        distillation = RankingDistillation(RDSettings(K=6, weights=hybrid, exclude="seen", weight=weight))
+        distillation.prepare(teacher, given, cache=tmp_path)
+        train(student, given, make_optimizer(student, distillation, settings), settings, seed=1, distillation=distillation)
+        own = teacher_lists(student, given, 6, "seen").items
+        common.append((own.unsqueeze(2) == made.items.unsqueeze(1)).any(2).double().mean().item())
+    assert common[1] > common[0] + 0.2
 
 
 def test_a_list_longer_than_there_are_items_is_refused(instances):

@@ -83,6 +83,47 @@ def test_sparsity_of_table_1_follows_from_its_counts():
     np.testing.assert_allclose(1 - table["actions_per_user"] / table["items"], table["sparsity"], atol=6e-5)
 
 
+DERRD = {"derrd_table2": 252, "derrd_table3": 36, "derrd_table4": 56, "derrd_table5": 32, "derrd_logs": 56}
+
+
+@pytest.mark.parametrize(("table", "rows"), DERRD.items())
+def test_tables_of_derrd_are_complete(table, rows):
+    numbers = reported(table)
+    columns = [name for name in numbers.columns if name not in ("value", "source", "trust", "table")]
+    assert len(numbers) == rows and not numbers.duplicated(columns).any()
+    assert set(numbers["trust"]) <= ({"log"} if table == "derrd_logs" else {"notes", "doubtful"})
+    assert numbers["value"].dtype == float and (numbers["value"] > 0).all()
+    shares = numbers[numbers["metric"].str.fullmatch("[HMN]@(5|10|20)")] if "metric" in numbers else numbers.iloc[:0]
+    assert shares["value"].between(0, 1).all()
+
+
+def test_derrd_metrics_do_not_fall_with_n_but_for_one_marked_number():
+    table = wide("derrd_table2")
+    falls = [(*row, f"{metric}@{n}") for metric in "HMN" for less, n in ((5, 10), (10, 20))
+             for row in table.index[table[f"{metric}@{n}"] <= table[f"{metric}@{less}"]]]  # fmt: skip
+    assert falls == [("foursquare", "BPR", "CD", "N@10")]
+    numbers = reported("derrd_table2")
+    assert numbers[numbers["trust"] == "doubtful"][KEY].to_numpy().tolist() == [list(falls[0])]
+
+
+def test_derrd_tables_4_and_5_repeat_rows_of_table_2():
+    second, fourth = wide("derrd_table2"), wide("derrd_table4")
+    fifth = reported("derrd_table5").groupby("model")["value"].max()
+    for model in ("BPR", "NeuMF"):
+        assert fifth[model] == second.loc[("foursquare", model, "DE-RRD"), "H@5"]
+        for role in ("DE", "RRD"):
+            row = fourth.loc[("foursquare", model, role)]
+            assert row.to_dict() == second.loc[("foursquare", model, role), row.index].to_dict()
+
+
+def test_derrd_parameters_follow_from_users_items_and_sizes():
+    table = reported("derrd_table3").query("quantity == 'parameters'").set_index(["dataset", "model", "phi"])["value"]
+    for dataset, entities in (("citeulike", 5220 + 25182), ("foursquare", 19466 + 28594)):
+        for phi, bpr, neumf in ((1.0, 200, 250), (0.5, 100, 125), (0.1, 20, 25)):
+            assert abs(table[dataset, "BPR", phi] - bpr * entities) <= 5000
+            assert abs(table[dataset, "NeuMF", phi] - (2 * neumf * entities + 2 * neumf**2 + 3 * neumf + 1)) <= 5000
+
+
 def test_an_unknown_table_names_those_that_exist():
     with pytest.raises(ValueError, match="no reported table 'rd_table9'.*rd_table1"):
         reported("rd_table9")

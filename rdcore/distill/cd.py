@@ -15,8 +15,8 @@ from rdcore.checks import whole
 from rdcore.distill.base import Batch, Distillation, TrainingData, unique_queries
 from rdcore.distill.lists import Lists, exemplary_rankings, teacher_lists
 from rdcore.distill.rrd import sampled_places
-from rdcore.distill.scores import list_scores
-from rdcore.models.base import Model, evaluating
+from rdcore.distill.scores import list_scores, teacher_scores
+from rdcore.models.base import Model
 from rdcore.queries import Queries, final_queries_of
 
 
@@ -122,14 +122,10 @@ class CollaborativeDistillation(Distillation):
         """(B, depth) -> (B, samples)."""
         return rankings.gather(1, sampled_places(self.log_weights, len(rankings), self.settings.samples, self.rng))
 
-    @torch.no_grad()
-    def _labels(self, queries: Queries, items: Tensor, block: int = 512) -> Tensor:
+    def _labels(self, queries: Queries, items: Tensor) -> Tensor:
         """The teacher's, of items (B, samples) for queries (B)."""
-        (teacher,) = self.teacher
-        starts = range(0, len(queries), block)
-        with evaluating(teacher):
-            parts = [teacher.score(teacher.encode(queries[k : k + block]), items[k : k + block].long()) for k in starts]
-        return torch.sigmoid((torch.cat(parts) + self.settings.shift) / self.settings.temperature)
+        scores = teacher_scores(*self.teacher, queries, items)
+        return torch.sigmoid((scores + self.settings.shift) / self.settings.temperature)
 
     def loss(self, student: Model, batch: Batch, step: int, context: Tensor) -> Tensor:
         place = unique_queries(student, batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,8 +13,9 @@ from torch import Tensor
 from rdcore.checks import whole
 from rdcore.distill.base import Batch, Distillation, TrainingData, unique_queries
 from rdcore.distill.lists import teacher_lists
-from rdcore.distill.scores import list_scores
+from rdcore.distill.scores import list_scores, teacher_scores
 from rdcore.models.base import Model
+from rdcore.queries import Queries, final_queries_of
 
 SAFE = 80  # exp of a float32 difference up to this has all its digits
 
@@ -24,8 +25,9 @@ class RRDSettings:
     """K: interesting items of a query, from the teacher's list. L: uninteresting ones, from what is neither on that list nor
     seen (0: none, the list alone is learnt). depth: length of the teacher's list. interesting: 'sampled', K of the list drawn
     with probability proportional to exp(-rank / T), or 'top', its first K (the authors' advice of 2023: better than sampled
-    ones; T is then without effect and stays at its default). weight: lambda_RRD, of a sum over the batch's different users.
-    The defaults are those of the released code for BPR on CiteULike."""
+    ones; T is then without effect and stays at its default). order: 'relaxed', or 'full', which asks for the teacher's order
+    among the uninteresting items too (as in the paper's Table 4: ListMLE over all K + L). weight: lambda_RRD, of a sum over
+    the batch's different users. The defaults are those of the released code for BPR on CiteULike."""
 
     revision: ClassVar[int] = 1  # raise when the same settings begin to give other numbers
 
@@ -35,6 +37,7 @@ class RRDSettings:
     depth: int = 500
     weight: float = 1e-3
     interesting: str = "sampled"
+    order: str = field(default="relaxed", metadata={"later": True})
 
     def __post_init__(self):
         whole("K", self.K)
@@ -52,8 +55,14 @@ class RRDSettings:
             raise ValueError(f"interesting must be 'sampled' or 'top', got {self.interesting!r}")
         if self.interesting == "top" and self.T != type(self).T:
             raise ValueError(f"T={self.T!r} has no effect beside interesting='top': leave it at {type(self).T!r}")
+        if self.order not in ("relaxed", "full"):
+            raise ValueError(f"order must be 'relaxed' or 'full', got {self.order!r}")
 
     def build(self, student: Model, teacher: Model) -> RelaxedRankingDistillation:
+        if self.order == "full" and type(teacher).score is Model.score:
+            raise ValueError(
+                f"order='full' asks the teacher for scores of single items, which {type(teacher).__name__} cannot give"
+            )
         return RelaxedRankingDistillation(self, per_user=student.window == 0 and teacher.window == 0)
 
 
@@ -149,7 +158,8 @@ class RelaxedRankingDistillation(Distillation):
                 f"L must be <= {fewest - depth}, what the most active user has neither seen nor on the teacher's list of "
                 f"depth {depth}, got {L}: lower L or depth"
             )
-        self.seen = data.seen
+        self.teacher = (teacher,)  # in a tuple, so that it is no part of this module
+        self.seen, self.everyone = data.seen, final_queries_of(data.queries)
         self.lists = teacher_lists(teacher, data, depth, "seen", cache=cache, progress=progress)
         places = torch.arange(depth, dtype=torch.float64, device=data.target.device)
         self.log_weights = -places / self.settings.T
@@ -160,7 +170,7 @@ class RelaxedRankingDistillation(Distillation):
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         self.rng = rng
         if self.per_user:
-            self.drawn = self._drawn(self.lists.items, self.others)
+            self.drawn = self._drawn(self.everyone, self.lists.items, self.others)
 
     def _others(self, user: Tensor, lists: Tensor) -> OtherItems:
         """What is left for queries of users (B,) with lists (B, depth)."""
@@ -168,23 +178,28 @@ class RelaxedRankingDistillation(Distillation):
         listed = torch.arange(len(user), device=user.device).repeat_interleave(lists.shape[1])
         return OtherItems(torch.cat([row, listed]), torch.cat([item, lists.flatten()]), len(user), self.seen.n_items)
 
-    def _drawn(self, lists: Tensor, others: OtherItems) -> Tensor:
-        """K interesting items, in the teacher's order, and L uninteresting ones for each list: (B, K + L) int32."""
+    def _drawn(self, queries: Queries, lists: Tensor, others: OtherItems) -> Tensor:
+        """K interesting items, in the teacher's order, and L uninteresting ones for each query's list: (B, K + L) int32."""
         K, L = self.settings.K, self.settings.L
         if self.settings.interesting == "top":
             interesting = lists[:, :K]
         else:
             interesting = lists.gather(1, sampled_places(self.log_weights, len(lists), K, self.rng))
-        return torch.cat([interesting.int(), others.draw(L, self.rng).int()], dim=1)
+        uninteresting = others.draw(L, self.rng)
+        if self.settings.order == "full" and L:
+            order = teacher_scores(*self.teacher, queries, uninteresting).argsort(dim=1, descending=True, stable=True)
+            uninteresting = uninteresting.gather(1, order)
+        return torch.cat([interesting.int(), uninteresting.int()], dim=1)
 
     def loss(self, student: Model, batch: Batch, step: int, context: Tensor) -> Tensor:
         place = unique_queries(student, batch)
-        user = batch.queries.user[place]
+        queries = batch.queries[place]
         if self.per_user:
-            items = self.drawn[user]
+            items = self.drawn[queries.user]
         else:
             lists = self.lists.of(batch)[place]
-            items = self._drawn(lists, self._others(user, lists))
+            items = self._drawn(queries, lists, self._others(queries.user, lists))
         logits = list_scores(student, context[place], items)
-        interesting, uninteresting = logits.split([self.settings.K, self.settings.L], dim=1)
+        ordered = self.settings.K if self.settings.order == "relaxed" else logits.shape[1]
+        interesting, uninteresting = logits[:, :ordered], logits[:, ordered:]
         return self.settings.weight * relaxed_loss(interesting, uninteresting).sum()

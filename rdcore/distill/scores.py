@@ -7,7 +7,17 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from rdcore.models.base import DotProductModel, Model
+from rdcore.models.base import DotProductModel, Model, evaluating
+from rdcore.queries import Queries
+
+
+@torch.no_grad()
+def teacher_scores(teacher: Model, queries: Queries, items: Tensor, block: int = 512) -> Tensor:
+    """What the teacher says of each query's own items, block by block: queries (B), items (B, n) -> (B, n)."""
+    starts = range(0, len(queries), block)
+    with evaluating(teacher):
+        parts = [teacher.score(teacher.encode(queries[k : k + block]), items[k : k + block].long()) for k in starts]
+    return torch.cat(parts)
 
 
 def list_scores(student: Model, context: Tensor, items: Tensor) -> Tensor:
