@@ -379,9 +379,9 @@ if "T" in first and any(by_size.values()):
 for size, pair in by_size.items():
     if {"S", "DE-RRD"} <= set(pair):
         gain = pair["DE-RRD"].chosen["H@5"] - pair["S"].chosen["H@5"]
-        print(f"phi = {size / sizes['T']:.2g}: DE-RRD - S = {gain:+.4f} in H@5.")
+        print(f"phi = {size / sizes['T']:.3g}: DE-RRD - S = {gain:+.4f} in H@5.")
     else:
-        print(f"phi = {size / sizes['T']:.2g}: not run yet.")
+        print(f"phi = {size / sizes['T']:.3g}: not run yet.")
 
 # %% [markdown]
 # ## Table 4: which part does it?

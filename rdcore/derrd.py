@@ -167,14 +167,26 @@ def at_border(plan: Plan, chosen: Mapping[str, float]) -> list[str]:
     return [role for role, weight in chosen.items() if weight in (min(plan.weights[role]), max(plan.weights[role]))]
 
 
-def weights_on_file(plan: Plan) -> dict[str, float]:
+def weights_on_file(plan: Plan, *, committed_alone: bool = False) -> dict[str, float]:
     """What the trials choose that are finished here or committed; a role with a trial missing has no choice yet."""
     found = {}
     for trials in plan.trials().values():
-        records = [stored(run) or committed(run) for run in trials.values() if stored(run) or is_committed(run)]
-        if len(records) == len(trials):
+        records = [_on_file(run, committed_alone) for run in trials.values()]
+        if None not in records:
             found |= chosen_weights(records)
     return found
+
+
+def _on_file(run: Experiment, committed_alone: bool) -> Record | None:
+    here = None if committed_alone else stored(run)
+    return here or (committed(run) if is_committed(run) else None)
+
+
+def committed_rows(name: str = "paper") -> list[Record]:
+    """The committed records that are rows of Table 2, with the weights that committed trials choose."""
+    plan = PLANS[name]
+    rows = table_runs(plan, weights_on_file(plan, committed_alone=True))
+    return [committed(run) for run in rows if is_committed(run)]
 
 
 def runs_of(plan: Plan, chosen: Mapping[str, float]) -> list[Experiment]:

@@ -1,7 +1,8 @@
 """The papers' claims, one row each, and what our runs say about them.
 
-A verdict is computed from the metrics of single users in the F runs, by the rules of significance.py; a claim without
-runs says `not run yet`, one that cannot be tested with what the authors published says `not testable` and why.
+A verdict is computed from the metrics of single users in the F runs (DE-RRD's claims: in the runs of stage L), by the rules
+of significance.py; a claim without runs says `not run yet`, one that cannot be tested with what the authors published says
+`not testable` and why.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from rdcore import efficiency, paths
+from rdcore import derrd, derrd_report, efficiency, paths
 from rdcore.matched import MARGINS, NOT_TESTABLE, Matched, matched, no_worse
 from rdcore.reported import reported
 from rdcore.runs import Record
-from rdcore.significance import holm, verdict
+from rdcore.significance import Comparison, holm, verdict
 
 COLUMNS = ["claim", "source", "verdict", "paper", "ours", "low", "high", "p", "effect_size", "seeds", "note", "notebook"]
-RD, NOT_RUN = "Tang & Wang 2018", "not run yet"
+RD, DE_RRD, NOT_RUN = "Tang & Wang 2018", "DE-RRD, CIKM 2020", "not run yet"
 _TESTS, _SCHEMES, _SWEEPS = "05_significance", "03_ranking_distillation", "04_ablations"
 
 
@@ -29,16 +30,16 @@ def scorecard(
 
     Effects are differences of means over users; p is that of the paired t over users after Holm's correction within its
     family (A: RD against S on MAP, of both models; B: the same on the other metrics; C: hybrid against the other
-    weightings), empty elsewhere.
+    weightings; D: DE-RRD's methods against S and their competitors), empty elsewhere.
 
     Args:
         chosen: role -> epoch, for protocol `validation`.
         dataset: the one whose runs speak for the claims on Gowalla (another one in tests).
     """
-    return scorecard_of(matched(records, chosen, dataset=dataset, resamples=resamples))
+    return scorecard_of(matched(records, chosen, dataset=dataset, resamples=resamples), resamples=resamples)
 
 
-def scorecard_of(found: Mapping[tuple[str, str], Matched]) -> pd.DataFrame:
+def scorecard_of(found: Mapping[tuple[str, str], Matched], *, resamples: int = 10_000) -> pd.DataFrame:
     """The scorecard from runs that `matched` has put together; comparisons made before are not made again."""
     found = dict(found)
     name = next((protocol for _, protocol in found if protocol != "validation"), "fixed50")
@@ -65,19 +66,23 @@ def scorecard_of(found: Mapping[tuple[str, str], Matched]) -> pd.DataFrame:
         rows.append(_better(caser, role, "RD-equal", "AP", claim, paper, _SCHEMES) | {"p": np.nan})  # outside the families
     rows.append(_half_the_size(caser))
     rows += _without_runs()
+    rows += _corrected(_de_rrd(derrd.committed_rows(), resamples))  # D
     table = pd.DataFrame(rows, columns=COLUMNS)
     table["seeds"] = table["seeds"].astype("Int64")
     return table
 
 
 def _better(runs: Matched, a: str, b: str, metric: str, claim: str, paper: float, notebook: str) -> dict:
-    row = _row(claim, paper=paper, notebook=notebook)
-    c = runs.compare(a, b, metric)
+    return _row(claim, paper=paper, notebook=notebook) | _said(runs.compare(a, b, metric))
+
+
+def _said(c: Comparison | None) -> dict:
+    """What a comparison adds to the row of its claim."""
     if c is None:
-        return row
+        return {}
     note = "the opposite holds" if c.high < 0 else ""
-    return row | {"verdict": verdict(c), "ours": c.difference, "low": c.low, "high": c.high, "p": c.p_users,
-                  "effect_size": c.effect_size, "seeds": c.n_seeds, "note": note}  # fmt: skip
+    return {"verdict": verdict(c), "ours": c.difference, "low": c.low, "high": c.high, "p": c.p_users,
+            "effect_size": c.effect_size, "seeds": c.n_seeds, "note": note}  # fmt: skip
 
 
 def _beats_student(runs: Matched, metric: str, name: str) -> dict:
@@ -159,9 +164,21 @@ def _without_runs() -> list[dict]:
         _row("A balance of both losses is best; either alone is worse (Figure 6)", note=drawn, notebook=_SWEEPS),
         _row("The gain holds over model sizes and amounts of training data (Figures 4, 5)", note=drawn, notebook=_SWEEPS),
         _row("Losses made for top-K lists distil better than earlier ones", source="RankDistil, AISTATS 2021"),
-        _row("Distilling representations and relaxed rankings beats RD (CiteULike)", source="DE-RRD, CIKM 2020"),
-        _row("The same on Foursquare", source="DE-RRD, CIKM 2020", verdict=NOT_TESTABLE, note=unpublished),
+        _row("DE-RRD's claims on Foursquare", source=DE_RRD, verdict=NOT_TESTABLE, note=unpublished),
     ]
+
+
+def _de_rrd(records: Sequence[Record], resamples: int) -> list[dict]:
+    """Kang et al.'s on CiteULike with BPR: H@5 of the test items among 499 others, at the epoch that validation chose."""
+    paper = reported("derrd_table2").query("dataset == 'citeulike' and model == 'BPR' and metric == 'H@5'")
+    paper = paper.set_index("role")["value"]
+    names = {"S": "the student alone"}
+    rows = []
+    for a, b in [("DE", "S"), ("RRD", "S"), ("DE-RRD", "S"), ("RRD", "RD"), ("DE-RRD", "RD"), ("DE-RRD", "CD")]:
+        claim = f"{a} ranks better than {names.get(b, b)}: H@5 (BPR, CiteULike)"
+        row = _row(claim, paper=paper[a] - paper[b], source=DE_RRD, notebook="07_de_rrd")
+        rows.append(row | _said(derrd_report.compared(records, a, b, "H@5", resamples=resamples)))
+    return rows
 
 
 def _row(claim: str, *, paper=np.nan, source: str = RD, verdict: str = NOT_RUN, note: str = "", notebook: str = "") -> dict:

@@ -16,6 +16,7 @@ from rdcore.experiment import Experiment
 from rdcore.report import COLUMNS
 from rdcore.reported import reported
 from rdcore.runs import Record
+from rdcore.scorecard import scorecard
 
 PAPER = derrd.PLANS["paper"]
 SMOKE = derrd.PLANS["smoke"]
@@ -352,3 +353,36 @@ def test_a_real_run_has_what_the_tables_ask_for(tmp_path: Path, monkeypatch: pyt
     assert len(table) == 6 and derrd_report.rankings(found, "N@10").notna().all(axis=None)
     with torch.no_grad():
         assert derrd_report.parameters(plan.student(1), 200, 120) == 4 * 320
+
+
+# --------------------------------------------------------------------------------------------------------------- scorecard
+
+
+def test_the_scorecard_says_what_the_rows_of_table_2_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """300 users; S has the test item of every third among the first five, RRD of every second, DE of every fourth. Three
+    seeds, so that nothing replicates; without RD and CD nothing is said of them."""
+    users, records = np.arange(300), []
+    for role, every in {"S": 3, "RRD": 2, "DE": 4}.items():
+        for seed in (1, 2, 3):
+            run = PAPER.student(seed) if role == "S" else PAPER.distilled(seed, role)
+            records.append(made_up(tmp_path, run, ranks=np.where(users % every == 0, 1 + seed, 9)))
+    monkeypatch.setattr(derrd, "committed_rows", lambda: records)
+    card = scorecard([], resamples=500).query("notebook == '07_de_rrd'").set_index("claim")
+    assert len(card) == 6
+    rrd, de = (card.loc[f"{role} ranks better than the student alone: H@5 (BPR, CiteULike)"] for role in ("RRD", "DE"))
+    assert (rrd["verdict"], de["verdict"], de["note"]) == ("indication", "no", "the opposite holds")
+    assert rrd["ours"] == pytest.approx(1 / 2 - 1 / 3) and de["ours"] == pytest.approx(1 / 4 - 1 / 3)
+    assert rrd["paper"] == pytest.approx(0.4622 - 0.4441) and rrd["seeds"] == 3
+    assert (card.drop(index=[rrd.name, de.name])["verdict"] == "not run yet").all()
+    alone = derrd_report.compared(records, "RRD", "S", "H@5")
+    assert rrd["p"] == pytest.approx(2 * alone.p_users), "Holm, of two tests the smaller p"
+
+
+def test_rows_are_those_of_committed_trials_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "replicated", lambda: tmp_path)
+    values = {0.1: 0.2, 0.3: 0.4, 1.0: 0.3}
+    made = [made_up(tmp_path, PAPER.trials()["RD"][weight], **{"H@5-validation": value}) for weight, value in values.items()]
+    other = made_up(tmp_path, PAPER.trials()["CD"][0.1], **{"H@5-validation": 0.9})
+    student = made_up(tmp_path, PAPER.student(2))
+    assert [record.key for record in derrd.committed_rows()] == [made[1].key, student.key]
+    assert other.key not in [record.key for record in derrd.committed_rows()], "the grid of CD is not complete"
