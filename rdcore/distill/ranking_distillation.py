@@ -125,11 +125,13 @@ class RankingDistillation(Distillation):
             scores = student.score(context, items)
             own = scores.unsqueeze(1).masked_fill(items.unsqueeze(1) != listed.unsqueeze(2), -torch.inf).amax(2)
             return sampled_rank(torch.where(own > -torch.inf, own, logits), scores, None, student.n_items)
+        # An active user is in a batch often, and what he has seen is long: once is enough.
+        user, query = user.unique(return_inverse=True)
         row, item = self.seen.of(user)
         if self.discrepancy.estimate == "exact":
             valid = torch.ones((len(user), student.n_items), dtype=torch.bool, device=user.device)
             valid[row, item] = False
-            return exact_rank(listed, student.score_all(context), valid)
+            return exact_rank(listed, student.score_all(context), valid[query])
         items = self.samples[step]
         self.slot[items] = torch.arange(len(items), device=items.device)
         column, own = self.slot[item], self.slot[listed]
@@ -139,7 +141,7 @@ class RankingDistillation(Distillation):
         valid[row, column] = False
         scores = student.score(context, items)
         logits = torch.where(own < 0, logits, scores.gather(1, own.clamp(min=0)))
-        return sampled_rank(logits, scores, valid[:, :-1], student.n_items)
+        return sampled_rank(logits, scores, valid[query, :-1], student.n_items)
 
     def loss(self, student: Model, batch: Batch, step: int, context: Tensor) -> Tensor:
         logits = student.score(context, self.lists.of(batch))
