@@ -37,10 +37,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rdcore.checks import whole
-from rdcore.distill.base import Batch, Distillation, TrainingData
+from rdcore.distill.base import Batch, Distillation, TrainingData, unique_queries
 from rdcore.distill.lists import teacher_lists
+from rdcore.distill.scores import list_scores
 from rdcore.losses import bpr_loss
 from rdcore.models.base import Model, evaluating
+from rdcore.queries import Queries
 from rdcore.sampling import SeenItems, unseen_items
 
 POOL = 5  # mined negatives are the best of so many times m
@@ -217,9 +219,9 @@ def unlisted_items(user: Tensor, listed: Tensor, n: int, seen: SeenItems, genera
 
 
 class RankDistil(Distillation):
-    """The loss of a batch is the mean over its queries, each with negatives and orders of its own. A student without memory
-    has one query an interaction, so that users weigh as much as they are active, as in the base loss; TF-Ranking's mean is
-    over lists, of which each query has one."""
+    """The loss of a batch is the mean over its different queries, each with negatives and orders of its own, drawn anew in
+    every step: TF-Ranking's mean is over lists, of which a query has one. A student without memory asks one query a user, so
+    that a user counts once in a batch that he is in, as in RRD."""
 
     def __init__(self, settings: RankDistilSettings):
         super().__init__()
@@ -251,15 +253,16 @@ class RankDistil(Distillation):
         return items.gather(1, student.score(context, items).topk(self.settings.m, dim=1).indices)
 
     @torch.no_grad()
-    def _teachers_scores(self, batch: Batch, items: Tensor) -> Tensor:
+    def _teachers_scores(self, queries: Queries, items: Tensor) -> Tensor:
         (teacher,) = self._teacher
         with evaluating(teacher):
-            return teacher.score(teacher.encode(batch.queries), items) / self.settings.temperature
+            return list_scores(teacher, teacher.encode(queries), items) / self.settings.temperature
 
     def loss(self, student: Model, batch: Batch, step: int, context: Tensor) -> Tensor:
-        user, top = batch.queries.user, self.lists.of(batch)
-        items = torch.cat([top, self._negatives(student, user, context, top)], dim=1)
-        teachers = self._teachers_scores(batch, items) if self.settings.asks_for_scores else None
-        factor = self.n_negatives[user] / self.drawn
-        losses = list_loss(self.settings, student.score(context, items), factor, teachers, self.rng)
+        place = unique_queries(student, batch)
+        queries, context, top = batch.queries[place], context[place], self.lists.of(batch)[place]
+        items = torch.cat([top, self._negatives(student, queries.user, context, top)], dim=1)
+        teachers = self._teachers_scores(queries, items) if self.settings.asks_for_scores else None
+        factor = self.n_negatives[queries.user] / self.drawn
+        losses = list_loss(self.settings, list_scores(student, context, items), factor, teachers, self.rng)
         return self.settings.weight * losses.mean()
