@@ -35,7 +35,7 @@ import inspect
 import time
 
 import pandas as pd
-from IPython.display import display
+from IPython.display import Markdown, display
 
 from rdcore import ablation_report as reports
 from rdcore import ablations, data, distill, manifest, plots, report, runs
@@ -49,23 +49,27 @@ models = {"Fossil": fossil(PROFILES[profile]), "Caser": PROFILES[profile]}
 if model not in models:
     raise ValueError(f"no plan for model {model!r}; there are: {', '.join(models)}")
 plan = models[model]
-suffix = "" if model == "Fossil" else f"_{model.lower()}"  # so that one model's pictures do not replace the other's
+suffixes = {"Fossil": "", "Caser": "_caser"}  # so that one model's pictures do not replace the other's
+suffix = suffixes[model]
 
 sweeps = ablations.sweeps(plan, "V", seed + 100)
 names = ablations.chosen([*sweeps, "controls"], only)
 sweeps = {name: points for name, points in sweeps.items() if name in names}
-controls = ablations.controls(plan, "F", seed) if "controls" in names else {}
+# Of the committed records both models' controls are shown.
+controls = {name: ablations.controls(models[name], "F", seed) for name in (models if profile == "paper" else [model])}
+controls = controls if "controls" in names else {}
+controlled = [run for runs_of_model in controls.values() for run in runs_of_model.values()]
 # T, S and RD as in the tables are the lines that every sweep is compared with.
 reference = {"RD": plan.distilled("V", seed + 100), "S": plan.student("V", seed + 100), "T": plan.teacher("V", seed + 100)}
 two_seeds = [plan.student("F", seed), plan.student("F", seed + 1)]
-wanted = ablations.unique([*reference.values(), *ablations.points(sweeps), *controls.values(), *two_seeds])
+wanted = ablations.unique([*reference.values(), *ablations.points(sweeps), *controlled, *two_seeds])
 
 print(f"{plan.dataset}, {model}, T d = {plan.models['T'].dim}, S d = {plan.models['S'].dim}; {plan.training.epochs} epochs, "
       f"evaluated every {plan.evaluate_every}\nK = {plan.K}, lambda = {plan.lam:g}, mu = {plan.mu:g}, {plan.samples} rank "
       f"samples, hybrid from epoch {plan.start_epoch}")
 with pd.option_context("display.max_colwidth", None):
     display(reports.plan(sweeps).set_index("sweep"))
-print(f"{len(wanted)} different runs, {len(controls)} controls among them")
+print(f"{len(wanted)} different runs, {len(controlled)} controls among them")
 
 # %% [markdown]
 # The next cell trains what is missing, `jobs` runs at a time, teachers first.
@@ -314,21 +318,19 @@ show("paper and code", reports.dots, base="as released", lines=("RD", "S", "T"))
 # not need the teacher; it is only computed where the interval of RD - S excludes 0. No p-values: this is not one of the tests of the replication.
 
 # %%
-verdicts, compared = reports.controls(controls, found)
-report.write_table(verdicts, f"controls{suffix}", profile, [found[run.key] for run in controls.values() if run.key in found], NOTEBOOK)
-display(filled(verdicts.drop(columns="key").set_index("control")))
-
-# %%
-if ablations.TAUGHT in compared:
-    users = [found[controls[name].key].per_user()["AP"] for name in (ablations.TAUGHT, "S")]
-    fig = plots.differences(compared, (users[0] - users[1]).dropna().to_numpy(), metric="AP", first="RD")
-    plots.save(fig, f"04_controls{suffix}", profile, [found[run.key] for run in controls.values() if run.key in found], NOTEBOOK)
-
-# %%
-absent = [name for name, run in controls.items() if run.key not in found]
-if absent:
-    print("not run:", "; ".join(absent))
-print(reports.attribution(verdicts) if controls else "Left out by the parameter `only`.")
+for name, planned in controls.items():
+    on_record = [found[run.key] for run in planned.values() if run.key in found]
+    verdicts, compared = reports.controls(planned, found)
+    report.write_table(verdicts, f"controls{suffixes[name]}", profile, on_record, NOTEBOOK)
+    display(Markdown(f"**{name}**"), filled(verdicts.drop(columns="key").set_index("control")))
+    absent = [control for control, run in planned.items() if run.key not in found]
+    print(f"{name}. {reports.attribution(verdicts)}" + (f" Not run: {'; '.join(absent)}." if absent else ""))
+    if ablations.TAUGHT in compared:
+        users = [found[planned[control].key].per_user()["AP"] for control in (ablations.TAUGHT, "S")]
+        fig = plots.differences(compared, (users[0] - users[1]).dropna().to_numpy(), metric="AP", first="RD")
+        plots.save(fig, f"04_controls{suffixes[name]}", profile, on_record, NOTEBOOK)
+if not controls:
+    print("Left out by the parameter `only`.")
 
 # %%
 if plan.dataset == "gowalla":

@@ -5,8 +5,8 @@ A command is one function `add_NAME(commands)` that declares it and one `NAME(ar
 """
 
 import argparse
-import json
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 
@@ -245,44 +245,53 @@ def write_readme(arguments: argparse.Namespace) -> int:
 
 
 def add_runs(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser("runs", help="look into the store of runs")
+    command = commands.add_parser("runs", help="look into the store of runs, and delete from it")
     actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="one line a run")
+    _add_only(listing)
     listing.set_defaults(run=runs_list)
-    show = actions.add_parser("show", help="one run's record")
-    show.add_argument("key", help="the run's key, or its first characters")
+    key = "the run's key, or its first characters"
+    show = actions.add_parser("show", help="all that is on record of one run")
+    show.add_argument("key", metavar="KEY", help=key)
     show.set_defaults(run=runs_show)
+    compare = actions.add_parser("compare", help="two runs side by side: settings, metrics, users")
+    compare.add_argument("a", metavar="A", help=f"{key}; of the store or of a committed record")
+    compare.add_argument("b", metavar="B", help="the other run")
+    compare.set_defaults(run=runs_compare)
+    delete = actions.add_parser("delete", help="say what deleting runs would free; with --yes do it")
+    delete.add_argument("keys", nargs="+", metavar="KEY", help=key)
+    delete.add_argument("--with-students", action="store_true", help="also the runs that these taught")
+    delete.add_argument("--yes", action="store_true", help="delete; without it nothing is")
+    delete.set_defaults(run=runs_delete)
 
 
 def runs_list(arguments: argparse.Namespace) -> int:
-    from . import runs
+    from . import run_tables
 
-    columns = ("key", "status", "dataset", "stage", "model", "role", "dim", "seed", "epochs", "MAP", "seconds")
-    lines = [columns] + [tuple(_cell(row.get(column)) for column in columns) for row in runs.list_runs()]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    for line in lines:
-        print("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+    print(run_tables.listing(arguments.only, shutil.get_terminal_size((120, 24)).columns))
     return 0
 
 
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    # numpy's float64 is a float; MAP needs its digits, seconds do not
-    return (f"{value:.4f}" if value < 10 else f"{value:.0f}") if isinstance(value, float) else str(value)
-
-
 def runs_show(arguments: argparse.Namespace) -> int:
-    from . import paths, runs
+    from . import run_tables
 
-    found = [row for row in runs.list_runs() if row["key"].startswith(arguments.key)]
-    if len(found) != 1:
-        raise ValueError(f"{len(found)} runs have a key that begins with {arguments.key!r}; `rdcore runs list` shows all")
-    (row,) = found
-    run = runs.Run(paths.runs() / row["key"])
-    shown = {"key": row["key"], "status": row["status"], "description": run.description}
-    if row["status"] == "done":
-        shown |= {"MAP": {int(epoch): round(float(value), 6) for epoch, value in run.metrics["MAP"].items()},
-                  "agreement": run.agreement, "environment": run.environment}  # fmt: skip
-    print(json.dumps(shown, indent=2))
+    print(run_tables.show(arguments.key))
+    return 0
+
+
+def runs_compare(arguments: argparse.Namespace) -> int:
+    from . import run_tables
+
+    print(run_tables.compare(arguments.a, arguments.b))
+    return 0
+
+
+def runs_delete(arguments: argparse.Namespace) -> int:
+    from . import run_tables
+
+    found = run_tables.to_delete(arguments.keys, with_students=arguments.with_students)
+    print(run_tables.deletion_table(found))
+    if arguments.yes:
+        run_tables.delete(found)
+    print("deleted" if arguments.yes else "nothing is deleted yet: the same with --yes does it")
     return 0

@@ -36,14 +36,19 @@ def describe(value: Any) -> Any:
         }
         revision = {"revision": value.revision} if hasattr(value, "revision") else {}
         return {"type": type(value).__name__, **revision, **fields}
-    return value
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    raise ValueError(
+        f"{type(value).__name__} cannot be part of a run's description: make it a frozen dataclass of numbers, texts and such"
+    )
 
 
-def _plain(value: Any, declared: str) -> Any:
-    """A teacher becomes its key; 1 given for a float becomes 1.0, so that both spellings are one run."""
+def _plain(value: Any, declared: str | type) -> Any:
+    """A teacher becomes its key; 1 given for a float becomes 1.0, so that both spellings are one run. ``declared`` is a type
+    where a class was written without postponed annotations, as in a notebook."""
     if isinstance(value, Experiment):
         return value.key
-    return float(value) if declared == "float" else value
+    return float(value) if declared in ("float", float) else value
 
 
 def label(description: dict) -> str:

@@ -13,6 +13,7 @@ runs/<key>/description.json      what was asked for
            DONE                  written last
 On stage L the weights and the metrics of users (ranks of their held-out items) are those of the chosen epoch alone.
 runs/<key>.lock                  held while one process trains the run
+runs/.deleted/<key>/             on its way out (rdcore/run_tables.py)
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ import platform
 import shutil
 import subprocess
 import time
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +35,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 
@@ -39,12 +43,21 @@ from rdcore import data as datasets
 from rdcore import leave_one_out, metrics, paths
 from rdcore.data.interactions import Interactions, Stage
 from rdcore.evaluation import agreement, evaluate
-from rdcore.experiment import Experiment, family
+from rdcore.experiment import Experiment, family, label
 from rdcore.files import write_whole
 from rdcore.groups import by_item_popularity
 from rdcore.models.base import Model
 from rdcore.sampling import stream_seed
 from rdcore.training import make_optimizer, seeded, train, training_data
+
+# What has to be there in a record's files, which may come from elsewhere.
+_FIELDS = {
+    "dataset": str, "stage": str, "role": str, "seed": int, "model.type": str, "training.epochs": int, "epoch": int,
+}  # fmt: skip
+
+
+def _damaged(file: Path, what: str) -> ValueError:
+    return ValueError(f"{file} {what}: a damaged record; restore the file, or delete the folder and train the run again")
 
 
 @dataclass(frozen=True)
@@ -53,8 +66,25 @@ class Record:
 
     folder: Path
 
-    def _json(self, name: str):
-        return json.loads((self.folder / name).read_text())
+    def _json(self, name: str, kind: type = list, needed: Sequence[str] = ()):
+        """What a file holds: a ``kind``, of which every entry (a list) or which itself (a dict) has the fields ``needed``."""
+        file = self.folder / name
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise _damaged(file, f"is not JSON ({error})") from None
+        entries = found if isinstance(found, list) else [found]
+        if not isinstance(found, kind) or not all(isinstance(entry, dict) for entry in entries):
+            raise _damaged(file, f"holds no {'list of objects' if kind is list else 'object'}")
+        for place, entry in enumerate(entries, start=1):
+            for field in needed:
+                value = entry
+                for word in field.split("."):
+                    value = value.get(word) if isinstance(value, dict) else None
+                if not isinstance(value, _FIELDS[field]) or isinstance(value, bool):
+                    where = f" of entry {place}" if kind is list else ""
+                    raise _damaged(file, f"has {str(value)[:80]!r} as {field}{where}")
+        return found
 
     @property
     def key(self) -> str:
@@ -62,27 +92,31 @@ class Record:
 
     @cached_property
     def description(self) -> dict:
-        return self._json("description.json")
+        needed = ("dataset", "stage", "role", "seed", "model.type", "training.epochs")
+        return self._json("description.json", dict, needed)
 
     @cached_property
     def environment(self) -> dict:
-        return self._json("environment.json")
+        return self._json("environment.json", dict)
 
     @cached_property
     def history(self) -> pd.DataFrame:
         """One row an epoch, indexed by epoch: loss, distillation_loss, weights (K numbers), seconds."""
-        entries = self._json("history.json")
+        entries = self._json("history.json", needed=("epoch",))
         return pd.DataFrame(entries, columns=None if entries else ["epoch"]).set_index("epoch")
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """Means over users, one row an evaluated epoch: MAP, P@3, ..., n_users, n_left_out."""
-        return pd.DataFrame(self._json("metrics.json")).set_index("epoch")
+        entries = self._json("metrics.json", needed=("epoch",))
+        if not entries:
+            raise _damaged(self.folder / "metrics.json", "holds no epoch")
+        return pd.DataFrame(entries).set_index("epoch")
 
     @cached_property
     def agreement(self) -> dict | None:
         """Overlap and rank correlation with the teacher's lists at the last epoch; None where not measured."""
-        return self._json("agreement.json") if (self.folder / "agreement.json").exists() else None
+        return self._json("agreement.json", dict) if (self.folder / "agreement.json").exists() else None
 
     @property
     def last_epoch(self) -> int:
@@ -91,7 +125,7 @@ class Record:
     @cached_property
     def chosen(self) -> dict | None:
         """Of a run on stage L the epoch that its validation items chose, and every mean at it; None for any other."""
-        return self._json("chosen.json") if (self.folder / "chosen.json").exists() else None
+        return self._json("chosen.json", dict, ("epoch",)) if (self.folder / "chosen.json").exists() else None
 
     @property
     def epoch(self) -> int:
@@ -113,12 +147,19 @@ class Record:
         file = self.folder / f"per_user-{epoch:03d}.parquet"
         if not file.exists():
             raise ValueError(f"{file} is missing: run {self.key} keeps no metrics of single users at epoch {epoch}")
-        return pd.read_parquet(file)
+        try:
+            return pd.read_parquet(file)
+        except Exception as error:  # a damaged file may raise nearly any of them
+            raise _damaged(file, f"is no whole parquet file ({' '.join(str(error).split())[:200]})") from None
 
 
 @dataclass(frozen=True)
 class Run(Record):
     """A run in the local store: a record with its weights."""
+
+    @property
+    def finished(self) -> bool:
+        return (self.folder / "DONE").exists()
 
     def model(self, experiment: Experiment, data: Interactions, epoch: int | str | None = None, device="cpu") -> Model:
         """The trained model of an evaluated epoch, by default the last or chosen one ('best'), in eval mode."""
@@ -126,7 +167,11 @@ class Run(Record):
             return experiment.model.fit(_fit(data, experiment.stage)).to(device).eval()
         epoch = self.epoch if epoch in (None, "best") else epoch
         model = experiment.model.build(data.n_users, data.n_items)
-        model.load_state_dict(load_file(self.folder / f"weights-{epoch:03d}.safetensors"))
+        file = self.folder / f"weights-{epoch:03d}.safetensors"
+        try:
+            model.load_state_dict(read_weights(file))
+        except RuntimeError as error:  # other names or shapes
+            raise _damaged(file, f"does not fit the model ({' '.join(str(error).split())[:300]})") from None
         return model.to(device).eval()
 
 
@@ -164,6 +209,7 @@ def load_or_train(
         lock.acquire()
     try:
         if not (folder / "DONE").exists():
+            folder.mkdir(parents=True, exist_ok=True)  # it may have been deleted while this process waited
             _train(experiment, data, folder, device, progress)
     finally:
         lock.release()
@@ -184,8 +230,8 @@ def load_or_train_all(experiments: list[Experiment], *, jobs: int = 1, progress:
         done = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(joblib.delayed(_job)(e) for e in wave)
         # In batch (TQDM_DISABLE, which tqdm itself reads only where `disable` is not given) the lines below are enough.
         silent = not (progress and wave) or os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
-        for label in tqdm(done, total=len(wave), desc="runs", unit="run", disable=silent):
-            tqdm.write(f"finished {label}")
+        for finished in tqdm(done, total=len(wave), desc="runs", unit="run", disable=silent):
+            tqdm.write(f"finished {finished}")
     return [Run(paths.runs() / e.key) for e in experiments]
 
 
@@ -248,13 +294,14 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
     with seeded(stream_seed(seed, "initialisation"), "cpu"):
         model = experiment.model.build(data.n_users, data.n_items).to(device)
         distillation = experiment.distillation.build(model, teacher).to(device) if experiment.distillation else None
+    # Before the long preparation, so that the store knows whose teacher must stay.
+    _write_json(folder / "description.json", experiment.description)
     instances = training_data(fit, model.window, device, share=settings.share, seed=seed)
     if distillation:
         cache = paths.runs() / experiment.teacher.key / f"lists-{experiment.teacher_epoch:0>3}"
         distillation.prepare(teacher, instances, cache=cache, progress=progress)
     optimizer = make_optimizer(model, distillation, settings)
 
-    _write_json(folder / "description.json", experiment.description)
     state = {"epoch": 0, "history": [], "metrics": [], "seconds": 0.0, "resumed": -1}
     for leftover in folder.glob("*.partial"):  # of a process that was killed while it wrote; nobody else holds the lock
         leftover.unlink()
@@ -306,6 +353,15 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
     checkpoint.unlink(missing_ok=True)
 
 
+def read_weights(file: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file, which can hold nothing that runs. Raises ValueError where it is damaged, or anything
+    else."""
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise _damaged(file, f"holds no weights ({error})") from None
+
+
 def _stage(data: Interactions, name: str) -> Stage:
     """What a model is judged by over all items: on stage L the test items."""
     return leave_one_out.Judge(data).test if name == "L" else datasets.stage(data, name)
@@ -326,7 +382,7 @@ def _judge(model: Model, stage: Stage, folder: Path, epoch: int, device: str) ->
 def _judge_chosen(model: Model, judge: leave_one_out.Judge, entries: list[dict], folder: Path) -> None:
     """Takes the model to the chosen epoch and keeps the ranks of every user's held-out items, and their means."""
     epoch = leave_one_out.best_epoch(entries)
-    model.load_state_dict(load_file(folder / f"weights-{epoch:03d}.safetensors"))
+    model.load_state_dict(read_weights(folder / f"weights-{epoch:03d}.safetensors"))
     ranks = judge.ranks(model)
     write_whole(folder / f"per_user-{epoch:03d}.parquet", _to_parquet({f"rank{kind}": found for kind, found in ranks.items()}))
     _write_json(folder / "chosen.json", {"epoch": epoch, **leave_one_out.means(ranks)})
@@ -370,10 +426,15 @@ def set_aside() -> Path | None:
     return aside
 
 
-def _read_checkpoint(path: Path, device: str) -> dict:
-    """Raises ValueError with the remedy when the file is damaged (a full disk, a copy cut short)."""
+def _read_checkpoint(path: Path, device: str, *, mmap: bool = False) -> dict:
+    """``mmap`` leaves tensors on disk until they are used. Raises FileNotFoundError, and ValueError with the remedy when the
+    file is damaged (a full disk, a copy cut short)."""
     try:
-        return torch.load(path, map_location=device, weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of pickles that are none of its own, and then refuses them
+            return torch.load(path, map_location=device, weights_only=True, mmap=mmap)
+    except FileNotFoundError:
+        raise
     except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
         raise ValueError(
             f"{path} cannot be read ({type(error).__name__}): delete this file, and the run starts from its first epoch"
@@ -446,7 +507,7 @@ def publish(experiment: Experiment, epochs: list[int], *, teacher: Experiment | 
     target.mkdir(parents=True, exist_ok=True)
     for name in ("environment.json", "history.json", "metrics.json", *(["chosen.json"] if run.chosen else [])):
         write_whole(target / name, lambda file, name=name: shutil.copyfile(run.folder / name, file))
-    weights = load_file(run.folder / f"weights-{run.epoch:03d}.safetensors")
+    weights = read_weights(run.folder / f"weights-{run.epoch:03d}.safetensors")
     trained = 0 if experiment.counted else sum(table.numel() for table in weights.values())
     _write_json(target / "size.json", {"parameters": trained})
     agree = run.agreement
@@ -497,18 +558,64 @@ def committed(experiment: Experiment) -> Record:
 
 
 def list_runs() -> list[dict]:
-    """One entry for every run in the local store, finished or not: key, status, label parts, MAP, seconds."""
+    """One entry for every run in the local store, finished or not: key, status ('done', 'running' while a process holds its
+    lock, 'unfinished'), label and its parts, epochs asked for and epochs done, seconds, when it was finished.
+
+    MAP: of the last epoch, or H@5: of the chosen one. best: (metric, value, epoch), of the best evaluated epoch so far, on
+    stage L of the one that the validation items choose; None before the first.
+    """
     rows = []
     for folder in sorted(paths.runs().glob("*/")):
         if not (folder / "description.json").exists():
             continue
         run = Run(folder)
         d = run.description
-        row = {"key": run.key, "status": "unfinished", "dataset": d["dataset"], "stage": d["stage"], "role": d["role"],
-               "model": family(d), "dim": d["model"].get("dim"), "seed": d["seed"],
+        row = {"key": run.key, "status": "done", "label": label(d), "dataset": d["dataset"], "stage": d["stage"],
+               "role": d["role"], "model": family(d), "dim": d["model"].get("dim"), "seed": d["seed"],
                "epochs": d["training"]["epochs"]}  # fmt: skip
-        if (folder / "DONE").exists():
-            quality = {"H@5": run.chosen["H@5"]} if run.chosen else {"MAP": run.metrics["MAP"].iloc[-1]}
-            row |= {"status": "done", **quality, "seconds": run.environment["seconds"]}
-        rows.append(row)
+        if run.finished:
+            entries, environment = run._json("metrics.json", needed=("epoch",)), run.environment
+            quality = {"H@5": run.chosen["H@5"]} if run.chosen else {"MAP": entries[-1]["MAP"]}
+            # Counted models have no history; the others may have stopped early.
+            row |= {**quality, "done": len(run._json("history.json")) or row["epochs"], "seconds": environment.get("seconds"),
+                    "finished": str(environment.get("finished", ""))}  # fmt: skip
+        else:
+            state = _state(folder)
+            entries = state.get("metrics", [])
+            row |= {"status": "running" if being_trained(run.key) else "unfinished", "done": state.get("epoch"),
+                    "seconds": state.get("seconds")}  # fmt: skip
+        rows.append(row | {"best": _best(entries, d["stage"]), "description": d})
     return rows
+
+
+def _best(entries: list[dict], stage: str) -> tuple[str, float, int] | None:
+    if not entries:
+        return None
+    name, chooser = ("H@5", leave_one_out.CHOOSES) if stage == "L" else ("MAP", "MAP")
+    best = max(entries, key=lambda entry: (entry[chooser], -entry["epoch"]))
+    return name, best[name], best["epoch"]
+
+
+def _state(folder: Path) -> dict:
+    """How far an unfinished run has come: epoch, metrics, seconds. Empty before its first epoch; the epoch is None where the
+    checkpoint is damaged, which training it would say."""
+    try:
+        return _read_checkpoint(folder / "checkpoint.pt", "cpu", mmap=True)["state"]
+    except FileNotFoundError:
+        return {"epoch": 0}
+    except ValueError:
+        return {"epoch": None}
+
+
+def being_trained(key: str) -> bool:
+    """Whether a process holds the run's lock at this moment."""
+    file = paths.runs() / f"{key}.lock"
+    if not file.exists():
+        return False
+    try:
+        with FileLock(file, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # a store that may only be read: nobody trains in it
+        return False

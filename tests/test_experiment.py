@@ -3,12 +3,12 @@
 import hashlib
 import json
 import math
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 
 import pytest
 
 from rdcore.distill import Discrepancy, Equal, Hybrid, Position, RDSettings, Reciprocal
-from rdcore.experiment import Experiment
+from rdcore.experiment import Experiment, describe
 from rdcore.models import CaserSettings
 from rdcore.training import Training
 
@@ -157,6 +157,22 @@ def test_a_teacher_of_other_data_is_refused():
 def test_an_epoch_the_teacher_keeps_nothing_of_is_refused_with_those_it_keeps():
     with pytest.raises(ValueError, match=r"evaluated epochs \[5, 10, .*50\], got 7"):
         replace(DISTILLED, teacher_epoch=7)
+
+
+def test_a_class_without_postponed_annotations_has_one_key_for_both_spellings_of_a_number():
+    """This module has none, like a notebook."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Own:
+        temperature: float = 1.0
+
+    assert describe(Own(temperature=2)) == describe(Own(temperature=2.0)) == {"type": "Own", "temperature": 2.0}
+    assert isinstance(describe(Own(temperature=2))["temperature"], float)
+
+
+def test_settings_that_are_no_dataclass_are_refused():
+    with pytest.raises(ValueError, match="Plain cannot be part of a run's description: make it a frozen dataclass"):
+        describe(type("Plain", (), {})())
 
 
 def test_a_number_that_json_does_not_know_is_refused():

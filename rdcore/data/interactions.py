@@ -162,7 +162,7 @@ def from_frame(
     """
     if not len(frame):
         raise DataError(f"data set {name!r} has no rows")
-    for column in (user, item):
+    for column in [user, item] + [time] * (time != "time"):  # a name that was given must be there
         if column not in frame.columns:
             raise DataError(
                 f"data set {name!r} has no column {column!r}; it has {list(map(str, frame.columns))}: "
@@ -176,8 +176,8 @@ def from_frame(
                 f"data set {name!r}: no value in column {column!r}, row {missing[0]} "
                 f"({len(missing)} such rows): remove them first"
             )
-    user_ids, users = np.unique(frame[user].to_numpy(), return_inverse=True)
-    item_ids, items = np.unique(frame[item].to_numpy(), return_inverse=True)
+    user_ids, users = _codes(frame[user].to_numpy(), name, user)
+    item_ids, items = _codes(frame[item].to_numpy(), name, item)
     times = _whole(frame[time].to_numpy(), name, time) if timed else None
     if min_actions > 1:
         rows = _frequent(users, items, min_actions)
@@ -214,7 +214,22 @@ def _frequent(users: np.ndarray, items: np.ndarray, least: int) -> np.ndarray:
         pairs = pairs[stay]
 
 
+def _codes(labels: np.ndarray, name: str, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """The different labels in ascending order, and the place of each row's among them."""
+    try:
+        return np.unique(labels, return_inverse=True)
+    except TypeError:
+        kinds = ", ".join(sorted({type(label).__name__ for label in labels}))
+        raise DataError(
+            f"data set {name!r}: the labels in column {column!r} have no order ({kinds}): make them all text or all numbers"
+        ) from None
+
+
 def _whole(values: np.ndarray, name: str, column: str) -> np.ndarray:
+    if values.dtype.kind in "fu" and (beyond := np.abs(values) >= 2.0**63).any():
+        raise DataError(
+            f"data set {name!r}: column {column!r} has {values[beyond][0]} in row {np.argmax(beyond)}, more than 64 bits hold"
+        )
     if values.dtype.kind == "f" and (values == np.floor(values)).all():
         return values.astype(np.int64)
     if values.dtype.kind not in "iu":

@@ -1,0 +1,251 @@
+"""All methods under one protocol: same data, teachers, students, training, number of trials and judgement for each.
+
+Leave-one-out (leave_one_out.py). A run's epoch is chosen by its validation items, as everywhere on that stage; a method's
+weight by nDCG@10 of the validation items among all items, in a grid of as many weights for each method, first seed; and
+the test items are ranked among all items. Nothing else is tuned: the teacher's lists, temperatures and samples are those
+of the papers or of the released codes, made smaller with the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rdcore import derrd, derrd_report, significance
+from rdcore.derrd import Plan
+from rdcore.distill import BothSettings, Equal, Position, RankDistilSettings
+from rdcore.experiment import Experiment, family
+from rdcore.profiles import PROFILES, Profile, fossil
+from rdcore.runs import Record
+from rdcore.significance import Comparison, holm, verdict
+
+CHOOSES = "N@10-validation-full"  # the weight of a method
+JUDGED = "N@10-full"
+RANKDISTIL = {form: f"RankDistil-{form}" for form in "CBP"}
+METHODS = ["RD", "RD-position", "RD-equal", "CD", "RRD", "DE", "DE-RRD", *RANKDISTIL.values()]
+SOURCES = {"RD, 2018": METHODS[:3], "CD, 2019": METHODS[3:4], "DE-RRD, 2020": METHODS[4:7], "RankDistil, 2021": METHODS[7:]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparable:
+    """What is compared on one data set with one model.
+
+    plan: data, models, training, seeds, and the settings of DE, RRD, RD and CD. weights: role -> what its weight is tried at;
+    of DE-RRD the factor of both weights of ``plan``. rankdistil: its forms' settings, of any weight.
+    """
+
+    plan: Plan
+    weights: Mapping[str, Sequence[float]]
+    rankdistil: Mapping[str, RankDistilSettings] = field(
+        default_factory=lambda: {form: RankDistilSettings(form=form) for form in RANKDISTIL}
+    )
+
+    def __post_init__(self):
+        if unknown := set(self.weights) - set(METHODS):
+            raise ValueError(f"no method is called {', '.join(sorted(unknown))}; there are: {', '.join(METHODS)}")
+        sizes = {len(set(tried)) for tried in self.weights.values()}
+        if len(sizes) != 1 or any(len(set(tried)) != len(tried) for tried in self.weights.values()):
+            raise ValueError("every method must be tried with the same number of different weights, or it is not one protocol")
+
+    @property
+    def name(self) -> str:
+        """Data set and model, such as 'citeulike BPR'."""
+        return f"{self.plan.dataset} {family(self.plan.teacher(self.plan.seeds[0]).description)}"
+
+    @property
+    def roles(self) -> list[str]:
+        """Its methods: those without weights here cannot be run with this model."""
+        return [role for role in METHODS if role in self.weights]
+
+    def settings(self, role: str, weight: float) -> Any:
+        """The distillation of a role at a weight."""
+        plan = self.plan
+        if role == "DE-RRD":  # rounded, so that a third and ten times a tenth are what they are written as
+            scaled = [replace(part, weight=float(f"{part.weight * weight:.3g}")) for part in (plan.de, plan.rrd)]
+            return BothSettings(first=scaled[0], second=scaled[1])
+        if role in RANKDISTIL.values():
+            return replace(self.rankdistil[role[-1]], weight=weight)
+        hybrid = plan.competitors["RD"]
+        known = {
+            "RD": hybrid,
+            "RD-position": replace(hybrid, weights=Position()),
+            "RD-equal": replace(hybrid, weights=Equal()),
+            "CD": plan.competitors["CD"],
+            "RRD": plan.rrd,
+            "DE": plan.de,
+        }
+        return replace(known[role], weight=weight)
+
+    def distilled(self, role: str, weight: float, seed: int) -> Experiment:
+        return self.plan.distilled(seed, role, self.settings(role, weight))
+
+    def alone(self) -> list[Experiment]:
+        """T and S of every seed."""
+        return [run for seed in self.plan.seeds for run in (self.plan.teacher(seed), self.plan.student(seed))]
+
+    def trials(self) -> dict[str, dict[float, Experiment]]:
+        """role -> weight -> run of the first seed."""
+        first = self.plan.seeds[0]
+        return {role: {weight: self.distilled(role, weight, first) for weight in self.weights[role]} for role in self.roles}
+
+    def rows(self, chosen: Mapping[str, float]) -> list[Experiment]:
+        """The runs of the table: T, S, and every role that has a ``chosen`` weight, of all seeds."""
+        found = [self.distilled(role, chosen[role], seed) for seed in self.plan.seeds for role in self.roles if role in chosen]
+        return [*self.alone(), *found]
+
+
+def choose(comparable: Comparable, records: Iterable[Record | None]) -> dict[str, float]:
+    """role -> the weight that is best on the validation items, the smaller one of equals. A role of which a trial is missing
+    among the ``records`` has no choice yet."""
+    by_key = {record.key: record for record in records if record is not None}
+    found = {}
+    for role, tried in comparable.trials().items():
+        if all(run.key in by_key for run in tried.values()):
+            value = {weight: by_key[run.key].chosen[CHOOSES] for weight, run in tried.items()}
+            found[role] = min(value, key=lambda weight: (-value[weight], weight))
+    return found
+
+
+def at_border(comparable: Comparable, chosen: Mapping[str, float]) -> list[str]:
+    """Roles whose chosen weight is the smallest or the largest tried: a better one may lie beyond."""
+    return [role for role, weight in chosen.items() if weight in (min(comparable.weights[role]), max(comparable.weights[role]))]
+
+
+def trial_table(comparable: Comparable, records: Iterable[Record | None]) -> pd.DataFrame:
+    """One row a role: nDCG@10 of the validation items at the weights tried, ascending, and the chosen one."""
+    records = [record for record in records if record is not None]
+    by_key, chosen, rows = {record.key: record for record in records}, choose(comparable, records), []
+    for role, tried in comparable.trials().items():
+        for weight, run in sorted(tried.items()):
+            value = by_key[run.key].chosen[CHOOSES] if run.key in by_key else np.nan
+            rows.append([comparable.name, role, weight, value, chosen.get(role) == weight])
+    return pd.DataFrame(rows, columns=["runs", "role", "weight", CHOOSES, "chosen"])
+
+
+# ------------------------------------------------------------------------------------------------------------------- table
+
+
+def compared(records: Sequence[Record], a: str, b: str, resamples: int = 10_000) -> Comparison | None:
+    """Role a - role b in nDCG@10 among all items, over the seeds that both have; None where there is none."""
+    return derrd_report.compared(records, a, b, "N@10", "-full", resamples)
+
+
+def table(comparable: Comparable, records: Sequence[Record], resamples: int = 10_000) -> pd.DataFrame:
+    """One row a role, of one comparable's ``records`` (its rows): quality, difference to S with a 95 % interval, p after Holm's
+    correction over the methods, agreement with the teacher, and what training cost.
+
+    H@10-full and N@10-full: of the test items among all items, mean over users and seeds. difference: of N@10-full to S.
+    seconds: a run's training time, mean over seeds (the teacher's not included), on whatever machine it ran. overlap@10 and
+    kendall@50: of the teacher's and the student's lists, empty for T. Roles without a run are left out.
+    """
+    rows, said = [], {}
+    for role in ("T", "S", *comparable.roles):
+        runs = [record for record in records if record.description["role"] == role]
+        if not runs:
+            continue
+        means = {name: np.mean([run.chosen[name] for run in runs]) for name in ("H@10-full", JUDGED, "N@10")}
+        agreement = [run.agreement for run in runs if run.agreement]
+        row = {"runs": comparable.name, "role": role, "seeds": len(runs), **means}
+        c = None if role == "S" else compared(records, role, "S", resamples)
+        if c is not None:
+            row |= {"difference": c.difference, "low": c.low, "high": c.high, "effect_size": c.effect_size}
+            row["better than S"] = verdict(c)
+            if role != "T":
+                said[role] = c.p_users
+        row |= {name: np.mean([one[name] for one in agreement]) for name in ("overlap@10", "kendall@50") if agreement}
+        seconds = [run.history["seconds"].sum() for run in runs]
+        row |= {"epochs": np.mean([run.last_epoch for run in runs]), "seconds": np.mean(seconds)}
+        rows.append(row)
+    adjusted = holm(said)
+    columns = ["runs", "role", "seeds", "H@10-full", JUDGED, "N@10", "difference", "low", "high", "effect_size", "p",
+               "better than S", "overlap@10", "kendall@50", "epochs", "seconds"]  # fmt: skip
+    found = pd.DataFrame(rows).reindex(columns=columns)
+    return found.assign(p=found["role"].map(adjusted))
+
+
+def against_each_other(records: Sequence[Record], roles: Sequence[str], resamples: int = 10_000) -> dict[str, Comparison]:
+    """The best role, by nDCG@10 among all items, against every other of ``roles``: other -> best - other."""
+    mean = {role: np.mean([r.chosen[JUDGED] for r in records if r.description["role"] == role]) for role in roles}
+    best = max(mean, key=mean.get)
+    found = {role: compared(records, best, role, resamples) for role in roles if role != best}
+    return {role: c for role, c in found.items() if c is not None}
+
+
+# The papers' own conclusions that this comparison can speak about: (source, sentence, a, b): a ranks better than b.
+CONCLUSIONS = [
+    ("RD, 2018", "RD ranks better than the student alone", "RD", "S"),
+    ("RD, 2018", "the hybrid weighting beats position weights", "RD", "RD-position"),
+    ("RD, 2018", "position weights beat equal ones", "RD-position", "RD-equal"),
+    ("DE-RRD, 2020", "RRD beats RD", "RRD", "RD"),
+    ("DE-RRD, 2020", "RRD beats CD", "RRD", "CD"),
+    ("DE-RRD, 2020", "DE ranks better than the student alone", "DE", "S"),
+    ("DE-RRD, 2020", "DE-RRD beats RRD", "DE-RRD", "RRD"),
+    ("DE-RRD, 2020", "DE-RRD beats DE", "DE-RRD", "DE"),
+    ("RankDistil, 2021", "the coupled loss beats RD", "RankDistil-C", "RD"),
+    ("RankDistil, 2021", "the binary loss beats RD", "RankDistil-B", "RD"),
+    ("RankDistil, 2021", "the pairwise loss beats RD", "RankDistil-P", "RD"),
+]
+
+
+def conclusions(comparable: Comparable, records: Sequence[Record], resamples: int = 10_000) -> pd.DataFrame:
+    """What becomes of `CONCLUSIONS`: holds (the interval of a - b lies above 0 and all seeds agree), opposite (it lies below
+    0), open, or not run."""
+    rows = []
+    for source, sentence, a, b in CONCLUSIONS:
+        c = compared(records, a, b, resamples)
+        if c is None:
+            rows.append([comparable.name, source, sentence, np.nan, np.nan, np.nan, "not run"])
+            continue
+        said = "holds" if significance.verdict(c) != "no" else "opposite" if c.high < 0 else "open"
+        rows.append([comparable.name, source, sentence, c.difference, c.low, c.high, said])
+    return pd.DataFrame(rows, columns=["runs", "source", "conclusion", "difference", "low", "high", "here"])
+
+
+# ------------------------------------------------------------------------------------------------------------------- plans
+
+# Of RD's three weightings the weights share a scale. Those of CD, DE and RRD are of sums; of DE-RRD both official weights are
+# scaled at once. B and P sum over all items behind the list: their weights go down with the size of the catalogue.
+WEIGHTS = {
+    "smoke": dict.fromkeys(METHODS[:3], (0.1, 1.0)) | {
+        "CD": (0.1, 1.0), "RRD": (1e-3, 1e-2), "DE": (1e-3, 1e-2), "DE-RRD": (0.1, 1.0), "RankDistil-C": (0.1, 1.0),
+        "RankDistil-B": (1e-4, 1e-3), "RankDistil-P": (1e-5, 1e-4),
+    },
+    "small": dict.fromkeys(METHODS[:3], (0.3, 1.0)) | {
+        "CD": (0.1, 0.3), "RRD": (0.03, 0.1), "DE": (0.03, 0.1), "DE-RRD": (0.3, 1.0), "RankDistil-C": (0.03, 0.1),
+        "RankDistil-B": (1e-4, 1e-3), "RankDistil-P": (1e-5, 1e-4),
+    },
+    "paper": dict.fromkeys(METHODS[:3], (0.1, 0.3, 1.0)) | {
+        "CD": (0.03, 0.1, 0.3), "RRD": (3e-4, 1e-3, 3e-3), "DE": (0.003, 0.01, 0.03), "DE-RRD": (0.3, 1.0, 3.0),
+        "RankDistil-C": (0.03, 0.1, 0.3), "RankDistil-B": (1e-6, 1e-5, 1e-4), "RankDistil-P": (1e-7, 1e-6, 1e-5),
+    },
+}  # fmt: skip
+
+
+def _forms(**sizes: int) -> dict[str, RankDistilSettings]:
+    """RankDistil's forms with p and m of these ``sizes``; C with one order a query, which is drawn anew in every step."""
+    return {form: RankDistilSettings(form=form, **sizes, **({"n_orders": 1} if form == "C" else {})) for form in RANKDISTIL}
+
+
+def _of(name: str, plan: Plan, **sizes: int) -> Comparable:
+    return Comparable(plan=plan, weights=WEIGHTS[name], rankdistil=_forms(**sizes))
+
+
+def _sequential(profile: Profile) -> Plan:
+    """RD's models at its settings, but judged by leave-one-out; its code does not choose an epoch, this protocol does."""
+    return replace(derrd.PLANS["paper"], dataset=profile.dataset, models=profile.models, training=profile.training)
+
+
+def comparables(name: str) -> list[Comparable]:
+    """What a profile compares, in the order in which its runs are owed."""
+    if name != "paper":
+        plan = derrd.PLANS[name]
+        seeds = (1, 2) if name == "smoke" else (1, 2, 3)
+        return [_of(name, replace(plan, seeds=seeds), **({"p": 5, "m": 5} if name == "smoke" else {"m": 20}))]
+    citeulike = derrd.PLANS["paper"]
+    caser = PROFILES["paper"]
+    plans = [citeulike, replace(citeulike, dataset="gowalla"), _sequential(fossil(caser)), _sequential(caser)]
+    return [_of(name, plan) for plan in plans]

@@ -1,0 +1,100 @@
+"""Pictures of the one protocol: every method beside the student alone; what it costs; how close to the teacher it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from rdcore.groups import recall
+from rdcore.one_protocol import JUDGED, SOURCES
+from rdcore.plots import BLACK, BLUE, GREEN, ORANGE, PINK, RED, SKY
+
+PAPERS = dict(zip(SOURCES, ((GREEN, "D"), (SKY, "^"), (RED, "P"), (PINK, "v")), strict=True))
+# One look for every role: colour and marker of its paper. T and S as everywhere.
+LOOKS = {"T": (BLUE, "o"), "S": (ORANGE, "s")} | {role: PAPERS[paper] for paper, roles in SOURCES.items() for role in roles}
+
+
+def quality(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """label -> `one_protocol.table`: nDCG@10 of T and of every method less that of S, with 95 % intervals."""
+    roles = list(dict.fromkeys(role for table in tables.values() for role in table["role"] if role != "S"))
+    fig, axes = plt.subplots(1, len(tables), figsize=(max(7.0, 4.6 * len(tables)), 1.5 + 0.36 * len(roles)), squeeze=False)
+    for ax, (label, table) in zip(axes[0], tables.items(), strict=True):
+        by_role = table.set_index("role")
+        for place, role in enumerate(roles):
+            if role in by_role.index and np.isfinite(by_role.loc[role, "difference"]):
+                row, (colour, marker) = by_role.loc[role], LOOKS[role]
+                reach = [[row["difference"] - row["low"]], [row["high"] - row["difference"]]]
+                ax.errorbar(row["difference"], place, xerr=reach, fmt=marker, color=colour, capsize=4, markersize=7)
+        ax.axvline(0, color=ORANGE, linestyle="--", linewidth=1.3)
+        if "T" in by_role.index:
+            ax.axvline(by_role.loc["T", "difference"], color=BLUE, linewidth=1, alpha=0.6)
+        ax.set_yticks(range(len(roles)), roles)
+        ax.set(ylim=(len(roles) - 0.5, -0.5), title=label, xlabel="nDCG@10 less the student's, 95 % interval")
+        ax.grid(axis="y", visible=False)
+    _papers_below(fig)
+    return fig
+
+
+def cost_and_agreement(table: pd.DataFrame) -> Figure:
+    """One `one_protocol.table`: nDCG@10 over the training time (S: 1), and over the overlap with the teacher's first ten."""
+    fig, axes = plt.subplots(1, 2, figsize=(10, 4.4), sharey=True)
+    table = table.set_index("role")
+    table["cost"] = table["seconds"] / table.loc["S", "seconds"]
+    for ax, column in zip(axes, ("cost", "overlap@10"), strict=True):
+        shown = table.dropna(subset=[column])
+        for role, row in shown.iterrows():
+            colour, marker = LOOKS[role]
+            ax.plot(row[column], row[JUDGED], marker, color=colour, markersize=8)
+        _names(ax, shown, column)
+        ax.axhline(table.loc["S", JUDGED], color=ORANGE, linestyle="--", linewidth=1)
+        if "T" in table.index:
+            ax.axhline(table.loc["T", JUDGED], color=BLUE, linewidth=1, alpha=0.6)
+    axes[0].set(xscale="log", xlabel="training time, student alone = 1 (without the teacher's)")
+    axes[0].set_ylabel("nDCG@10 among all items")
+    axes[0].xaxis.set_major_formatter("{x:g}")
+    axes[0].xaxis.set_minor_formatter("{x:g}")
+    axes[0].margins(x=0.18, y=0.08)
+    axes[1].set(xlabel="overlap of the first ten with the teacher's")
+    axes[1].margins(x=0.2)
+    _papers_below(fig)
+    return fig
+
+
+def _names(ax, shown: pd.DataFrame, column: str) -> None:
+    """The role beside every point, in turn on its right and on its left by height, so that neighbours keep apart."""
+    for number, (role, row) in enumerate(shown.sort_values(JUDGED).iterrows()):
+        right = number % 2 == 0
+        ax.annotate(role, (row[column], row[JUDGED]), xytext=(7 if right else -7, 0), textcoords="offset points", va="center",
+                    ha="left" if right else "right", fontsize=8)  # fmt: skip
+
+
+def popularity(found: Mapping[str, Sequence[Mapping]]) -> Figure:
+    """role -> what `groups.by_item_popularity` gave, one a seed: recall among items of like popularity, and (colour) how it
+    differs from that of S."""
+    means = pd.DataFrame({role: pd.DataFrame([recall(one) for one in seeds]).mean() for role, seeds in found.items()}).T
+    differences = (means - means.loc["S"]).to_numpy()
+    most = np.nanmax(np.abs(differences)) or 1.0
+    fig, ax = plt.subplots(figsize=(1.8 + 1.3 * means.shape[1], 1.4 + 0.36 * len(means)))
+    picture = ax.imshow(differences, cmap="PuOr_r", vmin=-most, vmax=most, aspect="auto")
+    for (y, x), value in np.ndenumerate(means.to_numpy()):
+        if np.isfinite(value):
+            dark = abs(differences[y, x]) > 0.7 * most
+            ax.text(x, y, f"{value:.3f}", ha="center", va="center", color="white" if dark else BLACK)
+    n = next(iter(found.values()))[0]["n"]
+    ax.set_xticks(range(means.shape[1]), means.columns)
+    ax.set_yticks(range(len(means)), means.index)
+    ax.set(xlabel="training interactions of an item", title=f"share of held-out items among the first {n}")
+    ax.grid(visible=False)
+    fig.colorbar(picture, ax=ax, label="less the student's")
+    return fig
+
+
+def _papers_below(fig: Figure) -> None:
+    handles = [plt.Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=7, label=paper)
+               for paper, (colour, marker) in PAPERS.items()]  # fmt: skip
+    handles += [plt.Line2D([], [], color=BLUE, label="T"), plt.Line2D([], [], color=ORANGE, linestyle="--", label="S")]
+    fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))
