@@ -1,0 +1,173 @@
+"""One protocol: as many trials for each method, choices by validation items alone, tables from made-up records."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from rdcore import derrd, metrics, one_protocol, one_protocol_plots, significance
+from rdcore.derrd import PLANS
+from rdcore.distill import BothSettings, RankDistilSettings
+from rdcore.experiment import Experiment
+from rdcore.one_protocol import CHOOSES, CONCLUSIONS, METHODS, Comparable
+from rdcore.runs import Record
+
+(SMOKE,) = one_protocol.comparables("smoke")
+(SMALL,) = one_protocol.comparables("small")
+USERS = np.arange(240)
+
+
+def made_up(folder: Path, run: Experiment, ranks=None, seconds=(1.0, 2.0), agreement=None, **chosen) -> Record:
+    """A finished run of stage L; ``ranks`` of every user's test item among all items, and of its means those of the ranks."""
+    target = folder / f"{run.label}-{run.key}"
+    target.mkdir(parents=True)
+    means = {}
+    if ranks is not None:
+        values = metrics.of_one_item(np.asarray(ranks, float))
+        means = {f"{name}-full": float(value.mean()) for name, value in values.items()}
+        frame = pd.DataFrame({"rank": ranks, "rank-full": ranks}).astype("float32")
+        frame.to_parquet(target / "per_user-002.parquet", index=False)
+    contents = {
+        "description": run.description,
+        "metrics": [{"epoch": 1}, {"epoch": 2}],
+        "history": [{"epoch": place, "seconds": value} for place, value in enumerate(seconds, 1)],
+        "chosen": {"epoch": 2, "N@10": 0.5} | means | chosen,
+    } | ({"agreement": agreement} if agreement else {})
+    for name, content in contents.items():
+        (target / f"{name}.json").write_text(json.dumps(content))
+    return Record(target)
+
+
+def test_every_method_has_as_many_trials_and_they_differ_in_the_weight_alone() -> None:
+    for profile in PLANS:
+        for c in one_protocol.comparables(profile):
+            assert c.roles == METHODS
+            assert len({len(tried) for tried in c.trials().values()}) == 1
+            for role, tried in c.trials().items():
+                assert len({run.key for run in tried.values()}) == len(tried)
+                for weight, run in tried.items():
+                    assert (run.stage, run.role, run.seed, run.teacher_epoch) == ("L", role, c.plan.seeds[0], "best")
+                    assert run.teacher == c.plan.teacher(run.seed)
+                    like = c.distilled(role, weight * 0.7, run.seed)
+                    assert without_weights(run.description) == without_weights(like.description) and like.key != run.key
+
+
+def without_weights(value):
+    if isinstance(value, dict):
+        return {name: without_weights(part) for name, part in value.items() if name != "weight"}
+    return value
+
+
+def test_unequal_numbers_of_trials_and_unknown_methods_are_refused() -> None:
+    with pytest.raises(ValueError, match="same number"):
+        Comparable(plan=PLANS["smoke"], weights={"RD": (0.1,), "CD": (0.1, 1.0)})
+    with pytest.raises(ValueError, match="same number"):
+        Comparable(plan=PLANS["smoke"], weights={"RD": (0.1, 0.3), "CD": (0.1, 0.1)})
+    with pytest.raises(ValueError, match="no method is called DCD"):
+        Comparable(plan=PLANS["smoke"], weights={"DCD": (0.1,)})
+
+
+def test_methods_are_what_they_are_called() -> None:
+    """The hybrid one has the role RD, so that it is the run of notebook 07."""
+    settings = {role: SMALL.settings(role, 0.3) for role in METHODS}
+    kinds = {role: type(one).__name__ for role, one in settings.items()}
+    assert kinds == dict.fromkeys(METHODS[:3], "RDSettings") | {
+        "CD": "CDSettings", "RRD": "RRDSettings", "DE": "DESettings", "DE-RRD": "BothSettings",
+        **dict.fromkeys(METHODS[7:], "RankDistilSettings"),
+    }  # fmt: skip
+    weightings = [type(settings[role].weights).__name__ for role in METHODS[:3]]
+    assert weightings == ["Hybrid", "Position", "Equal"] and {settings[role].exclude for role in METHODS[:3]} == {"seen"}
+    assert [settings[role].form for role in METHODS[7:]] == ["C", "B", "P"]
+    plan = SMALL.plan
+    both = SMALL.settings("DE-RRD", 3.0)
+    assert both == BothSettings(first=replace(plan.de, weight=0.3), second=replace(plan.rrd, weight=0.3)), "0.1 times 3 is 0.3"
+    assert SMALL.settings("DE-RRD", 1.0) == PLANS["small"].distilled(1, "DE-RRD").distillation
+    known = {run.key for run in derrd.all_runs("small")}
+    shared = [role for role, tried in SMALL.trials().items() for run in tried.values() if run.key in known]
+    assert {"RD", "CD", "RRD", "DE", "DE-RRD"} <= set(shared)
+    assert SMALL.rankdistil["C"] == RankDistilSettings(form="C", m=20, n_orders=1)
+
+
+def test_weights_are_chosen_by_the_validation_items_among_all_items(tmp_path: Path) -> None:
+    tried = SMOKE.trials()
+    light, heavy = tried["RD"].values()
+    records = [
+        made_up(tmp_path, light, **{CHOOSES: 0.4, "N@10-full": 0.1, "H@5-validation": 0.1}),
+        made_up(tmp_path, heavy, **{CHOOSES: 0.3, "N@10-full": 0.9, "H@5-validation": 0.9}),
+        *(made_up(tmp_path, run, **{CHOOSES: 0.2}) for run in tried["CD"].values()),
+        made_up(tmp_path, next(iter(tried["DE"].values())), **{CHOOSES: 0.9}),
+        None,
+    ]
+    assert one_protocol.choose(SMOKE, records) == {"RD": 0.1, "CD": 0.1}, "the smaller one of equals; DE lacks a trial"
+    assert one_protocol.choose(SMOKE, []) == {}
+    table = one_protocol.trial_table(SMOKE, records).set_index(["role", "weight"])
+    assert table["chosen"].sum() == 2 and table.loc[("RD", 0.1), "chosen"] and table.loc[("CD", 0.1), "chosen"]
+    assert table[CHOOSES].notna().sum() == 5 and len(table) == 2 * len(METHODS)
+    wide = Comparable(plan=PLANS["smoke"], weights={"RD": (0.1, 0.3, 1.0), "CD": (0.1, 0.3, 1.0)})
+    assert one_protocol.at_border(wide, {"RD": 0.3, "CD": 1.0}) == ["CD"]
+    rows = SMOKE.rows({"RD": 0.1})
+    assert [(run.role, run.seed) for run in rows] == [("T", 1), ("S", 1), ("T", 2), ("S", 2), ("RD", 1), ("RD", 2)]
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> list[Record]:
+    """Test items that are first or beyond the tenth: S finds them for every third user, T and RD for every second, CD for every
+    fourth, each in two seeds."""
+    found = []
+    for seed in (1, 2):
+        runs = {"T": (SMOKE.plan.teacher(seed), 2), "S": (SMOKE.plan.student(seed), 3)}
+        runs |= {"RD": (SMOKE.distilled("RD", 0.1, seed), 2), "CD": (SMOKE.distilled("CD", 0.1, seed), 4)}
+        for role, (run, every) in runs.items():
+            agreement = None if role == "T" else {"overlap@10": 0.1 * seed, "kendall@50": 0.2}
+            ranks = np.where(USERS % every == 0, 1, 11 + USERS % 3)
+            found.append(made_up(tmp_path, run, ranks, (every, seed), agreement))
+    return found
+
+
+def test_the_table_says_what_was_made_up(records) -> None:
+    table = one_protocol.table(SMOKE, records, resamples=300).set_index("role")
+    assert list(table.index) == ["T", "S", "RD", "CD"]
+    assert table["N@10-full"].tolist() == pytest.approx([1 / 2, 1 / 3, 1 / 2, 1 / 4], abs=1e-6)
+    assert table["H@10-full"].tolist() == pytest.approx([1 / 2, 1 / 3, 1 / 2, 1 / 4], abs=1e-6)
+    assert table["difference"].drop("S").tolist() == pytest.approx([1 / 6, 1 / 6, -1 / 12], abs=1e-6)
+    assert table["difference"].isna()["S"]
+    assert table["better than S"].drop("S").tolist() == ["indication", "indication", "no"]
+    assert table["seconds"].tolist() == [3.5, 4.5, 3.5, 5.5]
+    assert (table["epochs"] == 2).all() and (table["seeds"] == 2).all()
+    assert table["overlap@10"].drop("T").tolist() == pytest.approx([0.15] * 3) and table["overlap@10"].isna()["T"]
+    alone = {role: one_protocol.compared(records, role, "S").p_users for role in ("RD", "CD")}
+    assert table["p"].dropna().to_dict() == pytest.approx(significance.holm(alone)), "of the methods alone: T is none of them"
+
+
+def test_conclusions_hold_fail_or_are_open(records, tmp_path: Path) -> None:
+    said = one_protocol.conclusions(SMOKE, records, resamples=300).set_index("conclusion")["here"]
+    assert len(said) == len(CONCLUSIONS)
+    assert said["RD ranks better than the student alone"] == "holds"
+    assert (said.drop("RD ranks better than the student alone") == "not run").all()
+    for seed in (1, 2):
+        ranks = np.where(USERS % 2 == 0, 1, 11)
+        records.append(made_up(tmp_path, SMOKE.distilled("RRD", 1e-3, seed), np.where(USERS % 6 == 0, 1, 11)))
+        records.append(made_up(tmp_path, SMOKE.distilled("RD-position", 0.1, seed), np.roll(ranks, 1)))
+    said = one_protocol.conclusions(SMOKE, records, resamples=300).set_index("conclusion")["here"]
+    assert said["RRD beats RD"] == "opposite" and said["the hybrid weighting beats position weights"] == "open"
+    against = one_protocol.against_each_other(records, ["RD", "CD", "RRD"], 300)
+    assert set(against) == {"CD", "RRD"} and against["CD"].difference == pytest.approx(1 / 4, abs=1e-6)
+
+
+def test_the_pictures_show_every_role(records) -> None:
+    table = one_protocol.table(SMOKE, records, resamples=100)
+    fig = one_protocol_plots.quality({"a": table, "b": table.iloc[:2]})
+    assert [text.get_text() for text in fig.axes[0].get_yticklabels()] == ["T", "RD", "CD"]
+    fig = one_protocol_plots.cost_and_agreement(table)
+    assert sorted(text.get_text() for text in fig.axes[0].texts) == ["CD", "RD", "S", "T"]
+    costs = {line.get_xdata()[0] for line in fig.axes[0].lines if len(line.get_xdata()) == 1}
+    assert sorted(costs) == pytest.approx([3.5 / 4.5, 1.0, 5.5 / 4.5])
+    group = {"least": [1, 5], "most": [4, 9], "items": [3, 1], "held_out": [10, 10], "recall": [0.1, 0.5], "n": 10}
+    fig = one_protocol_plots.popularity({"S": [group], "RD": [group | {"recall": [0.0, 0.8]}]})
+    assert [text.get_text() for text in fig.axes[0].texts] == ["0.100", "0.500", "0.000", "0.800"]
+    np.testing.assert_allclose(fig.axes[0].images[0].get_array(), [[0, 0], [-0.1, 0.3]], atol=1e-12)
+    plt.close("all")
