@@ -41,7 +41,7 @@ reproduce: $(READY)  ## run every notebook and write figures and tables
 test: test-fast  ## all tests, then the committed notebooks run once more and compared (nbval)
 	@store=$$(mktemp -d) && trap 'rm -rf "$$store"' EXIT INT TERM && \
 	  RDCORE_RUNS="$$store" OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --timeout 3600 \
-	  --nbval-lax --nbval-current-env --nbval-cell-timeout 600 --nbval-sanitize-with tests/nbval_sanitize.cfg \
+	  --nbval-lax --nbval-current-env --nbval-cell-timeout 1800 --nbval-sanitize-with tests/nbval_sanitize.cfg \
 	  notebooks/*.ipynb
 
 test-fast: $(READY)  ## all tests but the comparison of the committed notebooks

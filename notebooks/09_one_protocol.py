@@ -56,6 +56,7 @@ def show(frame, **formats):
     display(Markdown(report.markdown(texts.fillna(""))))
 
 
+# %% tags=["nbval-check-output"]
 for c in comparables.values():
     sizes = {role: settings.dim for role, settings in c.plan.models.items()}
     print(f"{c.name}: T d = {sizes['T']}, S d = {sizes['S']}, seeds {', '.join(map(str, c.plan.seeds))}; {len(c.roles)} methods, "
@@ -75,11 +76,12 @@ tried = {name: runs.records([run for of_role in c.trials().values() for run in o
 chosen = {name: one_protocol.choose(c, tried[name]) for name, c in comparables.items()}
 trials = pd.concat([one_protocol.trial_table(c, tried[name]) for name, c in comparables.items()], ignore_index=True)
 seen = [record for records in tried.values() for record in records if record is not None]
+trials["weight"] = trials["weight"].map("{:g}".format)
 report.write_table(trials, "09_trials", profile, seen, NOTEBOOK)
 for name, part in trials.groupby("runs", sort=False):
     if part[one_protocol.CHOOSES].notna().any():
         display(Markdown(f"**{name}**, nDCG@10 of the validation items"))
-        lines = part.assign(weight=part["weight"].map("{:g}".format), chosen=part["chosen"].map({True: "yes", False: ""}))
+        lines = part.assign(chosen=part["chosen"].map({True: "yes", False: ""}))
         show(lines.drop(columns="runs"))
     at_border = one_protocol.at_border(comparables[name], chosen[name])
     print(f"{name}: {len(chosen[name])} of {len(comparables[name].roles)} methods have a weight"
@@ -88,8 +90,8 @@ for name, part in trials.groupby("runs", sort=False):
 # %% [markdown]
 # ## The table
 #
-# `N@10-full` is nDCG@10 of the test items among all items, `N@10` that among 499 drawn ones, as DE-RRD has it. `difference` is to the
-# student alone (S), with a 95 % interval from a bootstrap over users and seeds, and `p` is corrected by Holm's method over the methods of
+# `N@10-full` is nDCG@10 of the test items among all items, `N@10` that among 499 drawn ones, as DE-RRD has it. `over S` is the difference to
+# the student alone, with a 95 % interval from a bootstrap over users and seeds, and `p` is corrected by Holm's method over the methods of
 # a table. *indication*: the interval lies above 0 and all seeds agree, with fewer than five of them; *replicates*: with five.
 
 # %%
@@ -104,7 +106,7 @@ if tables:
 for name, table in tables.items():
     display(Markdown(f"**{name}**"))
     show(table.drop(columns=["runs", "epochs", "seconds"]), seeds="{:.0f}", p="{:.3f}", effect_size="{:+.3f}",
-         difference="{:+.4f}", low="{:+.4f}", high="{:+.4f}")  # fmt: skip
+         **{"over S": "{:+.4f}"}, low="{:+.4f}", high="{:+.4f}")  # fmt: skip
 for name, planned in wanted.items():
     lacking = len(planned) - len(rows[name])
     without = [role for role in comparables[name].roles if role not in chosen[name]]
@@ -130,7 +132,7 @@ report.write_table(said, "09_conclusions", profile, used, NOTEBOOK)
 for name, part in said.groupby("runs", sort=False):
     if (part["here"] != "not run").any():
         display(Markdown(f"**{name}**"))
-        show(part.drop(columns="runs"), difference="{:+.4f}", low="{:+.4f}", high="{:+.4f}")
+        show(part.drop(columns="runs"), effect="{:+.4f}", low="{:+.4f}", high="{:+.4f}")
     else:
         print(f"{name}: not run.")
 

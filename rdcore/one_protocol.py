@@ -138,7 +138,7 @@ def table(comparable: Comparable, records: Sequence[Record], resamples: int = 10
     """One row a role, of one comparable's ``records`` (its rows): quality, difference to S with a 95 % interval, p after Holm's
     correction over the methods, agreement with the teacher, and what training cost.
 
-    H@10-full and N@10-full: of the test items among all items, mean over users and seeds. difference: of N@10-full to S.
+    H@10-full and N@10-full: of the test items among all items, mean over users and seeds. over S: N@10-full less that of S.
     seconds: a run's training time, mean over seeds (the teacher's not included), on whatever machine it ran. overlap@10 and
     kendall@50: of the teacher's and the student's lists, empty for T. Roles without a run are left out.
     """
@@ -152,7 +152,7 @@ def table(comparable: Comparable, records: Sequence[Record], resamples: int = 10
         row = {"runs": comparable.name, "role": role, "seeds": len(runs), **means}
         c = None if role == "S" else compared(records, role, "S", resamples)
         if c is not None:
-            row |= {"difference": c.difference, "low": c.low, "high": c.high, "effect_size": c.effect_size}
+            row |= {"over S": c.difference, "low": c.low, "high": c.high, "effect_size": c.effect_size}
             row["better than S"] = verdict(c)
             if role != "T":
                 said[role] = c.p_users
@@ -161,7 +161,7 @@ def table(comparable: Comparable, records: Sequence[Record], resamples: int = 10
         row |= {"epochs": np.mean([run.last_epoch for run in runs]), "seconds": np.mean(seconds)}
         rows.append(row)
     adjusted = holm(said)
-    columns = ["runs", "role", "seeds", "H@10-full", JUDGED, "N@10", "difference", "low", "high", "effect_size", "p",
+    columns = ["runs", "role", "seeds", "H@10-full", JUDGED, "N@10", "over S", "low", "high", "effect_size", "p",
                "better than S", "overlap@10", "kendall@50", "epochs", "seconds"]  # fmt: skip
     found = pd.DataFrame(rows).reindex(columns=columns)
     return found.assign(p=found["role"].map(adjusted))
@@ -202,7 +202,7 @@ def conclusions(comparable: Comparable, records: Sequence[Record], resamples: in
             continue
         said = "holds" if significance.verdict(c) != "no" else "opposite" if c.high < 0 else "open"
         rows.append([comparable.name, source, sentence, c.difference, c.low, c.high, said])
-    return pd.DataFrame(rows, columns=["runs", "source", "conclusion", "difference", "low", "high", "here"])
+    return pd.DataFrame(rows, columns=["runs", "source", "conclusion", "effect", "low", "high", "here"])
 
 
 # ------------------------------------------------------------------------------------------------------------------- plans

@@ -25,13 +25,13 @@ def quality(tables: Mapping[str, pd.DataFrame]) -> Figure:
     for ax, (label, table) in zip(axes[0], tables.items(), strict=True):
         by_role = table.set_index("role")
         for place, role in enumerate(roles):
-            if role in by_role.index and np.isfinite(by_role.loc[role, "difference"]):
+            if role in by_role.index and np.isfinite(by_role.loc[role, "over S"]):
                 row, (colour, marker) = by_role.loc[role], LOOKS[role]
-                reach = [[row["difference"] - row["low"]], [row["high"] - row["difference"]]]
-                ax.errorbar(row["difference"], place, xerr=reach, fmt=marker, color=colour, capsize=4, markersize=7)
+                reach = [[row["over S"] - row["low"]], [row["high"] - row["over S"]]]
+                ax.errorbar(row["over S"], place, xerr=reach, fmt=marker, color=colour, capsize=4, markersize=7)
         ax.axvline(0, color=ORANGE, linestyle="--", linewidth=1.3)
         if "T" in by_role.index:
-            ax.axvline(by_role.loc["T", "difference"], color=BLUE, linewidth=1, alpha=0.6)
+            ax.axvline(by_role.loc["T", "over S"], color=BLUE, linewidth=1, alpha=0.6)
         ax.set_yticks(range(len(roles)), roles)
         ax.set(ylim=(len(roles) - 0.5, -0.5), title=label, xlabel="nDCG@10 less the student's, 95 % interval")
         ax.grid(axis="y", visible=False)
@@ -65,11 +65,11 @@ def cost_and_agreement(table: pd.DataFrame) -> Figure:
 
 
 def _names(ax, shown: pd.DataFrame, column: str) -> None:
-    """The role beside every point, in turn on its right and on its left by height, so that neighbours keep apart."""
+    """The role beside every point, by height in turn above right and below left, so that neighbours keep apart."""
     for number, (role, row) in enumerate(shown.sort_values(JUDGED).iterrows()):
-        right = number % 2 == 0
-        ax.annotate(role, (row[column], row[JUDGED]), xytext=(7 if right else -7, 0), textcoords="offset points", va="center",
-                    ha="left" if right else "right", fontsize=8)  # fmt: skip
+        up = number % 2 == 0
+        ax.annotate(role, (row[column], row[JUDGED]), xytext=(6, 3) if up else (-6, -3), textcoords="offset points",
+                    va="bottom" if up else "top", ha="left" if up else "right", fontsize=8)  # fmt: skip
 
 
 def popularity(found: Mapping[str, Sequence[Mapping]]) -> Figure:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from tqdm.auto import tqdm
 
-from rdcore.checks import whole
+from rdcore.checks import is_number, number, whole
 from rdcore.data.interactions import Interactions
 from rdcore.distill.base import Batch, Distillation, TrainingData
 from rdcore.models.base import Model
@@ -46,12 +46,10 @@ class Training:
             whole(name, getattr(self, name))
         whole("patience", self.patience, least=0)
         for name in ("learning_rate", "weight_decay", "base_weight"):
-            value = getattr(self, name)
-            if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
+            number(name, getattr(self, name))
         if self.reduction not in ("mean", "sum"):
             raise ValueError(f"reduction must be 'mean' or 'sum', got {self.reduction!r}")
-        if not (isinstance(self.share, (int, float)) and not isinstance(self.share, bool) and 0 < self.share <= 1):
+        if not (is_number(self.share) and 0 < self.share <= 1):
             raise ValueError(f"share must lie in (0, 1], got {self.share!r}")
         if self.learning_rate == 0:
             raise ValueError("learning_rate must be > 0, got 0")

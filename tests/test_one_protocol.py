@@ -133,8 +133,8 @@ def test_the_table_says_what_was_made_up(records) -> None:
     assert list(table.index) == ["T", "S", "RD", "CD"]
     assert table["N@10-full"].tolist() == pytest.approx([1 / 2, 1 / 3, 1 / 2, 1 / 4], abs=1e-6)
     assert table["H@10-full"].tolist() == pytest.approx([1 / 2, 1 / 3, 1 / 2, 1 / 4], abs=1e-6)
-    assert table["difference"].drop("S").tolist() == pytest.approx([1 / 6, 1 / 6, -1 / 12], abs=1e-6)
-    assert table["difference"].isna()["S"]
+    assert table["over S"].drop("S").tolist() == pytest.approx([1 / 6, 1 / 6, -1 / 12], abs=1e-6)
+    assert table["over S"].isna()["S"]
     assert table["better than S"].drop("S").tolist() == ["indication", "indication", "no"]
     assert table["seconds"].tolist() == [3.5, 4.5, 3.5, 5.5]
     assert (table["epochs"] == 2).all() and (table["seeds"] == 2).all()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rdcore.checks import whole
+from rdcore.checks import number, whole
 from rdcore.distill.base import Batch, Distillation, TrainingData, unique_queries
 from rdcore.distill.lists import Lists, exemplary_rankings, teacher_lists
 from rdcore.distill.rrd import sampled_places
@@ -54,11 +53,7 @@ class CDSettings:
         if self.samples > self.depth:
             raise ValueError(f"samples must be <= depth = {self.depth}, the length of the ranking, got {self.samples}")
         for name in ("gamma", "temperature", "shift", "weight"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not (isinstance(value, (int, float)) and math.isfinite(value)):
-                raise ValueError(f"{name} must be a finite number, got {value!r}")
-            if value < 0 and name != "shift":
-                raise ValueError(f"{name} must be >= 0, got {value!r}")
+            number(name, getattr(self, name), least=None if name == "shift" else 0)
         if self.temperature == 0:
             raise ValueError("temperature must be > 0, got 0")
         if self.sampling == "linear" and self.gamma != type(self).gamma:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rdcore.checks import whole
+from rdcore.checks import number, whole
 from rdcore.distill.base import Batch, Distillation, TrainingData, unique_queries
 from rdcore.models.base import Model, evaluating, has_hints
 from rdcore.queries import Queries, final_queries_of
@@ -47,9 +47,7 @@ class DESettings:
         if self.hidden is not None:
             whole("hidden", self.hidden)
         for name in ("weight", "start_temperature", "end_temperature"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
+            number(name, getattr(self, name))
         if not 0 < self.end_temperature <= self.start_temperature:
             raise ValueError(
                 f"end_temperature must lie in (0, start_temperature = {self.start_temperature}], got {self.end_temperature!r}"

@@ -27,7 +27,6 @@ fixes the level as well, which B needs. A discounted Psi, reported to help, is n
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -36,7 +35,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rdcore.checks import whole
+from rdcore.checks import number, whole
 from rdcore.distill.base import Batch, Distillation, TrainingData, unique_queries
 from rdcore.distill.lists import teacher_lists
 from rdcore.distill.scores import list_scores
@@ -83,9 +82,7 @@ class RankDistilSettings:
         for name in ("p", "m", "n_orders"):
             whole(name, getattr(self, name))
         for name in ("weight", "temperature"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
+            number(name, getattr(self, name))
         if self.temperature == 0:
             raise ValueError("temperature must be > 0, got 0: the limit of low temperatures is orders='exact'")
         for name in ("orders", "k", "n_orders", "psi", "temperature"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rdcore.checks import whole
+from rdcore.checks import number, whole
 from rdcore.distill.base import Batch, Distillation, TrainingData
 from rdcore.distill.lists import Lists, teacher_lists
 from rdcore.distill.weights import Hybrid, Weights, discrepancy_of
@@ -41,8 +40,7 @@ class RDSettings:
         whole("K", self.K)
         if self.exclude not in ("target", "seen"):
             raise ValueError(f"exclude must be 'target' or 'seen', got {self.exclude!r}")
-        if not (isinstance(self.weight, (int, float)) and math.isfinite(self.weight) and self.weight >= 0):
-            raise ValueError(f"weight must be a finite number >= 0, got {self.weight!r}")
+        number("weight", self.weight)
         if self.lists not in ("teacher", "popular", "random"):
             raise ValueError(f"lists must be 'teacher', 'popular' or 'random', got {self.lists!r}")
 

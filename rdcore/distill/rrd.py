@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -10,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rdcore.checks import whole
+from rdcore.checks import number, whole
 from rdcore.distill.base import Batch, Distillation, TrainingData, unique_queries
 from rdcore.distill.lists import teacher_lists
 from rdcore.distill.scores import list_scores, teacher_scores
@@ -46,9 +45,7 @@ class RRDSettings:
         if self.K > self.depth:
             raise ValueError(f"K must be <= depth = {self.depth}, the length of the teacher's list, got {self.K}")
         for name in ("T", "weight"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
+            number(name, getattr(self, name))
         if self.T < 1e-300:
             raise ValueError(f"T must be >= 1e-300, got {self.T!r}: the limit of low temperatures is interesting='top'")
         if self.interesting not in ("sampled", "top"):

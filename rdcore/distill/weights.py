@@ -10,19 +10,13 @@ schemes, so comparing them raw also compares scales.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from rdcore.checks import whole
-
-
-def _positive(name: str, value: float) -> None:
-    if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be a finite number > 0, got {value!r}")
+from rdcore.checks import flag, number, whole
 
 
 def _sum_to_one(weights: Tensor) -> Tensor:
@@ -47,6 +41,9 @@ class Reciprocal:
 
     normalise: bool = True
 
+    def __post_init__(self):
+        flag("normalise", self.normalise)
+
     def needs_rank(self, epoch: int) -> bool:
         return False
 
@@ -63,7 +60,8 @@ class Position:
     normalise: bool = True
 
     def __post_init__(self):
-        _positive("lam", self.lam)
+        number("lam", self.lam, above=True)
+        flag("normalise", self.normalise)
 
     def needs_rank(self, epoch: int) -> bool:
         return False
@@ -90,7 +88,8 @@ class Discrepancy:
     normalise: bool = False
 
     def __post_init__(self):
-        _positive("mu", self.mu)
+        number("mu", self.mu, above=True)
+        flag("normalise", self.normalise)
         if self.estimate not in ("shared", "instance", "exact"):
             raise ValueError(f"estimate must be 'shared', 'instance' or 'exact', got {self.estimate!r}")
         whole("samples", self.samples)
@@ -119,8 +118,8 @@ class Hybrid:
     normalise: bool = False
 
     def __post_init__(self):
-        if not isinstance(self.start_epoch, int) or self.start_epoch < 1:
-            raise ValueError(f"start_epoch is 1-based and must be an integer >= 1, got {self.start_epoch!r}")
+        whole("start_epoch", self.start_epoch)
+        flag("normalise", self.normalise)
 
     def needs_rank(self, epoch: int) -> bool:
         return epoch >= self.start_epoch

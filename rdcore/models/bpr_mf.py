@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from rdcore.checks import whole
+from rdcore.checks import flag, whole
 from rdcore.losses import bpr_loss
 from rdcore.models.base import DotProductModel
 from rdcore.queries import Queries
@@ -24,8 +24,7 @@ class BPRMFSettings:
 
     def __post_init__(self):
         whole("dim", self.dim)
-        if not isinstance(self.bias, bool):
-            raise ValueError(f"bias must be True or False, got {self.bias!r}")
+        flag("bias", self.bias)
 
     def build(self, n_users: int, n_items: int) -> BPRMF:
         return BPRMF(n_users, n_items, self)

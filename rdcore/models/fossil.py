@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rdcore.checks import whole
+from rdcore.checks import is_number, whole
 from rdcore.losses import bpr_loss, log_loss
 from rdcore.models.base import DotProductModel
 from rdcore.queries import Queries
@@ -34,11 +34,11 @@ class FossilSettings:
     def __post_init__(self):
         whole("dim", self.dim)
         whole("order", self.order)
-        if not (isinstance(self.alpha, (int, float)) and not isinstance(self.alpha, bool) and 0 <= self.alpha <= 1):
+        if not (is_number(self.alpha) and 0 <= self.alpha <= 1):
             raise ValueError(f"alpha must lie in [0, 1], got {self.alpha!r}")
         if self.span not in ("past", "all"):
             raise ValueError(f"span must be 'past' or 'all', got {self.span!r}")
-        if self.loss not in LOSSES:
+        if not isinstance(self.loss, str) or self.loss not in LOSSES:
             raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
 
     def build(self, n_users: int, n_items: int) -> Fossil:
