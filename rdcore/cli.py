@@ -230,14 +230,14 @@ def select(arguments: argparse.Namespace) -> int:
 
 
 def add_readme(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser("readme", help="write the result table of README.md from the committed records")
+    command = commands.add_parser("readme", help="write the result tables of README.md from the committed records")
     command.set_defaults(run=write_readme)
 
 
 def write_readme(arguments: argparse.Namespace) -> int:
-    from . import plans, readme
+    from . import derrd, plans, readme
 
-    print(f"written: {readme.write(plans.paper_records()).name}")
+    print(f"written: {readme.write(plans.paper_records(), derrd.committed_rows()).name}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The result table of README.md, written from the committed records between two marks."""
+"""The result tables of README.md, written from the committed records between two marks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from rdcore import paths
+from rdcore.derrd_report import derrd_table2
 from rdcore.files import write_whole
 from rdcore.report import rd_table2
 from rdcore.reported import reported
@@ -15,6 +16,11 @@ from rdcore.runs import Record
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 METRICS = ["P@10", "nDCG@10", "MAP"]
+OF_ONE = ["H@5", "N@10"]
+METHODS = {
+    "T": "teacher", "S": "student alone", "RD": "taught by RD", "CD": "by collaborative distillation", "DE": "by experts",
+    "RRD": "by relaxed ranking distillation", "DE-RRD": "by both",
+}  # fmt: skip
 # Role in the table -> what it is, and the role in labels, which is the pattern of `rdcore train --only`.
 ROWS = {
     "T": ("teacher", "T-d"),
@@ -52,6 +58,34 @@ def results(records: Sequence[Record]) -> str:
     return pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True)
 
 
+def de_rrd(records: Sequence[Record]) -> str:
+    """The same for DE-RRD on CiteULike with BPR, from the rows of its Table 2."""
+    ours = derrd_table2(records)
+    ours = ours[(ours["dataset"] == "citeulike") & (ours["model"] == "BPR") & (ours["protocol"] == "validation")]
+    ours = ours.set_index(["role", "metric"])
+    theirs = reported("derrd_table2").query("dataset == 'citeulike' and model == 'BPR'").set_index(["role", "metric"])["value"]
+    lines = []
+    for role, words in METHODS.items():
+        line = {"": f"{role}: {words}"}
+        for metric in OF_ONE:
+            known = ours.loc[role, metric] if (role, metric) in ours.index else None
+            line[f"{metric} paper"] = _number(theirs[role, metric])
+            line[f"{metric} ours"] = _ours(known, theirs[role, metric])
+        seeds = ours.loc[(role, "H@5"), "seeds"] if (role, "H@5") in ours.index else None
+        line["seeds"] = "not run" if seeds is None or pd.isna(seeds) else str(seeds)
+        line["--only"] = f"`citeulike-L-BPR-{role}-d`"
+        lines.append(line)
+    return pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True)
+
+
+def text(records: Sequence[Record], of_one: Sequence[Record]) -> str:
+    """What stands between the marks. of_one: the rows of DE-RRD's Table 2."""
+    return (
+        f"{results(records)}\n\nBPR on CiteULike as in DE-RRD (teacher d = 200, student d = 20), ranks among 499 drawn items, "
+        f"protocol `validation`:\n\n{de_rrd(of_one)}"
+    )
+
+
 def _number(value) -> str:
     return "" if value is None or pd.isna(value) else f"{float(value):.4f}"
 
@@ -63,13 +97,13 @@ def _ours(row, paper) -> str:
     return text if paper is None or pd.isna(paper) else f"{text} ({row['replicated'] / float(paper) - 1:+.1%})"
 
 
-def write(records: Sequence[Record]) -> Path:
-    """Puts the table between the marks of README.md. Raises ValueError where a mark is missing."""
+def write(records: Sequence[Record], of_one: Sequence[Record]) -> Path:
+    """Puts the tables between the marks of README.md. Raises ValueError where a mark is missing."""
     file = paths.root() / "README.md"
-    text = file.read_text(encoding="utf-8")
-    if BEGIN not in text or END not in text:
-        raise ValueError(f"{file} lacks the mark {BEGIN} or {END}: put both where the table belongs")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    text = f"{before}{BEGIN}\n{results(records)}\n{END}{after}"
-    write_whole(file, lambda draft: draft.write_text(text, encoding="utf-8"))
+    readme = file.read_text(encoding="utf-8")
+    if BEGIN not in readme or END not in readme:
+        raise ValueError(f"{file} lacks the mark {BEGIN} or {END}: put both where the tables belong")
+    before, after = readme.split(BEGIN)[0], readme.split(END)[1]
+    readme = f"{before}{BEGIN}\n{text(records, of_one)}\n{END}{after}"
+    write_whole(file, lambda draft: draft.write_text(readme, encoding="utf-8"))
     return file
