@@ -152,7 +152,7 @@ def table3_text(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _counted(record: Record | None) -> float:
-    return np.nan if record is None or not (record.folder / "size.json").exists() else record._json("size.json")["parameters"]
+    return np.nan if record is None or record.parameters is None else record.parameters
 
 
 def derrd_table5(plan: Plan, records: Mapping[tuple[float, float], Record]) -> pd.DataFrame:

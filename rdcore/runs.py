@@ -53,6 +53,7 @@ from rdcore.training import make_optimizer, seeded, train, training_data
 # What has to be there in a record's files, which may come from elsewhere.
 _FIELDS = {
     "dataset": str, "stage": str, "role": str, "seed": int, "model.type": str, "training.epochs": int, "epoch": int,
+    "parameters": int,
 }  # fmt: skip
 
 
@@ -117,6 +118,11 @@ class Record:
     def agreement(self) -> dict | None:
         """Overlap and rank correlation with the teacher's lists at the last epoch; None where not measured."""
         return self._json("agreement.json", dict) if (self.folder / "agreement.json").exists() else None
+
+    @property
+    def parameters(self) -> int | None:
+        """How many numbers were trained; None where it was not counted (publishing does)."""
+        return self._json("size.json", dict, ("parameters",))["parameters"] if (self.folder / "size.json").exists() else None
 
     @property
     def last_epoch(self) -> int:

@@ -125,17 +125,13 @@ def _half_the_size(runs: Matched) -> dict:
     sizes = []
     for role in ("T", "RD-hybrid"):
         runs_of_role = list(runs.by_role.get(role, {}).values())
-        sizes += [_parameters(run.record) for run in runs_of_role[:1]]
+        sizes += [run.record.parameters for run in runs_of_role[:1]]
     if len(sizes) < 2 or None in sizes:
         return row
     ratio = sizes[1] / sizes[0]
     # A count has no sampling error: it holds or not, to the digits printed.
     return row | {"verdict": "replicates" if round(ratio, 3) == row["paper"] else "no", "ours": ratio,
                   "note": f"{sizes[1]:,} of {sizes[0]:,}"}  # fmt: skip
-
-
-def _parameters(record: Record) -> int | None:
-    return record._json("size.json")["parameters"] if (record.folder / "size.json").exists() else None
 
 
 def _half_the_time() -> dict:
