@@ -150,7 +150,7 @@ def differing(one: dict, other: dict, prefix: str = "") -> set[str]:
         ({"mu": (0.1, 0.1)}, "mu names a value twice"),
         ({"samples": (10, "exat")}, "samples must be whole numbers or 'exact', got 'exat'"),
         ({"samples": (0,)}, "samples must be an integer >= 1, got 0"),
-        ({"start_epochs": (0,)}, "start_epoch is 1-based and must be an integer >= 1, got 0"),
+        ({"start_epochs": (0,)}, "start_epoch must be an integer >= 1, got 0"),
         ({"start_epochs": (1, 51)}, r"start_epochs must be <= 50, the epochs of a run, got \[51\]"),
         ({"alphas": (0, 1.5)}, r"alphas must lie in \[0, 1\], got 1.5"),
         ({"dims": (0,)}, "dim"),

@@ -192,7 +192,7 @@ def test_the_tables_of_rd_and_its_choices_never_see_a_run_of_stage_l(tmp_path: P
 
 
 def test_rdcore_train_finds_them_and_tells_them_apart() -> None:
-    found = plans.matching("paper", "citeulike-L-BPR-RD-")
+    found = plans.matching("paper", "citeulike-L-BPR-RD-d20-seed1")  # of the other seeds the chosen weight alone
     assert [run.distillation.weight for run in found] == [0.1, 0.3, 1.0]
     assert len({plans.title(run).split("  ", 2)[2] for run in found}) == 3
     (both,) = plans.matching("paper", PAPER.distilled(1, "DE-RRD").key)

@@ -43,7 +43,8 @@ def make_record(folder: Path, role: str, values=None) -> Record:
         history = [entry | {"weights": [1 / (r * entry["epoch"]) for r in range(1, K + 1)]} for entry in history]
     rows = [{"epoch": 2 * i, "MAP": value} for i, value in enumerate(values, start=1)]
     environment = {"device": "cpu", "versions": {"torch": "2"}, "commit": "abc", "seconds": 2.5}
-    description = {"role": role, "stage": "F", "seed": 1}
+    settings = {"model": {"type": "CaserSettings"}, "training": {"epochs": EPOCHS}}
+    description = {"dataset": "x", "role": role, "stage": "F", "seed": 1} | settings
     parts = {"description": description, "history": history, "metrics": rows, "environment": environment}
     for name, content in parts.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
