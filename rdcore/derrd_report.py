@@ -188,11 +188,16 @@ RANKINGS = {"sampled": "", "drawn anew": "-redraw", "all items": "-full"}
 
 
 def rankings(records: Sequence[Record], metric: str) -> pd.DataFrame:
-    """A metric of every role (index), mean over its seeds, when the test items are ranked among the pinned 499, among 499
-    others, and among all items; and the role's place under each, best first."""
+    """A metric of every role (index), mean over the seeds that all roles have (where there is none, over its own), when the
+    test items are ranked among the pinned 499, among 499 others, and among all items; and the role's place under each."""
+    seeds: dict[str, set[int]] = {}
+    for record in records:
+        seeds.setdefault(record.description["role"], set()).add(record.description["seed"])
+    common = set.intersection(*seeds.values()) or set.union(*seeds.values())
     runs = pd.DataFrame([
         {"role": record.description["role"]} | {name: record.chosen[metric + kind] for name, kind in RANKINGS.items()}
         for record in records
+        if record.description["seed"] in common
     ])  # fmt: skip
     table = runs.groupby("role", sort=False).mean()
     places = table.rank(ascending=False, method="min").astype(int)
