@@ -100,7 +100,7 @@ if complete:
     table = derrd_report.trial_table(complete, chosen)
     report.write_table(table, "07_trials", profile, complete, NOTEBOOK)
     show(table.assign(chosen=table["chosen"].map({True: "yes", False: ""}), weight=table["weight"].map("{:g}".format)))
-    border = derrd.at_border(plan, chosen)
+    border = derrd.at_border(plan.weights, chosen)
     print(f"At the border of the grid, so that a better weight may lie beyond: {', '.join(border)}." if border
           else "No chosen weight lies at the border of the grid.")
 else:

@@ -36,13 +36,12 @@ import time
 import pandas as pd
 from IPython.display import Markdown, display
 
-from rdcore import groups, manifest, one_protocol, one_protocol_plots, plots, report, runs
-from rdcore.derrd import PLANS
+from rdcore import derrd, groups, manifest, one_protocol, one_protocol_plots, plots, report, runs
 
 started = time.perf_counter()
 NOTEBOOK = "09_one_protocol"
-if profile not in PLANS or resamples < 100:
-    raise ValueError(f"profile must be one of {', '.join(PLANS)} and resamples at least 100")
+if profile not in derrd.PLANS or resamples < 100:
+    raise ValueError(f"profile must be one of {', '.join(derrd.PLANS)} and resamples at least 100")
 plots.use_style()
 comparables = {c.name: c for c in one_protocol.comparables(profile)}
 
@@ -83,7 +82,7 @@ for name, part in trials.groupby("runs", sort=False):
         display(Markdown(f"**{name}**, nDCG@10 of the validation items"))
         lines = part.assign(chosen=part["chosen"].map({True: "yes", False: ""}))
         show(lines.drop(columns="runs"))
-    at_border = one_protocol.at_border(comparables[name], chosen[name])
+    at_border = derrd.at_border(comparables[name].weights, chosen[name])
     print(f"{name}: {len(chosen[name])} of {len(comparables[name].roles)} methods have a weight"
           + (f"; at the border of their grid: {', '.join(at_border)}." if at_border else "."))
 

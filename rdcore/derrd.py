@@ -159,12 +159,17 @@ def chosen_weights(records: Sequence[Record]) -> dict[str, float]:
         if alike.setdefault(role, rest) != rest or weight in tried.get(role, {}):
             raise ValueError(f"run {record.key} is no trial of {role}'s weight: others differ from it in more, or in nothing")
         tried.setdefault(role, {})[weight] = record.chosen["H@5-validation"]
-    return {role: min(found, key=lambda weight: (-found[weight], weight)) for role, found in tried.items()}
+    return {role: best_weight(found) for role, found in tried.items()}
 
 
-def at_border(plan: Plan, chosen: Mapping[str, float]) -> list[str]:
-    """Roles whose chosen weight is the smallest or the largest that was tried: a better one may lie beyond."""
-    return [role for role, weight in chosen.items() if weight in (min(plan.weights[role]), max(plan.weights[role]))]
+def best_weight(values: Mapping[float, float]) -> float:
+    """weight -> what its trial is worth on the validation items: the best weight, the smaller one of equals."""
+    return min(values, key=lambda weight: (-values[weight], weight))
+
+
+def at_border(weights: Mapping[str, Sequence[float]], chosen: Mapping[str, float]) -> list[str]:
+    """Roles whose chosen weight is the smallest or the largest of the ``weights`` tried: a better one may lie beyond."""
+    return [role for role, weight in chosen.items() if weight in (min(weights[role]), max(weights[role]))]
 
 
 def weights_on_file(plan: Plan, *, committed_alone: bool = False) -> dict[str, float]:

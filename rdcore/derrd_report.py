@@ -18,7 +18,7 @@ from rdcore import metrics, significance
 from rdcore.derrd import Plan
 from rdcore.experiment import Experiment, family
 from rdcore.leave_one_out import best_epoch
-from rdcore.report import COLUMNS
+from rdcore.report import beside_reported
 from rdcore.reported import reported
 from rdcore.runs import Record
 from rdcore.significance import Comparison
@@ -70,7 +70,7 @@ def derrd_table4(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def _table(records: Sequence[Record], name: str, shown: Sequence[str], protocols: Sequence[str]) -> pd.DataFrame:
-    keys, rows, known = COLUMNS[:5], [], {}
+    rows, known = [], {}
     for record in records:
         d = record.description
         row = {"dataset": d["dataset"], "model": family(d), "role": d["role"]}
@@ -83,22 +83,7 @@ def _table(records: Sequence[Record], name: str, shown: Sequence[str], protocols
         for protocol in protocols:
             found = values(record, protocol)
             rows += [{**row, "metric": metric, "protocol": protocol, "replicated": found[metric]} for metric in shown]
-    runs = pd.DataFrame(rows, columns=[*keys, "replicated"]).astype({"replicated": float})
-    ours = runs.groupby(keys, sort=False)["replicated"].agg(["mean", "std", "count"]).reset_index()  # std: ddof = 1
-    ours.columns = [*keys, "replicated", "std", "seeds"]
-    theirs = reported(name).rename(columns={"value": "reported"})[[*keys[:4], "reported"]]
-    if len(ours) and not set(ours["dataset"]) & set(ORDER["dataset"]):
-        theirs = theirs.iloc[:0]
-    listed = pd.concat([ours[keys], theirs.assign(protocol=protocols[0])[keys]]).drop_duplicates()
-    table = listed.merge(ours, how="left", on=keys).merge(theirs, how="left", on=keys[:4])
-    table["seeds"] = table["seeds"].astype("Int64")
-    table["difference"] = table["replicated"] / table["reported"] - 1
-    return table.sort_values(keys, key=_position, kind="stable")[COLUMNS].reset_index(drop=True)
-
-
-def _position(column: pd.Series) -> pd.Series:
-    order = ORDER[column.name]
-    return column.map(lambda value: f"{order.index(value):03d}" if value in order else f"~{value}")
+    return beside_reported(rows, reported(name), protocols[0], ORDER, ORDER["dataset"])
 
 
 def parameters(experiment: Experiment, n_users: int, n_items: int) -> int:

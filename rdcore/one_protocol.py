@@ -105,14 +105,8 @@ def choose(comparable: Comparable, records: Iterable[Record | None]) -> dict[str
     found = {}
     for role, tried in comparable.trials().items():
         if all(run.key in by_key for run in tried.values()):
-            value = {weight: by_key[run.key].chosen[CHOOSES] for weight, run in tried.items()}
-            found[role] = min(value, key=lambda weight: (-value[weight], weight))
+            found[role] = derrd.best_weight({weight: by_key[run.key].chosen[CHOOSES] for weight, run in tried.items()})
     return found
-
-
-def at_border(comparable: Comparable, chosen: Mapping[str, float]) -> list[str]:
-    """Roles whose chosen weight is the smallest or the largest tried: a better one may lie beyond."""
-    return [role for role, weight in chosen.items() if weight in (min(comparable.weights[role]), max(comparable.weights[role]))]
 
 
 def trial_table(comparable: Comparable, records: Iterable[Record | None]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ run also for its teacher.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,26 +119,39 @@ def _table(name, metrics, records, chosen, stage, renamed) -> pd.DataFrame:
         for j in judged(records, chosen, stage)
         for metric in metrics
     ]  # fmt: skip
+    # The paper's number stands beside every protocol, and alone where the fixed protocol has no run of it.
+    fixed = next((value["protocol"] for value in values if value["protocol"].startswith("fixed")), "fixed50")
+    return beside_reported(values, reported(name), fixed, ORDER)
+
+
+def beside_reported(
+    values: Sequence[Mapping], theirs: pd.DataFrame, protocol: str, order: Mapping, datasets: Iterable[str] | None = None
+) -> pd.DataFrame:
+    """Mean, spread and number of the seeds of every row, beside the paper's number: the columns `COLUMNS`.
+
+    Args:
+        values: a run's metric each, under the first five of `COLUMNS` and ``replicated``.
+        theirs: reported rows; those without a run are listed under ``protocol``, unless no run is of the paper's ``datasets``
+            (by default those of the rows).
+        order: column -> its values as they are sorted; what is not listed stands behind.
+    """
     keys = COLUMNS[:5]
     runs = pd.DataFrame(values, columns=[*keys, "replicated"]).astype({"replicated": float})
     ours = runs.groupby(keys, sort=False)["replicated"].agg(["mean", "std", "count"]).reset_index()  # std: ddof = 1
     ours.columns = [*keys, "replicated", "std", "seeds"]
-    theirs = reported(name).rename(columns={"value": "reported"})[[*keys[:4], "reported"]]
-    if len(ours) and not set(ours["dataset"]) & set(theirs["dataset"]):
+    theirs = theirs.rename(columns={"value": "reported"})[[*keys[:4], "reported"]]
+    if len(ours) and not set(ours["dataset"]) & set(theirs["dataset"] if datasets is None else datasets):
         theirs = theirs.iloc[:0]
-    # The paper's number stands beside every protocol, and alone where the fixed protocol has no run of it.
-    fixed = next((p for p in ours["protocol"] if p.startswith("fixed")), "fixed50")
-    rows = pd.concat([ours[keys], theirs.assign(protocol=fixed)[keys]]).drop_duplicates()
+    rows = pd.concat([ours[keys], theirs.assign(protocol=protocol)[keys]]).drop_duplicates()
     table = rows.merge(ours, how="left", on=keys).merge(theirs, how="left", on=keys[:4])
     table["seeds"] = table["seeds"].astype("Int64")
     table["difference"] = table["replicated"] / table["reported"] - 1
-    ranked = table.sort_values(keys, key=_position, kind="stable")
-    return ranked[COLUMNS].reset_index(drop=True)
 
+    def position(column: pd.Series) -> pd.Series:
+        known = order.get(column.name, [])
+        return column.map(lambda value: f"{known.index(value):03d}" if value in known else f"~{value}")
 
-def _position(column: pd.Series) -> pd.Series:
-    known = ORDER.get(column.name, [])
-    return column.map(lambda value: f"{known.index(value):03d}" if value in known else f"~{value}")
+    return table.sort_values(keys, key=position, kind="stable")[COLUMNS].reset_index(drop=True)
 
 
 def wide(table: pd.DataFrame) -> pd.DataFrame:

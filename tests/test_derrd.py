@@ -145,7 +145,8 @@ def test_weights_are_the_best_on_validation_the_smaller_of_equals(tmp_path: Path
     assert derrd.chosen_weights([]) == {}
     table = derrd_report.trial_table(records, derrd.chosen_weights(records))
     assert table["chosen"].tolist() == [True, False, False, True]
-    assert derrd.at_border(PAPER, {"RD": 0.3, "CD": 0.3}) == ["CD"] and derrd.at_border(PAPER, {"RD": 0.1}) == ["RD"]
+    weights = PAPER.weights
+    assert derrd.at_border(weights, {"RD": 0.3, "CD": 0.3}) == ["CD"] and derrd.at_border(weights, {"RD": 0.1}) == ["RD"]
 
 
 def test_a_test_item_never_chooses_a_weight(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_weights_are_chosen_by_the_validation_items_among_all_items(tmp_path: Pa
     assert table["chosen"].sum() == 2 and table.loc[("RD", 0.1), "chosen"] and table.loc[("CD", 0.1), "chosen"]
     assert table[CHOOSES].notna().sum() == 5 and len(table) == 2 * len(METHODS)
     wide = Comparable(plan=PLANS["smoke"], weights={"RD": (0.1, 0.3, 1.0), "CD": (0.1, 0.3, 1.0)})
-    assert one_protocol.at_border(wide, {"RD": 0.3, "CD": 1.0}) == ["CD"]
+    assert derrd.at_border(wide.weights, {"RD": 0.3, "CD": 1.0}) == ["CD"]
     rows = SMOKE.rows({"RD": 0.1})
     assert [(run.role, run.seed) for run in rows] == [("T", 1), ("S", 1), ("T", 2), ("S", 2), ("RD", 1), ("RD", 2)]
 
