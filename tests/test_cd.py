@@ -5,7 +5,18 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_rrd import N_ITEMS, N_USERS, batch_of, check_frequencies, data, inclusion, model, seen_by, teachers_list
+from test_rrd import (
+    N_ITEMS,
+    N_USERS,
+    batch_of,
+    check_frequencies,
+    data,
+    inclusion,
+    model,
+    seen_by,
+    straight_and_resumed,
+    teachers_list,
+)
 
 from rdcore.distill import CDSettings, cd
 from rdcore.distill.cd import soft_label_loss
@@ -180,20 +191,7 @@ def test_a_students_dropout_neither_blurs_his_ranking_nor_spends_the_loops_rando
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("of_student", ["bpr", "caser"])
 def test_a_resumed_training_equals_an_undisturbed_one(data, of_student):
-    settings = Training(epochs=3, batch_size=32, learning_rate=0.01, negatives=1, reduction="sum")
-    teacher, results = model("bpr", 1), []
-    for stops in ([3], [1, 3]):
-        student, first, optimizer_state = model(of_student, 2), 1, None
-        for stop in stops:
-            distillation, instances = prepared(data, student, teacher)
-            optimizer = make_optimizer(student, distillation, settings)
-            if optimizer_state:
-                optimizer.load_state_dict(optimizer_state)
-            part = Training(**(vars(settings) | {"epochs": stop}))
-            train(student, instances, optimizer, part, seed=1, distillation=distillation, first_epoch=first)
-            first, optimizer_state = stop + 1, optimizer.state_dict()
-        results.append(student.state_dict())
-    straight, resumed = results
+    straight, resumed = straight_and_resumed(prepared, data, of_student)
     assert all(torch.equal(straight[name], resumed[name]) for name in straight)
 
 

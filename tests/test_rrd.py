@@ -316,9 +316,8 @@ def test_interesting_items_are_drawn_for_every_user_as_their_weights_say(data):
     check_frequencies(torch.tensor(places), inclusion([math.exp(-rank / 1.5) for rank in range(1, 5)], 2))
 
 
-@pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize("of_student", ["bpr", "caser"])
-def test_a_resumed_training_equals_an_undisturbed_one(data, of_student):
+def straight_and_resumed(prepared, data, of_student: str) -> list[dict]:
+    """The student after three epochs, undisturbed and resumed after the first; ``prepared`` makes the distillation."""
     settings = Training(epochs=3, batch_size=32, learning_rate=0.01, negatives=1, reduction="sum")
     teacher, results = model("bpr", 1), []
     for stops in ([3], [1, 3]):
@@ -332,7 +331,13 @@ def test_a_resumed_training_equals_an_undisturbed_one(data, of_student):
             train(student, instances, optimizer, part, seed=1, distillation=distillation, first_epoch=first)
             first, optimizer_state = stop + 1, optimizer.state_dict()
         results.append(student.state_dict())
-    straight, resumed = results
+    return results
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("of_student", ["bpr", "caser"])
+def test_a_resumed_training_equals_an_undisturbed_one(data, of_student):
+    straight, resumed = straight_and_resumed(prepared, data, of_student)
     assert all(torch.equal(straight[name], resumed[name]) for name in straight)
 
 

@@ -15,7 +15,7 @@ from rdcore.distill.base import Batch, Distillation, TrainingData, unique_querie
 from rdcore.distill.lists import Lists, exemplary_rankings, teacher_lists
 from rdcore.distill.rrd import sampled_places
 from rdcore.distill.scores import list_scores, teacher_scores
-from rdcore.models.base import Model
+from rdcore.models.base import Model, scores_single_items
 from rdcore.queries import Queries, final_queries_of
 
 
@@ -65,7 +65,7 @@ class CDSettings:
         return torch.log1p(-part) if self.sampling == "linear" else -self.gamma * part
 
     def build(self, student: Model, teacher: Model) -> CollaborativeDistillation:
-        if type(teacher).score is Model.score:
+        if not scores_single_items(teacher):
             raise ValueError(f"CD asks the teacher for scores of single items, which {type(teacher).__name__} cannot give")
         return CollaborativeDistillation(self, per_user=student.window == 0 and teacher.window == 0)
 

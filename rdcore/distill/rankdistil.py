@@ -40,7 +40,7 @@ from rdcore.distill.base import Batch, Distillation, TrainingData, unique_querie
 from rdcore.distill.lists import teacher_lists
 from rdcore.distill.scores import list_scores
 from rdcore.losses import bpr_loss
-from rdcore.models.base import Model, evaluating
+from rdcore.models.base import Model, evaluating, scores_single_items
 from rdcore.queries import Queries
 from rdcore.sampling import SeenItems, unseen_items
 
@@ -108,7 +108,7 @@ class RankDistilSettings:
         return "temperature" in self._used()
 
     def build(self, student: Model, teacher: Model) -> RankDistil:
-        if self.asks_for_scores and type(teacher).score is Model.score:
+        if self.asks_for_scores and not scores_single_items(teacher):
             raise ValueError(f"the teacher, {type(teacher).__name__}, cannot score single items: of RankDistil it can teach "
                              "form 'C' with orders='exact', and 'B' and 'P' with psi='order'")  # fmt: skip
         return RankDistil(self)

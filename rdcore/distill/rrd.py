@@ -13,7 +13,7 @@ from rdcore.checks import number, whole
 from rdcore.distill.base import Batch, Distillation, TrainingData, unique_queries
 from rdcore.distill.lists import teacher_lists
 from rdcore.distill.scores import list_scores, teacher_scores
-from rdcore.models.base import Model
+from rdcore.models.base import Model, scores_single_items
 from rdcore.queries import Queries, final_queries_of
 
 SAFE = 80  # exp of a float32 difference up to this has all its digits
@@ -56,7 +56,7 @@ class RRDSettings:
             raise ValueError(f"order must be 'relaxed' or 'full', got {self.order!r}")
 
     def build(self, student: Model, teacher: Model) -> RelaxedRankingDistillation:
-        if self.order == "full" and type(teacher).score is Model.score:
+        if self.order == "full" and not scores_single_items(teacher):
             raise ValueError(
                 f"order='full' asks the teacher for scores of single items, which {type(teacher).__name__} cannot give"
             )

@@ -83,6 +83,11 @@ def has_hints(model: Model) -> bool:
     return type(model).hint is not Model.hint and type(model).item_hint is not Model.item_hint
 
 
+def scores_single_items(model: Model) -> bool:
+    """Whether the model can score some items without scoring all of them."""
+    return type(model).score is not Model.score
+
+
 @contextlib.contextmanager
 def evaluating(model: Model) -> Iterator[None]:
     """The model in evaluation mode inside, and back in its own afterwards, whatever happens."""
