@@ -143,6 +143,7 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--profile", default="paper", help="smoke, small or paper")
     _add_only(command)
     command.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time, one thread each")
+    command.add_argument("--device", default="cpu", help="cpu or cuda; small models fill a GPU by several --jobs")
     command.add_argument("--publish", action="store_true", help="copy the finished records into data/replicated (paper only)")
     command.add_argument("--list", action="store_true", help="say what would be trained, and train nothing")
     command.set_defaults(run=train)
@@ -159,6 +160,7 @@ def train(arguments: argparse.Namespace) -> int:
 
     if arguments.jobs < 1:
         raise ValueError(f"--jobs must be at least 1, not {arguments.jobs}")
+    runs.check_device(arguments.device)
     if arguments.publish and arguments.profile != "paper":
         raise ValueError(f"--publish keeps paper-size records; those of profile {arguments.profile} stay in the run store")
     wanted = plans.matching(arguments.profile, arguments.only)
@@ -170,12 +172,12 @@ def train(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.jobs == 1:  # one by one, so that each record is copied as soon as it is there
         for experiment in wanted:
-            runs.load_or_train(experiment, progress=True)
+            runs.load_or_train(experiment, device=arguments.device, progress=True)
             if arguments.publish:
                 _publish([experiment])
         return 0
     try:
-        runs.load_or_train_all(wanted, jobs=arguments.jobs, progress=True)
+        runs.load_or_train_all(wanted, jobs=arguments.jobs, device=arguments.device, progress=True)
     finally:
         if arguments.publish:
             _publish(wanted)

@@ -176,13 +176,14 @@ def weights_on_file(plan: Plan, *, committed_alone: bool = False) -> dict[str, f
     """What the trials choose that are finished here or committed; a role with a trial missing has no choice yet."""
     found = {}
     for trials in plan.trials().values():
-        records = [_on_file(run, committed_alone) for run in trials.values()]
+        records = [on_file(run, committed_alone) for run in trials.values()]
         if None not in records:
             found |= chosen_weights(records)
     return found
 
 
-def _on_file(run: Experiment, committed_alone: bool) -> Record | None:
+def on_file(run: Experiment, committed_alone: bool = False) -> Record | None:
+    """The run's record, if it is finished here or committed."""
     here = None if committed_alone else stored(run)
     return here or (committed(run) if is_committed(run) else None)
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from rdcore import derrd, derrd_report, significance
+from rdcore.ablations import unique
 from rdcore.derrd import Plan
 from rdcore.distill import BothSettings, Equal, Position, RankDistilSettings
 from rdcore.experiment import Experiment, family
@@ -107,6 +108,25 @@ def choose(comparable: Comparable, records: Iterable[Record | None]) -> dict[str
         if all(run.key in by_key for run in tried.values()):
             found[role] = derrd.best_weight({weight: by_key[run.key].chosen[CHOOSES] for weight, run in tried.items()})
     return found
+
+
+def runs_of(comparable: Comparable) -> list[Experiment]:
+    """All runs of a comparison, in the order they are owed: T and S, the trials, and the rows with the weights that trials on
+    file choose (a role with a trial missing has none yet)."""
+    trials = [run for tried in comparable.trials().values() for run in tried.values()]
+    chosen = choose(comparable, [derrd.on_file(run) for run in trials])
+    return unique([*comparable.alone(), *trials, *comparable.rows(chosen)])
+
+
+def all_runs(name: str) -> list[Experiment]:
+    """Every run of a profile's comparisons."""
+    return unique([run for comparable in comparables(name) for run in runs_of(comparable)])
+
+
+def teachers_of(student: Experiment) -> list[Experiment]:
+    """The teachers beside which a student that was not distilled stands."""
+    plans = [comparable.plan for name in derrd.PLANS for comparable in comparables(name)]
+    return [plan.teacher(student.seed) for plan in plans if plan.student(student.seed) == student]
 
 
 def trial_table(comparable: Comparable, records: Iterable[Record | None]) -> pd.DataFrame:

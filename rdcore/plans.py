@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rdcore import derrd, paths, runs
+from rdcore import derrd, one_protocol, paths, runs
 from rdcore.ablations import ablation_runs, unique
 from rdcore.distill import BothSettings
 from rdcore.experiment import Experiment, choice_name
@@ -59,10 +59,11 @@ def table_runs(name: str, choices: Mapping[str, Choice]) -> list[Experiment]:
 
 
 def all_runs(name: str, choices: Mapping[str, Choice]) -> list[Experiment]:
-    """Every run of a profile: those of the tables, then Fossil's ablations, then Caser's, then DE-RRD's (stage L)."""
+    """Every run of a profile: those of the tables, then Fossil's ablations, then Caser's, then DE-RRD's and those
+    of the one protocol (stage L)."""
     plan = table_runs(name, choices)
     plan += [experiment for family in reversed(families(name)) for experiment in ablation_runs(family)]
-    return unique([*plan, *derrd.all_runs(name)])
+    return unique([*plan, *derrd.all_runs(name), *one_protocol.all_runs(name)])
 
 
 def open_choices(choices: Mapping[str, Choice]) -> list[str]:
@@ -148,7 +149,7 @@ def publish(experiments: Sequence[Experiment], choices: Mapping[str, Choice]) ->
         beside = None
         if experiment.role == "S":
             if experiment.stage == "L":
-                teachers = derrd.teachers_of(experiment)
+                teachers = [*derrd.teachers_of(experiment), *one_protocol.teachers_of(experiment)]
             else:
                 like = [p for name in PROFILES for p in families(name)]
                 like = [p for p in like if p.student(experiment.stage, experiment.seed) == experiment]

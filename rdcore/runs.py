@@ -222,7 +222,9 @@ def load_or_train(
     return Run(folder)
 
 
-def load_or_train_all(experiments: list[Experiment], *, jobs: int = 1, progress: bool = False) -> list[Run]:
+def load_or_train_all(
+    experiments: list[Experiment], *, jobs: int = 1, device: str = "cpu", progress: bool = False
+) -> list[Run]:
     """The finished runs of all experiments, in their order; ``jobs`` single-threaded processes train what is missing.
 
     Teachers come first. Stopped at any moment, the next call goes on where this one was. What a run raises is raised
@@ -233,12 +235,18 @@ def load_or_train_all(experiments: list[Experiment], *, jobs: int = 1, progress:
     missing = {run.key: run for e in experiments for run in (e.teacher, e) if run is not None}
     missing = [e for e in missing.values() if not (paths.runs() / e.key / "DONE").exists()]
     for wave in ([e for e in missing if e.teacher is None], [e for e in missing if e.teacher is not None]):
-        done = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(joblib.delayed(_job)(e) for e in wave)
+        done = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(joblib.delayed(_job)(e, device) for e in wave)
         # In batch (TQDM_DISABLE, which tqdm itself reads only where `disable` is not given) the lines below are enough.
         silent = not (progress and wave) or os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
         for finished in tqdm(done, total=len(wave), desc="runs", unit="run", disable=silent):
             tqdm.write(f"finished {finished}")
     return [Run(paths.runs() / e.key) for e in experiments]
+
+
+def check_device(device: str) -> None:
+    """Raises ValueError for a device that is not there."""
+    if device != "cpu" and not (device.split(":")[0] == "cuda" and torch.cuda.is_available()):
+        raise ValueError(f"there is no device {device!r} here: use 'cpu', or 'cuda' where a CUDA build of torch sees a GPU")
 
 
 def stored(experiment: Experiment) -> Run | None:
@@ -264,12 +272,12 @@ def records(
     return [committed(e) if not optional or is_committed(e) else None for e in experiments]
 
 
-def _job(experiment: Experiment) -> str:
+def _job(experiment: Experiment, device: str) -> str:
     # One thread a process: two runs on two cores beat one run on both by half, and results do not depend on `jobs`.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        load_or_train(experiment)
+        load_or_train(experiment, device=device)
     finally:
         torch.set_num_threads(threads)
     return experiment.label

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from rdcore.checks import is_number, number, whole
 from rdcore.data.interactions import Interactions
 from rdcore.distill.base import Batch, Distillation, TrainingData
+from rdcore.graphs import Recorder, recording_stream
 from rdcore.models.base import Model
 from rdcore.queries import training_queries
 from rdcore.sampling import SeenItems, stream, stream_seed, unseen_items
@@ -82,7 +84,8 @@ def seeded(seed: int, device) -> Iterator[None]:
 def make_optimizer(model: Model, distillation: Distillation | None, settings: Training) -> torch.optim.Adam:
     """Adam over the model's parameters and the distillation's own (DE's experts), in one fused step."""
     parameters = [*model.parameters(), *(distillation.parameters() if distillation else ())]
-    return torch.optim.Adam(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    return torch.optim.Adam(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True,
+                            capturable=parameters[0].is_cuda)  # fmt: skip
 
 
 def train(
@@ -97,6 +100,7 @@ def train(
     after_epoch: Callable[[int, dict], bool | None] = lambda epoch, log: None,
     progress: bool = False,
     description: str = "training",
+    graphs: bool = True,
 ) -> None:
     """Trains ``model`` in place for the epochs ``first_epoch`` .. ``settings.epochs`` (1-based).
 
@@ -105,46 +109,63 @@ def train(
     epochs.
     Every random stream comes from (seed, name, epoch), so that starting at ``first_epoch`` with the model and the
     optimizer of the epoch before gives the same numbers as never having stopped.
+    On a GPU the steps of an epoch are recorded as a CUDA graph where model and distillation allow it (``graphable``) and
+    ``graphs`` is True: the same numbers, in a fraction of the time.
     Raises FloatingPointError when a loss is not finite.
     """
     device = data.target.device
-    n = len(data.queries)
-    starts = range(0, n, settings.batch_size)
+    recorder = Recorder() if graphs and device.type == "cuda" else None
     bar = tqdm(range(first_epoch, settings.epochs + 1), desc=description, unit="epoch", disable=not progress,
                mininterval=5)  # fmt: skip
-    for epoch in bar:
-        begun = time.perf_counter()
-        order = torch.randperm(n, generator=stream(seed, "order", epoch, device), device=device)
-        negatives = unseen_items(data.queries.user, settings.negatives, data.seen, stream(seed, "negatives", epoch, device))
+    with recording_stream(device):
+        for epoch in bar:
+            begun = time.perf_counter()
+            log = {"epoch": epoch, **_epoch(epoch, model, data, optimizer, settings, seed, distillation, recorder)}
+            if not math.isfinite(log["loss"] + log.get("distillation_loss", 0.0)):
+                raise FloatingPointError(f"the loss is not finite in epoch {epoch}: lower the learning rate")
+            log["seconds"] = round(time.perf_counter() - begun, 3)
+            bar.set_postfix(loss=f"{log['loss']:.4f}", refresh=False)
+            if after_epoch(epoch, log):
+                break
+
+
+def _epoch(
+    epoch: int, model: Model, data: TrainingData, optimizer: torch.optim.Adam, settings: Training, seed: int,
+    distillation: Distillation | None, recorder: Recorder | None,
+) -> dict:
+    """All steps of one epoch; its losses."""
+    device, n = data.target.device, len(data.queries)
+    order = torch.randperm(n, generator=stream(seed, "order", epoch, device), device=device)
+    negatives = unseen_items(data.queries.user, settings.negatives, data.seen, stream(seed, "negatives", epoch, device))
+    rng = stream(seed, "distillation", epoch, device)
+    if distillation:
+        distillation.begin_epoch(model, epoch, -(-n // settings.batch_size), rng)
+    total, total_distilled = torch.zeros(2, dtype=torch.float64, device=device)
+
+    def step(index: Tensor, number: int | Tensor) -> None:
+        batch = Batch(index, data.queries[index], data.target[index], negatives[index])
+        context = model.encode(batch.queries)
+        items = torch.cat([batch.target[:, None], batch.negatives], dim=1)
+        logits = model.score(context, items)
+        base = model.base_loss(logits[:, :1], logits[:, 1:])
+        total.add_(base.detach().sum())
+        loss = settings.base_weight * (base.mean() if settings.reduction == "mean" else base.sum())
         if distillation:
-            distillation.begin_epoch(model, epoch, len(starts), stream(seed, "distillation", epoch, device))
-        total, total_distilled = torch.zeros(2, dtype=torch.float64, device=device)
-        model.train()
-        with seeded(stream_seed(seed, "dropout", epoch), device):
-            for step, start in enumerate(starts):
-                index = order[start : start + settings.batch_size]
-                batch = Batch(index, data.queries[index], data.target[index], negatives[index])
-                context = model.encode(batch.queries)
-                items = torch.cat([batch.target[:, None], batch.negatives], dim=1)
-                logits = model.score(context, items)
-                base = model.base_loss(logits[:, :1], logits[:, 1:])
-                total += base.detach().sum()
-                loss = settings.base_weight * (base.mean() if settings.reduction == "mean" else base.sum())
-                if distillation:
-                    distilled = distillation.loss(model, batch, step, context)
-                    if distillation.reduction != settings.reduction:
-                        distilled = distilled * len(index) if settings.reduction == "sum" else distilled / len(index)
-                    loss = loss + distilled
-                    total_distilled += distilled.detach() * (len(index) if settings.reduction == "mean" else 1)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-        log = {"epoch": epoch, "loss": float(total) / n}
-        if distillation:
-            log |= {"distillation_loss": float(total_distilled) / n, **distillation.log()}
-        if not math.isfinite(log["loss"] + log.get("distillation_loss", 0.0)):
-            raise FloatingPointError(f"the loss is not finite in epoch {epoch}: lower the learning rate")
-        log["seconds"] = round(time.perf_counter() - begun, 3)
-        bar.set_postfix(loss=f"{log['loss']:.4f}", refresh=False)
-        if after_epoch(epoch, log):
-            break
+            distilled = distillation.loss(model, batch, number, context)
+            if distillation.reduction != settings.reduction:
+                distilled = distilled * len(index) if settings.reduction == "sum" else distilled / len(index)
+            loss = loss + distilled
+            total_distilled.add_(distilled.detach() * (len(index) if settings.reduction == "mean" else 1))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    model.train()
+    with seeded(stream_seed(seed, "dropout", epoch), device):
+        if recorder and model.graphable and (distillation is None or distillation.graphable):
+            recorder.play(step, order, settings.batch_size, [rng] if distillation else [])
+        else:
+            for number, index in enumerate(order.split(settings.batch_size)):
+                step(index, number)
+    log = {"loss": float(total) / n}
+    return log | {"distillation_loss": float(total_distilled) / n, **distillation.log()} if distillation else log

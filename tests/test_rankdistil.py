@@ -353,7 +353,7 @@ def test_mined_negatives_are_the_students_best_of_the_draw(data):
     context = student.encode(batch.queries).detach()
     distillation = prepared(instances, m=4, negatives="mined")
     top = distillation.lists.of(batch)
-    negatives = distillation._negatives(student, batch.queries.user, context, top)
+    negatives = distillation._negatives(student, batch.queries.user, batch.index, context, top)
     pool = unlisted_items(batch.queries.user, top, 4 * POOL, instances.seen, stream(7, "distillation", 1))
     scores = student.score_all(context).tolist()
     for b in range(3):

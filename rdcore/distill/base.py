@@ -47,6 +47,13 @@ class Distillation(nn.Module):
 
     reduction: ClassVar[str] = "mean"
 
+    @property
+    def graphable(self) -> bool:
+        """Whether ``loss``, in the epoch that has begun, has the same shapes in every step and never waits for a GPU, so
+        that a step can be recorded as a CUDA graph. ``step`` is then a tensor () on the device, and everything that
+        adds up over steps must be added in place."""
+        return False
+
     def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
         """Takes from the teacher, once, what training needs. ``cache``: a folder for what depends on teacher and
         data alone, shared by all students of that teacher."""
@@ -55,8 +62,8 @@ class Distillation(nn.Module):
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         """Schedules and samples of the coming epoch (1-based), from the generator of that epoch."""
 
-    def loss(self, student: Model, batch: Batch, step: int, context: Tensor) -> Tensor:
-        """The distillation loss of one step, (), weighted, reduced over the batch as ``reduction`` says."""
+    def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
+        """The distillation loss of one step (0, 1, ...), (), weighted, reduced over the batch as ``reduction`` says."""
         raise NotImplementedError(f"{type(self).__name__} must implement loss(student, batch, step, context)")
 
     def log(self) -> dict:
@@ -64,12 +71,28 @@ class Distillation(nn.Module):
         return {}
 
 
-def unique_queries(student: Model, batch: Batch) -> Tensor:
-    """Where the batch's different queries stand in it, (U,): for a student without memory the first of each user, users
-    ascending, because all queries of a user are one; for any other every query."""
+def distinct(ids: Tensor, *, in_shape: bool | None = None) -> tuple[Tensor, Tensor]:
+    """The different ones of ids (n,): places (U,) where they stand, and a factor (U,) for what is summed over them.
+
+    On a CPU the first place of each, ids ascending, and ones. ``in_shape``, the default on a GPU, which would have to wait for
+    their number: every place, and a factor of 1 at the first one of an id and 0 at its repetitions. The same sum, in shapes
+    that do not change.
+    """
+    if ids.is_cuda if in_shape is None else in_shape:
+        ordered, place = ids.sort(stable=True)
+        first = torch.ones_like(ordered, dtype=torch.float32)
+        first[1:] = (ordered[1:] != ordered[:-1]).float()
+        return torch.arange(len(ids), device=ids.device), torch.empty_like(first).scatter_(0, place, first)
+    found, inverse = torch.unique(ids, return_inverse=True)
+    place = torch.arange(len(ids), device=ids.device)
+    place = place.new_full((len(found),), len(ids)).scatter_reduce_(0, inverse, place, "amin")
+    return place, torch.ones(len(found), device=ids.device)
+
+
+def distinct_queries(student: Model, batch: Batch) -> tuple[Tensor, Tensor]:
+    """`distinct` of the batch's queries: for a student without memory one of each user, because all queries of a user are
+    one; for any other every query."""
     user = batch.queries.user
     if student.window > 0:
-        return torch.arange(len(user), device=user.device)
-    found, inverse = torch.unique(user, return_inverse=True)
-    place = torch.arange(len(user), device=user.device)
-    return place.new_full((len(found),), len(user)).scatter_reduce_(0, inverse, place, "amin")
+        return torch.arange(len(user), device=user.device), torch.ones(len(user), device=user.device)
+    return distinct(user)

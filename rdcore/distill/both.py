@@ -55,6 +55,10 @@ class Both(Distillation):
         self.parts = nn.ModuleDict(parts)
         (self.reduction,) = set(reductions.values())
 
+    @property
+    def graphable(self) -> bool:
+        return all(part.graphable for part in self.parts.values())
+
     def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
         for part in self.parts.values():
             part.prepare(teacher, data, cache=cache, progress=progress)
@@ -63,7 +67,7 @@ class Both(Distillation):
         for part in self.parts.values():
             part.begin_epoch(student, epoch, n_batches, rng)
 
-    def loss(self, student: Model, batch: Batch, step: int, context: Tensor) -> Tensor:
+    def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
         first, second = (part.loss(student, batch, step, context) for part in self.parts.values())
         return first + second
 

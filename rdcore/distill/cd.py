@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rdcore.checks import number, whole
-from rdcore.distill.base import Batch, Distillation, TrainingData, unique_queries
+from rdcore.distill.base import Batch, Distillation, TrainingData, distinct_queries
 from rdcore.distill.lists import Lists, exemplary_rankings, teacher_lists
 from rdcore.distill.rrd import sampled_places
 from rdcore.distill.scores import list_scores, teacher_scores
@@ -90,6 +90,10 @@ class CollaborativeDistillation(Distillation):
         super().__init__()
         self.settings, self.per_user = settings, per_user
 
+    @property
+    def graphable(self) -> bool:
+        return self.per_user
+
     def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
         depth = self.settings.depth
         fewest = data.seen.n_items - int(data.seen.offsets.diff().max())
@@ -122,8 +126,8 @@ class CollaborativeDistillation(Distillation):
         scores = teacher_scores(*self.teacher, queries, items)
         return torch.sigmoid((scores + self.settings.shift) / self.settings.temperature)
 
-    def loss(self, student: Model, batch: Batch, step: int, context: Tensor) -> Tensor:
-        place = unique_queries(student, batch)
+    def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
+        place, once = distinct_queries(student, batch)
         queries = batch.queries[place]
         if self.per_user:
             items, labels = self.items[queries.user], self.labels[queries.user]
@@ -131,4 +135,4 @@ class CollaborativeDistillation(Distillation):
             items = self._drawn(self._students(student, queries) if self.lists is None else self.lists.of(batch)[place])
             labels = self._labels(queries, items)
         logits = list_scores(student, context[place], items)
-        return self.settings.weight * soft_label_loss(labels, logits).sum()
+        return self.settings.weight * (once * soft_label_loss(labels, logits)).sum()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rdcore.checks import number, whole
-from rdcore.distill.base import Batch, Distillation, TrainingData, unique_queries
+from rdcore.distill.base import Batch, Distillation, TrainingData, distinct, distinct_queries
 from rdcore.models.base import Model, evaluating, has_hints
 from rdcore.queries import Queries, final_queries_of
 
@@ -185,6 +185,10 @@ class DistillationExperts(Distillation):
         self.settings = settings
         self.users, self.items = (Experts(s, t, settings) for s, t in zip(student_sizes, teacher_sizes, strict=True))
 
+    @property
+    def graphable(self) -> bool:
+        return self.user_table is not None or self.teacher[0].graphable
+
     def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
         self.teacher = (teacher,)  # in a tuple, so that it is no part of this module
         self.user_table = None
@@ -193,7 +197,7 @@ class DistillationExperts(Distillation):
 
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         self.rng, self.temperature = rng, self.settings.temperature(epoch)
-        self.sums = {"user": 0, "item": 0}
+        self.sums = {side: torch.zeros(3, dtype=torch.float64, device=rng.device) for side in ("user", "item")}
 
     @torch.no_grad()
     def _shown_queries(self, queries: Queries) -> Tensor:
@@ -207,22 +211,25 @@ class DistillationExperts(Distillation):
         with evaluating(teacher):
             return teacher.item_hint(items)
 
-    def _distance(self, side: str, experts: Experts, vectors: Tensor, shown: Tensor) -> Tensor:
-        """Sum over the entities of D."""
+    def _distance(self, side: str, experts: Experts, vectors: Tensor, shown: Tensor, once: Tensor) -> Tensor:
+        """Sum over the entities of D, each ``once`` (n,) times."""
         share = experts.alpha(shown)
         if self.settings.selection == "gumbel" and self.settings.M > 1:
             share = gumbel_softmax(share, self.temperature, self.rng)
         told = share.detach()
-        self.sums[side] += torch.stack([told.amax(1).sum(), (told > NEGLIGIBLE).sum(), told.new_tensor(len(told))]).double()
-        return (shown - experts(vectors, share)).square().sum()
+        self.sums[side] += torch.stack([(once * told.amax(1)).sum(), once @ (told > NEGLIGIBLE).sum(1).float(), once.sum()])
+        return (once[:, None] * (shown - experts(vectors, share)).square()).sum()
 
-    def loss(self, student: Model, batch: Batch, step: int, context: Tensor) -> Tensor:
-        place = unique_queries(student, batch)
+    def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
+        place, once = distinct_queries(student, batch)
         queries = batch.queries[place]
         shown = self._shown_queries(queries) if self.user_table is None else self.user_table[queries.user]
-        user = self._distance("user", self.users, student.hint(context[place]), shown)
-        items = torch.cat([batch.target.unique(), batch.negatives.unique()])
-        item = self._distance("item", self.items, student.item_hint(items), self._shown_items(items))
+        user = self._distance("user", self.users, student.hint(context[place]), shown, once)
+        kinds = batch.target, batch.negatives.flatten()
+        places = [distinct(items) for items in kinds]
+        items = torch.cat([items[place] for items, (place, _) in zip(kinds, places, strict=True)])
+        once = torch.cat([once for _, once in places])
+        item = self._distance("item", self.items, student.item_hint(items), self._shown_items(items), once)
         return self.settings.weight * (user + item / 2)
 
     def log(self) -> dict:

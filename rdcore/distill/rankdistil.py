@@ -36,7 +36,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rdcore.checks import number, whole
-from rdcore.distill.base import Batch, Distillation, TrainingData, unique_queries
+from rdcore.distill.base import Batch, Distillation, TrainingData, distinct_queries
 from rdcore.distill.lists import teacher_lists
 from rdcore.distill.scores import list_scores
 from rdcore.losses import bpr_loss
@@ -44,6 +44,7 @@ from rdcore.models.base import Model, evaluating, scores_single_items
 from rdcore.queries import Queries
 from rdcore.sampling import SeenItems, unseen_items
 
+BLOCK = 2**16  # instances whose negatives are drawn at once on a GPU
 POOL = 5  # mined negatives are the best of so many times m
 
 
@@ -218,12 +219,18 @@ def unlisted_items(user: Tensor, listed: Tensor, n: int, seen: SeenItems, genera
 class RankDistil(Distillation):
     """The loss of a batch is the mean over its different queries, each with negatives and orders of its own, drawn anew in
     every step: TF-Ranking's mean is over lists, of which a query has one. A student without memory asks one query a user, so
-    that a user counts once in a batch that he is in, as in RRD."""
+    that a user counts once in a batch that he is in, as in RRD. On a GPU the negatives of an epoch are drawn at its beginning,
+    for every training instance, so that no step waits for what has to be drawn again."""
 
     def __init__(self, settings: RankDistilSettings):
         super().__init__()
         self.settings = settings
         self.drawn = settings.m * (POOL if settings.negatives == "mined" else 1)
+
+    @property
+    def graphable(self) -> bool:
+        teachers = self._teacher[0].graphable or not self.settings.asks_for_scores
+        return self.ahead is not None and teachers
 
     def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
         p, seen = self.settings.p, data.seen
@@ -234,17 +241,30 @@ class RankDistil(Distillation):
             times = f"{POOL} m" if self.drawn > self.settings.m else "m"
             raise ValueError(f"p + {times} must be <= {room + p}, the unseen items of the most active user, "
                              f"got {p} + {self.drawn}: lower p or m")  # fmt: skip
-        self.seen = seen
+        self.seen, self.instances = seen, data.queries.user
         self.lists = teacher_lists(teacher, data, p, "seen", cache=cache, progress=progress)
         self._teacher = (teacher,)  # in a tuple, so that its parameters are none of this module's
 
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
-        self.rng = rng
+        self.rng, self.ahead = rng, None
+        if rng.device.type == "cuda":
+            everything = torch.arange(len(self.instances), device=rng.device)
+            self.ahead = torch.cat([self._drawn_for(index) for index in everything.split(BLOCK)])
+
+    def _drawn_for(self, index: Tensor) -> Tensor:
+        """Negatives of the training instances ``index`` (n,): (n, drawn) int32."""
+        user = self.instances[index]
+        top = self.lists.items[user if self.lists.per_user else index].long()
+        return unlisted_items(user, top, self.drawn, self.seen, self.rng).to(torch.int32)
 
     @torch.no_grad()
-    def _negatives(self, student: Model, user: Tensor, context: Tensor, top: Tensor) -> Tensor:
-        """(B, m). Mined ones are the largest terms of the sum over everything drawn."""
-        items = unlisted_items(user, top, self.drawn, self.seen, self.rng)
+    def _negatives(self, student: Model, user: Tensor, index: Tensor, context: Tensor, top: Tensor) -> Tensor:
+        """Of users (B,) in the instances ``index`` (B,): (B, m). Mined ones are the largest terms of the sum over everything
+        drawn."""
+        if self.ahead is None:
+            items = unlisted_items(user, top, self.drawn, self.seen, self.rng)
+        else:
+            items = self.ahead[index].long()
         if self.drawn == self.settings.m:
             return items
         return items.gather(1, student.score(context, items).topk(self.settings.m, dim=1).indices)
@@ -255,11 +275,11 @@ class RankDistil(Distillation):
         with evaluating(teacher):
             return list_scores(teacher, teacher.encode(queries), items) / self.settings.temperature
 
-    def loss(self, student: Model, batch: Batch, step: int, context: Tensor) -> Tensor:
-        place = unique_queries(student, batch)
+    def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
+        place, once = distinct_queries(student, batch)
         queries, context, top = batch.queries[place], context[place], self.lists.of(batch)[place]
-        items = torch.cat([top, self._negatives(student, queries.user, context, top)], dim=1)
+        items = torch.cat([top, self._negatives(student, queries.user, batch.index[place], context, top)], dim=1)
         teachers = self._teachers_scores(queries, items) if self.settings.asks_for_scores else None
         factor = self.n_negatives[queries.user] / self.drawn
         losses = list_loss(self.settings, list_scores(student, context, items), factor, teachers, self.rng)
-        return self.settings.weight * losses.mean()
+        return self.settings.weight * ((once * losses).sum() / once.sum())

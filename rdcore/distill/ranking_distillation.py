@@ -93,6 +93,10 @@ class RankingDistillation(Distillation):
         self.settings = settings
         self.discrepancy = discrepancy_of(settings.weights)
 
+    @property
+    def graphable(self) -> bool:
+        return not self.ranked or self.discrepancy.estimate == "shared"
+
     def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
         self.seen = data.seen
         K, exclude, whose = self.settings.K, self.settings.exclude, self.settings.lists
@@ -108,13 +112,13 @@ class RankingDistillation(Distillation):
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         self.epoch, self.rng = epoch, rng
         self.ranked = self.settings.weights.needs_rank(epoch)
-        self.sum_weights, self.n_steps = 0, 0
+        self.sum_weights, self.n_steps = torch.zeros(self.settings.K, device=rng.device), torch.zeros((), device=rng.device)
         if self.ranked and self.discrepancy.estimate == "shared":
             self.samples = shared_items(n_batches, self.discrepancy.samples, student.n_items, rng)
             self.slot = torch.full((student.n_items,), -1, dtype=torch.long, device=rng.device)
 
     @torch.no_grad()
-    def _rank(self, student: Model, batch: Batch, step: int, context: Tensor, logits: Tensor) -> Tensor:
+    def _rank(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor, logits: Tensor) -> Tensor:
         """(B, K). Where an item of the list is itself in the sample, both its scores come from there: computed as part
         of another product it may be rounded otherwise, and would stand above itself."""
         user, listed = batch.queries.user, self.lists.of(batch)
@@ -123,29 +127,35 @@ class RankingDistillation(Distillation):
             scores = student.score(context, items)
             own = scores.unsqueeze(1).masked_fill(items.unsqueeze(1) != listed.unsqueeze(2), -torch.inf).amax(2)
             return sampled_rank(torch.where(own > -torch.inf, own, logits), scores, None, student.n_items)
+        if self.discrepancy.estimate == "exact":
+            user, query = user.unique(return_inverse=True)
+            valid = torch.ones((len(user), student.n_items), dtype=torch.bool, device=user.device)
+            valid[self.seen.of(user)] = False
+            return exact_rank(listed, student.score_all(context), valid[query])
+        items = self.samples.index_select(0, torch.as_tensor(step, device=listed.device).view(1))[0]
+        self.slot.scatter_(0, items, torch.arange(len(items), device=items.device))
+        own, valid = self.slot[listed], self._unseen(user, items)
+        self.slot.index_fill_(0, items, -1)
+        scores = student.score(context, items)
+        logits = torch.where(own < 0, logits, scores.gather(1, own.clamp(min=0)))
+        return sampled_rank(logits, scores, valid, student.n_items)
+
+    def _unseen(self, user: Tensor, items: Tensor) -> Tensor:
+        """Which of the items (S,), whose places ``slot`` holds, each user (B,) has not seen: (B, S) bool."""
+        if user.is_cuda:  # nothing to wait for, and the same shapes in every step
+            return ~self.seen.contains(user, items.expand(len(user), -1))
         # An active user is in a batch often, and what he has seen is long: once is enough.
         user, query = user.unique(return_inverse=True)
         row, item = self.seen.of(user)
-        if self.discrepancy.estimate == "exact":
-            valid = torch.ones((len(user), student.n_items), dtype=torch.bool, device=user.device)
-            valid[row, item] = False
-            return exact_rank(listed, student.score_all(context), valid[query])
-        items = self.samples[step]
-        self.slot[items] = torch.arange(len(items), device=items.device)
-        column, own = self.slot[item], self.slot[listed]
-        self.slot[items] = -1
-        # Hits are rare; a spare last column takes the misses, so that no result has to be waited for on a GPU.
-        valid = torch.ones((len(user), len(items) + 1), dtype=torch.bool, device=user.device)
-        valid[row, column] = False
-        scores = student.score(context, items)
-        logits = torch.where(own < 0, logits, scores.gather(1, own.clamp(min=0)))
-        return sampled_rank(logits, scores, valid[query, :-1], student.n_items)
+        valid = torch.ones((len(user), len(items) + 1), dtype=torch.bool)  # most are not in the sample: the last column
+        valid[row, self.slot[item]] = False
+        return valid[query, :-1]
 
-    def loss(self, student: Model, batch: Batch, step: int, context: Tensor) -> Tensor:
+    def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
         logits = student.score(context, self.lists.of(batch))
         rank = self._rank(student, batch, step, context.detach(), logits.detach()) if self.ranked else None
         weights = self.settings.weights(self.settings.K, rank, self.epoch, logits.device)
-        self.sum_weights = self.sum_weights + (weights if weights.dim() == 1 else weights.mean(0))
+        self.sum_weights += weights if weights.dim() == 1 else weights.mean(0)
         self.n_steps += 1
         return self.settings.weight * distillation_loss(weights, logits).mean()
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rdcore.checks import number, whole
-from rdcore.distill.base import Batch, Distillation, TrainingData, unique_queries
+from rdcore.distill.base import Batch, Distillation, TrainingData, distinct_queries
 from rdcore.distill.lists import teacher_lists
 from rdcore.distill.scores import list_scores, teacher_scores
 from rdcore.models.base import Model, scores_single_items
@@ -145,6 +145,10 @@ class RelaxedRankingDistillation(Distillation):
         super().__init__()
         self.settings, self.per_user = settings, per_user
 
+    @property
+    def graphable(self) -> bool:
+        return self.per_user
+
     def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
         depth, L = self.settings.depth, self.settings.L
         fewest = data.seen.n_items - int(data.seen.offsets.diff().max())
@@ -188,8 +192,8 @@ class RelaxedRankingDistillation(Distillation):
             uninteresting = uninteresting.gather(1, order)
         return torch.cat([interesting.int(), uninteresting.int()], dim=1)
 
-    def loss(self, student: Model, batch: Batch, step: int, context: Tensor) -> Tensor:
-        place = unique_queries(student, batch)
+    def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
+        place, once = distinct_queries(student, batch)
         queries = batch.queries[place]
         if self.per_user:
             items = self.drawn[queries.user]
@@ -199,4 +203,4 @@ class RelaxedRankingDistillation(Distillation):
         logits = list_scores(student, context[place], items)
         ordered = self.settings.K if self.settings.order == "relaxed" else logits.shape[1]
         interesting, uninteresting = logits[:, :ordered], logits[:, ordered:]
-        return self.settings.weight * relaxed_loss(interesting, uninteresting).sum()
+        return self.settings.weight * (once * relaxed_loss(interesting, uninteresting)).sum()

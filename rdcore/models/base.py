@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import ClassVar
 
 import torch
 from torch import Tensor, addmm, baddbmm, nn
@@ -16,10 +17,13 @@ class Model(nn.Module):
     """A recommender over ``n_items`` items, ids 0..n_items-1 (n_items itself is the padding id, never ranked).
 
     Scores are logits. ``window`` is the number of past items the model looks at (0: a model without memory).
+    ``graphable``: whether encoding and scoring single items have the same shapes for every batch and never wait for a GPU, so
+    that a training step can be recorded as a CUDA graph.
     """
 
     n_items: int
     window: int
+    graphable: ClassVar[bool] = False
 
     def encode(self, queries: Queries) -> Tensor:
         """B queries -> context (B, D)."""

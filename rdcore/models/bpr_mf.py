@@ -37,6 +37,8 @@ class BPRMF(DotProductModel):
     -sum log sigmoid(positive - negative).
     """
 
+    graphable: ClassVar[bool] = True
+
     def __init__(self, n_users: int, n_items: int, settings: BPRMFSettings):
         super().__init__()
         self.n_items, self.window, self.dim = n_items, 0, settings.dim

@@ -53,6 +53,8 @@ class Caser(DotProductModel):
     (5,583,901 instead of 5,584,102 on Gowalla at d=100), d of which never change.
     """
 
+    graphable: ClassVar[bool] = True
+
     def __init__(self, n_users: int, n_items: int, settings: CaserSettings):
         super().__init__()
         dim, window = settings.dim, settings.window

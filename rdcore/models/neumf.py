@@ -43,6 +43,8 @@ class NeuMF(Model):
     side, (2 d), of users and of items.
     """
 
+    graphable: ClassVar[bool] = True
+
     def __init__(self, n_users: int, n_items: int, settings: NeuMFSettings):
         super().__init__()
         dim = settings.dim
