@@ -71,28 +71,28 @@ class Distillation(nn.Module):
         return {}
 
 
-def distinct(ids: Tensor, *, in_shape: bool | None = None) -> tuple[Tensor, Tensor]:
-    """The different ones of ids (n,): places (U,) where they stand, and a factor (U,) for what is summed over them.
+def distinct(ids: Tensor, *, in_shape: bool | None = None) -> tuple[Tensor | slice, Tensor]:
+    """The different ones of ids (n,): an index of the places where they stand, and a factor for what is summed over them.
 
-    On a CPU the first place of each, ids ascending, and ones. ``in_shape``, the default on a GPU, which would have to wait for
-    their number: every place, and a factor of 1 at the first one of an id and 0 at its repetitions. The same sum, in shapes
-    that do not change.
+    On a CPU the first place of each, (U,), ids ascending, and ones. ``in_shape``, the default on a GPU, which would have to
+    wait for their number: all places, and a factor (n,) of 1 at the first one of an id and 0 at its repetitions. The same
+    sum, in shapes that do not change.
     """
     if ids.is_cuda if in_shape is None else in_shape:
         ordered, place = ids.sort(stable=True)
         first = torch.ones_like(ordered, dtype=torch.float32)
         first[1:] = (ordered[1:] != ordered[:-1]).float()
-        return torch.arange(len(ids), device=ids.device), torch.empty_like(first).scatter_(0, place, first)
+        return slice(None), torch.empty_like(first).scatter_(0, place, first)
     found, inverse = torch.unique(ids, return_inverse=True)
     place = torch.arange(len(ids), device=ids.device)
     place = place.new_full((len(found),), len(ids)).scatter_reduce_(0, inverse, place, "amin")
     return place, torch.ones(len(found), device=ids.device)
 
 
-def distinct_queries(student: Model, batch: Batch) -> tuple[Tensor, Tensor]:
+def distinct_queries(student: Model, batch: Batch) -> tuple[Tensor | slice, Tensor]:
     """`distinct` of the batch's queries: for a student without memory one of each user, because all queries of a user are
     one; for any other every query."""
     user = batch.queries.user
     if student.window > 0:
-        return torch.arange(len(user), device=user.device), torch.ones(len(user), device=user.device)
+        return slice(None), torch.ones(len(user), device=user.device)
     return distinct(user)

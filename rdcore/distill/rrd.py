@@ -70,14 +70,14 @@ def relaxed_loss(interesting: Tensor, uninteresting: Tensor) -> Tensor:
 
     The second sum begins behind the interesting items, as in the released code; as printed it would count the K-th one twice.
     """
-    least, largest = torch.aminmax(torch.cat([interesting, uninteresting], dim=1).detach(), dim=1, keepdim=True)
-    if largest.device.type == "cpu" and bool((largest - least < SAFE).all()):
-        # A tenth of the time of the logarithms, forth and back.
-        below = (uninteresting - largest).exp().sum(1, keepdim=True)
-        left = ((interesting - largest).exp().flip(1).cumsum(1) + below).log() + largest
-    else:
-        below = uninteresting.logsumexp(1, keepdim=True)
-        left = torch.logaddexp(interesting.flip(1).logcumsumexp(1), below)
+    if not interesting.is_cuda:
+        least, largest = torch.aminmax(torch.cat([interesting, uninteresting], dim=1).detach(), dim=1, keepdim=True)
+        if bool((largest - least < SAFE).all()):  # a tenth of the time of the logarithms, forth and back
+            below = (uninteresting - largest).exp().sum(1, keepdim=True)
+            left = ((interesting - largest).exp().flip(1).cumsum(1) + below).log() + largest
+            return left.sum(1) - interesting.sum(1)
+    below = uninteresting.logsumexp(1, keepdim=True)
+    left = torch.logaddexp(interesting.flip(1).logcumsumexp(1), below)
     return left.sum(1) - interesting.sum(1)
 
 
