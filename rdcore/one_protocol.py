@@ -232,9 +232,10 @@ WEIGHTS = {
         "CD": (0.1, 0.3), "RRD": (0.03, 0.1), "DE": (0.03, 0.1), "DE-RRD": (0.3, 1.0), "RankDistil-C": (0.03, 0.1),
         "RankDistil-B": (1e-4, 1e-3), "RankDistil-P": (1e-5, 1e-4),
     },
-    "paper": dict.fromkeys(METHODS[:3], (0.1, 0.3, 1.0)) | {
-        "CD": (0.03, 0.1, 0.3), "RRD": (3e-4, 1e-3, 3e-3), "DE": (0.003, 0.01, 0.03), "DE-RRD": (0.3, 1.0, 3.0),
-        "RankDistil-C": (0.03, 0.1, 0.3), "RankDistil-B": (1e-6, 1e-5, 1e-4), "RankDistil-P": (1e-7, 1e-6, 1e-5),
+    "paper": dict.fromkeys(METHODS[:3], (0.03, 0.1, 0.3, 1.0)) | {
+        "CD": (0.1, 0.3, 1.0, 3.0), "RRD": (3e-4, 1e-3, 3e-3, 0.01), "DE": (0.003, 0.01, 0.03, 0.1),
+        "DE-RRD": (0.3, 1.0, 3.0, 10.0), "RankDistil-C": (0.03, 0.1, 0.3, 1.0), "RankDistil-B": (1e-6, 1e-5, 1e-4, 1e-3),
+        "RankDistil-P": (1e-7, 1e-6, 1e-5, 1e-4),
     },
 }  # fmt: skip
 
