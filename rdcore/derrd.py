@@ -270,7 +270,7 @@ PLANS = {
             name="paper", dataset="citeulike", models={"T": BPRMFSettings(dim=200), "S": BPRMFSettings(dim=20)},
             seeds=(1, 2, 3), elsewhere=("foursquare",),
             # Of three weights, the largest was CD's best and the smallest RD's: widened on those sides.
-            weights={"RD": (0.03, 0.1, 0.3, 1.0), "CD": (0.1, 0.3, 1.0, 3.0)},
+            weights={"RD": (0.03, 0.1, 0.3, 1.0), "CD": (0.03, 0.1, 0.3, 1.0, 3.0)},
         ),
     )
 }  # fmt: skip

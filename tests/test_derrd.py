@@ -56,9 +56,10 @@ def line(table: pd.DataFrame, role: str, metric: str, protocol: str, dataset="ci
 def test_the_runs_of_table_2_stand_in_the_order_they_are_owed() -> None:
     plan = derrd.runs_of(PAPER, {"RD": 0.3})
     said = [f"{run.role}{run.seed}" for run in plan]
-    assert said[:9] == ["T1", "S1", "RD1", "RD1", "RD1", "CD1", "CD1", "CD1", "RRD1"]
-    assert said[9:17] == ["T2", "S2", "RD2", "RRD2", "T3", "S3", "RD3", "RRD3"], "CD has no weight yet"
-    assert said[17:] == ["DE1", "DE-RRD1", "DE2", "DE-RRD2", "DE3", "DE-RRD3"]
+    trials = ["RD1"] * 4 + ["CD1"] * 5
+    assert said[:12] == ["T1", "S1", *trials, "RRD1"]
+    assert said[12:20] == ["T2", "S2", "RD2", "RRD2", "T3", "S3", "RD3", "RRD3"], "CD has no weight yet"
+    assert said[20:] == ["DE1", "DE-RRD1", "DE2", "DE-RRD2", "DE3", "DE-RRD3"]
     assert len({run.key for run in plan}) == len(plan)
     for run in plan:
         assert run.stage == "L" and run.evaluate_every == 1
@@ -146,7 +147,7 @@ def test_weights_are_the_best_on_validation_the_smaller_of_equals(tmp_path: Path
     table = derrd_report.trial_table(records, derrd.chosen_weights(records))
     assert table["chosen"].tolist() == [True, False, False, True]
     weights = PAPER.weights
-    assert derrd.at_border(weights, {"RD": 0.3, "CD": 0.3}) == ["CD"] and derrd.at_border(weights, {"RD": 0.1}) == ["RD"]
+    assert derrd.at_border(weights, {"RD": 0.3, "CD": 3.0}) == ["CD"] and derrd.at_border(weights, {"RD": 0.03}) == ["RD"]
 
 
 def test_a_test_item_never_chooses_a_weight(tmp_path: Path) -> None:
@@ -194,8 +195,8 @@ def test_the_tables_of_rd_and_its_choices_never_see_a_run_of_stage_l(tmp_path: P
 
 def test_rdcore_train_finds_them_and_tells_them_apart() -> None:
     found = plans.matching("paper", "citeulike-L-BPR-RD-d20-seed1")  # of the other seeds the chosen weight alone
-    assert [run.distillation.weight for run in found] == [0.1, 0.3, 1.0]
-    assert len({plans.title(run).split("  ", 2)[2] for run in found}) == 3
+    assert [run.distillation.weight for run in found] == [0.03, 0.1, 0.3, 1.0]
+    assert len({plans.title(run).split("  ", 2)[2] for run in found}) == 4
     (both,) = plans.matching("paper", PAPER.distilled(1, "DE-RRD").key)
     assert plans.title(both).endswith("weight 0.01 and 0.001")
 
@@ -383,9 +384,9 @@ def test_the_scorecard_says_what_the_rows_of_table_2_say(tmp_path: Path, monkeyp
 
 def test_rows_are_those_of_committed_trials_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "replicated", lambda: tmp_path)
-    values = {0.1: 0.2, 0.3: 0.4, 1.0: 0.3}
+    values = {0.03: 0.1, 0.1: 0.2, 0.3: 0.4, 1.0: 0.3}
     made = [made_up(tmp_path, PAPER.trials()["RD"][weight], **{"H@5-validation": value}) for weight, value in values.items()]
     other = made_up(tmp_path, PAPER.trials()["CD"][0.1], **{"H@5-validation": 0.9})
     student = made_up(tmp_path, PAPER.student(2))
-    assert [record.key for record in derrd.committed_rows()] == [made[1].key, student.key]
+    assert [record.key for record in derrd.committed_rows()] == [made[2].key, student.key]
     assert other.key not in [record.key for record in derrd.committed_rows()], "the grid of CD is not complete"

@@ -74,7 +74,7 @@ def test_train_publish_select_and_look(tiny: plans.Profile, project: Path, capsy
 def test_two_at_a_time_publish_what_has_finished_even_after_a_failure(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, published = [], []
 
-    def fails(experiments: list, *, jobs: int, progress: bool) -> None:
+    def fails(experiments: list, *, jobs: int, device: str, progress: bool) -> None:
         asked.append(([e.role for e in experiments], jobs))
         raise FloatingPointError("the loss is not finite")
 
