@@ -231,8 +231,7 @@ for said, pair in {
 
 # %%
 print(inspect.getsource(cd.soft_label_loss))
-step = inspect.getsource(training.train)
-print(step[step.index("                context = model.encode") : step.index("        log = {")])
+print(inspect.getsource(training.batch_loss))
 
 # %% [markdown]
 # ## Learning curves

@@ -72,16 +72,20 @@ for c in comparables.values():
 options = {"profile": profile, "recompute": recompute, "jobs": jobs, "progress": True, "optional": True}
 tried = {name: runs.records([run for of_role in c.trials().values() for run in of_role.values()], **options)
          for name, c in comparables.items()}
+not_run = [name for name, records in tried.items() if not any(records)]
+if not_run:
+    print(f"Not run, and left out below: {', '.join(not_run)}.")
+    comparables = {name: c for name, c in comparables.items() if name not in not_run}
+    tried = {name: tried[name] for name in comparables}
 chosen = {name: one_protocol.choose(c, tried[name]) for name, c in comparables.items()}
 trials = pd.concat([one_protocol.trial_table(c, tried[name]) for name, c in comparables.items()], ignore_index=True)
 seen = [record for records in tried.values() for record in records if record is not None]
 trials["weight"] = trials["weight"].map("{:g}".format)
 report.write_table(trials, "09_trials", profile, seen, NOTEBOOK)
 for name, part in trials.groupby("runs", sort=False):
-    if part[one_protocol.CHOOSES].notna().any():
-        display(Markdown(f"**{name}**, nDCG@10 of the validation items"))
-        lines = part.assign(chosen=part["chosen"].map({True: "yes", False: ""}))
-        show(lines.drop(columns="runs"))
+    display(Markdown(f"**{name}**, nDCG@10 of the validation items"))
+    lines = part.assign(chosen=part["chosen"].map({True: "yes", False: ""}))
+    show(lines.drop(columns="runs"))
     at_border = derrd.at_border(comparables[name].weights, chosen[name])
     print(f"{name}: {len(chosen[name])} of {len(comparables[name].roles)} methods have a weight"
           + (f"; at the border of their grid: {', '.join(at_border)}." if at_border else "."))
@@ -129,11 +133,8 @@ if judged:
 said = pd.concat([one_protocol.conclusions(c, rows[name], resamples) for name, c in comparables.items()], ignore_index=True)
 report.write_table(said, "09_conclusions", profile, used, NOTEBOOK)
 for name, part in said.groupby("runs", sort=False):
-    if (part["here"] != "not run").any():
-        display(Markdown(f"**{name}**"))
-        show(part.drop(columns="runs"), effect="{:+.4f}", low="{:+.4f}", high="{:+.4f}")
-    else:
-        print(f"{name}: not run.")
+    display(Markdown(f"**{name}**"))
+    show(part.drop(columns="runs"), effect="{:+.4f}", low="{:+.4f}", high="{:+.4f}")
 
 # %%
 for name, table in judged.items():
@@ -202,7 +203,7 @@ if profile == "paper":
     complete = [name for name, planned in wanted.items()
                 if len(planned) == len(rows[name]) and len(chosen[name]) == len(comparables[name].roles)]
     print(f"Complete: {', '.join(complete) or 'none of the comparisons yet'}. Not complete: "
-          + (", ".join(name for name in comparables if name not in complete) or "none") + ".")
+          + (", ".join([*(name for name in comparables if name not in complete), *not_run]) or "none") + ".")
 else:
     print("One small data set and small models: enough to see the machinery work, not to rank the methods of three papers.")
 

@@ -129,6 +129,23 @@ def train(
                 break
 
 
+def batch_loss(
+    model: Model, distillation: Distillation | None, batch: Batch, number: int | Tensor, reduction: str
+) -> tuple[Tensor, Tensor | None]:
+    """The two terms of a step, the ``number``-th of its epoch: the ranking loss of every query (B,), and the distillation loss
+    (), if any, over the batch as ``reduction`` says. Every query is encoded once."""
+    context = model.encode(batch.queries)
+    items = torch.cat([batch.target[:, None], batch.negatives], dim=1)
+    logits = model.score(context, items)
+    base = model.base_loss(logits[:, :1], logits[:, 1:])
+    if distillation is None:
+        return base, None
+    distilled = distillation.loss(model, batch, number, context)
+    if distillation.reduction != reduction:
+        distilled = distilled * len(batch.index) if reduction == "sum" else distilled / len(batch.index)
+    return base, distilled
+
+
 def _epoch(
     epoch: int, model: Model, data: TrainingData, optimizer: torch.optim.Adam, settings: Training, seed: int,
     distillation: Distillation | None, recorder: Recorder | None,
@@ -144,16 +161,10 @@ def _epoch(
 
     def step(index: Tensor, number: int | Tensor) -> None:
         batch = Batch(index, data.queries[index], data.target[index], negatives[index])
-        context = model.encode(batch.queries)
-        items = torch.cat([batch.target[:, None], batch.negatives], dim=1)
-        logits = model.score(context, items)
-        base = model.base_loss(logits[:, :1], logits[:, 1:])
+        base, distilled = batch_loss(model, distillation, batch, number, settings.reduction)
         total.add_(base.detach().sum())
         loss = settings.base_weight * (base.mean() if settings.reduction == "mean" else base.sum())
         if distillation:
-            distilled = distillation.loss(model, batch, number, context)
-            if distillation.reduction != settings.reduction:
-                distilled = distilled * len(index) if settings.reduction == "sum" else distilled / len(index)
             loss = loss + distilled
             total_distilled.add_(distilled.detach() * (len(index) if settings.reduction == "mean" else 1))
         optimizer.zero_grad()
