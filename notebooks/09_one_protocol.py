@@ -105,7 +105,9 @@ tables = {name: table for name, table in tables.items() if len(table)}
 used = [record for records in rows.values() for record in records]
 if tables:
     everything = pd.concat(tables.values(), ignore_index=True)
-    report.write_table(everything, "one_protocol", profile, used, NOTEBOOK)
+    report.write_table(everything, "09_methods", profile, used, NOTEBOOK)
+    for_programs = pd.concat([one_protocol.long_table(c, rows[name]) for name, c in comparables.items()], ignore_index=True)
+    report.write_table(for_programs, "one_protocol", profile, used, NOTEBOOK)
 for name, table in tables.items():
     display(Markdown(f"**{name}**"))
     show(table.drop(columns=["runs", "epochs", "seconds"]), seeds="{:.0f}", p="{:.3f}", effect_size="{:+.3f}",

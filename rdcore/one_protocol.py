@@ -181,6 +181,31 @@ def table(comparable: Comparable, records: Sequence[Record], resamples: int = 10
     return found.assign(p=found["role"].map(adjusted))
 
 
+LONG = ["dataset", "model", "method", "metric", "mean", "std", "seeds", "trials", "train_seconds"]
+
+
+def long_table(comparable: Comparable, records: Sequence[Record]) -> pd.DataFrame:
+    """one_protocol.csv, for programs: one row a method and metric, of one comparable's ``records`` (its rows).
+
+    metric: as in a run's chosen.json, of the test items (H@5 among the drawn items, H@5-full among all). mean, std: over seeds,
+    the latter with one degree of freedom, empty for one seed. trials: weights that were tried (T and S have none: 1).
+    train_seconds: as ``seconds`` in `table`.
+    """
+    rows = []
+    for role in ("T", "S", *comparable.roles):
+        runs = [record for record in records if record.description["role"] == role]
+        if not runs:
+            continue
+        seconds = np.mean([run.history["seconds"].sum() for run in runs])
+        trials = len(comparable.weights.get(role, (1,)))
+        named = {name for run in runs for name in run.chosen if name[:2] in ("H@", "M@", "N@")}
+        for metric in sorted(name for name in named if not name.endswith(("-redraw", "-validation", "-validation-full"))):
+            values = pd.Series([run.chosen[metric] for run in runs])
+            what = [comparable.plan.dataset, family(runs[0].description), role, metric]
+            rows.append([*what, values.mean(), values.std(), len(runs), trials, seconds])
+    return pd.DataFrame(rows, columns=LONG)
+
+
 def against_each_other(records: Sequence[Record], roles: Sequence[str], resamples: int = 10_000) -> dict[str, Comparison]:
     """The best role, by nDCG@10 among all items, against every other of ``roles``: other -> best - other."""
     mean = {role: np.mean([r.chosen[JUDGED] for r in records if r.description["role"] == role]) for role in roles}

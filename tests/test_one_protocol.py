@@ -143,6 +143,22 @@ def test_the_table_says_what_was_made_up(records) -> None:
     assert table["p"].dropna().to_dict() == pytest.approx(significance.holm(alone)), "of the methods alone: T is none of them"
 
 
+def test_the_table_for_programs_has_the_agreed_columns_and_says_the_same(records) -> None:
+    table = one_protocol.long_table(SMOKE, records)
+    assert list(table.columns) == [
+        "dataset", "model", "method", "metric", "mean", "std", "seeds", "trials", "train_seconds"
+    ]  # fmt: skip
+    assert set(table["dataset"]) == {"synthetic"} and set(table["model"]) == {"BPR"} and set(table["seeds"]) == {2}
+    assert table.groupby("method")["trials"].first().to_dict() == {"T": 1, "S": 1, "RD": 2, "CD": 2}
+    assert not table["metric"].str.contains("validation|redraw").any()
+    one = table.set_index(["method", "metric"]).loc[("RD", "N@10-full")]
+    assert one["mean"] == pytest.approx(1 / 2, abs=1e-6) and one["std"] == pytest.approx(0) and one["train_seconds"] == 3.5
+    wide = one_protocol.table(SMOKE, records, resamples=100).set_index("role")
+    long = table.set_index(["method", "metric"])["mean"]
+    for role in ("T", "S", "RD", "CD"):
+        assert long[(role, "H@10-full")] == pytest.approx(wide.loc[role, "H@10-full"])
+
+
 def test_conclusions_hold_fail_or_are_open(records, tmp_path: Path) -> None:
     said = one_protocol.conclusions(SMOKE, records, resamples=300).set_index("conclusion")["here"]
     assert len(said) == len(CONCLUSIONS)
