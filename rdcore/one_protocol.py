@@ -153,10 +153,12 @@ def table(comparable: Comparable, records: Sequence[Record], resamples: int = 10
     correction over the methods, agreement with the teacher, and what training cost.
 
     H@10-full and N@10-full: of the test items among all items, mean over users and seeds. over S: N@10-full less that of S.
-    seconds: a run's training time, mean over seeds (the teacher's not included), on whatever machine it ran. overlap@10 and
-    kendall@50: of the teacher's and the student's lists, empty for T. Roles without a run are left out.
+    seconds: a run's training time, mean over the seeds that ran on the device of S (the teacher's not included; empty where
+    none did). overlap@10 and kendall@50: of the teacher's and the student's lists, empty for T. Roles without a run are left
+    out.
     """
     rows, said = [], {}
+    devices = {_device(record) for record in records if record.description["role"] == "S"}
     for role in ("T", "S", *comparable.roles):
         runs = [record for record in records if record.description["role"] == role]
         if not runs:
@@ -171,14 +173,23 @@ def table(comparable: Comparable, records: Sequence[Record], resamples: int = 10
             if role != "T":
                 said[role] = c.p_users
         row |= {name: np.mean([one[name] for one in agreement]) for name in ("overlap@10", "kendall@50") if agreement}
-        seconds = [run.history["seconds"].sum() for run in runs]
-        row |= {"epochs": np.mean([run.last_epoch for run in runs]), "seconds": np.mean(seconds)}
+        row |= {"epochs": np.mean([run.last_epoch for run in runs]), "seconds": _seconds(runs, devices)}
         rows.append(row)
     adjusted = holm(said)
     columns = ["runs", "role", "seeds", "H@10-full", JUDGED, "N@10", "over S", "low", "high", "effect_size", "p",
                "better than S", "overlap@10", "kendall@50", "epochs", "seconds"]  # fmt: skip
     found = pd.DataFrame(rows).reindex(columns=columns)
     return found.assign(p=found["role"].map(adjusted))
+
+
+def _device(record: Record) -> str:
+    return record.environment.get("device", "")
+
+
+def _seconds(runs: Sequence[Record], devices: set[str]) -> float:
+    """Mean training time of those that ran on one of the ``devices``: a GPU's seconds over a CPU's are no ratio."""
+    found = [run.history["seconds"].sum() for run in runs if _device(run) in devices]
+    return np.mean(found) if found else np.nan
 
 
 LONG = ["dataset", "model", "method", "metric", "mean", "std", "seeds", "trials", "train_seconds"]
@@ -192,11 +203,12 @@ def long_table(comparable: Comparable, records: Sequence[Record]) -> pd.DataFram
     train_seconds: as ``seconds`` in `table`.
     """
     rows = []
+    devices = {_device(record) for record in records if record.description["role"] == "S"}
     for role in ("T", "S", *comparable.roles):
         runs = [record for record in records if record.description["role"] == role]
         if not runs:
             continue
-        seconds = np.mean([run.history["seconds"].sum() for run in runs])
+        seconds = _seconds(runs, devices)
         trials = len(comparable.weights.get(role, (1,)))
         named = {name for run in runs for name in run.chosen if name[:2] in ("H@", "M@", "N@")}
         for metric in sorted(name for name in named if not name.endswith(("-redraw", "-validation", "-validation-full"))):

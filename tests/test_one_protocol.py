@@ -21,7 +21,7 @@ from rdcore.runs import Record
 USERS = np.arange(240)
 
 
-def made_up(folder: Path, run: Experiment, ranks=None, seconds=(1.0, 2.0), agreement=None, **chosen) -> Record:
+def made_up(folder: Path, run: Experiment, ranks=None, seconds=(1.0, 2.0), agreement=None, device="cpu", **chosen) -> Record:
     """A finished run of stage L; ``ranks`` of every user's test item among all items, and of its means those of the ranks."""
     target = folder / f"{run.label}-{run.key}"
     target.mkdir(parents=True)
@@ -34,6 +34,7 @@ def made_up(folder: Path, run: Experiment, ranks=None, seconds=(1.0, 2.0), agree
     contents = {
         "description": run.description,
         "metrics": [{"epoch": 1}, {"epoch": 2}],
+        "environment": {"device": device},
         "history": [{"epoch": place, "seconds": value} for place, value in enumerate(seconds, 1)],
         "chosen": {"epoch": 2, "N@10": 0.5} | means | chosen,
     } | ({"agreement": agreement} if agreement else {})
@@ -141,6 +142,14 @@ def test_the_table_says_what_was_made_up(records) -> None:
     assert table["overlap@10"].drop("T").tolist() == pytest.approx([0.15] * 3) and table["overlap@10"].isna()["T"]
     alone = {role: one_protocol.compared(records, role, "S").p_users for role in ("RD", "CD")}
     assert table["p"].dropna().to_dict() == pytest.approx(significance.holm(alone)), "of the methods alone: T is none of them"
+
+
+def test_times_on_another_device_than_the_students_are_left_out(records, tmp_path: Path) -> None:
+    records.append(made_up(tmp_path, SMOKE.distilled("RRD", 1e-3, 1), np.ones(len(USERS)), (1, 2), device="a GPU"))
+    table = one_protocol.table(SMOKE, records, resamples=100).set_index("role")
+    assert np.isnan(table.loc["RRD", "seconds"]) and table["seconds"].drop("RRD").notna().all()
+    assert len(one_protocol_plots.cost_and_agreement(table.reset_index()).axes[0].texts) == 4
+    plt.close("all")
 
 
 def test_the_table_for_programs_has_the_agreed_columns_and_says_the_same(records) -> None:
