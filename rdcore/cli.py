@@ -33,7 +33,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="rdcore", description="Ranking Distillation, replicated.")
     top.add_argument("--version", action="version", version=f"rdcore {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (add_fetch, add_reproduce, add_notebooks, add_train, add_publish, add_select, add_readme, add_runs):
+    for add in (add_fetch, add_reproduce, add_notebooks, add_train, add_publish, add_select, add_readme, add_runs,
+                add_export):  # fmt: skip
         add(commands)
     return top
 
@@ -296,4 +297,27 @@ def runs_delete(arguments: argparse.Namespace) -> int:
     if arguments.yes:
         run_tables.delete(found)
     print("deleted" if arguments.yes else "nothing is deleted yet: the same with --yes does it")
+    return 0
+
+
+# ------------------------------------------------------------------------------------------------------------------ export
+
+
+def add_export(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("export", help="write a finished run's model as ONNX, to be served without torch and rdcore")
+    command.add_argument("run_name", metavar="KEY|FOLDER", help="the run's key, or its first characters, or its folder")
+    command.add_argument("path", metavar="FILE.onnx", help="its weights go to FILE.onnx.data, who has what to FILE.npz")
+    command.add_argument("-n", type=int, default=10, metavar="N", help="length of the lists")
+    command.add_argument("--epoch", type=int, metavar="N", help="an evaluated epoch; by default the last or chosen one")
+    command.set_defaults(run=export)
+
+
+def export(arguments: argparse.Namespace) -> int:
+    from . import serving
+
+    run = serving.find(arguments.run_name)
+    files, difference = serving.export_run(run, arguments.path, n=arguments.n, epoch=arguments.epoch)
+    for file in files:
+        print(f"written: {file} ({file.stat().st_size / 1e6:.1f} MB)")
+    print(f"checked: the lists of {serving.CHECKED} users are rdcore's own; scores differ by {difference:.0e} of the largest")
     return 0

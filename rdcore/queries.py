@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from rdcore.data.interactions import Interactions
 
@@ -59,11 +60,40 @@ class Queries:
             row, position = row[kept], position[kept]
         return row, self.items[position]
 
+    def past_sum(self, table: Tensor, everything: bool = False) -> tuple[Tensor, Tensor]:
+        """The sum over `past` of its items' rows in ``table`` (n, D), and their number: (B, D), (B,). Memory for the pasts and
+        their sums, not for users times items."""
+        row, item = self.past(everything)
+        counts = torch.bincount(row, minlength=len(self))
+        return F.embedding_bag(item, table, counts.cumsum(0) - counts, mode="sum"), counts
+
     def history(self, length: int) -> Tensor:
         """The last ``length`` items before each query: (B, length), most recent last, padded on the left."""
         position = self.end[:, None] + torch.arange(-length, 0, device=self.end.device)
         inside = position >= self.offsets[self.user][:, None]
         return torch.where(inside, self.items[position.clamp(min=0)], self.padding)
+
+
+@dataclass(frozen=True)
+class PaddedQueries:
+    """Queries that bring their past with them instead of a place in a table of all sequences: what a served model is asked.
+    They answer what `Queries` does, all in operations whose shapes follow from those of the inputs (so that they can be
+    exported), but for ``past()``, which has no fixed shape.
+
+    user: (B,). items: (B, M) the past, most recent last, padded on the left with ``padding``.
+    """
+
+    user: Tensor
+    items: Tensor
+    padding: int
+
+    def past_sum(self, table: Tensor, everything: bool = False) -> tuple[Tensor, Tensor]:
+        """As `Queries.past_sum`, where the row of the padding id in ``table`` is zero. Nothing lies behind these queries, so
+        that ``everything`` is their past."""
+        return table[self.items].sum(1), (self.items != self.padding).sum(1)
+
+    def history(self, length: int) -> Tensor:
+        return F.pad(self.items, (length, 0), value=self.padding)[:, -length:]
 
 
 def _table(fit: Interactions) -> dict:

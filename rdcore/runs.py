@@ -170,15 +170,18 @@ class Run(Record):
     def model(self, experiment: Experiment, data: Interactions, epoch: int | str | None = None, device="cpu") -> Model:
         """The trained model of an evaluated epoch, by default the last or chosen one ('best'), in eval mode."""
         if experiment.counted:
-            return experiment.model.fit(_fit(data, experiment.stage)).to(device).eval()
+            return experiment.model.fit(fitted_part(data, experiment.stage)).to(device).eval()
+        return self.restore(experiment.model.build(data.n_users, data.n_items), epoch).to(device)
+
+    def restore(self, model: Model, epoch: int | str | None = None) -> Model:
+        """``model`` with the weights of an evaluated epoch, by default the last or chosen one ('best'), in eval mode."""
         epoch = self.epoch if epoch in (None, "best") else epoch
-        model = experiment.model.build(data.n_users, data.n_items)
         file = self.folder / f"weights-{epoch:03d}.safetensors"
         try:
             model.load_state_dict(read_weights(file))
         except RuntimeError as error:  # other names or shapes
             raise _damaged(file, f"does not fit the model ({' '.join(str(error).split())[:300]})") from None
-        return model.to(device).eval()
+        return model.eval()
 
 
 def load_or_train(
@@ -381,7 +384,8 @@ def _stage(data: Interactions, name: str) -> Stage:
     return leave_one_out.Judge(data).test if name == "L" else datasets.stage(data, name)
 
 
-def _fit(data: Interactions, name: str) -> Interactions:
+def fitted_part(data: Interactions, name: str) -> Interactions:
+    """What models are fitted to on stage ``name``."""
     return leave_one_out.Judge(data).fit if name == "L" else datasets.stage(data, name).fit
 
 

@@ -78,20 +78,26 @@ def test_environment_yml_installs_the_lock_on_the_same_pythons() -> None:
     assert SpecifierSet(plain[0].split()[1]) == SpecifierSet(PROJECT["project"]["requires-python"])
 
 
+def test_what_serves_is_tested_in_the_same_versions() -> None:
+    extras = PROJECT["project"]["optional-dependencies"]
+    assert set(extras["serve"]) <= set(extras["test"])
+
+
 def test_version_is_said_once() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["version"] == rdcore.__version__
 
 
 def test_training_imports_without_the_notebook_tools() -> None:
-    """The core must import where nothing is installed for notebooks, downloads and pictures."""
+    """The core must import where nothing is installed for notebooks, downloads, pictures and serving."""
     code = (
         "import sys\n"
-        "for name in ('pooch', 'papermill', 'jupytext', 'nbformat', 'seaborn', 'matplotlib', 'tabulate', 'yaml'):\n"
+        "for name in ('pooch', 'papermill', 'jupytext', 'nbformat', 'seaborn', 'matplotlib', 'tabulate', 'yaml',\n"
+        "             'onnx', 'onnxscript', 'onnxruntime'):\n"
         "    sys.modules[name] = None\n"
         "import rdcore, rdcore.data, rdcore.notebooks, rdcore.cli\n"
         "import importlib, pathlib\n"
-        "for part in ('models', 'losses', 'sampling', 'training', 'metrics', 'distill', 'runs', 'experiment'):\n"
+        "for part in ('models', 'losses', 'sampling', 'training', 'metrics', 'distill', 'runs', 'experiment', 'serving'):\n"
         "    if list(pathlib.Path(rdcore.__file__).parent.glob(part + '*')):\n"
         "        importlib.import_module('rdcore.' + part)\n"
     )

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdcore.data import Interactions
-from rdcore.queries import final_queries, training_queries
+from rdcore.queries import PaddedQueries, final_queries, training_queries
 
 # Sequences in which every item occurs once in the whole table: an item then tells whose it is and when it was.
 few = settings(max_examples=60, deadline=None)  # no deadline: the machine may be busy
@@ -149,3 +149,31 @@ def test_the_past_of_no_queries_or_of_queries_without_one_is_empty():
     queries, _ = training_queries(fit, 0)
     assert by_row(queries[:0]) == by_row(queries[:0], everything=True) == []
     assert by_row(queries[:1]) == by_row(queries[:1], everything=True) == [[]]
+
+
+@few
+@given(lengths=lengths, length=st.integers(1, 6), more=st.integers(0, 3))
+def test_queries_that_bring_their_past_answer_the_same(lengths, length, more):
+    fit, sequences = unique_items(lengths)
+    queries = final_queries(fit)
+    longest = max(lengths) + more
+    padded = torch.tensor([[fit.n_items] * (longest - len(row)) + row for row in sequences]).view(len(sequences), longest)
+    theirs = PaddedQueries(queries.user, padded, fit.n_items)
+    assert torch.equal(theirs.history(length), queries.history(length))
+    table = torch.arange(1.0, 2 * fit.n_items + 3).view(-1, 2)  # whole numbers: every sum is exact
+    table[fit.n_items] = 0
+    for everything in (False, True):
+        expected = torch.stack([table[row].sum(0) for row in sequences])
+        for asked in (queries, theirs):
+            total, counts = asked.past_sum(table, everything)
+            assert torch.equal(total, expected) and counts.tolist() == lengths
+
+
+def test_the_sum_of_everything_leaves_out_the_target_alone():
+    fit, sequences = unique_items([4, 2])
+    queries, target = training_queries(fit, 0)
+    table = torch.arange(1.0, fit.n_items + 2)[:, None]
+    total, counts = queries.past_sum(table, everything=True)
+    instances = zip(queries.user.tolist(), target.tolist(), strict=True)
+    expected = [float(table[sequences[user]].sum() - table[item]) for user, item in instances]
+    assert total[:, 0].tolist() == expected and counts.tolist() == [3, 3, 3, 3, 1, 1]

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from rdcore.checks import is_number, whole
 from rdcore.losses import bpr_loss, log_loss
@@ -78,10 +77,8 @@ class Fossil(DotProductModel):
             self.item.weight[n_items] = 0
 
     def encode(self, queries: Queries) -> Tensor:
-        """Context (B, d): memory for all items of all queries' pasts, not for users times items."""
-        row, item = queries.past(everything=self.span == "all")
-        counts = torch.bincount(row, minlength=len(queries))
-        total = F.embedding_bag(item, self.item.weight, counts.cumsum(0) - counts, mode="sum")
+        """Context (B, d)."""
+        total, counts = queries.past_sum(self.item.weight, everything=self.span == "all")
         long_term = total * counts.clamp(min=1)[:, None] ** -self.alpha
         weights = self.markov + self.user_markov(queries.user)  # (B, L)
         return long_term + (weights.unsqueeze(2) * self.item(queries.history(self.window))).sum(1)
