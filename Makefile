@@ -52,6 +52,7 @@ notebooks: $(READY)  ## run the notebooks on `small` and write the results into 
 
 benchmark: $(READY)  ## time every stage at Gowalla's size against this machine's limits (some minutes, quiet machine)
 	@$(BIN)/python tests/benchmarks/gowalla.py --out figures/tables/benchmark.csv
+	@$(BIN)/python tests/benchmarks/serving.py
 
 lint: $(READY)  ## ruff
 	@$(BIN)/ruff check .

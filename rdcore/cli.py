@@ -318,6 +318,6 @@ def export(arguments: argparse.Namespace) -> int:
     run = serving.find(arguments.run_name)
     files, difference = serving.export_run(run, arguments.path, n=arguments.n, epoch=arguments.epoch)
     for file in files:
-        print(f"written: {file} ({file.stat().st_size / 1e6:.1f} MB)")
+        print(f"written: {file} ({file.stat().st_size / 1e6:.2f} MB)")
     print(f"checked: the lists of {serving.CHECKED} users are rdcore's own; scores differ by {difference:.0e} of the largest")
     return 0

@@ -9,14 +9,17 @@ import pytest
 from rdcore import __version__, cli, data, notebooks
 
 
-@pytest.mark.parametrize("words", ["", "fetch", "reproduce", "notebooks", "notebooks guard", "runs", "runs show"])
+@pytest.mark.parametrize("words", ["", "fetch", "reproduce", "notebooks", "notebooks guard", "runs", "runs show", "export"])
 def test_help_is_there(words: str, capsys) -> None:
     with pytest.raises(SystemExit) as stopped:
         cli.main([*words.split(), "--help"])
     assert stopped.value.code == 0 and "usage: rdcore" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words", [[], ["fetch"], ["brew"], ["reproduce", "--jobs", "many"], ["notebooks"], ["runs", "show"]])
+@pytest.mark.parametrize(
+    "words",
+    [[], ["fetch"], ["brew"], ["reproduce", "--jobs", "many"], ["notebooks"], ["runs", "show"], ["export", "key"]],
+)
 def test_nonsense_is_a_usage_error(words: list[str], capsys) -> None:
     with pytest.raises(SystemExit) as stopped:
         cli.main(words)
