@@ -13,9 +13,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 BIN   := .venv/bin
 READY := .venv/.ready
+DOCS  := .venv/.docs
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test test-fast notebooks benchmark lint lock clean
+.PHONY: help reproduce test test-fast notebooks benchmark docs docs-check lint lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +54,17 @@ notebooks: $(READY)  ## run the notebooks on `small` and write the results into 
 benchmark: $(READY)  ## time every stage at Gowalla's size against this machine's limits (some minutes, quiet machine)
 	@$(BIN)/python tests/benchmarks/gowalla.py --out figures/tables/benchmark.csv
 	@$(BIN)/python tests/benchmarks/serving.py
+
+$(DOCS): $(READY)
+	@echo "adding the extra docs to .venv"
+	@$(BIN)/pip install -qq -c requirements.lock --no-build-isolation -e '.[docs]'
+	@touch $@
+
+docs: $(DOCS)  ## the site of notebooks, guides and API reference: build/site/index.html
+	@$(BIN)/python docs/site/build.py
+
+docs-check: docs  ## open every page of the site in a headless Chromium (needs chromium and chromedriver)
+	@$(BIN)/python tests/site/check.py
 
 lint: $(READY)  ## ruff
 	@$(BIN)/ruff check .

@@ -1,19 +1,20 @@
 """The store of runs: trained once, kept under the key of their description, resumed where they stopped.
 
-runs/<key>/description.json      what was asked for
-           environment.json      versions, device, threads, commit, duration
-           history.json          one entry an epoch: losses, weights, seconds
-           metrics.json          means at every evaluated epoch
-           per_user-EEE.parquet  metrics of every user at epoch EEE
-           weights-EEE.safetensors
-           agreement.json        with the teacher, at the last epoch
-           groups.json           held-out items found, by their popularity, at the last epoch
-           checkpoint.pt         model and optimizer after the last finished epoch, while training
-           chosen.json           stage L: the epoch that the validation items chose, and all means at it
-           DONE                  written last
+    runs/<key>/description.json      what was asked for
+               environment.json      versions, device, threads, commit, duration
+               history.json          one entry an epoch: losses, weights, seconds
+               metrics.json          means at every evaluated epoch
+               per_user-EEE.parquet  metrics of every user at epoch EEE
+               weights-EEE.safetensors
+               agreement.json        with the teacher, at the last epoch
+               groups.json           held-out items found, by their popularity, at the last epoch
+               checkpoint.pt         model and optimizer after the last finished epoch, while training
+               chosen.json           stage L: the epoch that the validation items chose, and all means at it
+               DONE                  written last
+    runs/<key>.lock                  held while one process trains the run
+    runs/.deleted/<key>/             on its way out (rdcore/run_tables.py)
+
 On stage L the weights and the metrics of users (ranks of their held-out items) are those of the chosen epoch alone.
-runs/<key>.lock                  held while one process trains the run
-runs/.deleted/<key>/             on its way out (rdcore/run_tables.py)
 """
 
 from __future__ import annotations
