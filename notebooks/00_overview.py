@@ -11,10 +11,12 @@
 #
 # A large recommender (the **teacher T**) ranks better than a small one (the **student S**), and costs more at every request.
 # *Ranking Distillation* (J. Tang and K. Wang, KDD 2018) trains the small model on the data **and** on the top of the teacher's
-# rankings. The paper's claim: the distilled student (**RD**) ranks as well as the teacher, at the student's size.
+# rankings. The paper's claim: the distilled student (**RD**) ranks as well as the teacher, at the student's size. Two later papers
+# distil rankings in other ways: *DE-RRD* (S. Kang and others, CIKM 2020; notebook 07) and *RankDistil* (S. Reddi and others, AISTATS
+# 2021; notebook 08). Notebook 09 compares all methods under one protocol.
 #
-# This project trains all three again on the paper's own Gowalla split, with the settings of the authors' released code, and asks of
-# every claim whether it holds. This notebook is the summary. It trains nothing: everything below is computed from the committed
+# This project trains the models again on the papers' own splits of Gowalla and CiteULike, with the settings of the released codes, and
+# asks of every claim whether it holds. This notebook is the summary. It trains nothing: everything below is computed from the committed
 # records of our paper-size runs (`data/replicated`) and the papers' numbers (`data/reported`), **on every profile**. Only
 # profile `paper` also writes the tables and pictures into `figures/`. What no run has answered yet says so.
 
@@ -28,7 +30,7 @@ import time
 from IPython.display import Markdown, display
 
 from rdcore import data, manifest, overview, plots, report, runs
-from rdcore.plans import PROFILES, open_choices, paper_records, paper_runs, title
+from rdcore.plans import PROFILES, open_choices, paper_records, paper_runs
 from rdcore.reported import reported
 from rdcore.scorecard import scorecard
 from rdcore.selection import chosen_epochs, read_selection
@@ -107,7 +109,8 @@ print("Ours, as far as they have run:", " > ".join(ours.sort_values("replicated"
 choices = read_selection()
 for role, choice in choices.items():
     border = ", the end of the grid: not final" if choice.at_border else ""
-    print(f"{role}: epoch {choice.epoch} of {min(choice.means)}..{choice.last_epoch}{border}; V runs {', '.join(choice.keys)}")
+    name = role if role.startswith("Fossil") else f"Caser {role}"
+    print(f"{name}: epoch {choice.epoch} of {min(choice.means)}..{choice.last_epoch}{border}; V runs {', '.join(choice.keys)}")
 for sentence in open_choices(choices):
     print("open:", sentence)
 if choices:
@@ -121,9 +124,9 @@ if choices:
 
 # %%
 missing = [run for run in paper_runs() if not runs.is_committed(run)]
-print(f"{len(records)} of {len(records) + len(missing)} planned paper-size runs are on record.")
-for run in missing:
-    print("not run:", title(run))
+on_record = len(paper_runs()) - len(missing)
+print(f"{on_record} of {on_record + len(missing)} planned paper-size runs are on record; `rdcore train --list` names the others:")
+display(Markdown(report.markdown(overview.not_run(missing).astype(str))))
 
 # %% [markdown]
 # Where the paper's text, the released code and this project differ is listed in [DEVIATIONS.md](../DEVIATIONS.md).

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rdcore import pairing
+from rdcore.experiment import Experiment, family
 from rdcore.plots import ROLES
 from rdcore.report import Judged
 from rdcore.reported import reported
@@ -52,6 +53,18 @@ def _effect(row) -> str:
     if pd.isna(row.ours):
         return ""
     return _number(row.ours) + ("" if pd.isna(row.low) else f" ({row.low:+.4f} to {row.high:+.4f})")
+
+
+def not_run(missing: Sequence[Experiment]) -> pd.DataFrame:
+    """How many runs are missing, and of which roles (without the varied setting), a row for each data set, stage and model."""
+
+    def short(role: str) -> str:
+        return "-".join(part for part in role.split("-")[:2] if not any(letter.isdigit() for letter in part))
+
+    rows = [(e.dataset, e.stage, family(e.description), short(e.role)) for e in missing]
+    frame = pd.DataFrame(rows, columns=["data set", "stage", "model", "roles"])
+    groups = frame.groupby(["data set", "stage", "model"], sort=False)["roles"]
+    return groups.agg(runs="size", roles=lambda found: ", ".join(dict.fromkeys(found))).reset_index()
 
 
 def beside_the_paper(runs: Sequence[Judged], roles: Sequence[str], dataset: str, metrics: Sequence[str]) -> Figure:
