@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rdcore import paths
-from rdcore.files import locked, write_whole
+from rdcore.disk import locked
+from rdcore.files import write_whole
 from rdcore.runs import Record, environment
 
 

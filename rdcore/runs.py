@@ -43,9 +43,10 @@ from tqdm.auto import tqdm
 from rdcore import data as datasets
 from rdcore import leave_one_out, metrics, paths, sweeps
 from rdcore.data.interactions import Interactions, Stage
+from rdcore.disk import locked, remove_partials
 from rdcore.evaluation import agreement, evaluate
 from rdcore.experiment import Experiment, family, label
-from rdcore.files import locked, remove_partials, write_whole
+from rdcore.files import write_whole
 from rdcore.groups import by_item_popularity
 from rdcore.models.base import Model
 from rdcore.sampling import stream_seed

@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 
 from rdcore import paths
 from rdcore.checks import whole
-from rdcore.files import locked
+from rdcore.disk import locked
 
 Task = TypeVar("Task")
 

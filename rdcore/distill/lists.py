@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from rdcore.disk import locked, remove_partials
 from rdcore.distill.base import Batch, TrainingData
-from rdcore.files import locked, remove_partials, write_whole
+from rdcore.files import write_whole
 from rdcore.models.base import Model, evaluating
 from rdcore.queries import Queries, final_queries_of
 from rdcore.sampling import SeenItems
