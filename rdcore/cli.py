@@ -162,9 +162,10 @@ def _add_only(command: argparse.ArgumentParser) -> None:
 def train(arguments: argparse.Namespace) -> int:
     from . import plans, runs
 
-    if isinstance(arguments.jobs, int) and arguments.jobs < 1:
-        raise ValueError(f"--jobs must be at least 1, not {arguments.jobs}")
-    runs.check_device(arguments.device)
+    if isinstance(arguments.jobs, int):  # else a cluster, whose workers have devices of their own
+        if arguments.jobs < 1:
+            raise ValueError(f"--jobs must be at least 1, not {arguments.jobs}")
+        runs.check_device(arguments.device)
     if arguments.publish and arguments.profile != "paper":
         raise ValueError(f"--publish keeps paper-size records; those of profile {arguments.profile} stay in the run store")
     wanted = plans.matching(arguments.profile, arguments.only)

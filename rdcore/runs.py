@@ -268,6 +268,7 @@ def records(
 def _job(experiment: Experiment, device: str) -> None:
     if replace(experiment).key != experiment.key:  # a copy is hashed anew, here
         raise ValueError(f"{experiment.label}: the worker's rdcore describes it otherwise: install the same version there")
+    check_device(device)  # of a worker's own machine
     # One thread a process: two runs on two cores beat one run on both by half, and results do not depend on `jobs`.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
