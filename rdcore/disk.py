@@ -71,9 +71,9 @@ def remove_partials(folder: Path, name: str = "") -> None:
 
 
 def error_number(error: Exception) -> int | None:
-    """The system's number of an error, also out of the text of one of safetensors; None where it has none."""
-    said = re.search(r"\(os error (\d+)\)", str(error))
-    return getattr(error, "errno", None) or (int(said[1]) if said else None)
+    """The system's number of an error, of one of safetensors out of its text; None where it has none."""
+    said = re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
+    return int(said[1]) if said else getattr(error, "errno", None)
 
 
 def probe(file: Path) -> None:

@@ -1,23 +1,34 @@
-"""Comparing two stores of runs, bit by bit."""
+"""What is left on disk, in a form that can be compared bit by bit."""
 
 import json
 from pathlib import Path
 
+# Locks, and files that are not there under a final name yet.
+UNFINISHED = (".lock", ".partial")
 
-def contents(store: Path) -> dict[str, object]:
-    """What every file of a store holds, by its path; without what tells where and how long a run was trained, and locks."""
+
+def contents(folder: Path) -> dict[str, object]:
+    """What every file below ``folder`` holds, by its path: bytes, or of a notebook its cells and what they printed. Without
+    what tells where and how long a run was trained, without locks, and without what a killed process was writing."""
     found: dict[str, object] = {}
-    for file in sorted(store.rglob("*")):
-        if file.is_dir() or file.name == "environment.json" or file.suffix == ".lock":
+    for file in sorted(folder.rglob("*")):
+        path = file.relative_to(folder)
+        if file.is_dir() or file.name == "environment.json" or any(leftover(part) for part in path.parts):
             continue
         content: object = file.read_bytes()
         if file.name == "history.json":
             content = [{name: value for name, value in entry.items() if name != "seconds"} for entry in json.loads(content)]
-        found[file.relative_to(store).as_posix()] = content
+        if file.suffix == ".ipynb":
+            content = [(cell["source"], cell.get("outputs")) for cell in json.loads(content)["cells"]]
+        found[path.as_posix()] = content
     return found
 
 
-def differences(store: Path, other: Path) -> list[str]:
-    """The files that one of two stores has and the other has not, or has otherwise."""
-    one, two = contents(store), contents(other)
-    return sorted(name for name in one.keys() | two.keys() if one.get(name) != two.get(name))
+def leftover(name: str) -> bool:
+    return name.endswith(UNFINISHED) or ".partial." in name or name.startswith(".fetch-")
+
+
+def differences(one: Path, other: Path) -> list[str]:
+    """The files that one of two folders has and the other has not, or has otherwise."""
+    here, there = contents(one), contents(other)
+    return sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
