@@ -15,7 +15,7 @@ BIN   := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test test-fast notebooks benchmark lint lock clean
+.PHONY: help reproduce test test-fast notebooks benchmark kills lint lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,9 @@ notebooks: $(READY)  ## run the notebooks on `small` and write the results into 
 
 benchmark: $(READY)  ## time every stage at Gowalla's size against this machine's limits (some minutes, quiet machine)
 	@$(BIN)/python tests/benchmarks/gowalla.py --out figures/tables/benchmark.csv
+
+kills: $(READY)  ## kill everything at random moments and compare what the next call leaves (long: some 80 kills)
+	@$(BIN)/python tests/harness/kills.py --out figures/tables/kills.csv
 
 lint: $(READY)  ## ruff
 	@$(BIN)/ruff check .

@@ -15,7 +15,10 @@ def contents(folder: Path) -> dict[str, object]:
         path = file.relative_to(folder)
         if file.is_dir() or file.name == "environment.json" or any(leftover(part) for part in path.parts):
             continue
-        content: object = file.read_bytes()
+        try:
+            content: object = file.read_bytes()
+        except FileNotFoundError:  # removed in this moment, by a process that goes on
+            continue
         if file.name == "history.json":
             content = [{name: value for name, value in entry.items() if name != "seconds"} for entry in json.loads(content)]
         if file.suffix == ".ipynb":

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -43,3 +44,39 @@ def wait(task: tuple[Path, str]) -> None:
 def parent(folder: Path) -> None:
     """Has two processes at work that would take a minute."""
     list(sweeps.each(wait, [(folder, "one"), (folder, "two")], 2))
+
+
+# Calls with a fault, which tests/harness/kills.py must find.
+
+
+def half_written(folder: Path, services: dict[str, str]) -> None:
+    with (folder / "file.txt").open("w") as file:
+        for part in ("one", "two"):
+            file.write(part)
+            file.flush()
+            time.sleep(0.3)
+
+
+def another_result(folder: Path, services: dict[str, str]) -> None:
+    """The second attempt in a folder leaves something else than the first."""
+    again = (folder / "begun.lock").exists()
+    (folder / "begun.lock").touch()
+    (folder / "first.txt").write_text("here")
+    time.sleep(0.5)
+    (folder / "file.txt").write_text(f"again: {again}")
+
+
+def orphan(folder: Path, services: dict[str, str]) -> None:
+    (folder / "first.txt").write_text("here")
+    started = subprocess.Popen(["sleep", "20"])
+    time.sleep(0.5)
+    started.kill()
+    (folder / "file.txt").write_text("here")
+
+
+def never_again(folder: Path, services: dict[str, str]) -> None:
+    """Fails where an earlier attempt has been."""
+    (folder / "begun.lock").touch(exist_ok=False)
+    (folder / "first.txt").write_text("here")
+    time.sleep(0.5)
+    (folder / "file.txt").write_text("here")

@@ -117,8 +117,8 @@ def notebook(folder: Path, services: dict[str, str]) -> None:
 
 def tables(folder: Path, services: dict[str, str]) -> None:
     """Tables in three forms, figures in two, and their manifest."""
-    for number in range(6):
-        frame = pd.DataFrame({"user": np.arange(2000), "AP": np.random.default_rng(number).random(2000)})
+    for number in range(5):
+        frame = pd.DataFrame({"user": np.arange(500), "AP": np.random.default_rng(number).random(500)})
         made_from = [SimpleNamespace(key=f"{number:016x}")]
         report.write_table(frame, f"table{number}", "smoke", made_from, "kills")
         fig, ax = plt.subplots()
