@@ -16,7 +16,7 @@ READY := .venv/.ready
 DOCS  := .venv/.docs
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test test-fast notebooks benchmark docs docs-check lint lock clean
+.PHONY: help reproduce test test-fast notebooks benchmark kills docs docs-check lint lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -65,6 +65,9 @@ docs: $(DOCS)  ## the site of notebooks, guides and API reference: build/site/in
 
 docs-check: docs  ## open every page of the site in a headless Chromium (needs chromium and chromedriver)
 	@$(BIN)/python tests/site/check.py
+
+kills: $(READY)  ## kill everything at random moments and compare what the next call leaves (long: some 80 kills)
+	@$(BIN)/python tests/harness/kills.py --out figures/tables/kills.csv
 
 lint: $(READY)  ## ruff
 	@$(BIN)/ruff check .

@@ -143,7 +143,11 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("train", help="train the runs of a profile, most wanted first")
     command.add_argument("--profile", default="paper", help="smoke, small or paper")
     _add_only(command)
-    command.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time, one thread each")
+    where = command.add_mutually_exclusive_group()
+    where.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time on this machine, one thread each")
+    where.add_argument(
+        "--cluster", dest="jobs", metavar="ADDRESS", help="on all workers of a Dask cluster, such as tcp://host:8786"
+    )
     command.add_argument("--device", default="cpu", help="cpu or cuda; small models fill a GPU by several --jobs")
     command.add_argument("--publish", action="store_true", help="copy the finished records into data/replicated (paper only)")
     command.add_argument("--list", action="store_true", help="say what would be trained, and train nothing")
@@ -159,9 +163,10 @@ def _add_only(command: argparse.ArgumentParser) -> None:
 def train(arguments: argparse.Namespace) -> int:
     from . import plans, runs
 
-    if arguments.jobs < 1:
-        raise ValueError(f"--jobs must be at least 1, not {arguments.jobs}")
-    runs.check_device(arguments.device)
+    if isinstance(arguments.jobs, int):  # else a cluster, whose workers have devices of their own
+        if arguments.jobs < 1:
+            raise ValueError(f"--jobs must be at least 1, not {arguments.jobs}")
+        runs.check_device(arguments.device)
     if arguments.publish and arguments.profile != "paper":
         raise ValueError(f"--publish keeps paper-size records; those of profile {arguments.profile} stay in the run store")
     wanted = plans.matching(arguments.profile, arguments.only)

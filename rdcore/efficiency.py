@@ -223,7 +223,6 @@ def measure_and_record(dataset: str = "gowalla", **options) -> Efficiency:
     """`measure_pairs`, written to data/replicated/efficiency.json, from which the committed table and figure are drawn."""
     measured = measure_pairs(dataset, **options)
     file = _file()
-    file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, lambda draft: draft.write_text(_as_text(measured.content)))
     return measured
 

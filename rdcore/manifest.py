@@ -7,9 +7,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from filelock import FileLock
-
 from rdcore import paths
+from rdcore.disk import locked
 from rdcore.files import write_whole
 from rdcore.runs import Record, environment
 
@@ -30,8 +29,7 @@ def note(path: Path, records: Sequence, source: str) -> None:
     folder = _profile_folder(path)
     file = folder / "MANIFEST.json"
     entry = {"runs": sorted({record.key for record in records}), "source": source}
-    paths.build().mkdir(parents=True, exist_ok=True)
-    with FileLock(paths.build() / "MANIFEST.lock"):
+    with locked(paths.build() / "MANIFEST"):
         entries = json.loads(file.read_text()) if file.exists() else {}
         entries[path.relative_to(folder).as_posix()] = entry
         write_whole(file, lambda draft: draft.write_text(json.dumps(entries, indent=1, sort_keys=True) + "\n"))

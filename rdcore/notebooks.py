@@ -9,15 +9,17 @@ import os
 import re
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from . import paths
+from .disk import writing
 from .pairing import TYPES, declared, discover, files, folder, guard, is_code, normal, problems, read, sync, write
+from .sweeps import end_with_parent
 
 __all__ = ["PROFILES", "Outcome", "discover", "execute", "files", "guard", "reproduce", "run", "summary", "sync", "write_back"]
 
@@ -79,8 +81,10 @@ def _typed(value: Any, wanted: type) -> Any:
 
 
 def execute(source: Path, output: Path, parameters: dict[str, Any] | None = None, timeout: int = TIMEOUT) -> Any:
-    """Run one notebook in a fresh kernel of this very Python; `output` is written cell by cell and stays after a failure.
+    """Run one notebook in a fresh kernel of this very Python.
 
+    What it prints is written cell by cell into a file whose name ends in .partial.ipynb, which becomes `output` when the
+    notebook has come to its end or to an error; so `output` is whole, also after a kill.
     timeout: seconds a cell may take. Unknown or ill-typed parameters are a ValueError before a kernel starts.
     """
     import papermill
@@ -91,13 +95,18 @@ def execute(source: Path, output: Path, parameters: dict[str, Any] | None = None
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    write(notebook, output)
+    draft = output.with_suffix(".partial.ipynb")
+    write(notebook, draft)
     # papermill reads the file before it writes there, and takes braces in a path for its own parameters
-    path = str(output).replace("{", "{{").replace("}", "}}")
-    done = papermill.execute_notebook(
-        path, path, values, kernel_name="python3", cwd=folder(), progress_bar=False,
-        start_timeout=180, execution_timeout=timeout,
-    )  # fmt: skip
+    path = str(draft).replace("{", "{{").replace("}", "}}")
+    try:
+        with writing(draft):
+            done = papermill.execute_notebook(
+                path, path, values, kernel_name="python3", cwd=folder(), progress_bar=False,
+                start_timeout=180, execution_timeout=timeout,
+            )  # fmt: skip
+    finally:
+        os.replace(draft, output)
     skipped = [i for i, cell in enumerate(done.cells) if is_code(cell) and cell.execution_count is None]
     if skipped:  # an exit() in a cell counts as success with papermill
         raise RuntimeError(f"stopped early: cell {skipped[0]} and later ones did not run")
@@ -136,6 +145,11 @@ def _environment(jobs: int) -> None:
         os.environ["OMP_NUM_THREADS"] = "1"
 
 
+def _begin_worker(jobs: int, parent: int) -> None:
+    end_with_parent(parent)
+    _environment(jobs)
+
+
 def run(
     profile: str,
     notebooks: str | list[str] | None = None,
@@ -162,8 +176,18 @@ def run(
         _environment(jobs)
         return [_attempt(task) for task in tasks]
     # Processes, because papermill changes the working directory; spawned, because a forked torch may hang.
-    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=partial(_environment, jobs)) as pool:
-        return list(pool.map(_attempt, tasks))
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_begin_worker, initargs=(jobs, os.getpid())) as pool:
+        asked = [(task, pool.submit(_attempt, task)) for task in tasks]
+        return [_result(task, future) for task, future in asked]
+
+
+def _result(task: tuple[Path, Path, dict[str, Any]], future: Future) -> Outcome:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        source, output, _ = task
+        return Outcome(name=source.stem, ok=False, seconds=0, output=output, error="a process that ran notebooks was killed"
+                       " (memory?): run this one again, or fewer at a time")  # fmt: skip
 
 
 def summary(outcomes: list[Outcome]) -> str:

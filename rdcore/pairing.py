@@ -90,7 +90,6 @@ def write(notebook: Any, path: Path) -> None:
     """Write by rename: a reader, or a Jupyter that has the file open, never sees half of it."""
     import nbformat
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda draft: nbformat.write(notebook, draft))
 
 

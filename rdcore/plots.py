@@ -21,6 +21,7 @@ from torch import Tensor
 from rdcore import manifest, paths
 from rdcore.data.interactions import Interactions, Split
 from rdcore.distill.weights import Discrepancy, Hybrid, Weights
+from rdcore.files import write_whole
 from rdcore.groups import recall
 from rdcore.models.caser import CaserSettings
 from rdcore.runs import Record
@@ -62,11 +63,11 @@ def save(fig: Figure, name: str, profile: str, records: Sequence[Record], source
     The files carry neither date nor version, so that the same records give the same bytes.
     """
     folder = paths.figures(profile)
-    folder.mkdir(parents=True, exist_ok=True)
     metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
     for kind, fixed in metadata.items():
-        fig.savefig(folder / f"{name}.{kind}", metadata=fixed)
-        manifest.note(folder / f"{name}.{kind}", records, source)
+        file = folder / f"{name}.{kind}"
+        write_whole(file, lambda draft, fixed=fixed: fig.savefig(draft, metadata=fixed))
+        manifest.note(file, records, source)
 
 
 # --------------------------------------------------------------------------------------------------------------------- data

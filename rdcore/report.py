@@ -194,7 +194,6 @@ def write_table(frame: pd.DataFrame, name: str, profile: str, records: Sequence[
     paper's shape there. The same frame gives the same bytes.
     """
     folder = paths.figures(profile) / "tables"
-    folder.mkdir(parents=True, exist_ok=True)
     shown = wide(frame) if list(frame.columns) == COLUMNS else frame.apply(lambda c: c.map(lambda v: _text(c.name, v)))
     contents = {
         "csv": frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"),

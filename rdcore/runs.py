@@ -19,6 +19,7 @@ On stage L the weights and the metrics of users (ranks of their held-out items) 
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -29,8 +30,8 @@ import subprocess
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import pandas as pd
@@ -41,8 +42,9 @@ from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 
 from rdcore import data as datasets
-from rdcore import leave_one_out, metrics, paths
+from rdcore import leave_one_out, metrics, paths, sweeps
 from rdcore.data.interactions import Interactions, Stage
+from rdcore.disk import locked, remove_partials
 from rdcore.evaluation import agreement, evaluate
 from rdcore.experiment import Experiment, family, label
 from rdcore.files import write_whole
@@ -200,6 +202,7 @@ def load_or_train(
     """
     folder = paths.runs() / experiment.key
     if (folder / "DONE").exists():
+        _drop_checkpoint(folder)
         return Run(folder)
     if data is None:
         data = datasets.load(experiment.dataset)
@@ -210,40 +213,30 @@ def load_or_train(
         )
     if experiment.teacher is not None:
         load_or_train(experiment.teacher, data, device=device, progress=progress)
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(f"{folder}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        tqdm.write(f"{experiment.label}: another process is training this run, waiting for it")
-        lock.acquire()
-    try:
+    with locked(folder, f"{experiment.label}: another process is training this run, waiting for it"):
         if not (folder / "DONE").exists():
-            folder.mkdir(parents=True, exist_ok=True)  # it may have been deleted while this process waited
             _train(experiment, data, folder, device, progress)
-    finally:
-        lock.release()
     return Run(folder)
 
 
 def load_or_train_all(
-    experiments: list[Experiment], *, jobs: int = 1, device: str = "cpu", progress: bool = False
+    experiments: list[Experiment], *, jobs: int | str = 1, device: str = "cpu", progress: bool = False
 ) -> list[Run]:
-    """The finished runs of all experiments, in their order; ``jobs`` single-threaded processes train what is missing.
+    """The finished runs of all experiments, in their order; what is missing is trained, each run with one thread.
 
-    Teachers come first. Stopped at any moment, the next call goes on where this one was. What a run raises is raised
-    here.
+    jobs: 1: one run after another; n > 1: n processes of this machine; an address such as 'tcp://host:8786': the workers of
+    the Dask cluster there, which must share this run store (docs/scale.md). The numbers do not depend on it.
+    Teachers come first. Stopped at any moment, the next call goes on where this one was; a run whose worker dies goes on
+    with another. What a run raises is raised here.
     """
-    import joblib  # here, so that a machine that only trains needs less
-
     missing = {run.key: run for e in experiments for run in (e.teacher, e) if run is not None}
     missing = [e for e in missing.values() if not (paths.runs() / e.key / "DONE").exists()]
     for wave in ([e for e in missing if e.teacher is None], [e for e in missing if e.teacher is not None]):
-        done = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(joblib.delayed(_job)(e, device) for e in wave)
+        done = sweeps.each(partial(_job, device=device), wave, jobs) if wave else ()
         # In batch (TQDM_DISABLE, which tqdm itself reads only where `disable` is not given) the lines below are enough.
         silent = not (progress and wave) or os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
         for finished in tqdm(done, total=len(wave), desc="runs", unit="run", disable=silent):
-            tqdm.write(f"finished {finished}")
+            tqdm.write(f"finished {finished.label}")
     return [Run(paths.runs() / e.key) for e in experiments]
 
 
@@ -276,7 +269,10 @@ def records(
     return [committed(e) if not optional or is_committed(e) else None for e in experiments]
 
 
-def _job(experiment: Experiment, device: str) -> str:
+def _job(experiment: Experiment, device: str) -> None:
+    if replace(experiment).key != experiment.key:  # a copy is hashed anew, here
+        raise ValueError(f"{experiment.label}: the worker's rdcore describes it otherwise: install the same version there")
+    check_device(device)  # of a worker's own machine
     # One thread a process: two runs on two cores beat one run on both by half, and results do not depend on `jobs`.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -284,7 +280,6 @@ def _job(experiment: Experiment, device: str) -> str:
         load_or_train(experiment, device=device)
     finally:
         torch.set_num_threads(threads)
-    return experiment.label
 
 
 def _train(experiment: Experiment, data: Interactions, folder: Path, device: str, progress: bool) -> None:
@@ -321,8 +316,7 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
     optimizer = make_optimizer(model, distillation, settings)
 
     state = {"epoch": 0, "history": [], "metrics": [], "seconds": 0.0, "resumed": -1}
-    for leftover in folder.glob("*.partial"):  # of a process that was killed while it wrote; nobody else holds the lock
-        leftover.unlink()
+    remove_partials(folder)
     checkpoint = folder / "checkpoint.pt"
     if checkpoint.exists():
         saved = _read_checkpoint(checkpoint, device)
@@ -368,7 +362,15 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
         _write_json(folder / "agreement.json", agreement(model, teacher, stage, device=device))
     _write_json(folder / "groups.json", by_item_popularity(model, stage, device=device))
     _finish(folder, device, state)
-    checkpoint.unlink(missing_ok=True)
+    _drop_checkpoint(folder)
+
+
+def _drop_checkpoint(folder: Path) -> None:
+    """Of a finished run. It may be there since a kill between the two last steps, now in a store that may only be read."""
+    checkpoint = folder / "checkpoint.pt"
+    if checkpoint.exists():
+        with contextlib.suppress(OSError):
+            checkpoint.unlink()
 
 
 def read_weights(file: Path) -> dict[str, torch.Tensor]:

@@ -122,7 +122,6 @@ def write_selection(choices: Mapping[str, Choice]) -> Path:
         for role, choice in choices.items()
     }
     file = _file()
-    file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, lambda draft: draft.write_text(json.dumps(content, indent=1) + "\n"))
     return file
 

@@ -1,13 +1,14 @@
 """Brings the files of a data set: from a mirror, from their public source, or out of a package; verified, then placed.
 
 A file is put together in a temporary folder beside its place and moved there by one atomic rename after its size and hash
-have been checked, so whatever stands under the final name was once whole. It is checked again at every use.
+have been checked, so whatever stands under the final name was once whole. It is checked again at every use. Of several
+processes that want a data set one brings it, and removes what an earlier one left that was killed at it.
 
 `RDCORE_MIRROR` names a folder with one folder a data set (`$RDCORE_MIRROR/gowalla/test/train.txt`). It is tried first and
 trusted no more than any other source.
 """
 
-import errno
+import contextlib
 import hashlib
 import os
 import shutil
@@ -18,6 +19,7 @@ import zipfile
 from pathlib import Path
 
 from rdcore import paths
+from rdcore.disk import DISK_ERRORS, DiskError, locked
 
 from .catalog import CATALOG, DataSet, File, Source
 from .errors import DataError
@@ -25,15 +27,6 @@ from .errors import DataError
 CONNECT_SECONDS = 10  # long enough for a slow line, short enough to move on to the next source
 READ_SECONDS = 60
 PIP_SECONDS = 300
-
-# What our own disk answers, as opposed to a source that fails: there is no point in trying the next source.
-DISK_ERRORS = {
-    errno.ENOSPC: "the disk is full: free some space, or set RDCORE_ROOT to a folder on another disk",
-    errno.EDQUOT: "the disk quota is used up: free some space, or set RDCORE_ROOT to a folder on another disk",
-    errno.EROFS: "the file system is read-only: set RDCORE_ROOT to a folder that can be written",
-    errno.EACCES: "no permission to write there: set RDCORE_ROOT to a folder that can be written",
-    errno.EPERM: "no permission to write there: set RDCORE_ROOT to a folder that can be written",
-}
 
 
 def fetch(name: str, *, download: bool = True) -> list[Path]:
@@ -48,15 +41,14 @@ def fetch(name: str, *, download: bool = True) -> list[Path]:
     targets = []
     for file in dataset.files:
         target = paths.raw() / name / file.path
-        if target.exists():
-            try:
-                verify(target, file)
-            except DataError as reason:
-                raise DataError(f"{reason}: delete {target} and fetch {name} again") from None
-        elif download:
-            _bring(dataset, file, target)
-        else:
+        if not target.exists() and not download:
             raise DataError(f"{target} does not exist, and downloading was not allowed: run `rdcore fetch {name}`")
+        if not target.exists():
+            _bring(dataset, file, target)
+        try:
+            verify(target, file)
+        except DataError as reason:
+            raise DataError(f"{reason}: delete {target} and fetch {name} again") from None
         targets.append(target)
     return targets
 
@@ -87,8 +79,15 @@ def _bring(dataset: DataSet, file: File, target: Path) -> None:
     mirror = os.environ.get("RDCORE_MIRROR")
     sources: list[Path | Source] = [Path(mirror).expanduser() / dataset.name / file.path] if mirror else []
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target.parent) as folder:
+        with contextlib.ExitStack() as stack:
+            name = dataset.name
+            stack.enter_context(locked(paths.raw() / name, f"another process is fetching {name}, waiting for it"))
+            if target.exists():  # by now: it was brought while this process waited
+                return
+            target.parent.mkdir(parents=True, exist_ok=True)
+            for leftover in target.parent.glob(".fetch-*"):  # of a process that was killed: the lock is ours
+                shutil.rmtree(leftover, ignore_errors=True)
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=".fetch-", dir=target.parent))
             for number, source in enumerate([*sources, *file.sources]):
                 work = Path(folder, str(number))
                 work.mkdir()
@@ -106,6 +105,8 @@ def _bring(dataset: DataSet, file: File, target: Path) -> None:
                     continue
                 os.replace(candidate, target)
                 return
+    except DiskError as error:  # of the lock
+        raise DataError(str(error)) from error
     except OSError as error:
         remedy = DISK_ERRORS.get(error.errno or 0, f"{error.strerror or error}: check the folder")
         raise DataError(f"cannot write {target}: {remedy}") from error

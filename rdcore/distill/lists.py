@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from rdcore.disk import locked, remove_partials
 from rdcore.distill.base import Batch, TrainingData
 from rdcore.files import write_whole
 from rdcore.models.base import Model, evaluating
@@ -56,9 +56,9 @@ def teacher_lists(
         return Lists(make(), per_user)
     users = "-users" if per_user else ""
     file = cache / f"{name}-{K}-{exclude}{users}-{_instances_id(data)}.safetensors"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{file}.lock"):  # of several students that want the same lists, one makes them
+    with locked(file):  # of several students that want the same lists, one makes them
         if not file.exists():
+            remove_partials(file.parent, file.name)
             made = make().cpu()
             write_whole(file, lambda draft: save_file({"lists": made}, draft))
     return Lists(load_file(file, device=str(data.target.device))["lists"], per_user)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rdcore import paths
+from rdcore import disk, paths
 from rdcore.data import DataError, catalog, fetch, load
 from rdcore.data.catalog import CATALOG, DataSet, File, Source
 
@@ -141,6 +141,35 @@ def test_a_download_that_is_interrupted_leaves_nothing(place, monkeypatch):
     assert left_behind(place) == []
 
 
+def test_what_a_killed_process_left_is_removed_and_a_lock_that_it_held_is_free(place, monkeypatch):
+    (place.parent / ".fetch-abc").mkdir(parents=True)
+    (place.parent / ".fetch-abc" / "download").write_bytes(CONTENT[:4])
+    (place.parents[2] / "tiny.lock").touch()
+    offer(monkeypatch, CONTENT)
+    assert fetch("tiny") == [place] and left_behind(place) == ["file.txt"]
+
+
+def test_two_that_want_the_same_fetch_it_once(place, monkeypatch, capsys):
+    asked, begun, go_on = [], threading.Event(), threading.Event()
+
+    def download(source, label, work):
+        asked.append(source)
+        begun.set()
+        assert go_on.wait(10)
+        (work / "download").write_bytes(CONTENT)
+        return work / "download"
+
+    monkeypatch.setattr(fetching, "_download_url", download)
+    monkeypatch.setattr(disk.tqdm, "write", lambda text: go_on.set() if "another process is fetching tiny" in text else None)
+    found = []
+    first = threading.Thread(target=lambda: found.append(fetch("tiny")))
+    first.start()
+    assert begun.wait(10)
+    found.append(fetch("tiny"))  # says that it waits, and only then the first goes on
+    first.join()
+    assert found == [[place], [place]] and len(asked) == 1
+
+
 def test_a_wrong_file_in_place_is_named_and_kept(place, monkeypatch):
     place.parent.mkdir(parents=True)
     place.write_bytes(CONTENT.replace(b"3", b"4"))
@@ -173,7 +202,7 @@ def test_a_disk_that_cannot_be_written(place, tmp_path, monkeypatch, number, mes
     assert left_behind(place) == []
     with monkeypatch.context() as patch:
         patch.setattr(fetching.Path, "mkdir", fail)
-        with pytest.raises(DataError, match=f"cannot write .*file.txt: {message}"):
+        with pytest.raises(DataError, match=f"cannot write .*tiny.*: {message}"):
             fetch("tiny")
 
 
