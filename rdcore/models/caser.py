@@ -62,7 +62,7 @@ class HorizontalFilters(torch.autograd.Function):
                 best = outputs
                 continue
             above.append(torch.gt(outputs, best[:, which], out=torch.empty_like(outputs)))
-            torch.maximum(outputs, best[:, which], out=best[:, which])
+            best[:, which] = torch.maximum(outputs, best[:, which])
         ctx.save_for_backward(images, weight, *above)
         ctx.L = L
         return best
