@@ -321,6 +321,7 @@ def export(arguments: argparse.Namespace) -> int:
     for file in files:
         print(f"written: {file} ({file.stat().st_size / 1e6:.2f} MB)")
     print(f"checked: the lists of {serving.CHECKED} users are rdcore's own; scores differ by {difference:.0e} of the largest")
+    return 0
 
 
 # ------------------------------------------------------------------------------------------------------------------- bench

@@ -18,7 +18,7 @@ from test_rrd import (
     teachers_list,
 )
 
-from rdcore.distill import CDSettings, cd
+from rdcore.distill import CDSettings
 from rdcore.distill.cd import soft_label_loss
 from rdcore.models import Caser, CaserSettings, Popularity
 from rdcore.sampling import stream

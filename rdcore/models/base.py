@@ -56,8 +56,8 @@ class Model(nn.Module):
 
 
 class DotProducts(torch.autograd.Function):
-    """<context_b, table_i> + bias_i of every query's own items, on a CPU: context (B, D), table (n_items, D), bias (n_items,) or
-    None, items (B, n) int32, which are sorted in half the time of long ones -> (B, n).
+    """<context_b, table_i> + bias_i of every query's own items, on a CPU: context (B, D), table (n_items, D), bias (n_items,)
+    or None, items (B, n) int32, which are sorted in half the time of long ones -> (B, n).
 
     PyTorch multiplies one small matrix for each query, and adds the gradients of the B n item vectors to their table one by
     one. Here they are products with a column of ones, and the gradients, contexts times numbers, are summed item by item: a

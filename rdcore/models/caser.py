@@ -38,31 +38,38 @@ class CaserSettings:
         return Caser(n_users, n_items, self)
 
 
-class HorizontalFilters(torch.autograd.Function):
-    """n filters of each height 1..L, max-pooled over the positions where they can begin: images (B, L d), weight (L n, L d) of
-    the filters by height, zero behind their h d numbers, bias (L n,) -> (B, L n). The first of equal maxima gets the
-    gradient.
+def _positions(images: Tensor, weight: Tensor, L: int) -> list[tuple[slice, Tensor, Tensor]]:
+    """Of every position t = 0, 1, ...: which filters begin there (heights up to L - t), what of the images they see, and their
+    weight."""
+    n, d = len(weight) // L, images.shape[1] // L
+    return [(slice((L - t) * n), images[:, t * d :], weight[: (L - t) * n, : (L - t) * d]) for t in range(L)]
 
-    At item t = 0, 1, ... begin the filters of heights up to L - t: one product each of a part of the image and a part of the
-    weight. Max-pooling each height by ``max`` took five times as long as comparing position with position, forth and back.
+
+def horizontal_filters(images: Tensor, weight: Tensor, bias: Tensor, L: int) -> tuple[Tensor, list[Tensor]]:
+    """n filters of each height 1..L, max-pooled over the positions where they can begin: images (B, L d), weight (L n, L d) of
+    the filters by height, zero behind their h d numbers, bias (L n,) -> (B, L n).
+
+    And, of the positions behind the first, where they exceed all before them: (B, (L - t) n) of 1 and 0.
+    """
+    (_, seen, filters), *later = _positions(images, weight, L)
+    best, above = torch.addmm(bias, seen, filters.T), []
+    for which, seen, filters in later:
+        outputs = torch.addmm(bias[which], seen, filters.T)
+        above.append(torch.gt(outputs, best[:, which], out=torch.empty_like(outputs)))
+        best[:, which] = torch.maximum(outputs, best[:, which])
+    return best, above
+
+
+class HorizontalFilters(torch.autograd.Function):
+    """`horizontal_filters` with its gradient; of equal maxima the first one gets it.
+
+    One product for each position, and comparisons of whole positions: ``max`` over the positions of every height took five
+    times as long, forth and back.
     """
 
     @staticmethod
-    def parts(images: Tensor, weight: Tensor, L: int) -> list[tuple[slice, Tensor, Tensor]]:
-        """Of every position: which filters begin there, what of the image they see, and their weight."""
-        n, d = len(weight) // L, images.shape[1] // L
-        return [(slice((L - t) * n), images[:, t * d :], weight[: (L - t) * n, : (L - t) * d]) for t in range(L)]
-
-    @staticmethod
     def forward(ctx, images: Tensor, weight: Tensor, bias: Tensor, L: int) -> Tensor:
-        best, above = None, []
-        for which, seen, filters in HorizontalFilters.parts(images, weight, L):
-            outputs = torch.addmm(bias[which], seen, filters.T)
-            if best is None:
-                best = outputs
-                continue
-            above.append(torch.gt(outputs, best[:, which], out=torch.empty_like(outputs)))
-            best[:, which] = torch.maximum(outputs, best[:, which])
+        best, above = horizontal_filters(images, weight, bias, L)
         ctx.save_for_backward(images, weight, *above)
         ctx.L = L
         return best
@@ -72,14 +79,14 @@ class HorizontalFilters(torch.autograd.Function):
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         images, weight, *above = ctx.saved_tensors
         of_bias, left = gradient.sum(0), gradient.clone()
-        later = HorizontalFilters.parts(images, weight, ctx.L)[1:]
+        later = _positions(images, weight, ctx.L)[1:]
         shares = []
         for (which, _, _), is_above in zip(reversed(later), reversed(above), strict=True):
             shares.append(left[:, which] * is_above)
             left[:, which] -= shares[-1]  # what is not above the best before it leaves its gradient to that
         of_images, of_weight = left @ weight, left.T @ images
-        into = HorizontalFilters.parts(of_images, of_weight, ctx.L)[1:]
-        for share, (which, seen, filters), (_, to_seen, to_filters) in zip(reversed(shares), later, into, strict=True):
+        into = _positions(of_images, of_weight, ctx.L)[1:]
+        for share, (_, seen, filters), (_, to_seen, to_filters) in zip(reversed(shares), later, into, strict=True):
             to_seen.addmm_(share, filters)
             to_filters.addmm_(share.T, seen)
         return of_images, of_weight, of_bias, None
@@ -133,7 +140,9 @@ class Caser(DotProductModel):
         size = self.window * self.dim
         weight = torch.cat([F.pad(each.weight.flatten(1), (0, size - each.weight[0].numel())) for each in self.horizontal])
         bias = torch.cat([each.bias for each in self.horizontal])
-        horizontal = HorizontalFilters.apply(image.flatten(1), weight, bias, self.window)
+        given = image.flatten(1), weight, bias, self.window
+        # Exported, the model is a graph of plain operations.
+        horizontal = horizontal_filters(*given)[0] if torch.compiler.is_compiling() else HorizontalFilters.apply(*given)
         features = torch.cat([vertical.flatten(1), horizontal], dim=1)
         z = torch.sigmoid(self.dense(dropout(features, self.dropout, self.training)))
         return torch.cat([z, self.user(user)], dim=1)
