@@ -51,8 +51,8 @@ test-fast: $(READY)  ## all tests but the comparison of the committed notebooks
 notebooks: $(READY)  ## run the notebooks on `small` and write the results into notebooks/
 	@$(BIN)/python -m rdcore notebooks execute --jobs $(JOBS) $(if $(NOTEBOOKS),--notebooks "$(NOTEBOOKS)")
 
-benchmark: $(READY)  ## time every stage at Gowalla's size against this machine's limits (some minutes, quiet machine)
-	@$(BIN)/python tests/benchmarks/gowalla.py --out figures/tables/benchmark.csv
+benchmark: $(READY)  ## time every stage against this machine's limits (some minutes, quiet machine)
+	@$(BIN)/python -m rdcore bench
 	@$(BIN)/python tests/benchmarks/serving.py
 
 $(DOCS): $(READY)

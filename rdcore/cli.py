@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from . import __version__
 
@@ -34,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"rdcore {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (add_fetch, add_reproduce, add_notebooks, add_train, add_publish, add_select, add_readme, add_runs,
-                add_export):  # fmt: skip
+                add_export, add_bench):  # fmt: skip
         add(commands)
     return top
 
@@ -325,4 +326,30 @@ def export(arguments: argparse.Namespace) -> int:
     for file in files:
         print(f"written: {file} ({file.stat().st_size / 1e6:.2f} MB)")
     print(f"checked: the lists of {serving.CHECKED} users are rdcore's own; scores differ by {difference:.0e} of the largest")
+    return 0
+
+
+# ------------------------------------------------------------------------------------------------------------------- bench
+
+
+def add_bench(commands: argparse._SubParsersAction) -> None:
+    command = commands.add_parser("bench", help="time every stage beside what this machine could do at best")
+    command.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="cpu or cuda")
+    command.add_argument("--threads", type=int, metavar="N", help="of a CPU; by default all that torch takes")
+    command.add_argument("--only", default="", metavar="STAGE,...", help="stages whose name contains one of these")
+    command.add_argument("--quick", action="store_true", help="small data, few steps: does it work? writes no file by itself")
+    command.add_argument("--out", metavar="FILE.csv", help="by default figures/tables/benchmark.csv; other stages' rows stay")
+    command.set_defaults(run=bench)
+
+
+def bench(arguments: argparse.Namespace) -> int:
+    from . import benchmark, paths
+
+    table, parts = benchmark.measure(
+        arguments.device, only=arguments.only, quick=arguments.quick, threads=arguments.threads
+    )
+    print(benchmark.shown(table, parts))
+    out = arguments.out or (None if arguments.quick else paths.figures() / "tables" / "benchmark.csv")
+    for path in benchmark.write(table, parts, Path(out)) if out else ():
+        print(f"written: {path}")
     return 0

@@ -60,7 +60,7 @@ def devices() -> list[str]:
     return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 
 
-def _now(device: str) -> float:
+def now(device: str) -> float:
     """The clock, once the device has done what it was given: a CUDA call returns before its work is done."""
     if device == "cuda":
         torch.cuda.synchronize()
@@ -98,21 +98,21 @@ class _Laps:
         self.device, self.seconds, self.last = device, dict.fromkeys(PARTS, 0.0), 0.0
 
     def start(self) -> None:
-        self.last = _now(self.device)
+        self.last = now(self.device)
 
     def __call__(self, part: str) -> None:
-        now = _now(self.device)
-        self.seconds[part] += now - self.last
-        self.last = now
+        time = now(self.device)
+        self.seconds[part] += time - self.last
+        self.last = time
 
 
 def _latency(model: Model, singles: Sequence[Queries], seen: SeenItems, n: int, device: str) -> float:
     """Milliseconds of one query: the median, because whatever interrupts the process hits few of them, and those hard."""
     taken = []
     for query in singles:
-        begun = _now(device)
+        begun = now(device)
         top_lists(model, query, seen, n=n)
-        taken.append(1000 * (_now(device) - begun))
+        taken.append(1000 * (now(device) - begun))
     return float(np.median(taken))
 
 

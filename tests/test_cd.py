@@ -18,9 +18,8 @@ from test_rrd import (
     teachers_list,
 )
 
-from rdcore.distill import CDSettings, cd
+from rdcore.distill import CDSettings
 from rdcore.distill.cd import soft_label_loss
-from rdcore.distill.scores import list_scores
 from rdcore.models import Caser, CaserSettings, Popularity
 from rdcore.sampling import stream
 from rdcore.training import Training, make_optimizer, train, training_data
@@ -86,7 +85,8 @@ def test_a_batch_in_slow_motion(data, monkeypatch, of_student, of_teacher, mode)
     student, teacher = model(of_student, 2).train(), model(of_teacher, 1).train()
     distillation, instances = prepared(data, student, teacher, mode=mode)
     scored = []
-    monkeypatch.setattr(cd, "list_scores", lambda *given: scored.append(given[2].tolist()) or list_scores(*given))
+    score = student.score
+    monkeypatch.setattr(student, "score", lambda *given: scored.append(given[1].tolist()) or score(*given))
     index = [0, 5, 20, 1, 30, 21] if student.window else [0, 9, 30, 1, 31, 2]
     batch = batch_of(instances, index)
     distillation.begin_epoch(student, 1, 1, stream(1, "distillation", 1))

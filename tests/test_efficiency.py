@@ -167,8 +167,8 @@ def test_the_clock_is_read_when_the_gpu_is_done(monkeypatch: pytest.MonkeyPatch)
     clock = Clock()
     monkeypatch.setattr(timing.time, "perf_counter", clock)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: setattr(clock, "now", 105.0))
-    assert timing._now("cpu") == 100.0
-    assert timing._now("cuda") == 105.0
+    assert timing.now("cpu") == 100.0
+    assert timing.now("cuda") == 105.0
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from rdcore.data import Interactions, synthetic
 from rdcore.distill import Batch, RRDSettings, rrd
 from rdcore.distill.rrd import OtherItems, relaxed_loss, sampled_places
-from rdcore.distill.scores import _DotProducts, list_scores
 from rdcore.models import BPRMFSettings, CaserSettings, NeuMFSettings
 from rdcore.models.base import Model
 from rdcore.sampling import stream
@@ -121,29 +120,6 @@ def test_order_matters_among_the_interesting_alone(interesting, uninteresting, r
     # And nothing but the sum of exponentials is asked of the uninteresting.
     merged = [math.log(sum(map(math.exp, uninteresting)))]
     assert loss(interesting, merged) == pytest.approx(given_order)
-
-
-# Scores of lists ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["bpr", "biased", "neumf"])
-def test_list_scores_and_their_gradients_are_the_models_own(kind):
-    student = model(kind, 1)
-    context = torch.randn(5, 8 if kind == "neumf" else 4, requires_grad=True)
-    items = torch.tensor([[3, 3, 0], [5, 39, 1], [3, 7, 7], [0, 1, 2], [39, 38, 3]])
-    coefficients = torch.randn(5, 3)
-    inputs = [context, *(table for name, table in student.named_parameters() if "user" not in name)]
-    scores = list_scores(student, context, items.int()), student.score(context, items)
-    torch.testing.assert_close(*scores)
-    torch.testing.assert_close(*(torch.autograd.grad((part * coefficients).sum(), inputs) for part in scores))
-
-
-@pytest.mark.parametrize("bias", [True, False])
-def test_gradcheck_of_dot_products(bias):
-    tables = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((3, 2), (6, 2), (6,))]
-    items = torch.tensor([[1, 1, 5, 0], [5, 2, 0, 0], [4, 1, 2, 5]], dtype=torch.int32)
-    given = tables if bias else tables[:2]
-    assert torch.autograd.gradcheck(lambda *x: _DotProducts.apply(*x, *[None] * (3 - len(x)), items), given)
 
 
 # Interesting items ----------------------------------------------------------------------------------------------------
@@ -254,7 +230,8 @@ def test_a_batch_in_slow_motion(data, monkeypatch, of_student, of_teacher, inter
     settings = {"interesting": interesting, "order": order} | ({} if interesting == "sampled" else {"T": RRDSettings.T})
     distillation, instances = prepared(data, student, teacher, **settings)
     scored = []
-    monkeypatch.setattr(rrd, "list_scores", lambda *given: scored.append(given[2].tolist()) or list_scores(*given))
+    score = student.score
+    monkeypatch.setattr(student, "score", lambda *given: scored.append(given[1].tolist()) or score(*given))
     index = [0, 5, 20, 1, 30, 21] if student.window else [0, 9, 30, 1, 31, 2]
     batch = batch_of(instances, index)
     distillation.begin_epoch(student, 1, 1, stream(1, "distillation", 1))

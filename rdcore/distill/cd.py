@@ -14,7 +14,7 @@ from rdcore.checks import number, whole
 from rdcore.distill.base import Batch, Distillation, TrainingData, distinct_queries
 from rdcore.distill.lists import Lists, exemplary_rankings, teacher_lists
 from rdcore.distill.rrd import sampled_places
-from rdcore.distill.scores import list_scores, teacher_scores
+from rdcore.distill.scores import teacher_scores
 from rdcore.models.base import Model, scores_single_items
 from rdcore.queries import Queries, final_queries_of
 
@@ -134,5 +134,5 @@ class CollaborativeDistillation(Distillation):
         else:
             items = self._drawn(self._students(student, queries) if self.lists is None else self.lists.of(batch)[place])
             labels = self._labels(queries, items)
-        logits = list_scores(student, context[place], items)
+        logits = student.score(context[place], items)
         return self.settings.weight * (once * soft_label_loss(labels, logits)).sum()

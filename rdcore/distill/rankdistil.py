@@ -38,7 +38,6 @@ from torch.nn import functional as F
 from rdcore.checks import number, whole
 from rdcore.distill.base import Batch, Distillation, TrainingData, distinct_queries
 from rdcore.distill.lists import teacher_lists
-from rdcore.distill.scores import list_scores
 from rdcore.losses import bpr_loss
 from rdcore.models.base import Model, evaluating, scores_single_items
 from rdcore.queries import Queries
@@ -275,7 +274,7 @@ class RankDistil(Distillation):
     def _teachers_scores(self, queries: Queries, items: Tensor) -> Tensor:
         (teacher,) = self._teacher
         with evaluating(teacher):
-            return list_scores(teacher, teacher.encode(queries), items) / self.settings.temperature
+            return teacher.score(teacher.encode(queries), items) / self.settings.temperature
 
     def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
         place, once = distinct_queries(student, batch)
@@ -283,5 +282,5 @@ class RankDistil(Distillation):
         items = torch.cat([top, self._negatives(student, queries.user, batch.index[place], context, top)], dim=1)
         teachers = self._teachers_scores(queries, items) if self.settings.asks_for_scores else None
         factor = self.n_negatives[queries.user] / self.drawn
-        losses = list_loss(self.settings, list_scores(student, context, items), factor, teachers, self.rng)
+        losses = list_loss(self.settings, student.score(context, items), factor, teachers, self.rng)
         return self.settings.weight * ((once * losses).sum() / once.sum())

@@ -12,7 +12,7 @@ from torch import Tensor
 from rdcore.checks import number, whole
 from rdcore.distill.base import Batch, Distillation, TrainingData, distinct_queries
 from rdcore.distill.lists import teacher_lists
-from rdcore.distill.scores import list_scores, teacher_scores
+from rdcore.distill.scores import teacher_scores
 from rdcore.models.base import Model, scores_single_items
 from rdcore.queries import Queries, final_queries_of
 
@@ -200,7 +200,7 @@ class RelaxedRankingDistillation(Distillation):
         else:
             lists = self.lists.of(batch)[place]
             items = self._drawn(queries, lists, self._others(queries.user, lists))
-        logits = list_scores(student, context[place], items)
+        logits = student.score(context[place], items)
         ordered = self.settings.K if self.settings.order == "relaxed" else logits.shape[1]
         interesting, uninteresting = logits[:, :ordered], logits[:, ordered:]
         return self.settings.weight * (once * relaxed_loss(interesting, uninteresting)).sum()

@@ -8,9 +8,12 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, addmm, baddbmm, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from rdcore.queries import Queries
+
+TILE = 1024  # items that a CPU multiplies at a time
 
 
 class Model(nn.Module):
@@ -52,6 +55,39 @@ class Model(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no item_hint(items): its representations cannot be distilled")
 
 
+class DotProducts(torch.autograd.Function):
+    """<context_b, table_i> + bias_i of every query's own items, on a CPU: context (B, D), table (n_items, D), bias (n_items,)
+    or None, items (B, n) int32, which are sorted in half the time of long ones -> (B, n).
+
+    PyTorch multiplies one small matrix for each query, and adds the gradients of the B n item vectors to their table one by
+    one. Here they are products with a column of ones, and the gradients, contexts times numbers, are summed item by item: a
+    fifth of the time for lists of 80 items, two thirds for the 4 of a training step. The same function and gradient but
+    for rounding.
+    """
+
+    @staticmethod
+    def forward(ctx, context: Tensor, table: Tensor, bias: Tensor | None, items: Tensor) -> Tensor:
+        ctx.save_for_backward(context, table, items)
+        ctx.has_bias = bias is not None
+        scores = F.embedding(items, table).mul_(context.unsqueeze(1)) @ context.new_ones(context.shape[1])
+        return scores.add_(bias[items]) if ctx.has_bias else scores
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        context, table, items = ctx.saved_tensors
+        flat, weights = items.flatten(), gradient.flatten()
+        of_context = F.embedding_bag(items, table, mode="sum", per_sample_weights=gradient.contiguous())
+        place = flat.sort(stable=True).indices
+        counts = torch.bincount(flat, minlength=len(table))
+        of_table = F.embedding_bag(
+            place // items.shape[1], context, counts.cumsum(0) - counts, mode="sum",
+            per_sample_weights=weights.index_select(0, place),
+        )  # fmt: skip
+        of_bias = torch.bincount(flat, weights, len(table)).to(table.dtype) if ctx.has_bias else None
+        return of_context, of_table, of_bias, None
+
+
 class DotProductModel(Model):
     """A model whose score is <context, item vector> + item bias: set ``item_factors`` and ``item_bias``.
 
@@ -62,6 +98,8 @@ class DotProductModel(Model):
     item_bias: nn.Parameter | None
 
     def score(self, context: Tensor, items: Tensor) -> Tensor:
+        if items.dim() == 2 and not context.is_cuda:
+            return DotProducts.apply(context, self.item_factors.weight, self.item_bias, items.int())
         factors = self.item_factors(items)
         if self.item_bias is None:
             return context @ factors.T if items.dim() == 1 else (factors @ context.unsqueeze(2)).squeeze(2)
@@ -71,9 +109,19 @@ class DotProductModel(Model):
         return baddbmm(bias.unsqueeze(2), factors, context.unsqueeze(2)).squeeze(2)
 
     def score_all(self, context: Tensor) -> Tensor:
-        if self.item_bias is None:
-            return context @ self.item_factors.weight.T
-        return addmm(self.item_bias, context, self.item_factors.weight.T)
+        """Without gradients a CPU multiplies some items at a time: the same numbers, bit by bit, in three fifths of the time,
+        because what a product writes then stays in a cache until it is whole."""
+        if context.is_cuda or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self._score_slice(context, slice(None))
+        scores = context.new_empty((len(context), self.n_items))
+        for start in range(0, self.n_items, TILE):
+            part = slice(start, start + TILE)
+            scores[:, part] = self._score_slice(context, part)
+        return scores
+
+    def _score_slice(self, context: Tensor, part: slice) -> Tensor:
+        factors = self.item_factors.weight[part].T
+        return context @ factors if self.item_bias is None else addmm(self.item_bias[part], context, factors)
 
     def hint(self, context: Tensor) -> Tensor:
         return context
@@ -114,4 +162,5 @@ def dropout(features: Tensor, p: float, training: bool) -> Tensor:
     threshold = min(round(256 * p), 255)
     words = torch.empty(-(-features.numel() // 8), dtype=torch.int64, device=features.device)
     random = words.random_(-(2**63), None).view(torch.uint8)[: features.numel()].view_as(features)
-    return features * (random >= threshold).to(features.dtype).mul_(256 / (256 - threshold))
+    kept = torch.ge(random, threshold, out=torch.empty_like(features, requires_grad=False))
+    return features * kept.mul_(256 / (256 - threshold))
