@@ -11,15 +11,17 @@ from rdcore.data.interactions import Stage
 from rdcore.models.base import Model, evaluating
 from rdcore.models.popularity import PopularitySettings
 from rdcore.queries import final_queries
+from rdcore.ranking import block_rows
 from rdcore.sampling import SeenItems
 
 
 def _blocks(stage: Stage, device, block: int):
-    """Blocks of users: their queries behind the last fitted item, and what they have seen as (row, item)."""
+    """Blocks of users, at most ``block``: their queries behind the last fitted item, what they have seen as (row, item)."""
     queries = final_queries(stage.fit).to(device)
     seen = SeenItems(queries.items, queries.offsets, stage.fit.n_items)
-    for start in range(0, len(queries), block):
-        asked = queries[start : start + block]
+    rows = block_rows(stage.fit.n_items, block)
+    for start in range(0, len(queries), rows):
+        asked = queries[start : start + rows]
         yield start, asked, seen.of(asked.user)
 
 
@@ -41,7 +43,7 @@ def evaluate(model: Model, stage: Stage, *, device="cpu", block: int = 512) -> d
     """Metrics of every user on ``stage.judge``, each (n_users,); NaN for users without a held-out item.
 
     All items are ranked but those the user has in ``stage.fit``; one query a user serves all of his held-out items,
-    as in the official evaluation.py. Memory: one block of ``block`` x n_items scores.
+    as in the official evaluation.py. Memory: the scores of one block, ``block`` users or fewer where there are many items.
     """
     ranks = [metrics.target_ranks(*given).cpu() for given in held_out(model, stage, device=device, block=block)]
     return metrics.per_user(torch.cat(ranks), stage.judge.offsets)

@@ -26,6 +26,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from rdcore.ranking import largest
+
 CUTOFFS = (3, 5, 10)
 CUTOFFS_OF_ONE = (5, 10, 20)
 
@@ -230,7 +232,7 @@ def top_items(scores: Tensor, seen: tuple[Tensor, Tensor], n: int) -> Tensor:
     scores[seen_rows, seen_items] = -float("inf")
     # topk orders equal scores as it likes, but where the first n + 1 scores all differ there is
     # only one answer. The few other rows go through the slower stable sort.
-    values, items = scores.topk(min(n + 1, n_items))
+    values, items = largest(scores, min(n + 1, n_items))
     items = items[:, :n].clone()
     tied = (values[:, 1:] == values[:, :-1]).any(1)
     items[tied] = scores[tied].argsort(dim=1, descending=True, stable=True)[:, :n]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 
 import torch
 from torch import Tensor
+
+LOOKED_UP = 2**21  # items looked up at once: memory for a few times so many, however many are drawn
 
 
 def stream_seed(seed: int, name: str, epoch: int = 0) -> int:
@@ -46,12 +49,28 @@ class SeenItems:
 
     def of(self, user: Tensor) -> tuple[Tensor, Tensor]:
         """All seen items of the users (B,) as (row (M,), item (M,)): row indexes ``user``."""
-        start, stop = self.offsets[user], self.offsets[user + 1]
-        counts = stop - start
-        row = torch.repeat_interleave(torch.arange(len(user), device=user.device), counts)
-        first = torch.cumsum(counts, 0) - counts
-        position = torch.arange(len(row), device=user.device) - first[row] + start[row]
-        return row, self.sorted_items[position]
+        return _owned(user, self.offsets, self.sorted_items)
+
+    def by(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """All users who have seen the items (S,) as (place (M,), user (M,)): place indexes ``items``."""
+        return _owned(items, *self._users_of_items)
+
+    @cached_property
+    def _users_of_items(self) -> tuple[Tensor, Tensor]:
+        counts = torch.bincount(self.sorted_items, minlength=self.n_items)
+        users = self.keys[self.sorted_items.argsort(stable=True)] // self.n_items
+        return torch.cat([counts.new_zeros(1), counts.cumsum(0)]), users
+
+
+def _owned(owners: Tensor, offsets: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """What each of the owners (B,) has in ``values``, whose rows offsets[owner] to offsets[owner + 1] are his: which of the
+    owners (M,), value (M,)."""
+    start = offsets[owners]
+    counts = offsets[owners + 1] - start
+    row = torch.repeat_interleave(torch.arange(len(owners), device=owners.device), counts)
+    first = torch.cumsum(counts, 0) - counts
+    position = torch.arange(len(row), device=owners.device) + (start - first)[row]
+    return row, values[position]
 
 
 def unseen_items(user: Tensor, n: int, seen: SeenItems, generator: torch.Generator) -> Tensor:
@@ -61,11 +80,12 @@ def unseen_items(user: Tensor, n: int, seen: SeenItems, generator: torch.Generat
     loops; same distribution).
     """
     items = torch.randint(seen.n_items, (len(user), n), generator=generator, device=user.device)
-    flat, users = items.view(-1), user.repeat_interleave(n)
-    redraw = torch.nonzero(seen.contains(user, items).view(-1)).squeeze(1)
+    flat, rows = items.view(-1), max(1, LOOKED_UP // n)
+    hits = [seen.contains(*part).view(-1) for part in zip(user.split(rows), items.split(rows), strict=True)]
+    redraw = torch.nonzero(torch.cat(hits)).squeeze(1)
     while len(redraw):
         flat[redraw] = torch.randint(seen.n_items, (len(redraw),), generator=generator, device=user.device)
-        hit = seen.contains(users[redraw], flat[redraw, None]).squeeze(1)
+        hit = seen.contains(user[redraw // n], flat[redraw, None]).squeeze(1)
         redraw = redraw[hit]
     return items
 

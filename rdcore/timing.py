@@ -23,6 +23,7 @@ from rdcore.checks import whole
 from rdcore.data.interactions import Interactions
 from rdcore.models.base import DotProductModel, Model, evaluating
 from rdcore.queries import Queries, final_queries
+from rdcore.ranking import block_rows
 from rdcore.sampling import SeenItems
 
 TIMED = (
@@ -77,11 +78,11 @@ def top_lists(
     block: int = 512,
     lap: Callable[[str], object] = lambda part: None,
 ) -> Tensor:
-    """The n best unseen items of every query, (len(queries), n) on the CPU. ``lap`` is called behind each part of each
-    block with its name, one of PARTS."""
-    found = []
-    for start in range(0, len(queries), block):
-        asked = queries[start : start + block]
+    """The n best unseen items of every query, (len(queries), n) on the CPU. In blocks of ``block`` queries, or fewer where
+    there are many items. ``lap`` is called behind each part of each block with its name, one of PARTS."""
+    found, rows = [], block_rows(model.n_items, block)
+    for start in range(0, len(queries), rows):
+        asked = queries[start : start + rows]
         context = model.encode(asked)
         lap("encode")
         scores = model.score_all(context)

@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -135,12 +135,14 @@ def batch_loss(
     """The two terms of a step, the ``number``-th of its epoch: the ranking loss of every query (B,), and the distillation loss
     (), if any, over the batch as ``reduction`` says. Every query is encoded once."""
     context = model.encode(batch.queries)
-    items = torch.cat([batch.target[:, None], batch.negatives], dim=1)
-    logits = model.score(context, items)
-    base = model.base_loss(logits[:, :1], logits[:, 1:])
+    items = [batch.target[:, None], batch.negatives]
+    wanted = distillation.wants(batch) if distillation else None
+    logits = model.score(context, torch.cat([*items, *(() if wanted is None else [wanted])], dim=1))
+    positive, negative, rest = logits.tensor_split((1, 1 + batch.negatives.shape[1]), dim=1)
+    base = model.base_loss(positive, negative)
     if distillation is None:
         return base, None
-    distilled = distillation.loss(model, batch, number, context)
+    distilled = distillation.loss(model, batch if wanted is None else replace(batch, logits=rest), number, context)
     if distillation.reduction != reduction:
         distilled = distilled * len(batch.index) if reduction == "sum" else distilled / len(batch.index)
     return base, distilled

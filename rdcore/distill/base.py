@@ -16,12 +16,14 @@ from rdcore.sampling import SeenItems
 
 @dataclass(frozen=True)
 class Batch:
-    """One training step: index (B,) of its instances among all, their queries, target (B,), negatives (B, n)."""
+    """One training step: index (B,) of its instances among all, their queries, target (B,), negatives (B, n). logits: the
+    student's scores of what the distillation ``wants`` (B, m), where the loop has computed them with its own."""
 
     index: Tensor
     queries: Queries
     target: Tensor
     negatives: Tensor
+    logits: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,11 @@ class Distillation(nn.Module):
 
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         """Schedules and samples of the coming epoch (1-based), from the generator of that epoch."""
+
+    def wants(self, batch: Batch) -> Tensor | None:
+        """Items (B, m) that ``loss`` scores for every query, if any: scored together with the batch's own, with one gradient of
+        the item table instead of two, they cost half."""
+        return None
 
     def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
         """The distillation loss of one step (0, 1, ...), (), weighted, reduced over the batch as ``reduction`` says."""

@@ -115,7 +115,7 @@ class CollaborativeDistillation(Distillation):
 
     def _students(self, student: Model, queries: Queries) -> Tensor:
         """His first items for queries (B): (B, depth)."""
-        return exemplary_rankings(student, queries, self.settings.depth, target=None, seen=self.seen, block=512)
+        return exemplary_rankings(student, queries, self.settings.depth, target=None, seen=self.seen)
 
     def _drawn(self, rankings: Tensor) -> Tensor:
         """(B, depth) -> (B, samples)."""

@@ -16,6 +16,7 @@ from rdcore.distill.base import Batch, TrainingData
 from rdcore.files import write_whole
 from rdcore.models.base import Model, evaluating
 from rdcore.queries import Queries, final_queries_of
+from rdcore.ranking import block_rows, largest
 from rdcore.sampling import SeenItems
 
 REVISION = 1  # raise when the same teacher begins to give other lists
@@ -71,13 +72,14 @@ def exemplary_rankings(
     *,
     target: Tensor | None,
     seen: SeenItems | None = None,
-    block: int = 2048,
+    block: int | None = None,
     progress: bool = False,
 ) -> Tensor:
     """The teacher's top K items for every query, best first: (B, K).
 
-    Left out are the query's target (B,), if any, and with ``seen`` all items its user has in training. In blocks, so that
-    memory holds one block of scores. The official code lists 2 K items with the padding id among them and drops the
+    Left out are the query's target (B,), if any, and with ``seen`` all items its user has in training. In blocks of ``block``
+    queries (by default 512, whose scores stay in the cache of a CPU, or 2,048 on a GPU), fewer where there are many items, so
+    that memory holds one block of scores. The official code lists 2 K items with the padding id among them and drops the
     target afterwards: the same list but for the padding id, which is never ranked here.
     """
     room = teacher.n_items - 1
@@ -88,17 +90,18 @@ def exemplary_rankings(
         if K > fewest:
             raise ValueError(f"K must be <= {fewest}, the unseen items of the most active user, got {K}")
     lists = torch.empty((len(queries), K), dtype=torch.int32, device=queries.user.device)
-    starts = range(0, len(queries), block)
+    rows = block_rows(teacher.n_items, block or (2048 if queries.user.is_cuda else 512))
+    starts = range(0, len(queries), rows)
     with torch.no_grad(), evaluating(teacher):
         for start in tqdm(starts, desc="teacher's lists", unit="block", disable=not progress, mininterval=5):
-            part = slice(start, start + block)
+            part = slice(start, start + rows)
             asked = queries[part]
             scores = teacher.score_all(teacher.encode(asked))
             if target is not None:
                 scores.scatter_(1, target[part, None], -torch.inf)
             if seen is not None:
                 scores[seen.of(asked.user)] = -torch.inf
-            lists[part] = scores.topk(K, dim=1).indices
+            lists[part] = largest(scores, K)[1]
     return lists
 
 

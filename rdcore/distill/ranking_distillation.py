@@ -16,6 +16,7 @@ from rdcore.distill.lists import Lists, teacher_lists
 from rdcore.distill.weights import Hybrid, Weights, discrepancy_of
 from rdcore.models.base import Model
 from rdcore.models.popularity import Popularity
+from rdcore.ranking import block_rows
 from rdcore.sampling import shared_items, stream, unseen_items
 
 
@@ -116,6 +117,7 @@ class RankingDistillation(Distillation):
         if self.ranked and self.discrepancy.estimate == "shared":
             self.samples = shared_items(n_batches, self.discrepancy.samples, student.n_items, rng)
             self.slot = torch.full((student.n_items,), -1, dtype=torch.long, device=rng.device)
+            self.row = torch.full((len(self.seen.offsets) - 1,), -1, dtype=torch.long, device=rng.device)
 
     @torch.no_grad()
     def _rank(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor, logits: Tensor) -> Tensor:
@@ -128,10 +130,9 @@ class RankingDistillation(Distillation):
             own = scores.unsqueeze(1).masked_fill(items.unsqueeze(1) != listed.unsqueeze(2), -torch.inf).amax(2)
             return sampled_rank(torch.where(own > -torch.inf, own, logits), scores, None, student.n_items)
         if self.discrepancy.estimate == "exact":
-            user, query = user.unique(return_inverse=True)
-            valid = torch.ones((len(user), student.n_items), dtype=torch.bool, device=user.device)
-            valid[self.seen.of(user)] = False
-            return exact_rank(listed, student.score_all(context), valid[query])
+            rows = block_rows(student.n_items, len(user), copies=3)  # scores, theirs without seen items, and masks
+            parts = zip(user.split(rows), listed.split(rows), context.split(rows), strict=True)
+            return torch.cat([self._exact_rank(student, *part) for part in parts])
         items = self.samples.index_select(0, torch.as_tensor(step, device=listed.device).view(1))[0]
         self.slot.scatter_(0, items, torch.arange(len(items), device=items.device))
         own, valid = self.slot[listed], self._unseen(user, items)
@@ -140,19 +141,30 @@ class RankingDistillation(Distillation):
         logits = torch.where(own < 0, logits, scores.gather(1, own.clamp(min=0)))
         return sampled_rank(logits, scores, valid, student.n_items)
 
+    def _exact_rank(self, student: Model, user: Tensor, listed: Tensor, context: Tensor) -> Tensor:
+        user, query = user.unique(return_inverse=True)
+        valid = torch.ones((len(user), student.n_items), dtype=torch.bool, device=user.device)
+        valid[self.seen.of(user)] = False
+        return exact_rank(listed, student.score_all(context), valid[query])
+
     def _unseen(self, user: Tensor, items: Tensor) -> Tensor:
-        """Which of the items (S,), whose places ``slot`` holds, each user (B,) has not seen: (B, S) bool."""
+        """Which of the items (S,) each user (B,) has not seen: (B, S) bool."""
         if user.is_cuda:  # nothing to wait for, and the same shapes in every step
             return ~self.seen.contains(user, items.expand(len(user), -1))
-        # An active user is in a batch often, and what he has seen is long: once is enough.
-        user, query = user.unique(return_inverse=True)
-        row, item = self.seen.of(user)
-        valid = torch.ones((len(user), len(items) + 1), dtype=torch.bool)  # most are not in the sample: the last column
-        valid[row, self.slot[item]] = False
-        return valid[query, :-1]
+        # Some items have fewer users than a batch of users has items. Of a user who is in the batch twice any row will do.
+        self.row.scatter_(0, user, torch.arange(len(user)))
+        place, who = self.seen.by(items)
+        valid = torch.ones((len(user) + 1, len(items)), dtype=torch.bool)  # most users are not in the batch: the last row
+        valid[self.row[who], place] = False
+        valid = valid[self.row[user]]
+        self.row.index_fill_(0, user, -1)
+        return valid
+
+    def wants(self, batch: Batch) -> Tensor:
+        return self.lists.of(batch)
 
     def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
-        logits = student.score(context, self.lists.of(batch))
+        logits = student.score(context, self.lists.of(batch)) if batch.logits is None else batch.logits
         rank = self._rank(student, batch, step, context.detach(), logits.detach()) if self.ranked else None
         weights = self.settings.weights(self.settings.K, rank, self.epoch, logits.device)
         self.sum_weights += weights if weights.dim() == 1 else weights.mean(0)

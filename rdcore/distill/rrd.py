@@ -15,6 +15,7 @@ from rdcore.distill.lists import teacher_lists
 from rdcore.distill.scores import teacher_scores
 from rdcore.models.base import Model, scores_single_items
 from rdcore.queries import Queries, final_queries_of
+from rdcore.ranking import block_rows
 
 SAFE = 80  # exp of a float32 difference up to this has all its digits
 
@@ -88,10 +89,12 @@ def sampled_places(log_weights: Tensor, n: int, size: int, generator: torch.Gene
     The largest of log-weight plus Gumbel noise (minus the log of an exponential variate) are exactly such a draw, and no
     weight is too small for it (a sampler of plain weights fails where fewer than ``size`` are above 0).
     """
-    shape = (n, len(log_weights))
-    noise = torch.rand(shape, dtype=torch.float64, generator=generator, device=generator.device)
-    noise.neg_().log1p_().neg_().log_()
-    return torch.sub(log_weights, noise, out=noise).topk(size, dim=1).indices.sort(dim=1).values
+    depth, found = len(log_weights), []
+    for rows in torch.arange(n).split(block_rows(2 * depth, n)):
+        noise = torch.rand((len(rows), depth), dtype=torch.float64, generator=generator, device=generator.device)
+        noise.neg_().log1p_().neg_().log_()
+        found.append(torch.sub(log_weights, noise, out=noise).topk(size, dim=1).indices.sort(dim=1).values)
+    return torch.cat(found)
 
 
 class OtherItems:
