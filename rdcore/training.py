@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from tqdm.auto import tqdm
 
-from rdcore.checks import is_number, number, whole
+from rdcore.checks import is_number, number, one_of, short, whole
 from rdcore.data.interactions import Interactions
 from rdcore.distill.base import Batch, Distillation, TrainingData
 from rdcore.models.base import Model
@@ -47,10 +47,9 @@ class Training:
         whole("patience", self.patience, least=0)
         for name in ("learning_rate", "weight_decay", "base_weight"):
             number(name, getattr(self, name))
-        if self.reduction not in ("mean", "sum"):
-            raise ValueError(f"reduction must be 'mean' or 'sum', got {self.reduction!r}")
+        one_of("reduction", self.reduction, "mean", "sum")
         if not (is_number(self.share) and 0 < self.share <= 1):
-            raise ValueError(f"share must lie in (0, 1], got {self.share!r}")
+            raise ValueError(f"share must lie in (0, 1], got {short(self.share)}")
         if self.learning_rate == 0:
             raise ValueError("learning_rate must be > 0, got 0")
 
