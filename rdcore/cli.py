@@ -18,8 +18,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. 0: done; 1: it ran and something failed; 2: it could not be run as asked, said in one line."""
     arguments = parser().parse_args(argv)
     try:
-        return arguments.run(arguments)
+        status = arguments.run(arguments)
+        sys.stdout.flush()  # here, where what goes wrong can still be said
+        return status
     except (ValueError, OSError) as error:  # the errors of our own code for bad input; DataError is a ValueError
+        if isinstance(error, BrokenPipeError) and _stdout_is_closed():
+            return 141  # as of any program that SIGPIPE ended
         if os.environ.get("RDCORE_TRACEBACK") == "1":
             raise
         print(f"rdcore {arguments.command}: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
@@ -27,6 +31,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"rdcore {arguments.command}: interrupted", file=sys.stderr)
         return 130
+
+
+def _stdout_is_closed() -> bool:
+    """Whether nobody reads any more (`rdcore runs list | head -1`): that is no error, and there is nothing more to say."""
+    try:
+        from select import poll
+
+        output = sys.stdout.fileno()
+    except (ImportError, OSError):  # Windows, or no file (a notebook)
+        return False
+    watch = poll()
+    watch.register(output, 0)
+    if closed := bool(watch.poll(0)):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)  # for what Python still flushes at its end
+    return closed
 
 
 def parser() -> argparse.ArgumentParser:

@@ -24,9 +24,10 @@ import torch
 from scipy import stats
 
 from rdcore import data, paths, runs
+from rdcore.checks import is_number
 from rdcore.data.interactions import Interactions
 from rdcore.experiment import describe
-from rdcore.files import write_whole
+from rdcore.files import damaged, natural, not_negative, positive, read_json, write_whole
 from rdcore.models import CaserSettings, FossilSettings
 from rdcore.reported import reported
 from rdcore.sampling import stream_seed
@@ -43,6 +44,33 @@ PAIRS = {
     "Fossil": {"T": FossilSettings(dim=50), "RD": FossilSettings(dim=20)},
 }
 DEVICES = {"cpu": "cpu", "cuda": "gpu"}  # torch's name -> the paper's
+TIMES = ("latency_ms", "lists_seconds", *(f"{part}_seconds" for part in PARTS))
+
+
+def measured_time(value: object) -> bool:
+    """a number above 0 and below 1e9"""
+    return is_number(value) and 0 < value < 1e9
+
+
+def size(value: object) -> bool:
+    """an integer from 1 to 1e15"""
+    return positive(value) and value <= 10**15
+
+
+# Of a measurement on file, and what to do about one that is damaged.
+SHAPE = {
+    **dict.fromkeys(("dataset", "data_hash", "note"), str),
+    **dict.fromkeys(("users", "items", "interactions", "repeats", "queries", "block"), positive),
+    "warmup": natural,
+    "load_average": [not_negative],
+    "environment": {
+        **dict.fromkeys(("finished", "commit", "cpu"), str), "cores": positive, "threads": positive, "gpu": (str, None),
+        "versions": {"torch": str},
+    },
+    "measured": [{**dict.fromkeys(("model", "device"), str), "role": ("T", "RD"), **dict.fromkeys(SIZES, size),
+                  **dict.fromkeys(TIMES, [measured_time])}],
+}  # fmt: skip
+REMEDY = "restore the file from the repository, or measure again"
 
 
 # ------------------------------------------------------------------------------------------------------------------ record
@@ -247,7 +275,17 @@ def committed() -> Efficiency:
             f"no measurement in {_file()}: make it with "
             "`papermill notebooks/06_efficiency.ipynb out.ipynb -p profile paper -p recompute True`"
         )
-    return Efficiency(json.loads(_file().read_text()))
+    content = read_json(_file(), SHAPE, REMEDY)
+    for entry in content["measured"]:
+        who = f"{entry['model']} {entry['role']} on {entry['device']}"
+        rounds = {name: len(entry[name]) for name in TIMES}
+        if set(rounds.values()) != {content["repeats"]}:
+            raise damaged(_file(), f"has of {who} not the {content['repeats']} rounds it speaks of: {rounds}", REMEDY)
+        partners = [one["role"] for one in content["measured"]
+                    if (one["model"], one["device"]) == (entry["model"], entry["device"])]  # fmt: skip
+        if sorted(partners) != ["RD", "T"]:
+            raise damaged(_file(), f"has {', '.join(partners)} beside {who}, expected T and RD", REMEDY)
+    return Efficiency(content)
 
 
 def committed_ratio(model: str = "Caser", quantity: str = "lists_seconds", device: str = "cpu") -> Ratio | None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-from rdcore.checks import whole
+from rdcore.checks import is_number, one_of, short, text, whole
 from rdcore.distill.both import BothSettings
 from rdcore.distill.cd import CDSettings
 from rdcore.distill.de import DESettings
@@ -17,29 +16,32 @@ from rdcore.distill.rankdistil import RankDistilSettings
 from rdcore.distill.ranking_distillation import RDSettings
 from rdcore.distill.rrd import RRDSettings
 from rdcore.models import BPRMFSettings, CaserSettings, FossilSettings, ItemCFSettings, NeuMFSettings, PopularitySettings
+from rdcore.record_files import key_of
 from rdcore.training import Training
 
 
-def describe(value: Any) -> Any:
+def describe(value: Any, name: str = "") -> Any:
     """A description as plain JSON: settings become objects with their class name and revision.
 
     A field that joined a class whose runs were on record already (``metadata={"later": True}``) is left out at its
     default, which stands for what had been done before: the keys of those runs stay.
     """
     if isinstance(value, (list, tuple)):
-        return [describe(part) for part in value]
+        return [describe(part, name) for part in value]
     if dataclasses.is_dataclass(value):
         fields = {
-            field.name: describe(_plain(getattr(value, field.name), field.type))
+            field.name: describe(_plain(getattr(value, field.name), field.type), field.name)
             for field in dataclasses.fields(value)
             if not (field.metadata.get("later") and getattr(value, field.name) == field.default)
         }
         revision = {"revision": value.revision} if hasattr(value, "revision") else {}
         return {"type": type(value).__name__, **revision, **fields}
-    if value is None or isinstance(value, (str, int, float)):
+    if value is None or isinstance(value, (str, bool)) or (is_number(value) and abs(value) < 2**63):
         return value
+    kind = short(value) if isinstance(value, (int, float)) else type(value).__name__
     raise ValueError(
-        f"{type(value).__name__} cannot be part of a run's description: make it a frozen dataclass of numbers, texts and such"
+        f"{kind} cannot be part of a run's description{f' ({name})' if name else ''}: make it a frozen dataclass of numbers, "
+        "texts and such"
     )
 
 
@@ -76,6 +78,11 @@ def choice_name(description: dict, role: str = "") -> str:
     return role if model == "Caser" else f"{model} {role}"
 
 
+def _settings(value: object, makes: tuple[str, ...]) -> bool:
+    """Whether it is an object of settings (not their class) with one of these methods."""
+    return dataclasses.is_dataclass(value) and not isinstance(value, type) and any(hasattr(value, name) for name in makes)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """One run.
@@ -105,8 +112,17 @@ class Experiment:
     seed: int = 1
 
     def __post_init__(self):
-        if self.stage not in ("V", "F", "L"):
-            raise ValueError(f"stage must be 'V', 'F' or 'L', got {self.stage!r}")
+        for name in ("dataset", "role"):
+            text(name, getattr(self, name))
+        if not (isinstance(self.data_hash, str) and re.fullmatch("[0-9a-f]{64}", self.data_hash)):
+            raise ValueError(f"data_hash must be the 64 hex digits of Interactions.sha256(), got {short(self.data_hash)}")
+        one_of("stage", self.stage, "V", "F", "L")
+        for name, kind in (("training", Training), ("teacher", Experiment | None)):
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"{name} must be a {name.capitalize()} object, got {short(getattr(self, name))}")
+        for name, makes in (("model", ("build", "fit")), ("distillation", ("build",))):
+            if not _settings(value := getattr(self, name), makes) and not (name == "distillation" and value is None):
+                raise ValueError(f"{name} must be the settings of a {name}, got {short(value)}")
         if self.training.patience and self.stage != "L":
             raise ValueError(f"patience belongs to stage 'L', whose validation items it watches; stage {self.stage!r} has none")
         whole("evaluate_every", self.evaluate_every)
@@ -116,9 +132,9 @@ class Experiment:
             raise ValueError("distillation, teacher and teacher_epoch belong together: give all three or none")
         if has_teacher:
             epochs = ["best"] if self.stage == "L" else self.teacher.evaluated_epochs
-            if isinstance(self.teacher_epoch, bool) or self.teacher_epoch not in epochs:
+            if type(self.teacher_epoch) not in (int, str) or self.teacher_epoch not in epochs:
                 raise ValueError(
-                    f"teacher_epoch must be one of the teacher's evaluated epochs {epochs}, got {self.teacher_epoch!r}"
+                    f"teacher_epoch must be one of the teacher's evaluated epochs {epochs}, got {short(self.teacher_epoch)}"
                 )
             for name in ("stage", "data_hash"):
                 if getattr(self, name) != getattr(self.teacher, name):
@@ -142,8 +158,7 @@ class Experiment:
     @cached_property
     def key(self) -> str:
         """16 hex digits of the sha256 of the description."""
-        text = json.dumps(self.description, sort_keys=True, allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return key_of(self.description)
 
     @property
     def label(self) -> str:

@@ -6,9 +6,7 @@ items were found is not in it, so `by_item_popularity` needs the model, and its 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,6 +17,7 @@ from rdcore import metrics
 from rdcore.data.interactions import Stage
 from rdcore.evaluation import held_out
 from rdcore.models.base import Model
+from rdcore.record_files import read_record
 
 N_GROUPS = 5
 
@@ -122,8 +121,7 @@ def by_item_popularity(
 
 def recorded(record) -> dict | None:
     """What `by_item_popularity` gave when the run ended; None for a record that does not have it."""
-    file: Path = record.folder / "groups.json"
-    return json.loads(file.read_text()) if file.exists() else None
+    return read_record(record.folder, "groups") if (record.folder / "groups.json").exists() else None
 
 
 def collect(runs, roles: Sequence[str], measure: Callable) -> dict[str, list[dict]]:

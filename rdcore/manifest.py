@@ -9,8 +9,10 @@ from pathlib import Path
 
 from rdcore import paths
 from rdcore.disk import locked
-from rdcore.files import write_whole
+from rdcore.files import read_json, write_whole
 from rdcore.runs import Record, environment
+
+REMEDY = "restore the file from the repository; one that the notebooks wrote here can be deleted, and they write it again"
 
 
 def note(path: Path, records: Sequence, source: str) -> None:
@@ -30,7 +32,7 @@ def note(path: Path, records: Sequence, source: str) -> None:
     file = folder / "MANIFEST.json"
     entry = {"runs": sorted({record.key for record in records}), "source": source}
     with locked(paths.build() / "MANIFEST"):
-        entries = json.loads(file.read_text()) if file.exists() else {}
+        entries = read_json(file, {str: {"runs": [str], "source": str}}, REMEDY) if file.exists() else {}
         entries[path.relative_to(folder).as_posix()] = entry
         write_whole(file, lambda draft: draft.write_text(json.dumps(entries, indent=1, sort_keys=True) + "\n"))
 

@@ -5,6 +5,7 @@ is on disk, and what must be true of it, stands in pairing.py.
 """
 
 import ast
+import math
 import os
 import re
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import paths
+from .checks import short
 from .disk import writing
 from .pairing import TYPES, declared, discover, files, folder, guard, is_code, normal, problems, read, sync, write
 from .sweeps import end_with_parent
@@ -49,7 +51,7 @@ def checked(name: str, known: dict[str, dict[str, str]], given: dict[str, Any]) 
     values = {}
     for key, value in given.items():
         if key not in known:
-            raise ValueError(f"{name} has no parameter {key!r}; it has: {', '.join(known) or 'none'}")
+            raise ValueError(f"{name} has no parameter {short(key)}; it has: {', '.join(known) or 'none'}")
         declared_as, default = known[key]["inferred_type_name"], known[key]["default"]
         if declared_as not in TYPES:
             raise ValueError(f"{name}: parameter {key!r} is declared as {declared_as}; only {', '.join(TYPES)} can be passed")
@@ -57,7 +59,7 @@ def checked(name: str, known: dict[str, dict[str, str]], given: dict[str, Any]) 
         plain = value.item() if hasattr(value, "item") else value
         typed = _typed(plain, TYPES[declared_as])
         if typed is None:
-            raise ValueError(f"{name}: parameter {key!r} is {declared_as}, not {value!r} ({type(value).__name__})")
+            raise ValueError(f"{name}: parameter {key!r} is {declared_as}, not {short(value)} ({type(value).__name__})")
         try:
             same = ast.literal_eval(default) == typed
         except (ValueError, SyntaxError):
@@ -68,16 +70,17 @@ def checked(name: str, known: dict[str, dict[str, str]], given: dict[str, Any]) 
 
 
 def _typed(value: Any, wanted: type) -> Any:
-    if type(value) is wanted or (wanted is float and type(value) is int):
-        return wanted(value)
-    if not isinstance(value, str):
-        return None
-    if wanted is bool:
+    if wanted is bool and isinstance(value, str):
         return {"true": True, "1": True, "false": False, "0": False}.get(value.lower())
-    try:
-        return wanted(value)
-    except ValueError:
+    if not isinstance(value, (wanted, str)) and not (wanted is float and type(value) is int):
         return None
+    if wanted is not bool and isinstance(value, bool):
+        return None
+    try:
+        typed = wanted(value)
+    except (ValueError, OverflowError):
+        return None
+    return typed if wanted is not float or math.isfinite(typed) else None
 
 
 def execute(source: Path, output: Path, parameters: dict[str, Any] | None = None, timeout: int = TIMEOUT) -> Any:

@@ -21,15 +21,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import json
 import os
-import pickle
 import platform
 import shutil
 import subprocess
 import time
 import warnings
-from collections.abc import Sequence
+import zipfile
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -47,21 +45,21 @@ from rdcore.data.interactions import Interactions, Stage
 from rdcore.disk import locked, remove_partials
 from rdcore.evaluation import agreement, evaluate
 from rdcore.experiment import Experiment, family, label
-from rdcore.files import write_whole
+from rdcore.files import damaged, misfit, write_whole
+from rdcore.files import write_json as _write_json
 from rdcore.groups import by_item_popularity
 from rdcore.models.base import Model
+from rdcore.record_files import (
+    REMEDY,
+    as_table,
+    read_record,
+    read_users,
+    without_nulls,
+    wrong_with_means,
+    wrong_with_state,
+)
 from rdcore.sampling import stream_seed
 from rdcore.training import make_optimizer, seeded, train, training_data
-
-# What has to be there in a record's files, which may come from elsewhere.
-_FIELDS = {
-    "dataset": str, "stage": str, "role": str, "seed": int, "model.type": str, "training.epochs": int, "epoch": int,
-    "parameters": int,
-}  # fmt: skip
-
-
-def _damaged(file: Path, what: str) -> ValueError:
-    return ValueError(f"{file} {what}: a damaged record; restore the file, or delete the folder and train the run again")
 
 
 @dataclass(frozen=True)
@@ -70,62 +68,46 @@ class Record:
 
     folder: Path
 
-    def _json(self, name: str, kind: type = list, needed: Sequence[str] = ()):
-        """What a file holds: a ``kind``, of which every entry (a list) or which itself (a dict) has the fields ``needed``."""
-        file = self.folder / name
-        try:
-            found = json.loads(file.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise _damaged(file, f"is not JSON ({error})") from None
-        entries = found if isinstance(found, list) else [found]
-        if not isinstance(found, kind) or not all(isinstance(entry, dict) for entry in entries):
-            raise _damaged(file, f"holds no {'list of objects' if kind is list else 'object'}")
-        for place, entry in enumerate(entries, start=1):
-            for field in needed:
-                value = entry
-                for word in field.split("."):
-                    value = value.get(word) if isinstance(value, dict) else None
-                if not isinstance(value, _FIELDS[field]) or isinstance(value, bool):
-                    where = f" of entry {place}" if kind is list else ""
-                    raise _damaged(file, f"has {str(value)[:80]!r} as {field}{where}")
-        return found
-
     @property
     def key(self) -> str:
         return self.folder.name.rsplit("-", 1)[-1]
 
     @cached_property
     def description(self) -> dict:
-        needed = ("dataset", "stage", "role", "seed", "model.type", "training.epochs")
-        return self._json("description.json", dict, needed)
+        return read_record(self.folder, "description")
 
     @cached_property
     def environment(self) -> dict:
-        return self._json("environment.json", dict)
+        return read_record(self.folder, "environment")
 
     @cached_property
     def history(self) -> pd.DataFrame:
         """One row an epoch, indexed by epoch: loss, distillation_loss, weights (K numbers), seconds."""
-        entries = self._json("history.json", needed=("epoch",))
-        return pd.DataFrame(entries, columns=None if entries else ["epoch"]).set_index("epoch")
+        return as_table(read_record(self.folder, "history"))
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """Means over users, one row an evaluated epoch: MAP, P@3, ..., n_users, n_left_out."""
-        entries = self._json("metrics.json", needed=("epoch",))
-        if not entries:
-            raise _damaged(self.folder / "metrics.json", "holds no epoch")
-        return pd.DataFrame(entries).set_index("epoch")
+        return as_table(self._means())
+
+    def _means(self) -> list[dict]:
+        """Of every evaluated epoch, with all that a run of its stage is judged by."""
+        entries = read_record(self.folder, "metrics")
+        if wrong := wrong_with_means(entries, _needed(self.description["stage"])):
+            raise damaged(self.folder / "metrics.json", wrong, REMEDY)
+        return entries
 
     @cached_property
     def agreement(self) -> dict | None:
         """Overlap and rank correlation with the teacher's lists at the last epoch; None where not measured."""
-        return self._json("agreement.json", dict) if (self.folder / "agreement.json").exists() else None
+        if not (self.folder / "agreement.json").exists():
+            return None
+        return without_nulls(read_record(self.folder, "agreement"))
 
     @property
     def parameters(self) -> int | None:
         """How many numbers were trained; None where it was not counted (publishing does)."""
-        return self._json("size.json", dict, ("parameters",))["parameters"] if (self.folder / "size.json").exists() else None
+        return read_record(self.folder, "size")["parameters"] if (self.folder / "size.json").exists() else None
 
     @property
     def last_epoch(self) -> int:
@@ -134,7 +116,15 @@ class Record:
     @cached_property
     def chosen(self) -> dict | None:
         """Of a run on stage L the epoch that its validation items chose, and every mean at it; None for any other."""
-        return self._json("chosen.json", dict, ("epoch",)) if (self.folder / "chosen.json").exists() else None
+        if not (self.folder / "chosen.json").exists():
+            return None
+        found = read_record(self.folder, "chosen")
+        wrong = wrong_with_means([found], _needed(self.description["stage"])[:1])
+        if not wrong and found["epoch"] not in self.metrics.index:
+            wrong = f"has the epoch {found['epoch']}, of which there are no metrics"
+        if wrong:
+            raise damaged(self.folder / "chosen.json", wrong, REMEDY)
+        return without_nulls(found)
 
     @property
     def epoch(self) -> int:
@@ -156,10 +146,7 @@ class Record:
         file = self.folder / f"per_user-{epoch:03d}.parquet"
         if not file.exists():
             raise ValueError(f"{file} is missing: run {self.key} keeps no metrics of single users at epoch {epoch}")
-        try:
-            return pd.read_parquet(file)
-        except Exception as error:  # a damaged file may raise nearly any of them
-            raise _damaged(file, f"is no whole parquet file ({' '.join(str(error).split())[:200]})") from None
+        return read_users(file, _USERS_NEEDED.get(self.description["stage"], PUBLISHED))
 
 
 @dataclass(frozen=True)
@@ -179,11 +166,7 @@ class Run(Record):
     def restore(self, model: Model, epoch: int | str | None = None) -> Model:
         """``model`` with the weights of an evaluated epoch, by default the last or chosen one ('best'), in eval mode."""
         epoch = self.epoch if epoch in (None, "best") else epoch
-        file = self.folder / f"weights-{epoch:03d}.safetensors"
-        try:
-            model.load_state_dict(read_weights(file))
-        except RuntimeError as error:  # other names or shapes
-            raise _damaged(file, f"does not fit the model ({' '.join(str(error).split())[:300]})") from None
+        _load_weights(model, self.folder / f"weights-{epoch:03d}.safetensors")
         return model.eval()
 
 
@@ -319,12 +302,7 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
     remove_partials(folder)
     checkpoint = folder / "checkpoint.pt"
     if checkpoint.exists():
-        saved = _read_checkpoint(checkpoint, device)
-        model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
-        if distillation:
-            distillation.load_state_dict(saved["distillation"])
-        state = saved["state"]
+        state = _resume(checkpoint, device, experiment.stage, model, optimizer, distillation)
     state["resumed"] += 1
     # Now, not at the end: the checkout may move on while the run trains. A resumed run may have seen several.
     state["commit"] = ", ".join(dict.fromkeys([*filter(None, state.get("commit", "").split(", ")), commit()]))
@@ -379,7 +357,20 @@ def read_weights(file: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(file)
     except SafetensorError as error:
-        raise _damaged(file, f"holds no weights ({error})") from None
+        raise damaged(file, f"holds no weights ({str(error)[:300]})", REMEDY) from None
+
+
+def _load_weights(model: Model, file: Path) -> None:
+    """Raises ValueError where the file does not hold this model's tensors, by name, size and kind of number."""
+    weights = read_weights(file)
+    kinds = {name: value.dtype for name, value in model.state_dict().items()}
+    try:
+        for name, value in weights.items():  # torch would convert them
+            if value.dtype != kinds.get(name, value.dtype):
+                raise RuntimeError(f"{name} is {value.dtype}, expected {kinds[name]}")
+        model.load_state_dict(weights)
+    except RuntimeError as error:  # other names or shapes
+        raise damaged(file, f"does not fit the model ({' '.join(str(error).split())[:300]})", REMEDY) from None
 
 
 def _stage(data: Interactions, name: str) -> Stage:
@@ -403,7 +394,7 @@ def _judge(model: Model, stage: Stage, folder: Path, epoch: int, device: str) ->
 def _judge_chosen(model: Model, judge: leave_one_out.Judge, entries: list[dict], folder: Path) -> None:
     """Takes the model to the chosen epoch and keeps the ranks of every user's held-out items, and their means."""
     epoch = leave_one_out.best_epoch(entries)
-    model.load_state_dict(read_weights(folder / f"weights-{epoch:03d}.safetensors"))
+    _load_weights(model, folder / f"weights-{epoch:03d}.safetensors")
     ranks = judge.ranks(model)
     write_whole(folder / f"per_user-{epoch:03d}.parquet", _to_parquet({f"rank{kind}": found for kind, found in ranks.items()}))
     _write_json(folder / "chosen.json", {"epoch": epoch, **leave_one_out.means(ranks)})
@@ -447,19 +438,45 @@ def set_aside() -> Path | None:
     return aside
 
 
-def _read_checkpoint(path: Path, device: str, *, mmap: bool = False) -> dict:
-    """``mmap`` leaves tensors on disk until they are used. Raises FileNotFoundError, and ValueError with the remedy when the
+def _read_checkpoint(path: Path, device: str, stage: str, *, mmap: bool = False) -> dict:
+    """What a training left: 'model', 'optimizer', 'state' and, with a distillation, 'distillation'. ``mmap`` leaves tensors on
+    disk until they are used, and their checksums unread. Raises FileNotFoundError, and ValueError with the remedy when the
     file is damaged (a full disk, a copy cut short)."""
     try:
+        if not mmap:
+            with zipfile.ZipFile(path) as parts:  # torch writes checksums and does not read them
+                if (bad := parts.testzip()) is not None:
+                    raise zipfile.BadZipFile(f"bad checksum of {bad}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns of pickles that are none of its own, and then refuses them
-            return torch.load(path, map_location=device, weights_only=True, mmap=mmap)
+            saved = torch.load(path, map_location=device, weights_only=True, mmap=mmap)
+        if wrong := misfit(saved, {"model": dict, "optimizer": dict, "state": dict}):
+            raise ValueError(wrong)
+        if wrong := wrong_with_state(saved["state"], _needed(stage)):
+            raise ValueError(wrong)
+        return saved
     except FileNotFoundError:
         raise
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(
-            f"{path} cannot be read ({type(error).__name__}): delete this file, and the run starts from its first epoch"
-        ) from error
+    except Exception as error:  # a damaged file may raise nearly any of them
+        raise _useless(path, error) from error
+
+
+def _useless(path: Path, error: Exception) -> ValueError:
+    said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return ValueError(f"{path} cannot be read ({said}): delete this file, and the run starts from its first epoch")
+
+
+def _resume(path: Path, device: str, stage: str, model: Model, optimizer, distillation) -> dict:
+    """Takes all three to where a checkpoint left them, and returns its state."""
+    saved = _read_checkpoint(path, device, stage)
+    try:
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        if distillation:
+            distillation.load_state_dict(saved["distillation"])
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:  # of another model, or of none
+        raise _useless(path, error) from error
+    return saved["state"]
 
 
 def environment(device: str, state: dict) -> dict:
@@ -496,10 +513,6 @@ def commit() -> str:
     return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
-def _write_json(path: Path, value) -> None:
-    write_whole(path, lambda file: file.write_text(json.dumps(value, indent=1) + "\n"))
-
-
 def _to_parquet(users: dict):
     frame = pd.DataFrame(users).astype("float32")
     return lambda file: frame.to_parquet(file, index=False)
@@ -508,6 +521,7 @@ def _to_parquet(users: dict):
 # Committed records -------------------------------------------------------------------------------------------------
 
 PUBLISHED = ["AP", "P@10", "nDCG@10"]
+_USERS_NEEDED = {"L": ["rank"]}  # of a stage; PUBLISHED of the others
 
 
 def publish(experiment: Experiment, epochs: list[int], *, teacher: Experiment | None = None) -> Path:
@@ -595,13 +609,13 @@ def list_runs() -> list[dict]:
                "role": d["role"], "model": family(d), "dim": d["model"].get("dim"), "seed": d["seed"],
                "epochs": d["training"]["epochs"]}  # fmt: skip
         if run.finished:
-            entries, environment = run._json("metrics.json", needed=("epoch",)), run.environment
+            entries, environment = run._means(), run.environment
             quality = {"H@5": run.chosen["H@5"]} if run.chosen else {"MAP": entries[-1]["MAP"]}
             # Counted models have no history; the others may have stopped early.
-            row |= {**quality, "done": len(run._json("history.json")) or row["epochs"], "seconds": environment.get("seconds"),
-                    "finished": str(environment.get("finished", ""))}  # fmt: skip
+            row |= {**quality, "done": len(read_record(folder, "history")) or row["epochs"], "seconds": environment["seconds"],
+                    "finished": environment["finished"]}  # fmt: skip
         else:
-            state = _state(folder)
+            state = _state(folder, d["stage"])
             entries = state.get("metrics", [])
             row |= {"status": "running" if being_trained(run.key) else "unfinished", "done": state.get("epoch"),
                     "seconds": state.get("seconds")}  # fmt: skip
@@ -609,19 +623,24 @@ def list_runs() -> list[dict]:
     return rows
 
 
+def _needed(stage: str) -> tuple[str, ...]:
+    """The means that a run of this stage is judged and chosen by."""
+    return ("H@5", leave_one_out.CHOOSES) if stage == "L" else ("MAP",)
+
+
 def _best(entries: list[dict], stage: str) -> tuple[str, float, int] | None:
     if not entries:
         return None
-    name, chooser = ("H@5", leave_one_out.CHOOSES) if stage == "L" else ("MAP", "MAP")
+    name, chooser = _needed(stage)[0], _needed(stage)[-1]
     best = max(entries, key=lambda entry: (entry[chooser], -entry["epoch"]))
     return name, best[name], best["epoch"]
 
 
-def _state(folder: Path) -> dict:
+def _state(folder: Path, stage: str) -> dict:
     """How far an unfinished run has come: epoch, metrics, seconds. Empty before its first epoch; the epoch is None where the
     checkpoint is damaged, which training it would say."""
     try:
-        return _read_checkpoint(folder / "checkpoint.pt", "cpu", mmap=True)["state"]
+        return _read_checkpoint(folder / "checkpoint.pt", "cpu", stage, mmap=True)["state"]
     except FileNotFoundError:
         return {"epoch": 0}
     except ValueError:

@@ -6,15 +6,19 @@ epoch at which the teacher of that protocol teaches, come from there and from no
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rdcore import paths
+from rdcore.checks import short
 from rdcore.experiment import Experiment, choice_name, label
-from rdcore.files import write_whole
+from rdcore.files import damaged, positive, read_json, share, write_json
 from rdcore.runs import Record
+
+SHAPE = {"epoch": positive, "at_border": bool, "MAP": {str: share}, "runs": [str]}  # of a role's choice on file
+REMEDY = "restore the file from the repository, or choose again with `rdcore select`"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +65,9 @@ def choose_epoch(records: Sequence[Record]) -> Choice:
     seeds = [record.description["seed"] for record in records]
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"a seed counts twice among the runs {', '.join(r.key for r in records)}: {seeds}")
-    means = sum(record.metrics["MAP"] for record in records) / len(records)
-    best = means.index[means == means.max()].min()  # the index is the epoch, so the smallest is the earliest
-    return Choice(
-        epoch=int(best),
-        means={int(epoch): float(value) for epoch, value in means.items()},
-        keys=tuple(record.key for record in records),
-    )
+    found = sum(record.metrics["MAP"] for record in records) / len(records)
+    means = {int(epoch): float(value) for epoch, value in found.items()}
+    return Choice(epoch=_best(means), means=means, keys=tuple(record.key for record in records))
 
 
 def select(wanted: Mapping[str, Experiment], seeds: Sequence[int], records: Iterable[Record]) -> dict[str, Choice]:
@@ -122,23 +122,30 @@ def write_selection(choices: Mapping[str, Choice]) -> Path:
         for role, choice in choices.items()
     }
     file = _file()
-    write_whole(file, lambda draft: draft.write_text(json.dumps(content, indent=1) + "\n"))
+    write_json(file, content)
     return file
 
 
 def read_selection() -> dict[str, Choice]:
-    """The choices as written; empty while there are none."""
+    """The choices as written; empty while there are none. Raises ValueError naming the file where it is damaged."""
     file = _file()
     if not file.exists():
         return {}
-    return {
-        role: Choice(
-            epoch=entry["epoch"],
-            means={int(epoch): value for epoch, value in entry["MAP"].items()},
-            keys=tuple(entry["runs"]),
-        )
-        for role, entry in json.loads(file.read_text()).items()
-    }
+    choices = {}
+    for role, entry in read_json(file, {str: SHAPE}, REMEDY).items():
+        if wrong := next((epoch for epoch in entry["MAP"] if not re.fullmatch("[1-9][0-9]{0,8}", epoch)), None):
+            raise damaged(file, f"has {short(wrong)} as an epoch of {role}", REMEDY)
+        means = {int(epoch): value for epoch, value in entry["MAP"].items()}
+        choice = Choice(epoch=entry["epoch"], means=means, keys=tuple(entry["runs"]))
+        if choice.epoch != _best(means) or choice.at_border != entry["at_border"]:
+            raise damaged(file, f"names for {role} an epoch {choice.epoch} that does not follow from its MAP", REMEDY)
+        choices[role] = choice
+    return choices
+
+
+def _best(means: Mapping[int, float]) -> int:
+    """The epoch with the best mean; the earlier one of a tie."""
+    return max(means, key=lambda epoch: (means[epoch], -epoch), default=0)
 
 
 def chosen_epochs(choices: Mapping[str, Choice] | None = None) -> dict[str, int]:

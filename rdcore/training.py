@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from rdcore.checks import is_number, number, whole
+from rdcore.checks import is_number, number, one_of, short, whole
 from rdcore.data.interactions import Interactions
 from rdcore.distill.base import Batch, Distillation, TrainingData
 from rdcore.graphs import Recorder, recording_stream
@@ -49,10 +49,9 @@ class Training:
         whole("patience", self.patience, least=0)
         for name in ("learning_rate", "weight_decay", "base_weight"):
             number(name, getattr(self, name))
-        if self.reduction not in ("mean", "sum"):
-            raise ValueError(f"reduction must be 'mean' or 'sum', got {self.reduction!r}")
+        one_of("reduction", self.reduction, "mean", "sum")
         if not (is_number(self.share) and 0 < self.share <= 1):
-            raise ValueError(f"share must lie in (0, 1], got {self.share!r}")
+            raise ValueError(f"share must lie in (0, 1], got {short(self.share)}")
         if self.learning_rate == 0:
             raise ValueError("learning_rate must be > 0, got 0")
 

@@ -4,7 +4,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("project", deadline=None)  # the machine may be busy
+hypothesis.settings.load_profile("project")
 
 # A test that opens a window waits for ever on a machine without a screen.
 os.environ.setdefault("MPLBACKEND", "agg")

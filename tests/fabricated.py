@@ -12,6 +12,10 @@ from rdcore.report import METRICS
 from rdcore.runs import Record
 
 USERS = 40
+ENVIRONMENT = {
+    "python": "3", "versions": {"torch": "2"}, "machine": "x", "device": "cpu", "threads": 1, "commit": "0000000",
+    "finished": "2001-02-03T04:05:06Z", "seconds": 1.0, "resumed": 0,
+}  # fmt: skip
 
 
 def record(folder: Path, experiment: Experiment, means: Mapping[int, float], ap: np.ndarray | None = None, **more) -> Record:

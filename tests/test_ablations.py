@@ -253,7 +253,8 @@ def test_where_rd_gains_is_said_by_value():
 
 def test_the_weights_of_the_last_epoch_are_summed(tmp_path: Path):
     run = PAPER.distilled("V", 101)
-    made = record(tmp_path, run, {2: 0.1}, history=[{"epoch": 1, "weights": [1, 1]}, {"epoch": 2, "weights": [0.25, 0.5]}])
+    course = [{"epoch": 1, "loss": 1, "weights": [1, 1]}, {"epoch": 2, "loss": 1, "weights": [0.25, 0.5]}]
+    made = record(tmp_path, run, {2: 0.1}, history=course)
     sums = reports.last_weight_sums({"hybrid": run, "equal": PAPER.distilled("V", 101, "RD-equal")}, {run.key: made})
     assert sums["hybrid"] == 0.75 and np.isnan(sums["equal"])
 

@@ -147,9 +147,9 @@ def test_a_run_is_described_with_the_settings_of_both():
     assert described["first"]["weight"] == 0.2 and described["second"]["type"] == "RRDSettings"
 
     def key(distillation) -> str:
-        teacher = Experiment(dataset="d", data_hash="0", stage="V", role="T", model=BPRMFSettings(dim=8))
+        teacher = Experiment(dataset="d", data_hash="0" * 64, stage="V", role="T", model=BPRMFSettings(dim=8))
         return Experiment(
-            dataset="d", data_hash="0", stage="V", role="DE-RRD", model=BPRMFSettings(dim=2), teacher=teacher,
+            dataset="d", data_hash="0" * 64, stage="V", role="DE-RRD", model=BPRMFSettings(dim=2), teacher=teacher,
             teacher_epoch=5, distillation=distillation,
         ).key  # fmt: skip
 

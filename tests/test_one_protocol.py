@@ -33,10 +33,10 @@ def made_up(folder: Path, run: Experiment, ranks=None, seconds=(1.0, 2.0), agree
         frame.to_parquet(target / "per_user-002.parquet", index=False)
     contents = {
         "description": run.description,
-        "metrics": [{"epoch": 1}, {"epoch": 2}],
+        "metrics": [{"epoch": epoch, "H@5": 0.5, "H@5-validation": 0.5} for epoch in (1, 2)],
+        "history": [{"epoch": place, "loss": 1.0, "seconds": value} for place, value in enumerate(seconds, 1)],
+        "chosen": {"epoch": 2, "H@5": 0.5, "N@10": 0.5} | means | chosen,
         "environment": {"device": device},
-        "history": [{"epoch": place, "seconds": value} for place, value in enumerate(seconds, 1)],
-        "chosen": {"epoch": 2, "N@10": 0.5} | means | chosen,
     } | ({"agreement": agreement} if agreement else {})
     for name, content in contents.items():
         (target / f"{name}.json").write_text(json.dumps(content))

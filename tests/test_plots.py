@@ -8,11 +8,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from fabricated import ENVIRONMENT
 
 from rdcore import data, evaluation, manifest, metrics, plots, significance
 from rdcore.distill import Equal, Hybrid, Position
 from rdcore.models import CaserSettings
 from rdcore.plans import PROFILES
+from rdcore.record_files import key_of
 from rdcore.runs import Record
 
 EPOCHS = 8
@@ -35,17 +37,17 @@ def interactions():
 
 def make_record(folder: Path, role: str, values=None) -> Record:
     """A record as a finished run leaves it, with MAP ``values`` at every second epoch."""
-    folder = folder / f"x-{role}-{role.encode().hex():0>16}"
-    folder.mkdir(parents=True)
     values = [0.1, 0.2, 0.29, 0.3] if values is None else values
     history = [{"epoch": e, "loss": 3 / e, "seconds": 1.0} for e in range(1, EPOCHS + 1)]
     if role.startswith("RD"):
         history = [entry | {"weights": [1 / (r * entry["epoch"]) for r in range(1, K + 1)]} for entry in history]
     rows = [{"epoch": 2 * i, "MAP": value} for i, value in enumerate(values, start=1)]
-    environment = {"device": "cpu", "versions": {"torch": "2"}, "commit": "abc", "seconds": 2.5}
     settings = {"model": {"type": "CaserSettings"}, "training": {"epochs": EPOCHS}}
-    description = {"dataset": "x", "role": role, "stage": "F", "seed": 1} | settings
-    parts = {"description": description, "history": history, "metrics": rows, "environment": environment}
+    alone = dict.fromkeys(("distillation", "teacher", "teacher_epoch"))
+    description = {"dataset": "x", "data_hash": "0" * 64, "role": role, "stage": "F", "seed": 1} | settings | alone
+    parts = {"description": description, "history": history, "metrics": rows, "environment": ENVIRONMENT}
+    folder = folder / f"x-{role}-{key_of(description)}"
+    folder.mkdir(parents=True)
     for name, content in parts.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
     return Record(folder)

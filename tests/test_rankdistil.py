@@ -528,10 +528,10 @@ def test_students_of_every_kind_learn_from_it(data, kind, form):
 
 
 BAD = [
-    ({"form": "A"}, "form must be one of 'C', 'B', 'P', got 'A'"),
-    ({"negatives": "hard"}, "negatives must be one of 'uniform', 'mined', got 'hard'"),
-    ({"orders": "best"}, "orders must be one of"),
-    ({"form": "B", "psi": "ranks"}, "psi must be one of"),
+    ({"form": "A"}, "form must be 'C', 'B' or 'P', got 'A'"),
+    ({"negatives": "hard"}, "negatives must be 'uniform' or 'mined', got 'hard'"),
+    ({"orders": "best"}, "orders must be 'sampled' or 'exact'"),
+    ({"form": "B", "psi": "ranks"}, "psi must be 'order' or 'scores'"),
     ({"p": 0}, "p must be an integer >= 1, got 0"),
     ({"m": 2.5}, "m must be an integer >= 1, got 2.5"),
     ({"n_orders": True}, "n_orders must be an integer"),

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from rdcore.checks import short
+
 from .errors import DataError
 
 INTEGER = re.compile(r"-?[0-9]{1,18}\Z")
@@ -225,12 +227,12 @@ def _slow(
 def _check_integer(path: Path, number: int, line: str, column: str, field: str, shape: str) -> None:
     if not INTEGER.match(field):
         raise DataError(
-            f"{path}, line {number}: {column} {field!r} is not an integer in {line[:200]!r}; "
+            f"{path}, line {number}: {column} {short(field)} is not an integer in {line[:200]!r}; "
             f"expected {shape}: correct the line, or fetch the data set again"
         )
     if field.startswith("-"):  # -0 too
         raise DataError(
-            f"{path}, line {number}: {column} {field!r} is negative in {line[:200]!r}: ids and times count "
+            f"{path}, line {number}: {column} {short(field)} is negative in {line[:200]!r}: ids and times count "
             "from 0 upwards; correct the line, or fetch the data set again"
         )
 
@@ -239,7 +241,7 @@ def _check_triple(path: Path, number: int, line: str, row: np.ndarray) -> None:
     # A 0 here would mean "not an interaction", which no later step could see.
     if row[2] != 1:
         raise DataError(
-            f"{path}, line {number}: the third field is {row[2]}, not 1, in {line!r}: "
+            f"{path}, line {number}: the third field is {row[2]}, not 1, in {line[:200]!r}: "
             "keep only the lines of interactions, each with a 1"
         )
 
@@ -286,7 +288,7 @@ def _times(path: Path, values: list[str]) -> np.ndarray:
     for number, value in enumerate(values, start=2):
         if not re.match(r"[0-9]{1,18}(\.0*)?\Z", value):
             raise DataError(
-                f"{path}, line {number}: timestamp {value!r} is not a whole number (for instance unix "
+                f"{path}, line {number}: timestamp {short(value)} is not a whole number (for instance unix "
                 "seconds): correct or remove the line"
             )
     return np.array([value.split(".")[0] for value in values], dtype=np.int64)

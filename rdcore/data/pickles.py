@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from rdcore.checks import short
+
 from .errors import DataError
 from .interactions import Interactions
 
@@ -71,7 +73,7 @@ class _Machine(pickle.Unpickler):
         raise _refused(self.path, f"the class or function {f'{module}.{name}'[:200]!r}")
 
     def persistent_load(self, identity: object) -> object:
-        raise _refused(self.path, f"the persistent id {_short(identity)}")
+        raise _refused(self.path, f"the persistent id {short(identity)}")
 
 
 def _refused(path: Path, what: str) -> DataError:
@@ -112,17 +114,17 @@ def read_leave_one_out(
     train, validation, test, counts = map(Path, (train, validation, test, counts))
     sizes = read_plain(counts)
     if not (isinstance(sizes, tuple) and len(sizes) == 2 and all(type(n) is int and 0 < n <= MOST_IDS for n in sizes)):
-        raise _odd(counts, f"expected (users, items), two integers in 1..{MOST_IDS}, found {_short(sizes)}")
+        raise _odd(counts, f"expected (users, items), two integers in 1..{MOST_IDS}, found {short(sizes)}")
     n_users, n_items = sizes
     table = _by_user(train, n_users)
     owned: dict[int, list[int]] = {}
     for user, items in table.items():
         if not isinstance(items, dict):
-            raise _odd(train, f"user {user} needs a dict of items, found {_short(items)}")
+            raise _odd(train, f"user {user} needs a dict of items, found {short(items)}")
         for item, flag in items.items():
             _check_item(train, user, item, n_items)
             if type(flag) is not int or flag != 1:  # a 0 would mean "not an interaction", which no later step could see
-                raise _odd(train, f"user {user}, item {item}: expected 1, found {_short(flag)}")
+                raise _odd(train, f"user {user}, item {item}: expected 1, found {short(flag)}")
         if items:
             owned[user] = sorted(items)
     for path in (validation, test):
@@ -144,26 +146,17 @@ def read_leave_one_out(
 def _by_user(path: Path, n_users: int) -> dict[int, object]:
     found = read_plain(path)
     if not isinstance(found, dict):
-        raise _odd(path, f"expected a dict with one entry a user, found {_short(found)}")
+        raise _odd(path, f"expected a dict with one entry a user, found {short(found)}")
     for user in found:
         if type(user) is not int or not 0 <= user < n_users:
-            raise _odd(path, f"user {_short(user)} is not an integer in 0..{n_users - 1}")
+            raise _odd(path, f"user {short(user)} is not an integer in 0..{n_users - 1}")
     return found
 
 
 def _check_item(path: Path, user: int, item: object, n_items: int) -> None:
     if type(item) is not int or not 0 <= item < n_items:
-        raise _odd(path, f"user {user}: item {_short(item)} is not an integer in 0..{n_items - 1}")
+        raise _odd(path, f"user {user}: item {short(item)} is not an integer in 0..{n_items - 1}")
 
 
 def _odd(path: Path, what: str) -> DataError:
     return DataError(f"{path}: {what}; correct the file, or fetch the data set again")
-
-
-def _short(value: object) -> str:
-    """A value for a message. Some by their type alone: containers may be endless, and Python prints no endless integer."""
-    if isinstance(value, dict | list | tuple | set):
-        return f"a {type(value).__name__}"
-    if isinstance(value, int) and value.bit_length() > 64:
-        return f"an integer of {value.bit_length()} bits"
-    return repr(value)[:100]

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from rdcore.checks import short
 from rdcore.distill.base import Batch, Distillation, TrainingData
 from rdcore.models.base import Model
 
@@ -25,8 +26,8 @@ class BothSettings:
     def __post_init__(self):
         for name in ("first", "second"):
             value = getattr(self, name)
-            if not hasattr(value, "build") or isinstance(value, BothSettings):
-                raise ValueError(f"{name} must be the settings of one distillation, got {value!r}")
+            if not hasattr(value, "build") or isinstance(value, BothSettings | type):
+                raise ValueError(f"{name} must be the settings of one distillation, got {short(value)}")
         if _method(self.first) == _method(self.second):
             raise ValueError(f"first and second must be two methods, got {_method(self.first)} twice")
 

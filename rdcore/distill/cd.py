@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rdcore.checks import number, whole
+from rdcore.checks import number, one_of, whole
 from rdcore.distill.base import Batch, Distillation, TrainingData, distinct_queries
 from rdcore.distill.lists import Lists, exemplary_rankings, teacher_lists
 from rdcore.distill.rrd import sampled_places
@@ -45,9 +45,8 @@ class CDSettings:
     weight: float = 0.1
 
     def __post_init__(self):
-        for name, known in (("mode", ("student", "teacher")), ("sampling", ("linear", "exponential"))):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be {known[0]!r} or {known[1]!r}, got {getattr(self, name)!r}")
+        one_of("mode", self.mode, "student", "teacher")
+        one_of("sampling", self.sampling, "linear", "exponential")
         whole("samples", self.samples)
         whole("depth", self.depth)
         if self.samples > self.depth:

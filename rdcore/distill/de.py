@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rdcore.checks import number, whole
+from rdcore.checks import number, one_of, whole
 from rdcore.distill.base import Batch, Distillation, TrainingData, distinct, distinct_queries
 from rdcore.models.base import Model, evaluating, has_hints
 from rdcore.queries import Queries, final_queries_of
@@ -52,8 +52,7 @@ class DESettings:
             raise ValueError(
                 f"end_temperature must lie in (0, start_temperature = {self.start_temperature}], got {self.end_temperature!r}"
             )
-        if self.selection not in ("gumbel", "attention"):
-            raise ValueError(f"selection must be 'gumbel' or 'attention', got {self.selection!r}")
+        one_of("selection", self.selection, "gumbel", "attention")
 
     def temperature(self, epoch: int) -> float:
         """In epoch 1, 2, ... The released code counts from 0 and sets it behind each epoch e to that of e, so that its

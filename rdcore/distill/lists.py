@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from rdcore.disk import locked, remove_partials
 from rdcore.distill.base import Batch, TrainingData
-from rdcore.files import write_whole
+from rdcore.files import damaged, write_whole
 from rdcore.models.base import Model, evaluating
 from rdcore.queries import Queries, final_queries_of
 from rdcore.ranking import block_rows, largest
 from rdcore.sampling import SeenItems
 
+REMEDY = "delete this file, and the teacher is asked again"
 REVISION = 1  # raise when the same teacher begins to give other lists
 
 
@@ -62,7 +64,22 @@ def teacher_lists(
             remove_partials(file.parent, file.name)
             made = make().cpu()
             write_whole(file, lambda draft: save_file({"lists": made}, draft))
-    return Lists(load_file(file, device=str(data.target.device))["lists"], per_user)
+    rows = len(data.seen.offsets) - 1 if per_user else len(data.target)
+    return Lists(_read(file, (rows, K), teacher.n_items).to(data.target.device), per_user)
+
+
+def _read(file: Path, size: tuple[int, int], n_items: int) -> Tensor:
+    """Kept lists. Raises ValueError naming the file where it holds none of this ``size`` with items below ``n_items``."""
+    try:
+        found = load_file(file).get("lists")
+    except SafetensorError as error:
+        raise damaged(file, f"holds no lists ({str(error)[:200]})", REMEDY) from None
+    if found is None or found.dtype != torch.int32 or tuple(found.shape) != size:
+        kind = "none" if found is None else f"{found.dtype} {tuple(found.shape)}"
+        raise damaged(file, f"does not hold the lists asked for, torch.int32 {size}, but {kind}", REMEDY)
+    if found.numel() and (found.min() < 0 or found.max() >= n_items):
+        raise damaged(file, f"names items beyond the teacher's {n_items}", REMEDY)
+    return found
 
 
 def exemplary_rankings(

@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rdcore.checks import number, whole
+from rdcore.checks import number, one_of, short, whole
 from rdcore.distill.base import Batch, Distillation, TrainingData, distinct_queries
 from rdcore.distill.lists import teacher_lists
 from rdcore.losses import bpr_loss
@@ -77,8 +77,7 @@ class RankDistilSettings:
 
     def __post_init__(self):
         for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {getattr(self, name)!r}")
+            one_of(name, getattr(self, name), *known)
         for name in ("p", "m", "n_orders"):
             whole(name, getattr(self, name))
         for name in ("weight", "temperature"):
@@ -89,7 +88,7 @@ class RankDistilSettings:
             value, default = getattr(self, name), getattr(type(self), name)
             if value != default and name not in self._used():
                 given = f"form={self.form!r}, orders={self.orders!r}, psi={self.psi!r}"
-                raise ValueError(f"{name}={value!r} has no effect beside {given}: leave it at {default!r}")
+                raise ValueError(f"{name}={short(value)} has no effect beside {given}: leave it at {default!r}")
         if self.k is not None:
             whole("k", self.k)
             most = self.p + self.m if self.orders == "sampled" else self.p

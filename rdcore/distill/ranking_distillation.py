@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rdcore.checks import number, whole
+from rdcore.checks import number, one_of, short, whole
 from rdcore.distill.base import Batch, Distillation, TrainingData
 from rdcore.distill.lists import Lists, teacher_lists
 from rdcore.distill.weights import Hybrid, Weights, discrepancy_of
@@ -39,11 +39,11 @@ class RDSettings:
 
     def __post_init__(self):
         whole("K", self.K)
-        if self.exclude not in ("target", "seen"):
-            raise ValueError(f"exclude must be 'target' or 'seen', got {self.exclude!r}")
+        if not hasattr(self.weights, "needs_rank") or isinstance(self.weights, type):
+            raise ValueError(f"weights must be a scheme such as Hybrid(), got {short(self.weights)}")
+        one_of("exclude", self.exclude, "target", "seen")
         number("weight", self.weight)
-        if self.lists not in ("teacher", "popular", "random"):
-            raise ValueError(f"lists must be 'teacher', 'popular' or 'random', got {self.lists!r}")
+        one_of("lists", self.lists, "teacher", "popular", "random")
 
     def build(self, student: Model, teacher: Model) -> RankingDistillation:
         return RankingDistillation(self)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rdcore.checks import number, whole
+from rdcore.checks import number, one_of, whole
 from rdcore.distill.base import Batch, Distillation, TrainingData, distinct_queries
 from rdcore.distill.lists import teacher_lists
 from rdcore.distill.scores import teacher_scores
@@ -49,12 +49,10 @@ class RRDSettings:
             number(name, getattr(self, name))
         if self.T < 1e-300:
             raise ValueError(f"T must be >= 1e-300, got {self.T!r}: the limit of low temperatures is interesting='top'")
-        if self.interesting not in ("sampled", "top"):
-            raise ValueError(f"interesting must be 'sampled' or 'top', got {self.interesting!r}")
+        one_of("interesting", self.interesting, "sampled", "top")
         if self.interesting == "top" and self.T != type(self).T:
             raise ValueError(f"T={self.T!r} has no effect beside interesting='top': leave it at {type(self).T!r}")
-        if self.order not in ("relaxed", "full"):
-            raise ValueError(f"order must be 'relaxed' or 'full', got {self.order!r}")
+        one_of("order", self.order, "relaxed", "full")
 
     def build(self, student: Model, teacher: Model) -> RelaxedRankingDistillation:
         if self.order == "full" and not scores_single_items(teacher):

@@ -16,7 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rdcore.checks import flag, number, whole
+from rdcore.checks import flag, number, one_of, short, whole
 
 
 def _sum_to_one(weights: Tensor) -> Tensor:
@@ -90,8 +90,7 @@ class Discrepancy:
     def __post_init__(self):
         number("mu", self.mu, above=True)
         flag("normalise", self.normalise)
-        if self.estimate not in ("shared", "instance", "exact"):
-            raise ValueError(f"estimate must be 'shared', 'instance' or 'exact', got {self.estimate!r}")
+        one_of("estimate", self.estimate, "shared", "instance", "exact")
         whole("samples", self.samples)
 
     def needs_rank(self, epoch: int) -> bool:
@@ -118,6 +117,9 @@ class Hybrid:
     normalise: bool = False
 
     def __post_init__(self):
+        for name, kind in (("position", Position), ("discrepancy", Discrepancy)):
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"{name} must be a {kind.__name__}, got {short(getattr(self, name))}")
         whole("start_epoch", self.start_epoch)
         flag("normalise", self.normalise)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from rdcore.checks import is_number, whole
+from rdcore.checks import is_number, short, whole
 from rdcore.losses import log_loss
 from rdcore.models.base import DotProductModel, dropout
 from rdcore.queries import Queries
@@ -32,7 +32,7 @@ class CaserSettings:
         for name in ("dim", "window", "vertical", "horizontal"):
             whole(name, getattr(self, name))
         if not (is_number(self.dropout) and 0 <= self.dropout < 1):
-            raise ValueError(f"dropout must lie in [0, 1), got {self.dropout!r}")
+            raise ValueError(f"dropout must lie in [0, 1), got {short(self.dropout)}")
 
     def build(self, n_users: int, n_items: int) -> Caser:
         return Caser(n_users, n_items, self)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from rdcore.checks import is_number, whole
+from rdcore.checks import is_number, one_of, short, whole
 from rdcore.losses import bpr_loss, log_loss
 from rdcore.models.base import DotProductModel
 from rdcore.queries import Queries
@@ -34,11 +34,9 @@ class FossilSettings:
         whole("dim", self.dim)
         whole("order", self.order)
         if not (is_number(self.alpha) and 0 <= self.alpha <= 1):
-            raise ValueError(f"alpha must lie in [0, 1], got {self.alpha!r}")
-        if self.span not in ("past", "all"):
-            raise ValueError(f"span must be 'past' or 'all', got {self.span!r}")
-        if not isinstance(self.loss, str) or self.loss not in LOSSES:
-            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
+            raise ValueError(f"alpha must lie in [0, 1], got {short(self.alpha)}")
+        one_of("span", self.span, "past", "all")
+        one_of("loss", self.loss, *LOSSES)
 
     def build(self, n_users: int, n_items: int) -> Fossil:
         return Fossil(n_users, n_items, self)
