@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 SEEDS_TO_REPLICATE = 5
 _QUANTILES = (0.025, 0.975)
@@ -157,6 +156,8 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
         raise ValueError(f"not a p-value in [0, 1]: {', '.join(missing)}")
     if not p_values:
         return {}
+    from statsmodels.stats.multitest import multipletests  # here, so that a machine that only trains needs less
+
     adjusted = multipletests(list(p_values.values()), method="holm")[1]
     return dict(zip(p_values, adjusted.tolist(), strict=True))
 

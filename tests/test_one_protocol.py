@@ -36,7 +36,8 @@ def made_up(folder: Path, run: Experiment, ranks=None, seconds=(1.0, 2.0), agree
         "metrics": [{"epoch": epoch, "H@5": 0.5, "H@5-validation": 0.5} for epoch in (1, 2)],
         "history": [{"epoch": place, "loss": 1.0, "seconds": value} for place, value in enumerate(seconds, 1)],
         "chosen": {"epoch": 2, "H@5": 0.5, "N@10": 0.5} | means | chosen,
-        "environment": {"device": device},
+        "environment": {"python": "3", "versions": {"torch": "2"}, "machine": "", "device": device, "threads": 1, "commit": "",
+                        "finished": "", "seconds": 3.0, "resumed": 0},
     } | ({"agreement": agreement} if agreement else {})
     for name, content in contents.items():
         (target / f"{name}.json").write_text(json.dumps(content))

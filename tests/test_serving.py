@@ -2,6 +2,7 @@
 
 An export takes seconds, so each model is exported once; Caser through the command line, from a trained run."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -255,11 +256,14 @@ def folder(exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return target
 
 
-def changed(folder: Path, **fields) -> None:
+def changed(folder: Path, **fields) -> Path:
+    """The folder under the key of its changed description."""
     file = folder / "description.json"
     described = json.loads(file.read_text())
     described["model"] |= fields.pop("model", {})
-    file.write_text(json.dumps(described | fields))
+    described |= fields
+    file.write_text(json.dumps(described))
+    return folder.rename(folder.with_name(hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]))
 
 
 @pytest.mark.parametrize(
@@ -274,7 +278,7 @@ def changed(folder: Path, **fields) -> None:
      ({"dataset": "clicks"}, "clicks")],
 )  # fmt: skip
 def test_a_record_that_does_not_fit_is_named(folder: Path, tmp_path: Path, capsys, fields: dict, said: str) -> None:
-    changed(folder, **fields)
+    folder = changed(folder, **fields)
     assert cli.main(["export", str(folder), str(tmp_path / "out.onnx")]) == 2
     error = capsys.readouterr().err
     assert error.startswith("rdcore export: ") and error.count("\n") == 1
