@@ -131,6 +131,9 @@ def _on_cluster(job: Callable, tasks: Sequence, address: str) -> Iterator:
 def _sign() -> Iterator[Path]:
     """A lock held in the run store, by which workers know the store, and that locks work between them and this process."""
     sign = paths.runs() / f".cluster-{uuid.uuid4().hex}"
+    for old in paths.runs().glob(".cluster-*.lock"):
+        with contextlib.suppress(Timeout), FileLock(old, timeout=0):
+            old.unlink(missing_ok=True)  # of a process that was killed
     with locked(sign):
         try:
             yield sign

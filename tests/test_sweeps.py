@@ -183,7 +183,10 @@ def test_a_worker_says_what_keeps_it_from_the_runs(store):
     def asked(versions=here, threads=1):
         return sweeps._unfit((sign, *versions), SimpleNamespace(state=SimpleNamespace(nthreads=threads)))
 
+    store.mkdir()
+    (store / ".cluster-of-a-killed-process.lock").touch()
     with sweeps._sign() as sign:
+        assert [file.name for file in store.iterdir()] == [f"{sign.name}.lock"]
         assert asked() == ""
         assert asked(threads=4).startswith("has 4 threads")
         assert asked(versions=("0.0.1", "2.13")).startswith(f"has rdcore {sweeps._version('rdcore')}, not 0.0.1 as here")
