@@ -149,7 +149,9 @@ def _check(client, address: str, here: tuple) -> None:
         raise ValueError(f"the Dask cluster {address} has no worker: start one there with `dask worker`") from None
     try:
         found = client.run(_unfit, here)
-    except ImportError as error:
+    except Exception as error:
+        if "ModuleNotFoundError" not in repr(error):  # which Dask passes on as text
+            raise
         raise ValueError(f"a worker of {address} cannot import rdcore ({error}): install the same version there") from error
     unfit = [f"worker {worker} {problem}" for worker, problem in found.items() if problem]
     if unfit:

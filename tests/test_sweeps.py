@@ -195,6 +195,15 @@ def test_a_worker_says_what_keeps_it_from_the_runs(store):
     assert "file locks must work on the shared file system" in asked()
 
 
+def test_a_worker_without_rdcore_is_named_by_the_remedy():
+    def run(*_):
+        raise Exception("ModuleNotFoundError(\"No module named 'rdcore'\")")  # as Dask raises it here
+
+    client = SimpleNamespace(run=run, wait_for_workers=lambda *_, **__: None)
+    with pytest.raises(ValueError, match="a worker of tcp://a:1 cannot import rdcore .*: install the same version there"):
+        sweeps._check(client, "tcp://a:1", ())
+
+
 def test_a_worker_with_another_revision_trains_nothing(store, monkeypatch):
     experiment = plan()[0]
     assert experiment.key
