@@ -240,7 +240,7 @@ def records(
     *,
     profile: str,
     recompute: bool = False,
-    jobs: int = 1,
+    jobs: int | str = 1,
     progress: bool = False,
     optional: bool = False,
 ) -> list[Record | None]:

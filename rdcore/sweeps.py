@@ -131,6 +131,9 @@ def _on_cluster(job: Callable, tasks: Sequence, address: str) -> Iterator:
 def _sign() -> Iterator[Path]:
     """A lock held in the run store, by which workers know the store, and that locks work between them and this process."""
     sign = paths.runs() / f".cluster-{uuid.uuid4().hex}"
+    for old in paths.runs().glob(".cluster-*.lock"):
+        with contextlib.suppress(Timeout), FileLock(old, timeout=0):
+            old.unlink(missing_ok=True)  # of a process that was killed
     with locked(sign):
         try:
             yield sign
@@ -146,7 +149,9 @@ def _check(client, address: str, here: tuple) -> None:
         raise ValueError(f"the Dask cluster {address} has no worker: start one there with `dask worker`") from None
     try:
         found = client.run(_unfit, here)
-    except ImportError as error:
+    except Exception as error:
+        if "ModuleNotFoundError" not in repr(error):  # which Dask passes on as text
+            raise
         raise ValueError(f"a worker of {address} cannot import rdcore ({error}): install the same version there") from error
     unfit = [f"worker {worker} {problem}" for worker, problem in found.items() if problem]
     if unfit:

@@ -53,6 +53,15 @@ def test_an_exit_in_the_middle_is_a_failure(add_notebook: Add) -> None:
 
 
 @pytest.mark.slow
+def test_a_killed_worker_is_a_failure_that_is_said(add_notebook: Add, project: Path, capfd) -> None:
+    add_notebook("01_kills", "# %%\nimport signal\n\nos.kill(os.getppid(), signal.SIGKILL)")
+    assert notebooks.reproduce("smoke", jobs=2) == 1
+    said = capfd.readouterr().out.split("01_kills failed:")[1].strip()
+    assert said == "a process that ran notebooks was killed (memory?): run this one again, or fewer at a time"
+    assert [path.name for path in (project / "build/notebooks/smoke").iterdir()] == ["01_kills.partial.ipynb"]
+
+
+@pytest.mark.slow
 def test_a_cell_that_takes_too_long_is_stopped(add_notebook: Add, project: Path) -> None:
     source = add_notebook("01_slow", "# %%\nimport time\ntime.sleep(60)")
     with pytest.raises(Exception, match="(?i)time"):

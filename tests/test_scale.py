@@ -1,14 +1,10 @@
 """docs/scale.md: its numbers are those of rdcore's own models and arrays."""
 
-import inspect
-
 import pytest
 import torch
 from benchmarks import scale
 
-from rdcore.distill.lists import exemplary_rankings
 from rdcore.distill.ranking_distillation import RDSettings
-from rdcore.evaluation import evaluate
 from rdcore.models import CaserSettings
 from rdcore.training import Training, make_optimizer, training_data
 
@@ -34,12 +30,8 @@ def test_training_holds_four_times_the_weights_on_every_row():
 
 
 def test_the_sizes_it_takes_for_defaults_are_the_defaults():
-    def default(function, name):
-        return inspect.signature(function).parameters[name].default
-
     assert (scale.BATCH, scale.NEGATIVES) == (Training().batch_size, Training().negatives)
     assert (scale.WINDOW, scale.K) == (CaserSettings(dim=8).window, RDSettings().K)
-    assert (scale.BLOCK, scale.LIST_BLOCK) == (default(evaluate, "block"), default(exemplary_rankings, "block"))
 
 
 @pytest.mark.parametrize(

@@ -183,13 +183,25 @@ def test_a_worker_says_what_keeps_it_from_the_runs(store):
     def asked(versions=here, threads=1):
         return sweeps._unfit((sign, *versions), SimpleNamespace(state=SimpleNamespace(nthreads=threads)))
 
+    store.mkdir()
+    (store / ".cluster-of-a-killed-process.lock").touch()
     with sweeps._sign() as sign:
+        assert [file.name for file in store.iterdir()] == [f"{sign.name}.lock"]
         assert asked() == ""
         assert asked(threads=4).startswith("has 4 threads")
         assert asked(versions=("0.0.1", "2.13")).startswith(f"has rdcore {sweeps._version('rdcore')}, not 0.0.1 as here")
     assert asked().startswith("does not see the run store")
     Path(f"{sign}.lock").touch()  # as where locks do not reach: the file is there, and its lock can be had
     assert "file locks must work on the shared file system" in asked()
+
+
+def test_a_worker_without_rdcore_is_named_by_the_remedy():
+    def run(*_):
+        raise Exception("ModuleNotFoundError(\"No module named 'rdcore'\")")  # as Dask raises it here
+
+    client = SimpleNamespace(run=run, wait_for_workers=lambda *_, **__: None)
+    with pytest.raises(ValueError, match="a worker of tcp://a:1 cannot import rdcore .*: install the same version there"):
+        sweeps._check(client, "tcp://a:1", ())
 
 
 def test_a_worker_with_another_revision_trains_nothing(store, monkeypatch):

@@ -18,10 +18,12 @@ import torch
 from rdcore.data import stage, synthetic
 from rdcore.data.interactions import Interactions
 from rdcore.models import BPRMFSettings, CaserSettings, FossilSettings
+from rdcore.ranking import block_rows
 from rdcore.training import training_data
 
 USERS, ITEMS, ACTIONS = 100_000_000, 10_000_000, 50  # actions a user
-WINDOW, BATCH, NEGATIVES, K, BLOCK, LIST_BLOCK = 5, 512, 3, 10, 512, 2048  # rdcore's defaults
+WINDOW, BATCH, NEGATIVES, K = 5, 512, 3, 10  # rdcore's defaults
+ROWS = block_rows(ITEMS, 512)  # queries that are ranked at a time
 MODELS = {
     "Caser, d = 100 (T)": CaserSettings(dim=100), "Caser, d = 50 (S)": CaserSettings(dim=50),
     "Fossil, d = 50 (T)": FossilSettings(dim=50), "Fossil, d = 20 (S)": FossilSettings(dim=20),
@@ -81,8 +83,7 @@ def data_table() -> pd.DataFrame:
         ["negatives of an epoch", f"8 x {NEGATIVES} x {windows:,}", 8 * NEGATIVES * windows],
         ["teacher's lists, one a window", f"4 x {K} x {windows:,}", 4 * K * windows],
         ["teacher's lists, one a user", f"4 x {K} x {USERS:,}", 4 * K * USERS],
-        ["scores of a block of lists", f"4 x {LIST_BLOCK} x {ITEMS:,}", 4 * LIST_BLOCK * ITEMS],
-        ["scores of a block of users judged", f"4 x {BLOCK} x {ITEMS:,}", 4 * BLOCK * ITEMS],
+        [f"scores of a block of {ROWS} queries", f"4 x {ROWS} x {ITEMS:,}", 4 * ROWS * ITEMS],
     ]
     frame = pd.DataFrame(rows, columns=["what", "bytes", "size"])
     frame["fits"] = frame["size"].map(fits)
@@ -95,15 +96,19 @@ def work_table() -> pd.DataFrame:
     windows = USERS * (ACTIONS - WINDOW)
     weights = {name: 4 * parameters(settings) for name, settings in MODELS.items()}
     steps = windows // BATCH
-    caser = 2 * ITEMS * 200  # a context of 2 d = 200 numbers against every item
+
+    def ranked(queries: int, context: int) -> tuple[int, int]:
+        """Every item against every query: a product, for which the item table is read once a block, and its scores."""
+        return 2 * ITEMS * context * queries, queries // ROWS * 4 * ITEMS * (context + 2 * ROWS)
+
     stages = {
         "Adam, a step, Caser d = 50": (0, 7 * weights["Caser, d = 50 (S)"]),
         f"Adam, an epoch of {steps:,} steps, Caser d = 50": (0, 7 * weights["Caser, d = 50 (S)"] * steps),
         f"Adam, an epoch of {steps:,} steps, Fossil d = 20": (0, 7 * weights["Fossil, d = 20 (S)"] * steps),
-        "Caser d = 100's lists, one a window": (caser * windows, 0),
-        "BPR d = 200's lists, one a user": (caser * USERS, 0),
-        "ranks of all users among all items, Caser d = 50": (caser // 2 * USERS, 0),
-        "ranks of 100,000 users among all items, Caser d = 50": (caser // 2 * 100_000, 0),
+        "Caser d = 100's lists, one a window": ranked(windows, 200),
+        "BPR d = 200's lists, one a user": ranked(USERS, 200),
+        "ranks of all users among all items, Caser d = 50": ranked(USERS, 100),
+        "ranks of 100,000 users among all items, Caser d = 50": ranked(100_000, 100),
     }
     rows = []
     for name, (flop, size) in stages.items():

@@ -23,7 +23,7 @@ from rdcore.training import Training
 PARTS = 3
 SIZE = 2_000_000
 
-NOTEBOOK = """# ---
+HEADER = """# ---
 # jupyter:
 #   kernelspec:
 #     display_name: Python 3
@@ -33,7 +33,8 @@ NOTEBOOK = """# ---
 
 # %% tags=["parameters"]
 profile: str = "smoke"  # smoke, small or paper
-
+"""
+NOTEBOOK = f"""{HEADER}
 # %%
 import matplotlib.pyplot as plt
 from harness import victims
@@ -52,6 +53,20 @@ fig, ax = plt.subplots()
 for run in found:
     ax.plot(run.metrics["MAP"])
 plots.save(fig, "kills", profile, found, "01_kills")
+"""
+SHORT = """
+# %%
+import time
+
+from rdcore import paths
+from rdcore.files import write_whole
+
+# %%
+time.sleep(1)
+print(profile)
+
+# %%
+write_whole(paths.build() / "text.txt", lambda file: file.write_text("both write the same"))
 """
 
 
@@ -115,6 +130,12 @@ def notebook(folder: Path, services: dict[str, str]) -> None:
     notebooks.execute(source, folder / "build" / "01_kills.ipynb", {"profile": "smoke"})
 
 
+def two_notebooks(folder: Path, services: dict[str, str]) -> None:
+    """Two notebooks at a time, each in a process and a kernel of its own."""
+    outcomes = notebooks.run("smoke", "02,03", jobs=2)
+    assert all(outcome.ok for outcome in outcomes), notebooks.summary(outcomes)
+
+
 def tables(folder: Path, services: dict[str, str]) -> None:
     """Tables in three forms, figures in two, and their manifest."""
     for number in range(5):
@@ -128,8 +149,9 @@ def tables(folder: Path, services: dict[str, str]) -> None:
 
 
 def lay_out(folder: Path) -> None:
-    """What is there before any call: the notebook's source."""
-    source = folder / "notebooks" / "01_kills.py"
-    source.parent.mkdir(parents=True)
-    source.write_text(NOTEBOOK)
+    """What is there before any call: the notebooks' sources."""
+    (folder / "notebooks").mkdir(parents=True)
+    (folder / "notebooks" / "01_kills.py").write_text(NOTEBOOK)
+    for name in ("02_short", "03_short"):
+        (folder / "notebooks" / f"{name}.py").write_text(HEADER + SHORT)
 
