@@ -479,6 +479,13 @@ def _resume(path: Path, device: str, stage: str, model: Model, optimizer, distil
     return saved["state"]
 
 
+# Which of them are set is recorded: they choose threads, or the instructions by which numbers are rounded.
+VARIABLES = (
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_CBWR", "MKL_DYNAMIC", "ATEN_CPU_CAPABILITY",
+    "ONEDNN_MAX_CPU_ISA", "CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "PYTORCH_CUDA_ALLOC_CONF", "PYTHONHASHSEED",
+)  # fmt: skip
+
+
 def environment(device: str, state: dict) -> dict:
     """Where and how a run was made: recorded, not hashed."""
     packages = ("rdcore", "torch", "numpy", "scipy", "pandas")
@@ -495,6 +502,9 @@ def environment(device: str, state: dict) -> dict:
         "machine": platform.machine(),
         "device": gpu or "cpu",
         "threads": torch.get_num_threads(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "matmul_precision": torch.get_float32_matmul_precision(),
+        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "commit": state.get("commit") or commit(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "seconds": round(state["seconds"], 1),

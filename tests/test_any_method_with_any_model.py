@@ -73,17 +73,27 @@ PAIRS = [(student, teacher) for student, other in MIXED.items() for teacher in (
 N_USERS, N_WARM, N_COLD = 20, 10, 5  # items of each colour
 
 
-def fitted(data: Interactions, student: str, teacher: Model, settings, *, epochs: int, rate: float, **training):
-    """A student after its training, the distillation, and the log of each epoch."""
-    torch.manual_seed(3)
-    model = STUDENTS[student].build(data.n_users, data.n_items)
-    distillation = settings.build(model, teacher) if settings else None
-    instances = training_data(data, model.window, "cpu")
-    if distillation:
-        distillation.prepare(teacher, instances)
-    plan = Training(epochs=epochs, batch_size=64, learning_rate=rate, **training)
-    optimizer, logs = make_optimizer(model, distillation, plan), []
-    train(model, instances, optimizer, plan, seed=1, distillation=distillation, after_epoch=lambda epoch, log: logs.append(log))
+def fitted(
+    data: Interactions, student: str, teacher: Model, settings, *, epochs: int, rate: float, stopped: int = 0, **training
+):
+    """A student after its training, the distillation, and the log of each epoch. ``stopped``: after that epoch all is built
+    and prepared anew, and only goes on with what a checkpoint holds."""
+    logs, saved = [], None
+    for first, last in ((1, stopped), (stopped + 1, epochs)) if stopped else ((1, epochs),):
+        torch.manual_seed(3)
+        model = STUDENTS[student].build(data.n_users, data.n_items)
+        distillation = settings.build(model, teacher) if settings else None
+        instances = training_data(data, model.window, "cpu")
+        if distillation:
+            distillation.prepare(teacher, instances)
+        plan = Training(epochs=last, batch_size=64, learning_rate=rate, **training)
+        optimizer = make_optimizer(model, distillation, plan)
+        parts = [part for part in (model, optimizer, distillation) if part is not None]
+        for part, state in zip(parts, saved or [], strict=False):
+            part.load_state_dict(state)
+        train(model, instances, optimizer, plan, seed=1, distillation=distillation, first_epoch=first,
+              after_epoch=lambda epoch, log: logs.append(log))  # fmt: skip
+        saved = [copy.deepcopy(part.state_dict()) for part in parts]
     return model, distillation, logs
 
 
@@ -109,10 +119,11 @@ def teachers(sequences: Interactions) -> dict[str, Model]:
 
 @pytest.mark.parametrize(("student", "teacher"), PAIRS, ids=lambda name: name)
 @pytest.mark.parametrize("method", METHODS)
-def test_it_trains_the_student_alone_and_the_same_way_twice(sequences, teachers, method, student, teacher):
+def test_it_trains_the_student_alone_and_the_same_way_where_it_is_stopped(sequences, teachers, method, student, teacher):
     taught_by = teachers[teacher].train()
     before = copy.deepcopy(taught_by.state_dict())
-    runs = [fitted(sequences, student, taught_by, METHODS[method], epochs=4, rate=0.02, weight_decay=0.0) for _ in range(2)]
+    runs = [fitted(sequences, student, taught_by, METHODS[method], epochs=4, rate=0.02, stopped=stopped, weight_decay=0.0)
+            for stopped in (0, 2)]  # fmt: skip
     model, distillation, logs = runs[0]
     total = [log["loss"] + log["distillation_loss"] for log in logs]
     assert all(map(math.isfinite, total)) and min(log["distillation_loss"] for log in logs) > 0
