@@ -108,11 +108,10 @@ def missed(table: pd.DataFrame) -> list[str]:
     said = []
     for row in table.itertuples():
         beside = table[table["device"] == row.device].set_index("stage")["seconds"]
-        for condition in filter(None, str(row.target).split("; ")):
-            number, _, of = condition.partition(" x ")
-            unit = {"floor": row.floor_seconds, "": 1.0}.get(of) if of in ("floor", "") else beside.get(of)
-            limit = float(number.removesuffix(" s"))
-            if unit is not None and row.seconds > limit * unit:
+        for condition in filter(None, row.target.split("; ")):
+            number, _, of = condition.removesuffix(" s").partition(" x ")
+            unit = row.floor_seconds if of == "floor" else beside.get(of) if of else 1
+            if unit and row.seconds > float(number) * unit:
                 said.append(f"{row.stage} ({row.device}): {row.seconds / unit:.3g} instead of at most {condition}")
     return said
 

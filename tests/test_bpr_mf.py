@@ -9,7 +9,8 @@ import torch
 from rdcore.data import Interactions, Stage
 from rdcore.evaluation import evaluate, popularity
 from rdcore.metrics import mean
-from rdcore.models import BPRMF, BPRMFSettings
+from rdcore.models import BPRMF, BPRMFSettings, base
+from rdcore.models.base import DotProducts
 from rdcore.queries import final_queries, training_queries
 from rdcore.training import Training, make_optimizer, train, training_data
 
@@ -24,6 +25,31 @@ def bpr_mf(scale=0.7, **settings) -> BPRMF:
         for parameter in model.parameters():
             parameter.copy_(torch.randn_like(parameter) * scale)
     return model
+
+
+@pytest.mark.parametrize("few", [0, 2**18], ids=["sorted", "one by one"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_gradcheck_of_dot_products(monkeypatch, bias, few):
+    """Both ways to sum the gradients of the items, and item vectors gathered for two queries at a time."""
+    monkeypatch.setattr(base, "FEW", few)
+    monkeypatch.setattr(base, "GATHERED", 2 * 4 * 2)
+    tables = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((3, 2), (6, 2), (6,))]
+    items = torch.tensor([[1, 1, 5, 0], [5, 2, 0, 0], [4, 1, 2, 5]], dtype=torch.int32)
+    given = tables if bias else tables[:2]
+    assert torch.autograd.gradcheck(lambda *x: DotProducts.apply(*x, *[None] * (3 - len(x)), items), given)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("bias", [False, True])
+def test_all_items_in_tiles_have_the_scores_of_one_product(monkeypatch, bias):
+    """To the bit at the sizes in use, on this machine; here tiles of four and a last one of two."""
+    model = bpr_mf(bias=bias)
+    monkeypatch.setattr(base, "TILE", 4)
+    context = torch.randn(5, 3, generator=torch.Generator().manual_seed(1))
+    with torch.enable_grad():
+        whole = model.score_all(context)
+    assert whole.requires_grad and not model.score_all(context).requires_grad
+    torch.testing.assert_close(model.score_all(context), whole.detach())
 
 
 @torch.no_grad()

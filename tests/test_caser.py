@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from rdcore.data import Interactions, synthetic
 from rdcore.models import Caser, CaserSettings
 from rdcore.models.base import dropout
+from rdcore.models.caser import HorizontalFilters, horizontal_filters
 from rdcore.queries import final_queries, training_queries
 from rdcore.training import Training, make_optimizer, train, training_data
 
@@ -103,6 +104,42 @@ def test_initial_standard_deviations():
     assert model.item_bias.abs().max() == 0
     bound = 1 / math.sqrt(model.dense.in_features)  # PyTorch's Linear: uniform
     assert 0.98 * bound < model.dense.weight.abs().max() <= bound
+
+
+# Horizontal filters ---------------------------------------------------------------------------------------------------
+
+
+def pooled(images, weight, bias, L):
+    """Slowly: every filter at every position, then the maximum over its positions."""
+    n, d = len(weight) // L, images.shape[1] // L
+    image = images.view(len(images), L, d)
+    columns = []
+    for number in range(len(weight)):
+        height = number // n + 1
+        rows = weight[number, : height * d].view(height, d)
+        over_time = [(image[:, t : t + height] * rows).sum((1, 2)) for t in range(L - height + 1)]
+        columns.append(torch.stack(over_time, dim=1).max(1).values + bias[number])
+    return torch.stack(columns, dim=1)
+
+
+@pytest.mark.parametrize(("L", "n", "d"), [(1, 2, 3), (4, 3, 2), (5, 1, 1)])
+def test_horizontal_filters_and_their_gradients_are_those_of_a_slow_loop(L, n, d):
+    generator = torch.Generator().manual_seed(0)
+    shapes = (6, L * d), (L * n, L * d), (L * n,)
+    images, weight, bias = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
+    for height in range(1, L):
+        weight[(height - 1) * n : height * n, height * d :] = 0
+    images[:2, : (L - 1) * d] = 0  # as in a padded history: positions tie, and the first one gets the gradient
+    given = [part.requires_grad_() for part in (images, weight, bias)]
+    coefficients = torch.randn((6, L * n), generator=generator, dtype=torch.float64)
+    slow = pooled(*given, L)
+    expected = torch.autograd.grad((slow * coefficients).sum(), given)
+    for fast in (HorizontalFilters.apply(*given, L), horizontal_filters(*given, L)[0]):
+        torch.testing.assert_close(fast, slow)
+    found = list(torch.autograd.grad((HorizontalFilters.apply(*given, L) * coefficients).sum(), given))
+    for height in range(1, L):  # what a filter does not have gets a gradient here, and none from the model's padding
+        found[1][(height - 1) * n : height * n, height * d :] = 0
+    torch.testing.assert_close(found, list(expected))
 
 
 # Padding ------------------------------------------------------------------------------------------------------------

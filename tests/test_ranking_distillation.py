@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from rdcore import ranking
 from rdcore.data import Interactions, synthetic
 from rdcore.distill import Batch, Discrepancy, Equal, Hybrid, Position, RDSettings, lists
 from rdcore.distill.lists import exemplary_rankings, teacher_lists
 from rdcore.distill.ranking_distillation import RankingDistillation, distillation_loss, exact_rank, sampled_rank
 from rdcore.models import BPRMFSettings, Caser, CaserSettings
 from rdcore.sampling import SeenItems, shared_items, stream, unseen_items
-from rdcore.training import Training, TrainingData, make_optimizer, train, training_data
+from rdcore.training import Training, TrainingData, batch_loss, make_optimizer, train, training_data
 
 N_ITEMS = 40
 
@@ -269,6 +270,40 @@ def test_exact_estimate_counts_the_unseen_items_above(data, instances):
         unseen = set(range(N_ITEMS)) - seen_by(data, user)
         for c, item in enumerate(distillation.lists.items[batch.index[b]].tolist()):
             assert rank[b, c] == sum(scores[b][j] > scores[b][item] for j in unseen)
+
+
+def test_exact_ranks_are_counted_in_blocks_of_bytes(data, instances, monkeypatch):
+    student, batch = model(2).eval(), batch_of(instances, [0, 9, 30, 1, 9])
+    whole, _ = rank_of("exact", 1, instances, data, student, batch, seed=1)
+    monkeypatch.setattr(ranking, "BLOCK_BYTES", 3 * 4 * N_ITEMS * 2)
+    asked, plain = [], student.score_all
+    monkeypatch.setattr(student, "score_all", lambda context: asked.append(len(context)) or plain(context))
+    assert rank_of("exact", 1, instances, data, student, batch, seed=1)[0].tolist() == whole.tolist()
+    assert asked == [2, 2, 1]
+
+
+def test_what_a_sample_holds_of_the_seen_equals_a_look_at_every_pair(data, instances):
+    student, batch = model(2), batch_of(instances, [0, 20, 50, 1, 2, 51])
+    _, distillation = rank_of("shared", 20, instances, data, student, batch, seed=1)
+    user, items = batch.queries.user, torch.randperm(N_ITEMS)[:20]
+    assert len(set(user.tolist())) < len(user)  # some are in the batch twice
+    for _ in range(2):  # and nothing is left behind
+        unseen = distillation._unseen(user, items)
+        assert torch.equal(unseen, ~instances.seen.contains(user, items.expand(len(user), -1)))
+        assert 0.1 < unseen.float().mean() < 0.9 and (distillation.row == -1).all()
+
+
+def test_lists_scored_with_the_batch_give_the_loss_and_gradients_of_lists_scored_alone(data, instances):
+    student, batch = model(2).eval(), batch_of(instances, [0, 20, 50, 1, 2, 51])
+    _, distillation = rank_of("shared", 20, instances, data, student, batch, seed=1)
+    found = []
+    for wants in (distillation.wants, lambda batch: None):
+        distillation.begin_epoch(student, 1, 1, stream(1, "distillation"))
+        distillation.wants = wants
+        base, distilled = batch_loss(student, distillation, batch, 0, "mean")
+        found.append((base, distilled, *torch.autograd.grad(base.sum() + distilled, list(student.parameters()))))
+    torch.testing.assert_close(*found)
+    assert distilled > 0.01
 
 
 @pytest.mark.parametrize("estimate", ["shared", "instance"])

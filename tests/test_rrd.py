@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rdcore import ranking
 from rdcore.data import Interactions, synthetic
 from rdcore.distill import Batch, RRDSettings, rrd
 from rdcore.distill.rrd import OtherItems, relaxed_loss, sampled_places
@@ -161,6 +162,13 @@ def test_no_temperature_is_too_small(T):
     log_weights = -torch.arange(500, dtype=torch.float64) / T
     drawn = sampled_places(log_weights, 50, 40, torch.Generator().manual_seed(0))
     assert torch.equal(drawn, torch.arange(40).expand(50, -1))
+
+
+def test_how_many_rankings_are_drawn_from_at_once_changes_no_draw(monkeypatch):
+    log_weights = -torch.arange(50, dtype=torch.float64) / 10
+    whole = sampled_places(log_weights, 23, 8, torch.Generator().manual_seed(0))
+    monkeypatch.setattr(ranking, "BLOCK_BYTES", 8 * 50 * 7)  # seven at a time
+    assert torch.equal(sampled_places(log_weights, 23, 8, torch.Generator().manual_seed(0)), whole)
 
 
 def test_places_are_ascending_and_different_and_far_ones_rare():

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from rdcore import sampling
 from rdcore.sampling import SeenItems, shared_items, stream, stream_seed, unseen_items
 
 few = settings(max_examples=60, deadline=None)
@@ -58,6 +59,10 @@ def test_contains_and_of_equal_sets(sequences):
     assert [set(np.flatnonzero(row)) for row in contains.numpy()] == [set(sequence) for sequence in sequences]
     row, item = seen.of(everyone)
     assert sorted(zip(row.tolist(), item.tolist(), strict=True)) == sorted((u, i) for u, s in enumerate(sequences) for i in s)
+    items = torch.tensor([3, 0, 3, N_ITEMS - 1])
+    place, user = seen.by(items)
+    having = [(place, u) for place, item in enumerate(items.tolist()) for u, s in enumerate(sequences) for i in s if i == item]
+    assert sorted(zip(place.tolist(), user.tolist(), strict=True)) == sorted(having)
 
 
 def test_of_numbers_the_rows_by_place_in_the_question_and_not_by_user():
@@ -100,6 +105,14 @@ def test_neighbouring_draws_of_a_user_are_independent():
     table = np.bincount((drawn[:, 0] * 4 + drawn[:, 1]).numpy(), minlength=16).reshape(4, 4)
     assert stats.chi2_contingency(table).pvalue > 0.001
     assert np.trace(table) > 0  # with replacement
+
+
+@pytest.mark.parametrize("looked_up", [1, 7, 64])
+def test_how_many_items_are_looked_up_at_once_changes_no_draw(monkeypatch, looked_up):
+    seen, user = seen_items([[0, 1, 2, 3, 4, 5, 6, 7, 8], [2], [9, 10]]), torch.arange(3).repeat(9)
+    whole = unseen_items(user, 5, seen, stream(1, "negatives", 1))
+    monkeypatch.setattr(sampling, "LOOKED_UP", looked_up)
+    assert torch.equal(unseen_items(user, 5, seen, stream(1, "negatives", 1)), whole)
 
 
 def test_unseen_items_follow_their_generator():

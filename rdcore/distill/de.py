@@ -18,6 +18,7 @@ from rdcore.queries import Queries, final_queries_of
 
 NEGLIGIBLE = 1e-8  # a share that one rounding of a float32 sum of shares (6e-8) hides
 SMALLEST = 32  # rows of a block
+AT_ONCE = 6  # experts, where all are computed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,12 +91,17 @@ def gumbel_softmax(alpha: Tensor, temperature: float, rng: torch.Generator) -> T
 def mixture_of_all(vectors: Tensor, share: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
     """sum_m s_m E_m(x), every expert for every row: vectors (n, d_s), share (n, M) -> (n, d_t).
 
-    Experts as in ``Experts``. One product for all first layers, one for all second ones, which also sums over m.
+    Experts as in ``Experts``. One product for all first layers, one for all second ones, which also sums over m; on a CPU for
+    some experts at a time, whose hidden units then stay in its cache.
     """
     n_experts, d, hidden = w1.shape
-    first = torch.addmm(b1.flatten(), vectors, w1.transpose(0, 1).reshape(d, n_experts * hidden)).relu_()
-    scaled = first.view(-1, n_experts, hidden) * share.unsqueeze(2)
-    return torch.addmm(share @ b2, scaled.flatten(1), w2.flatten(0, 1))
+    size = n_experts if vectors.is_cuda else AT_ONCE
+    total = share @ b2
+    for part, first, bias, second in zip(share.split(size, dim=1), w1.split(size), b1.split(size), w2.split(size), strict=True):
+        units = torch.addmm(bias.flatten(), vectors, first.transpose(0, 1).reshape(d, -1)).relu_()
+        scaled = units.view(-1, len(first), hidden) * part.unsqueeze(2)
+        total = torch.addmm(total, scaled.flatten(1), second.flatten(0, 1))
+    return total
 
 
 def blocks_of(kept: Tensor) -> tuple[Tensor, Tensor, Tensor]:
