@@ -16,7 +16,7 @@ READY := .venv/.ready
 DOCS  := .venv/.docs
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test test-fast notebooks benchmark kills docs docs-check lint lock clean
+.PHONY: help reproduce test test-fast notebooks benchmark kills fuzz docs docs-check lint lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -65,6 +65,10 @@ docs: $(DOCS)  ## the site of notebooks, guides and API reference: build/site/in
 
 docs-check: docs  ## open every page of the site in a headless Chromium (needs chromium and chromedriver)
 	@$(BIN)/python tests/site/check.py
+
+fuzz: $(READY)  ## change valid files in 250,000 ways and hand them to every reader (some minutes; Linux)
+	@$(BIN)/pip install -qq -c requirements.lock --no-build-isolation -e '.[fuzz]'
+	@$(BIN)/python tests/harness/fuzz.py --out figures/tables/fuzz.csv
 
 kills: $(READY)  ## kill everything at random moments and compare what the next call leaves (long: some 80 kills)
 	@$(BIN)/python tests/harness --out figures/tables/kills.csv

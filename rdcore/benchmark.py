@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 
 from rdcore import workloads
-from rdcore.files import write_whole
+from rdcore.files import check_csv, write_whole
 from rdcore.limits import GIB, alone, device_name, rates
 
 COLUMNS = ["stage", "device", "seconds", "floor_seconds", "ratio", "target"]
@@ -120,6 +120,7 @@ def merged(table: pd.DataFrame, file: Path) -> pd.DataFrame:
     """``table`` with the rows that ``file`` has of other stages and other devices."""
     if not file.exists():
         return table
+    check_csv(file, ("stage", "device"), "delete the file, or measure with --out into another one")
     old = pd.read_csv(file, keep_default_na=False)
     measured = set(zip(table["stage"], table["device"], strict=True))
     kept = [key not in measured for key in zip(old["stage"], old["device"], strict=True)]

@@ -1,12 +1,14 @@
-"""Files that are whole or absent, and JSON that is read back from files which may be damaged or come from a stranger."""
+"""Files that are whole or absent, and how JSON and tables are read back that may be damaged or come from a stranger."""
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rdcore.checks import is_number, short
@@ -150,6 +152,35 @@ def _with_nulls(value: object) -> object:
     if isinstance(value, list | tuple):
         return [_with_nulls(inner) for inner in value]
     return None if isinstance(value, float) and not is_number(value) else value
+
+
+NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,20})?(e[-+]?[0-9]{1,2})?")
+
+
+def check_csv(file: Path, names: Sequence[str], remedy: str, *, numbers: Sequence[str] = ()) -> None:
+    """Looks through a CSV file before pandas reads it, which fills up short lines, moves the columns of long ones and takes
+    any text for a value. Raises ValueError naming the file, and the line where one is to blame.
+
+    names: columns that must be there, once each. numbers: those of them that hold numbers alone.
+    """
+    try:
+        with file.open(encoding="utf-8", newline="") as content:
+            lines = csv.reader(content, strict=True)
+            header = next(lines, [])
+            for name in names:
+                if header.count(name) != 1:
+                    raise damaged(file, f"has {header.count(name)} columns called {name!r}, expected one", remedy)
+            for row in lines:
+                where = f"{file}, line {lines.line_num}:"
+                if len(row) != len(header):
+                    raise ValueError(f"{where} {len(row)} fields, expected {len(header)} as in the first line: {remedy}")
+                for name in numbers:
+                    if not NUMBER.fullmatch(value := row[header.index(name)]):
+                        raise ValueError(f"{where} the {name} {short(value)} is no number: {remedy}")
+                if not "".join(row).isprintable():
+                    raise ValueError(f"{where} characters that cannot be printed: {remedy}")
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise damaged(file, f"is no table ({str(error)[:200]})", remedy) from None
 
 
 # Shapes of numbers, for `misfit`.

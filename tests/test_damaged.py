@@ -18,7 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from rdcore import cli, efficiency, runs, selection
+from rdcore import benchmark, cli, efficiency, runs, selection
 from rdcore.data import DataError, formats
 from rdcore.experiment import Experiment, describe
 from rdcore.models import BPRMFSettings
@@ -302,6 +302,17 @@ def test_a_damaged_table_of_the_papers_is_named_with_its_line(old, new, said, tm
     file.write_bytes(made.table_of_the_paper().split(b"\n")[0])
     with pytest.raises(ValueError, match="has no rows"):
         reported("rd_table3")
+
+
+def test_a_damaged_benchmark_is_named_and_kept(tmp_path):
+    file = tmp_path / "benchmark.csv"
+    new = pd.DataFrame({"stage": ["teacher epoch"], "device": ["cpu"], "seconds": [1.0]})
+    short = b"stage,device\nx\n", "line 2: 1 fields, expected 2"
+    for content, said in ((b"stage,seconds\nx,1\n", "has 0 columns called 'device'"), short):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=said) as caught:
+            benchmark.write(new, new, file)
+        assert str(file) in str(caught.value) and file.read_bytes() == content
 
 
 # ------------------------------------------------------------------------------------------------------------------ the rest
