@@ -121,6 +121,7 @@ for label, found in shown.items():
 
 # %%
 print(inspect.getsource(significance._paired_t))
+print(inspect.getsource(significance._draws))
 print(inspect.getsource(significance._bootstrap))
 
 # %% [markdown]

@@ -10,7 +10,8 @@ and the effect size first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import pickle
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from scipy import stats
 SEEDS_TO_REPLICATE = 5
 _QUANTILES = (0.025, 0.975)
 _USERS_PER_BLOCK = 2**22  # user draws held at once: about 130 MB
+_KEPT_BYTES = 2**29  # of resamples that were drawn before, the oldest given up first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,16 +188,37 @@ def _bootstrap(differences: list[np.ndarray], rng: np.random.Generator, resample
         raise ValueError(f"resamples must be >= 1, got {resamples}")
     stacked = np.stack(differences)  # (k, seeds, users)
     k, n_seeds, n_users = stacked.shape
-    block = max(1, _USERS_PER_BLOCK // n_users)
     means = []
+    for users, seeds in _drawn(rng, n_users, n_seeds, resamples):
+        by_seed = stacked.reshape(k * n_seeds, n_users) @ users.T.astype(np.float64)
+        means.append((by_seed.reshape(k, n_seeds, len(users)) * seeds.T).sum(1) / (n_users * n_seeds))
+    return np.concatenate(means, axis=1)
+
+
+def _draws(rng: np.random.Generator, n_users: int, n_seeds: int, resamples: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """How often each user and each seed is drawn, (size, users) and (size, seeds) for one block of resamples after the other."""
+    block = max(1, _USERS_PER_BLOCK // n_users)
     for start in range(0, resamples, block):
         size = min(block, resamples - start)
         drawn = rng.integers(n_users, size=(size, n_users)) + n_users * np.arange(size)[:, None]
         users = np.bincount(drawn.ravel(), minlength=size * n_users).reshape(size, n_users)
         seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=size)
-        by_seed = stacked.reshape(k * n_seeds, n_users) @ users.T.astype(np.float64)
-        means.append((by_seed.reshape(k, n_seeds, size) * seeds.T).sum(1) / (n_users * n_seeds))
-    return np.concatenate(means, axis=1)
+        yield users.astype(np.min_scalar_type(users.max())), seeds  # one byte a user is enough
+
+
+_kept: dict[tuple, tuple[list, dict]] = {}
+
+
+def _drawn(rng: np.random.Generator, n_users: int, n_seeds: int, resamples: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """`_draws`, kept by the state of ``rng``: all comparisons of the same users begin with the same one, and drawing took most
+    of their time."""
+    key = (pickle.dumps(rng.bit_generator.state), n_users, n_seeds, resamples, _USERS_PER_BLOCK)
+    if key not in _kept:
+        _kept[key] = list(_draws(rng, n_users, n_seeds, resamples)), rng.bit_generator.state
+        while len(_kept) > 1 and sum(users.nbytes for blocks, _ in _kept.values() for users, _ in blocks) > _KEPT_BYTES:
+            del _kept[next(iter(_kept))]
+    blocks, rng.bit_generator.state = _kept[key]
+    return blocks
 
 
 def _paired_t(differences: np.ndarray) -> float:

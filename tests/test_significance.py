@@ -71,6 +71,24 @@ def test_the_same_generator_gives_the_same_interval_whatever_the_block(monkeypat
     assert (blocks.low, blocks.high) == pytest.approx((found.low, found.high), abs=1e-4)
 
 
+def test_draws_are_kept_only_where_they_would_be_the_same_again(monkeypatch):
+    """By the generator's state, which is left as after drawing; by users, seeds and number; and not for ever."""
+    monkeypatch.setattr(significance, "_kept", {})
+    a, b = simulate(users=30, seeds=2)
+    anew, again = generator(5), generator(5)
+    first = [significance.compare(a, b, rng=anew, resamples=60) for _ in range(2)]
+    assert len(significance._kept) == 2, "the second comparison went on where the first had stopped"
+    assert [significance.compare(a, b, rng=again, resamples=60) for _ in range(2)] == first
+    assert len(significance._kept) == 2 and again.random() == anew.random()
+    significance.compare(a[:, :29], b[:, :29], rng=generator(5), resamples=60)
+    significance.compare(a[:1], b[:1], rng=generator(5), resamples=60)
+    significance.compare(a, b, rng=generator(5), resamples=61)
+    assert len(significance._kept) == 5
+    monkeypatch.setattr(significance, "_KEPT_BYTES", 30 * 60)
+    assert significance.compare(a, b, rng=generator(6), resamples=60) != first[0]
+    assert len(significance._kept) == 1
+
+
 def test_identical_arrays_do_not_differ():
     a, _ = simulate()
     found = significance.compare(a, a, rng=generator(), resamples=100)
