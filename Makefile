@@ -46,7 +46,7 @@ test: test-fast  ## all tests, then the committed notebooks run once more and co
 	  notebooks/*.ipynb
 
 test-fast: $(READY)  ## all tests but the comparison of the committed notebooks
-	@$(BIN)/python -m pytest -q
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 notebooks: $(READY)  ## run the notebooks on `small` and write the results into notebooks/
 	@$(BIN)/python -m rdcore notebooks execute --jobs $(JOBS) $(if $(NOTEBOOKS),--notebooks "$(NOTEBOOKS)")

@@ -50,6 +50,10 @@ class Judge:
     def drawn(self) -> Tensor:
         return candidates(self.owned, DRAW, self.n_drawn).to(self.device)
 
+    @cached_property
+    def redrawn(self) -> Tensor:
+        return candidates(self.owned, REDRAW, self.n_drawn).to(self.device)
+
     def means(self, model: Model) -> dict[str, float]:
         """What is kept of every evaluated epoch: H, M, N of the test items, and '-validation' those of the others."""
         return means(dict(zip(("", "-validation"), self._sampled(model, self.drawn), strict=True)))
@@ -58,7 +62,7 @@ class Judge:
         """What is kept of the chosen epoch, for every user (n_users,): the rank of his test item among the candidates
         (''), among others drawn anew ('-redraw') and among all items ('-full'), and of his validation item."""
         test, validation = self._sampled(model, self.drawn)
-        redrawn, _ = self._sampled(model, candidates(self.owned, REDRAW, self.n_drawn))
+        redrawn, _ = self._sampled(model, self.redrawn)
         return {
             "": test,
             "-redraw": redrawn,

@@ -296,7 +296,7 @@ def comparables(name: str) -> list[Comparable]:
     if name != "paper":
         plan = derrd.PLANS[name]
         seeds = (1, 2) if name == "smoke" else (1, 2, 3)
-        return [_of(name, replace(plan, seeds=seeds), **({"p": 5, "m": 5} if name == "smoke" else {"m": 20}))]
+        return [_of(name, replace(plan, seeds=seeds), **({"p": 5, "m": 5} if name == "smoke" else {"m": 10}))]
     citeulike = derrd.PLANS["paper"]
     caser = PROFILES["paper"]
     plans = [citeulike, replace(citeulike, dataset="gowalla"), _sequential(fossil(caser)), _sequential(caser)]

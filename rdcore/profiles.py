@@ -103,10 +103,11 @@ PROFILES = {
             training=Training(epochs=6, batch_size=128), evaluate_every=2, K=5, samples=20, start_epoch=3,
         ),
         Profile(
-            # Chosen on stage V: with the official rate of 1e-3 both still rise after 20 epochs, with 3e-3 T passes its
-            # best at half time. The hybrid starts after a fifth of the epochs, as in the official 50.
-            name="small", dataset="ml-100k", models={"T": CaserSettings(dim=100), "S": CaserSettings(dim=20)},
-            training=Training(epochs=20, learning_rate=2e-3), evaluate_every=2, start_epoch=5,
+            # Made for its minutes: large batches at a large rate, chosen on stage V. With 8e-3 T passes its best at half
+            # time; S and RD still rise a little at the end. The hybrid starts after a fifth of the epochs, as in the official
+            # 50.
+            name="small", dataset="ml-100k", models={"T": CaserSettings(dim=50), "S": CaserSettings(dim=10)},
+            training=Training(epochs=10, batch_size=1024, learning_rate=6e-3), evaluate_every=2, start_epoch=3,
         ),
         Profile(
             name="paper", dataset="gowalla", models={"T": CaserSettings(dim=100), "S": CaserSettings(dim=50)},
@@ -126,8 +127,8 @@ def fossil(profile: Profile) -> Profile:
     teacher, student = FOSSIL[profile.name]
     models = {"T": FossilSettings(dim=teacher, alpha=0.5), "S": FossilSettings(dim=student, alpha=0.5)}
     if profile.name == "small":  # forty runs in three minutes; chosen on stage V, where all three rise to the end
-        shorter = replace(profile.training, epochs=8, learning_rate=3e-3)
-        return replace(profile, models=models, training=shorter, start_epoch=3)
+        shorter = replace(profile.training, epochs=6, learning_rate=8e-3)
+        return replace(profile, models=models, training=shorter)
     return replace(profile, models=models, training=replace(profile.training, weight_decay=1e-5))
 
 

@@ -268,7 +268,7 @@ def _job(experiment: Experiment, device: str) -> None:
 def _train(experiment: Experiment, data: Interactions, folder: Path, device: str, progress: bool) -> None:
     started = time.time()
     settings, seed = experiment.training, experiment.seed
-    judge = leave_one_out.Judge(data, device) if experiment.stage == "L" else None
+    judge = _judge_of(data, device) if experiment.stage == "L" else None
     stage = judge.test if judge else datasets.stage(data, experiment.stage)
     fit = judge.fit if judge else stage.fit
     if experiment.counted:  # POP, ItemCF: counted from the data, nothing to train
@@ -349,6 +349,19 @@ def _drop_checkpoint(folder: Path) -> None:
     if checkpoint.exists():
         with contextlib.suppress(OSError):
             checkpoint.unlink()
+
+
+_judges: dict[tuple[str, str], leave_one_out.Judge] = {}
+
+
+def _judge_of(data: Interactions, device: str) -> leave_one_out.Judge:
+    """The one of stage L. The last is kept: many runs of a process have the same, and drawing its negatives takes longer than
+    judging by them."""
+    key = (data.sha256(), str(device))
+    if key not in _judges:
+        _judges.clear()
+        _judges[key] = leave_one_out.Judge(data, device)
+    return _judges[key]
 
 
 def read_weights(file: Path) -> dict[str, torch.Tensor]:

@@ -196,7 +196,7 @@ def _bootstrap(differences: list[np.ndarray], rng: np.random.Generator, resample
 
 
 def _draws(rng: np.random.Generator, n_users: int, n_seeds: int, resamples: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """How often each user and each seed is drawn, (size, users) and (size, seeds) for one block of resamples after the other."""
+    """How often each user and each seed is drawn, (size, users) and (size, seeds), one block of resamples after the other."""
     block = max(1, _USERS_PER_BLOCK // n_users)
     for start in range(0, resamples, block):
         size = min(block, resamples - start)

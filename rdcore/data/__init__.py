@@ -7,6 +7,7 @@ Own data needs no registration: `from_frame(frame, user="customer", item="produc
 for instance one that a parser of `rdcore.data.formats` returned.
 """
 
+import functools
 from typing import Any
 
 import pandas as pd
@@ -70,7 +71,9 @@ def load(name: str, *, download: bool = True, **options: Any) -> Interactions:
     return from_frame(frame, name=label, **options)
 
 
+@functools.cache
 def content_hash(name: str) -> str:
-    """`load(name).sha256()`, known without the files for a data set that is fetched."""
+    """`load(name).sha256()`, known without the files for a data set that is fetched. A plan asks for it with every run, so
+    that generated data are made once."""
     known = CATALOG[name].content if name in CATALOG else ""
     return known or load(name).sha256()
