@@ -67,7 +67,7 @@ docs-check: docs  ## open every page of the site in a headless Chromium (needs c
 	@$(BIN)/python tests/site/check.py
 
 kills: $(READY)  ## kill everything at random moments and compare what the next call leaves (long: some 80 kills)
-	@$(BIN)/python tests/harness --out figures/tables/kills.csv
+	@$(BIN)/python tests/harness/kill.py --out figures/tables/kills.csv
 
 lint: $(READY)  ## ruff
 	@$(BIN)/ruff check .
