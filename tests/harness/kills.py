@@ -37,7 +37,7 @@ from stores import contents, leftover
 
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "RDCORE_KILLS"  # in the environment of every process that a call starts
-WAIT_SECONDS = 300
+WAIT_SECONDS = 1200  # for a call, on a machine that may be busy
 ORPHAN_SECONDS = 10
 EVOLVING = ("checkpoint.pt", "MANIFEST.json", ".ipynb")  # under their final name they change until the call is done
 # Processes are forked from a server that has imported torch once.
