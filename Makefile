@@ -71,7 +71,7 @@ fuzz: $(READY)  ## change valid files in 250,000 ways and hand them to every rea
 	@$(BIN)/python tests/harness/fuzz.py --out figures/tables/fuzz.csv
 
 kills: $(READY)  ## kill everything at random moments and compare what the next call leaves (long: some 80 kills)
-	@$(BIN)/python tests/harness --out figures/tables/kills.csv
+	@$(BIN)/python tests/harness/kill.py --out figures/tables/kills.csv
 
 lint: $(READY)  ## ruff
 	@$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """Kill anything: SIGKILL at random moments, call again, and compare with what an undisturbed call leaves, bit by bit.
 
-    python tests/harness                      # the long form: 6 kills of each kind that land in the middle, minutes
-    python tests/harness --kills 2 --only fetch,training
+    python tests/harness/kill.py              # the long form: 6 kills of each kind that land in the middle, minutes
+    python tests/harness/kill.py --kills 2 --only fetch,training
 
 Moments are drawn between the first thing that an undisturbed call writes and its end. A kill lands in the middle when the
 process had begun to write and had not finished. After every kill each file under a final name must hold what the
@@ -37,7 +37,7 @@ from stores import contents, leftover
 
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "RDCORE_KILLS"  # in the environment of every process that a call starts
-WAIT_SECONDS = 300
+WAIT_SECONDS = 1200  # for a call, on a machine that may be busy
 ORPHAN_SECONDS = 10
 EVOLVING = ("checkpoint.pt", "MANIFEST.json", ".ipynb")  # under their final name they change until the call is done
 # Processes are forked from a server that has imported torch once.

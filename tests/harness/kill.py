@@ -1,4 +1,4 @@
-"""python tests/harness: the long form of kills.py. This file is small because every worker process imports it again."""
+"""python tests/harness/kill.py: the long form of kills.py. This file is small because every worker process imports it again."""
 
 import sys
 from pathlib import Path
