@@ -352,7 +352,9 @@ def export(arguments: argparse.Namespace) -> int:
 
 
 def add_bench(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser("bench", help="time every stage beside what this machine could do at best")
+    command = commands.add_parser("bench", help="time every stage beside what this machine could do at best; or how time grows")
+    command.add_argument("what", nargs="?", default="stages", choices=["stages", "growth"],
+                         help="stages (the default), or growth: time and memory over the size of the data")  # fmt: skip
     command.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="cpu or cuda")
     command.add_argument("--threads", type=int, metavar="N", help="of a CPU; by default all that torch takes")
     command.add_argument("--only", default="", metavar="STAGE,...", help="stages whose name contains one of these")
@@ -362,6 +364,8 @@ def add_bench(commands: argparse._SubParsersAction) -> None:
 
 
 def bench(arguments: argparse.Namespace) -> int:
+    if arguments.what == "growth":
+        return _bench_growth(arguments)
     from . import benchmark, paths
 
     table, parts = benchmark.measure(
@@ -370,5 +374,20 @@ def bench(arguments: argparse.Namespace) -> int:
     print(benchmark.shown(table, parts))
     out = arguments.out or (None if arguments.quick else paths.figures() / "tables" / "benchmark.csv")
     for path in benchmark.write(table, parts, Path(out)) if out else ():
+        print(f"written: {path}")
+    return 0
+
+
+def _bench_growth(arguments: argparse.Namespace) -> int:
+    from . import growth
+
+    if arguments.only or arguments.out or arguments.device != "cpu":
+        raise ValueError("growth is measured as a whole, on a CPU, into figures: leave out --only, --out and --device")
+    table = growth.measure(quick=arguments.quick, threads=arguments.threads)
+    print(table.to_string(index=False, float_format="{:.3g}".format))
+    print(growth.slopes(table).to_string(index=False, float_format="{:.2f}".format))
+    for sentence in growth.unbounded(table):
+        print(f"not bounded: {sentence}")
+    for path in () if arguments.quick else growth.write(table):
         print(f"written: {path}")
     return 0
