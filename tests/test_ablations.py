@@ -381,8 +381,11 @@ def test_a_sweep_killed_in_the_middle_goes_on_and_trains_nothing_twice(tmp_path,
     store = tmp_path / "runs"
     process = PROCESSES.Process(target=sweep_in_another_process, args=(store, True, tmp_path / "report"))
     process.start()
-    # Two done, a third begun.
-    kill_when(process, lambda: len(list(store.glob("*/DONE"))) >= 2 and any(store.glob("*/checkpoint.pt")))
+    # Two done, a third begun (a finished one has a checkpoint for another moment).
+    def begun() -> bool:
+        return any(not file.with_name("DONE").exists() for file in store.glob("*/checkpoint.pt"))
+
+    kill_when(process, lambda: len(list(store.glob("*/DONE"))) >= 2 and begun())
     done = {file.parent.name: file.stat().st_mtime_ns for file in store.glob("*/DONE")}
     assert 2 <= len(done) < len(small_sweep())
 

@@ -91,7 +91,7 @@ def test_methods_are_what_they_are_called() -> None:
     known = {run.key for run in derrd.all_runs("small")}
     shared = [role for role, tried in SMALL.trials().items() for run in tried.values() if run.key in known]
     assert {"RD", "CD", "RRD", "DE", "DE-RRD"} <= set(shared)
-    assert SMALL.rankdistil["C"] == RankDistilSettings(form="C", m=20, n_orders=1)
+    assert SMALL.rankdistil["C"] == RankDistilSettings(form="C", m=10, n_orders=1)
 
 
 def test_weights_are_chosen_by_the_validation_items_among_all_items(tmp_path: Path) -> None:

@@ -85,7 +85,8 @@ def test_an_empty_store_says_where_runs_come_from(capsys, store):
     assert "no run in" in said(capsys, "list")
 
 
-def test_a_line_a_run_tells_alike_ones_apart(capsys, store):
+def test_a_line_a_run_tells_alike_ones_apart(capsys, store, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")  # the test runner may have another
     put(store, TEACHER, {2: 0.31, 4: 0.25})
     put(store, STUDENT, {2: 0.1, 4: 0.2})
     put(store, SLOWER, {2: 0.15, 4: 0.15})

@@ -217,7 +217,7 @@ def test_a_worker_with_another_revision_trains_nothing(store, monkeypatch):
 
 
 def test_the_command_line_takes_processes_or_a_cluster(monkeypatch, store, capsys):
-    asked, only = [], ["train", "--profile", "small", "--only", "ml-100k-V-T-d100"]
+    asked, only = [], ["train", "--profile", "small", "--only", "ml-100k-V-T-d50"]
     with monkeypatch.context() as patch:
         patch.setattr(runs, "load_or_train_all", lambda wanted, *, jobs, **rest: asked.append(jobs))
         assert cli.main([*only, "--jobs", "2"]) == cli.main([*only, "--cluster", "tcp://host:8786"]) == 0
