@@ -119,7 +119,8 @@ def _fits(value: object, shape: object) -> bool:
     if isinstance(shape, tuple):
         return any(not misfit(value, one) for one in shape)
     if shape is float:
-        return is_number(value)
+        # A column of numbers is one of floats, which would round a longer integer.
+        return is_number(value) and not (isinstance(value, int) and abs(value) > 2**53)
     if shape is object:
         return True
     if isinstance(shape, type):
@@ -167,9 +168,9 @@ def check_csv(file: Path, names: Sequence[str], remedy: str, *, numbers: Sequenc
         with file.open(encoding="utf-8", newline="") as content:
             lines = csv.reader(content, strict=True)
             header = next(lines, [])
-            for name in names:
-                if header.count(name) != 1:
-                    raise damaged(file, f"has {header.count(name)} columns called {name!r}, expected one", remedy)
+            for name in [*names, *header]:
+                if header.count(name) != 1 or not name.isprintable():
+                    raise damaged(file, f"has {header.count(name)} columns called {short(name)}, expected one", remedy)
             for row in lines:
                 where = f"{file}, line {lines.line_num}:"
                 if len(row) != len(header):

@@ -133,8 +133,9 @@ def read_selection() -> dict[str, Choice]:
         return {}
     choices = {}
     for role, entry in read_json(file, {str: SHAPE}, REMEDY).items():
-        if wrong := next((epoch for epoch in entry["MAP"] if not re.fullmatch("[1-9][0-9]{0,8}", epoch)), None):
-            raise damaged(file, f"has {short(wrong)} as an epoch of {role}", REMEDY)
+        for epoch in entry["MAP"]:
+            if not re.fullmatch("[1-9][0-9]{0,8}", epoch):
+                raise damaged(file, f"has {short(epoch)} as an epoch of {role}", REMEDY)
         means = {int(epoch): value for epoch, value in entry["MAP"].items()}
         choice = Choice(epoch=entry["epoch"], means=means, keys=tuple(entry["runs"]))
         if choice.epoch != _best(means) or choice.at_border != entry["at_border"]:

@@ -236,6 +236,7 @@ def edited(content: object, change) -> bytes:
     [
         (lambda c: c["T"].pop("runs"), "has no 'runs' in T"),
         (lambda c: c["T"]["MAP"].update({"x": 0.1}), "has 'x' as an epoch of T"),
+        (lambda c: c["T"]["MAP"].update({"": 0.1}), "has '' as an epoch of T"),
         (lambda c: c["T"]["MAP"].update({"5": "0.1"}), "has '0.1' as T, MAP, 5, expected a number from 0 to 1"),
         (lambda c: c["T"].update(epoch=15), "names for T an epoch 15 that does not follow from its MAP"),
         (lambda c: c["S"].update(at_border=False), "names for S an epoch 10 that does not follow from its MAP"),
@@ -287,6 +288,7 @@ def test_a_damaged_manifest_is_named_and_left_alone(content, tmp_path):
         (b",9.32,", b",1_0,", ", line 2: the value '1_0' is no number"),
         (b",value,", b",values,", " has 0 columns called 'value', expected one"),
         (b",device,", b",value,", " has 2 columns called 'value', expected one"),
+        (b",device,", b",dev\x0bice,", r" has 1 columns called 'dev\x0bice'"),
         (b",gowalla,", b",go\x1bwalla,", ", line 2: characters that cannot be printed"),
         (b"table,", b"\xfftable,", " is no table ("),
     ],

@@ -73,6 +73,7 @@ def test_what_has_another_shape_is_named_by_its_place(change, said):
 def test_shapes_of_numbers():
     assert misfit(5, [int]) == "has 5, expected a list" and misfit({}, [int]) == "has a dict, expected a list"
     assert not misfit(5, float) and not misfit(5, int) and misfit(5.0, int) and misfit(True, float) and misfit(True, int)
+    assert not misfit(2**53, float) and misfit(2**53 + 1, float), "a float holds no longer integer"
     assert misfit(math.inf, float) and misfit(10**400, float) and not misfit(False, bool) and misfit(0, bool)
     assert [natural(value) for value in (0, 3, -1, 1.0, False, 2**63)] == [True, True, False, False, False, False]
     assert [share(value) for value in (0, 1, 0.5, 1 + 1e-9, -1e-9, 1.1, math.nan, None)] == [True] * 4 + [False] * 4

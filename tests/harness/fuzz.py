@@ -20,9 +20,11 @@ from __future__ import annotations
 
 import argparse
 import csv
+import faulthandler
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -158,6 +160,7 @@ def fuzz(name: str, inputs: int, seconds: float, seed: int, keep: Path, report: 
         counts["inputs"] += 1
         seen.add(hash(content))
         armed = True
+        faulthandler.dump_traceback_later(LONGEST, exit=True)  # libFuzzer's own alarm waits for compiled code to come back
         try:
             taken = target.check(folder, content)
             counts["accepted" if taken else "refused"] += 1
@@ -168,6 +171,7 @@ def fuzz(name: str, inputs: int, seconds: float, seed: int, keep: Path, report: 
             found(f"{type(error).__name__} at {where}, {last[-1].name}", content, str(error)[:300])
         finally:
             armed = False
+            faulthandler.cancel_dump_traceback_later()
         if called:
             found(f"called {called[0].partition(' ')[0]}", content, called[0])
             called.clear()
@@ -177,7 +181,7 @@ def fuzz(name: str, inputs: int, seconds: float, seed: int, keep: Path, report: 
         if counts["inputs"] % 500 == 0 or counts["inputs"] >= inputs:
             finish()
             if counts["inputs"] >= inputs or time.process_time() - begun > seconds:
-                os.system(f"rm -rf {folder}")
+                shutil.rmtree(folder)
                 os._exit(0)
 
     def change(content: bytes, most: int, number: int) -> bytes:
@@ -188,7 +192,7 @@ def fuzz(name: str, inputs: int, seconds: float, seed: int, keep: Path, report: 
         return target.accident(content, rng)[:most] if draw < 0.55 else atheris.Mutate(content, most)
 
     most = max(4096, *(2 * len(content) for content in known))
-    options = [f"-seed={seed}", f"-timeout={LONGEST}", f"-rss_limit_mb={MEMORY}", f"-max_len={most}", "-verbosity=0",
+    options = [f"-seed={seed}", f"-timeout={10 * LONGEST}", f"-rss_limit_mb={MEMORY}", f"-max_len={most}", "-verbosity=0",
                "-print_final_stats=0", "-len_control=0", f"-artifact_prefix={keep}/{name.replace(' ', '-')}-"]  # fmt: skip
     keep.mkdir(parents=True, exist_ok=True)
     atheris.Setup(["fuzz", *options, str(corpus)], one, custom_mutator=change)
@@ -202,7 +206,8 @@ def run(name: str, arguments: argparse.Namespace) -> dict:
     """One target in a process of its own, whose death is a finding too."""
     report = arguments.keep / f"{name.replace(' ', '-')}.json"
     report.parent.mkdir(parents=True, exist_ok=True)
-    report.unlink(missing_ok=True)
+    for old in report.parent.glob(f"{report.stem}*"):
+        old.unlink()
     command = [sys.executable, __file__, "--one", name, "--inputs", str(arguments.inputs), "--seconds", str(arguments.seconds),
                "--seed", str(arguments.seed), "--keep", str(arguments.keep)]  # fmt: skip
     quietly = os.environ | {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
@@ -210,8 +215,8 @@ def run(name: str, arguments: argparse.Namespace) -> dict:
     empty = {"target": name, "inputs": 0, "distinct": 0, "seconds": 0.0, "refused": 0, "accepted": 0, "findings": {}}
     result = json.loads(report.read_text()) if report.exists() else empty
     if done.returncode:
-        said = " / ".join(done.stderr.strip().splitlines()[-12:])
-        death = {"count": 1, "file": str(arguments.keep), "said": said[-1500:]}
+        said = "\n    ".join(done.stderr.strip().splitlines()[-40:])
+        death = {"count": 1, "file": str(arguments.keep), "said": said}
         result["findings"][f"the process died with {done.returncode}"] = death
     return result
 
