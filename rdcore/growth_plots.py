@@ -34,7 +34,6 @@ def growth(table: pd.DataFrame) -> Figure:
             memory.plot(x, empty + series["parameters_gib"] + series["data_gib"], color=colour, linestyle=":", linewidth=1)
         for ax in (time, memory):
             ax.set(xscale="log", yscale="log")
-            _guides(ax)
         fixed = part["items" if varied == "interactions" else "interactions"].iloc[0]
         time.set_title(f"{fixed:,} items" if varied == "interactions" else f"{fixed:,} interactions", fontsize=10)
         memory.set_xlabel(label)
@@ -42,6 +41,8 @@ def growth(table: pd.DataFrame) -> Figure:
     axes[1, 0].set_ylabel("peak memory of the process, GiB")
     axes[1, 1].axhline(4, color=GREY, linewidth=0.8)
     axes[1, 1].annotate("4 GiB", (part[varied].min(), 4), xytext=(0, 3), textcoords="offset points", color=GREY, fontsize=9)
+    for ax in axes.flat:  # when all is drawn: the columns share their vertical axes
+        _guides(ax)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     handles += [plt.Line2D([], [], color=GREY, linestyle="--", linewidth=0.8), plt.Line2D([], [], color=GREY, linestyle=":")]
     labels += ["linear growth", "empty process + parameters + data"]
