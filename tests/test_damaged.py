@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load, save
 
 from rdcore import benchmark, cli, efficiency, runs, selection
-from rdcore.data import DataError, formats
+from rdcore.data import DataError, formats, from_frame
 from rdcore.experiment import Experiment, describe
 from rdcore.models import BPRMFSettings
 from rdcore.notebooks import checked
@@ -318,6 +318,14 @@ def test_a_damaged_benchmark_is_named_and_kept(tmp_path):
 
 
 # ------------------------------------------------------------------------------------------------------------------ the rest
+
+
+@pytest.mark.parametrize("kind", ["category", "complex128", object])
+def test_labels_without_an_order_are_refused(kind):
+    """numpy would sort complex numbers by their parts, where they are a column of their own kind."""
+    frame = pd.DataFrame({"user": [0, 0, 1], "item": pd.Series([1, 2, 1j]).astype(kind), "time": [1, 2, 3]})
+    with pytest.raises(DataError, match="'mine': the labels in column 'item' have no order .complex"):
+        from_frame(frame, name="mine")
 
 
 def test_a_field_without_end_is_cut_in_the_message(tmp_path):

@@ -217,6 +217,8 @@ def _frequent(users: np.ndarray, items: np.ndarray, least: int) -> np.ndarray:
 def _codes(labels: np.ndarray, name: str, column: str) -> tuple[np.ndarray, np.ndarray]:
     """The different labels in ascending order, and the place of each row's among them."""
     try:
+        if labels.dtype.kind == "c":
+            raise TypeError("numpy sorts complex numbers by their parts")
         with np.errstate(over="ignore"):  # a large number beside a float32 among mixed objects: their order is all that counts
             return np.unique(labels, return_inverse=True)
     except TypeError:
