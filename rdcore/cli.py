@@ -263,9 +263,9 @@ def add_readme(commands: argparse._SubParsersAction) -> None:
 
 
 def write_readme(arguments: argparse.Namespace) -> int:
-    from . import derrd, plans, readme
+    from . import derrd, one_protocol, plans, readme
 
-    print(f"written: {readme.write(plans.paper_records(), derrd.committed_rows()).name}")
+    print(f"written: {readme.write(plans.paper_records(), derrd.committed_rows(), one_protocol.committed_comparisons()).name}")
     return 0
 
 

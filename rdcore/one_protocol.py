@@ -21,7 +21,7 @@ from rdcore.derrd import Plan
 from rdcore.distill import BothSettings, Equal, Position, RankDistilSettings
 from rdcore.experiment import Experiment, family
 from rdcore.profiles import PROFILES, Profile, fossil
-from rdcore.runs import Record
+from rdcore.runs import Record, committed, is_committed
 from rdcore.significance import Comparison, holm, verdict
 
 CHOOSES = "N@10-validation-full"  # the weight of a method
@@ -121,6 +121,19 @@ def runs_of(comparable: Comparable) -> list[Experiment]:
 def all_runs(name: str) -> list[Experiment]:
     """Every run of a profile's comparisons."""
     return unique([run for comparable in comparables(name) for run in runs_of(comparable)])
+
+
+def committed_rows(comparable: Comparable) -> list[Record]:
+    """The committed records that are rows of the table, with the weights that committed trials choose."""
+    trials = [run for tried in comparable.trials().values() for run in tried.values()]
+    chosen = choose(comparable, [derrd.on_file(run, committed_alone=True) for run in trials])
+    return [committed(run) for run in comparable.rows(chosen) if is_committed(run)]
+
+
+def committed_comparisons() -> dict[str, list[Record]]:
+    """Of the comparisons at paper size that have committed rows: name -> rows."""
+    found = {comparable.name: committed_rows(comparable) for comparable in comparables("paper")}
+    return {name: rows for name, rows in found.items() if rows}
 
 
 def teachers_of(student: Experiment) -> list[Experiment]:
@@ -293,8 +306,8 @@ def _sequential(profile: Profile) -> Plan:
 
 def _gowalla(plan: Plan) -> Plan:
     """DE-RRD's models on the data set of RD. There are four times as many interactions: with batches, rate and decay (which is
-    weighed against a sum over the batch) four times as large, an epoch has as many steps. By epochs S then rises as it does with
-    the official ones (DEVIATIONS.md)."""
+    weighed against a sum over the batch) four times as large, an epoch has as many steps, and a run takes a quarter of the
+    time (DEVIATIONS.md)."""
     official = plan.training
     larger = replace(
         official, batch_size=4 * official.batch_size, learning_rate=4 * official.learning_rate,

@@ -8,14 +8,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from rdcore.groups import recall
-from rdcore.one_protocol import JUDGED, SOURCES
+from rdcore.one_protocol import JUDGED, METHODS, SOURCES
 from rdcore.plots import BLACK, BLUE, GREEN, ORANGE, PINK, RED, SKY
 
-PAPERS = dict(zip(SOURCES, ((GREEN, "D"), (SKY, "^"), (RED, "P"), (PINK, "v")), strict=True))
-# One look for every role: colour and marker of its paper. T and S as everywhere.
-LOOKS = {"T": (BLUE, "o"), "S": (ORANGE, "s")} | {role: PAPERS[paper] for paper, roles in SOURCES.items() for role in roles}
+COLOURS = dict(zip(SOURCES, (GREEN, SKY, RED, PINK), strict=True))
+MARKERS = dict(zip(METHODS, "D><^PX*vph", strict=True))
+# One look for every role: the colour of its paper and a marker of its own. T and S as everywhere.
+LOOKS = {"T": (BLUE, "o"), "S": (ORANGE, "s")}
+LOOKS |= {role: (COLOURS[paper], MARKERS[role]) for paper, roles in SOURCES.items() for role in roles}
 
 
 def quality(tables: Mapping[str, pd.DataFrame]) -> Figure:
@@ -29,6 +32,8 @@ def quality(tables: Mapping[str, pd.DataFrame]) -> Figure:
                 row, (colour, marker) = by_role.loc[role], LOOKS[role]
                 reach = [[row["over S"] - row["low"]], [row["high"] - row["over S"]]]
                 ax.errorbar(row["over S"], place, xerr=reach, fmt=marker, color=colour, capsize=4, markersize=7)
+            elif role not in by_role.index:
+                ax.text(0.02, place, "not run", transform=ax.get_yaxis_transform(), va="center", color="grey", fontsize=9)
         ax.axvline(0, color=ORANGE, linestyle="--", linewidth=1.3)
         if "T" in by_role.index:
             ax.axvline(by_role.loc["T", "over S"], color=BLUE, linewidth=1, alpha=0.6)
@@ -48,28 +53,22 @@ def cost_and_agreement(table: pd.DataFrame) -> Figure:
         shown = table.dropna(subset=[column])
         for role, row in shown.iterrows():
             colour, marker = LOOKS[role]
-            ax.plot(row[column], row[JUDGED], marker, color=colour, markersize=8)
-        _names(ax, shown, column)
+            ax.plot(row[column], row[JUDGED], marker, color=colour, markersize=9, markeredgecolor="white", markeredgewidth=0.6)
         ax.axhline(table.loc["S", JUDGED], color=ORANGE, linestyle="--", linewidth=1)
         if "T" in table.index:
             ax.axhline(table.loc["T", JUDGED], color=BLUE, linewidth=1, alpha=0.6)
     axes[0].set(xscale="log", xlabel="training time, student alone = 1 (without the teacher's)")
     axes[0].set_ylabel("nDCG@10 among all items")
+    axes[0].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes[0].xaxis.set_major_formatter("{x:g}")
-    axes[0].xaxis.set_minor_formatter("{x:g}")
-    axes[0].margins(x=0.18, y=0.08)
+    axes[0].xaxis.set_minor_formatter(NullFormatter())
+    axes[0].margins(x=0.1, y=0.08)
     axes[1].set(xlabel="overlap of the first ten with the teacher's")
-    axes[1].margins(x=0.2)
-    _papers_below(fig)
+    axes[1].margins(x=0.1)
+    named = [plt.Line2D([], [], color=LOOKS[role][0], marker=LOOKS[role][1], linestyle="none", markersize=8, label=role)
+             for role in LOOKS if role in table.index]  # fmt: skip
+    fig.legend(handles=named, loc="outside lower center", ncols=-(-len(named) // 2))
     return fig
-
-
-def _names(ax, shown: pd.DataFrame, column: str) -> None:
-    """The role beside every point, by height in turn above right and below left, so that neighbours keep apart."""
-    for number, (role, row) in enumerate(shown.sort_values(JUDGED).iterrows()):
-        up = number % 2 == 0
-        ax.annotate(role, (row[column], row[JUDGED]), xytext=(6, 3) if up else (-6, -3), textcoords="offset points",
-                    va="bottom" if up else "top", ha="left" if up else "right", fontsize=8)  # fmt: skip
 
 
 def popularity(found: Mapping[str, Sequence[Mapping]]) -> Figure:
@@ -94,7 +93,6 @@ def popularity(found: Mapping[str, Sequence[Mapping]]) -> Figure:
 
 
 def _papers_below(fig: Figure) -> None:
-    handles = [plt.Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=7, label=paper)
-               for paper, (colour, marker) in PAPERS.items()]  # fmt: skip
+    handles = [plt.Line2D([], [], color=colour, linewidth=5, label=paper) for paper, colour in COLOURS.items()]
     handles += [plt.Line2D([], [], color=BLUE, label="T"), plt.Line2D([], [], color=ORANGE, linestyle="--", label="S")]
     fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from rdcore import paths
 from rdcore.derrd_report import derrd_table2
 from rdcore.files import write_whole
+from rdcore.one_protocol import JUDGED, METHODS
 from rdcore.report import rd_table2
 from rdcore.reported import reported
 from rdcore.runs import Record
@@ -17,7 +19,7 @@ from rdcore.runs import Record
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 METRICS = ["P@10", "nDCG@10", "MAP"]
 OF_ONE = ["H@5", "N@10"]
-METHODS = {
+METHODS_OF_ONE = {
     "T": "teacher", "S": "student alone", "RD": "taught by RD", "CD": "by collaborative distillation", "DE": "by experts",
     "RRD": "by relaxed ranking distillation", "DE-RRD": "by both",
 }  # fmt: skip
@@ -65,7 +67,7 @@ def de_rrd(records: Sequence[Record]) -> str:
     ours = ours.set_index(["role", "metric"])
     theirs = reported("derrd_table2").query("dataset == 'citeulike' and model == 'BPR'").set_index(["role", "metric"])["value"]
     lines = []
-    for role, words in METHODS.items():
+    for role, words in METHODS_OF_ONE.items():
         line = {"": f"{role}: {words}"}
         for metric in OF_ONE:
             known = ours.loc[role, metric] if (role, metric) in ours.index else None
@@ -78,11 +80,31 @@ def de_rrd(records: Sequence[Record]) -> str:
     return pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True)
 
 
-def text(records: Sequence[Record], of_one: Sequence[Record]) -> str:
-    """What stands between the marks. of_one: the rows of DE-RRD's Table 2."""
+def one_protocol(compared: Mapping[str, Sequence[Record]]) -> str:
+    """What is compared -> its rows: each role's nDCG@10 among all items, how far above S of the same seeds, their number."""
+    lines = [{"": role} for role in ("T", "S", *METHODS)]
+    for name, records in compared.items():
+        by_role = {line[""]: {} for line in lines}
+        for record in records:
+            by_role[record.description["role"]][record.description["seed"]] = record.chosen[JUDGED]
+        alone = by_role["S"]
+        for line in lines:
+            found = by_role[line[""]]
+            over = [found[seed] - alone[seed] for seed in found.keys() & alone.keys()] if line[""] != "S" else []
+            line[name] = f"{np.mean(list(found.values())):.4f}" if found else ""
+            line[f"{name}, over S"] = f"{np.mean(over):+.4f}" if over else ""
+            line[f"{name}, seeds"] = str(len(found)) if found else "not run"
+    return pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True)
+
+
+def text(records: Sequence[Record], of_one: Sequence[Record], compared: Mapping[str, Sequence[Record]]) -> str:
+    """What stands between the marks. of_one: the rows of DE-RRD's Table 2. compared: as in `one_protocol`."""
     return (
         f"{results(records)}\n\nBPR on CiteULike as in DE-RRD (teacher d = 200, student d = 20), ranks among 499 drawn items, "
-        f"protocol `validation`:\n\n{de_rrd(of_one)}"
+        f"protocol `validation`:\n\n{de_rrd(of_one)}\n\nAll methods under one protocol (notebook 09), BPR-MF with d = 200 and\n"
+        "d = 20: every method's weight chosen from four on validation items, nDCG@10 of the test items among **all** items.\n"
+        "Intervals, paired by seed: [09_methods.md](figures/tables/09_methods.md)."
+        f"\n\n{one_protocol(compared)}\n\n![Every method less the student alone, with 95 % intervals](figures/09_quality.png)"
     )
 
 
@@ -97,13 +119,13 @@ def _ours(row, paper) -> str:
     return text if paper is None or pd.isna(paper) else f"{text} ({row['replicated'] / float(paper) - 1:+.1%})"
 
 
-def write(records: Sequence[Record], of_one: Sequence[Record]) -> Path:
+def write(records: Sequence[Record], of_one: Sequence[Record], compared: Mapping[str, Sequence[Record]]) -> Path:
     """Puts the tables between the marks of README.md. Raises ValueError where a mark is missing."""
     file = paths.root() / "README.md"
     readme = file.read_text(encoding="utf-8")
     if BEGIN not in readme or END not in readme:
         raise ValueError(f"{file} lacks the mark {BEGIN} or {END}: put both where the tables belong")
     before, after = readme.split(BEGIN)[0], readme.split(END)[1]
-    readme = f"{before}{BEGIN}\n{text(records, of_one)}\n{END}{after}"
+    readme = f"{before}{BEGIN}\n{text(records, of_one, compared)}\n{END}{after}"
     write_whole(file, lambda draft: draft.write_text(readme, encoding="utf-8"))
     return file

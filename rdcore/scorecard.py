@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from rdcore import derrd, derrd_report, efficiency, paths
+from rdcore import derrd, derrd_report, efficiency, one_protocol, paths
 from rdcore.matched import MARGINS, NOT_TESTABLE, Matched, matched, no_worse
 from rdcore.reported import reported
 from rdcore.runs import Record
 from rdcore.significance import Comparison, holm, verdict
 
 COLUMNS = ["claim", "source", "verdict", "paper", "ours", "low", "high", "p", "effect_size", "seeds", "note", "notebook"]
-RD, DE_RRD, NOT_RUN = "Tang & Wang 2018", "DE-RRD, CIKM 2020", "not run yet"
+RD, DE_RRD, RANKDISTIL, NOT_RUN = "Tang & Wang 2018", "DE-RRD, CIKM 2020", "RankDistil, AISTATS 2021", "not run yet"
 _TESTS, _SCHEMES, _SWEEPS = "05_significance", "03_ranking_distillation", "04_ablations"
 
 
@@ -30,7 +30,7 @@ def scorecard(
 
     Effects are differences of means over users; p is that of the paired t over users after Holm's correction within its
     family (A: RD against S on MAP, of both models; B: the same on the other metrics; C: hybrid against the other
-    weightings; D: DE-RRD's methods against S and their competitors), empty elsewhere.
+    weightings; D: DE-RRD's methods against S and their competitors; E: RankDistil's forms against RD), empty elsewhere.
 
     Args:
         chosen: role -> epoch, for protocol `validation`.
@@ -67,6 +67,7 @@ def scorecard_of(found: Mapping[tuple[str, str], Matched], *, resamples: int = 1
     rows.append(_half_the_size(caser))
     rows += _without_runs()
     rows += _corrected(_de_rrd(derrd.committed_rows(), resamples))  # D
+    rows += _corrected(_rankdistil(resamples))  # E
     table = pd.DataFrame(rows, columns=COLUMNS)
     table["seeds"] = table["seeds"].astype("Int64")
     return table
@@ -159,7 +160,8 @@ def _without_runs() -> list[dict]:
         _half_the_time(),
         _row("A balance of both losses is best; either alone is worse (Figure 6)", note=drawn, notebook=_SWEEPS),
         _row("The gain holds over model sizes and amounts of training data (Figures 4, 5)", note=drawn, notebook=_SWEEPS),
-        _row("Losses made for top-K lists distil better than earlier ones", source="RankDistil, AISTATS 2021"),
+        _row("RankDistil's own tables (WEB30K, Yahoo, MS MARCO)", source=RANKDISTIL, verdict=NOT_TESTABLE,
+             note="documents with features: no model here ranks them", notebook="08_rankdistil"),
         _row("DE-RRD's claims on Foursquare", source=DE_RRD, verdict=NOT_TESTABLE, note=unpublished),
     ]
 
@@ -174,6 +176,19 @@ def _de_rrd(records: Sequence[Record], resamples: int) -> list[dict]:
         claim = f"{a} ranks better than {names.get(b, b)}: H@5 (BPR, CiteULike)"
         row = _row(claim, paper=paper[a] - paper[b], source=DE_RRD, notebook="07_de_rrd")
         rows.append(row | _said(derrd_report.compared(records, a, b, "H@5", resamples=resamples)))
+    return rows
+
+
+def _rankdistil(resamples: int) -> list[dict]:
+    """Reddi et al.'s, that losses made for top-K lists distil better than earlier ones, on data of this field: each form
+    against RD by nDCG@10 of the test items among all items, under the one protocol."""
+    rows = []
+    for comparable, where in zip(one_protocol.comparables("paper")[:2], ("CiteULike", "Gowalla"), strict=True):
+        records = one_protocol.committed_rows(comparable)
+        for role in one_protocol.RANKDISTIL.values():
+            claim = f"{role} ranks better than RD: nDCG@10 among all items (BPR, {where})"
+            row = _row(claim, source=RANKDISTIL, notebook="09_one_protocol")
+            rows.append(row | _said(one_protocol.compared(records, role, "RD", resamples)))
     return rows
 
 

@@ -1,8 +1,12 @@
 """README's result tables are what the committed records say."""
 
+import json
+import re
+
 import pytest
 
-from rdcore import derrd, paths, plans, readme
+from rdcore import derrd, one_protocol, paths, plans, readme
+from rdcore.runs import Record
 
 
 def _between_marks() -> str:
@@ -11,16 +15,18 @@ def _between_marks() -> str:
 
 
 def test_the_committed_tables_are_those_of_the_records():
-    assert _between_marks() == readme.text(plans.paper_records(), derrd.committed_rows()), "run `rdcore readme`"
+    found = readme.text(plans.paper_records(), derrd.committed_rows(), one_protocol.committed_comparisons())
+    assert _between_marks() == found, "run `rdcore readme`"
 
 
 def test_the_papers_numbers_stand_beside_ours():
-    rows, of_one = (
+    rows, of_one, compared = (
         {row.split("|")[1].split(":")[0].strip(): row for row in part.splitlines() if "|" in row}
-        for part in _between_marks().split("BPR on CiteULike")
+        for part in re.split("BPR on CiteULike|All methods under", _between_marks())
     )
     # DE-RRD's Table 2, CiteULike, BPR, H@5
     assert "0.5135" in of_one["T"] and "0.4441" in of_one["S"] and "0.4843" in of_one["DE-RRD"]
+    assert compared["S"].count(" 3 ") == 2, "S of both data sets, three seeds each"
     assert "0.0958" in rows["T"] and "0.0919" in rows["S"] and "0.0969" in rows["RD"]  # Table 2, Gowalla, Caser, MAP
 
 
@@ -29,14 +35,35 @@ def test_without_records_every_row_says_so():
     assert len(rows) == len(readme.ROWS)
     assert all("not run" in row for row in rows)
     rows = readme.de_rrd([]).splitlines()[2:]
-    assert len(rows) == len(readme.METHODS) and all("not run" in row for row in rows)
+    assert len(rows) == len(readme.METHODS_OF_ONE) and all("not run" in row for row in rows)
+    rows = readme.one_protocol({"some data": []}).splitlines()[2:]
+    assert len(rows) == 2 + len(one_protocol.METHODS) and all("not run" in row for row in rows)
+
+
+def test_what_a_role_has_over_the_student_is_paired_by_seed(tmp_path):
+    """RD has seed 1 alone, of which S is .25 and not .35, its mean."""
+    plan, records = one_protocol.comparables("smoke")[0].plan, []
+    values = {("S", 1): 0.25, ("S", 2): 0.45, ("RD", 1): 0.35}
+    for (role, seed), value in values.items():
+        run = plan.student(seed) if role == "S" else plan.distilled(seed, role, plan.competitors["RD"])
+        folder = tmp_path / f"{run.label}-{run.key}"
+        folder.mkdir()
+        means = {"H@5": 0.5, "H@5-validation": 0.5}
+        chosen = {"epoch": 1, one_protocol.JUDGED: value} | means
+        for name, content in {"description": run.description, "metrics": [{"epoch": 1} | means], "chosen": chosen}.items():
+            (folder / f"{name}.json").write_text(json.dumps(content))
+        records.append(Record(folder))
+    rows = {row.split("|")[1].strip(): [cell.strip() for cell in row.split("|")[2:5]]
+            for row in readme.one_protocol({"some data": records}).splitlines()}  # fmt: skip
+    assert rows["S"] == ["0.3500", "", "2"] and rows["RD"] == ["0.3500", "+0.1000", "1"]
+    assert rows["CD"] == ["", "", "not run"]
 
 
 def test_a_missing_mark_is_named(tmp_path, monkeypatch):
     (tmp_path / "README.md").write_text("no marks")
     monkeypatch.setenv("RDCORE_ROOT", str(tmp_path))
     with pytest.raises(ValueError, match="results: begin"):
-        readme.write([], [])
+        readme.write([], [], {})
     assert (tmp_path / "README.md").read_text() == "no marks"
 
 

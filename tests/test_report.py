@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from fabricated import USERS, record
 
-from rdcore import derrd, efficiency, paths, plans, report
+from rdcore import derrd, efficiency, one_protocol, paths, plans, report
 from rdcore.report import COLUMNS, rd_table2, rd_table4
 from rdcore.reported import reported
 from rdcore.scorecard import scorecard
@@ -302,6 +302,7 @@ def test_the_time_of_lists_is_that_of_the_measurement(measured, said: str, note:
 def test_without_records_nothing_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(efficiency, "committed_ratio", lambda: None)
     monkeypatch.setattr(derrd, "committed_rows", lambda: [])
+    monkeypatch.setattr(one_protocol, "committed_rows", lambda comparable: [])
     card = scorecard([])
     assert set(card["verdict"]) == {"not run yet", "not testable"}
     assert card[["ours", "low", "high", "p", "effect_size"]].isna().all(axis=None) and card["seeds"].isna().all()
