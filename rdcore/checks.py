@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 
 def whole(name: str, value: object, least: int = 1) -> None:
@@ -52,3 +53,14 @@ def short(value: object) -> str:
     if isinstance(value, int) and value.bit_length() > 64:
         return f"an integer of {value.bit_length()} bits"
     return repr(value)[:100]
+
+
+class Named(dict):
+    """Things by their names; asking for one that is not there is a ValueError that says which are."""
+
+    def __init__(self, what: str, things: Mapping):
+        super().__init__(things)
+        self.what = what
+
+    def __missing__(self, name: object):
+        raise ValueError(f"no {self.what} {short(name)}; there are: {', '.join(map(str, self))}")

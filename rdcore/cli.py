@@ -15,21 +15,26 @@ from . import __version__
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. 0: done; 1: it ran and something failed; 2: it could not be run as asked, said in one line."""
+    """Run one command. 0: done; 1: it ran and something failed; 2: it could not be run as asked, said without a traceback."""
+    if argv is None and not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # a bar redrawn in a file is noise
     arguments = parser().parse_args(argv)
     try:
         status = arguments.run(arguments)
         sys.stdout.flush()  # here, where what goes wrong can still be said
         return status
-    except (ValueError, OSError) as error:  # the errors of our own code for bad input; DataError is a ValueError
+    # The errors of our own code for bad input (DataError is a ValueError), and a training that diverged.
+    except (ValueError, OSError, FloatingPointError) as error:
         if isinstance(error, BrokenPipeError) and _stdout_is_closed():
             return 141  # as of any program that SIGPIPE ended
         if os.environ.get("RDCORE_TRACEBACK") == "1":
             raise
-        print(f"rdcore {arguments.command}: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
-        return 2
+        first, *rest = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        print(f"rdcore {arguments.command}: {first}", *(f"  {line}" for line in rest), sep="\n", file=sys.stderr)
+        return 1 if isinstance(error, FloatingPointError) else 2
     except KeyboardInterrupt:
-        print(f"rdcore {arguments.command}: interrupted", file=sys.stderr)
+        kept = "; what is trained so far is kept" if arguments.command in ("reproduce", "train") else ""
+        print(f"rdcore {arguments.command}: interrupted{kept}", file=sys.stderr)
         return 130
 
 
@@ -50,7 +55,10 @@ def _stdout_is_closed() -> bool:
 
 def parser() -> argparse.ArgumentParser:
     """The whole grammar; tests and `--help` read it."""
-    top = argparse.ArgumentParser(prog="rdcore", description="Ranking Distillation, replicated.")
+    top = argparse.ArgumentParser(
+        prog="rdcore", description="Ranking Distillation, replicated.",
+        epilog="RDCORE_TRACEBACK=1 in the environment shows where an error came from.",
+    )  # fmt: skip
     top.add_argument("--version", action="version", version=f"rdcore {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (add_fetch, add_reproduce, add_notebooks, add_train, add_publish, add_select, add_readme, add_runs,

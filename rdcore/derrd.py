@@ -12,6 +12,7 @@ from typing import Any
 
 from rdcore import data
 from rdcore.ablations import unique
+from rdcore.checks import Named
 from rdcore.distill import BothSettings, CDSettings, DESettings, Discrepancy, Hybrid, RDSettings, RRDSettings
 from rdcore.experiment import Experiment
 from rdcore.models import BPRMFSettings, NeuMFSettings, PopularitySettings
@@ -235,7 +236,7 @@ def teachers_of(student: Experiment) -> list[Experiment]:
     return [plan.teacher(student.seed) for plan in plans if plan.student(student.seed) == student]
 
 
-PLANS = {
+PLANS = Named("profile", {
     plan.name: plan
     for plan in (
         Plan(
@@ -269,4 +270,4 @@ PLANS = {
             weights={"RD": (0.03, 0.1, 0.3, 1.0), "CD": (0.03, 0.1, 0.3, 1.0, 3.0)},
         ),
     )
-}  # fmt: skip
+})  # fmt: skip

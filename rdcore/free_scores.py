@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from rdcore import plots
+from rdcore.checks import Named
 from rdcore.data.interactions import Interactions
 from rdcore.distill.base import Batch
 from rdcore.distill.rankdistil import POOL, RankDistilSettings, list_loss, unlisted_items
@@ -56,12 +57,12 @@ class Size:
     m: int = 50
 
 
-SIZES = {
+SIZES = Named("profile", {
     "smoke": Size(steps=40, items=60, lists=4, budget=20, draws=40, ms=(2, 5, 10), ps=(2, 10, 20), m=20),
     "small": Size(steps=500, items=400, lists=30, budget=40, draws=1000, ms=(2, 5, 20, 50), ps=(1, 2, 5, 10, 20, 50)),
     "paper": Size(steps=3000, items=3000, lists=100, budget=200, draws=2000, ms=(2, 5, 10, 20, 50, 100, 200, 500),
                   ps=(1, 2, 5, 10, 20, 50, 100, 200)),
-}  # fmt: skip
+})  # fmt: skip
 
 
 class FreeScores(Model):

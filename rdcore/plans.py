@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def choices_of(profile: str) -> dict[str, Choice]:
 def matching(profile: str, patterns: str = "") -> list[Experiment]:
     """The runs of a profile whose label or key contains one of the comma-separated ``patterns``; all without any.
 
-    Raises ValueError that lists the labels when a pattern matches nothing.
+    Raises ValueError that says what comes close when a pattern matches nothing.
     """
     if profile not in PROFILES:
         raise ValueError(f"no profile {profile!r}; there are: {', '.join(PROFILES)}")
@@ -106,8 +107,13 @@ def matching(profile: str, patterns: str = "") -> list[Experiment]:
     wanted = [pattern.strip() for pattern in patterns.split(",") if pattern.strip()]
     for pattern in wanted:
         if not any(pattern in e.label or pattern in e.key for e in plan):
-            labels = ", ".join(dict.fromkeys(e.label for e in plan))
-            raise ValueError(f"no run of profile {profile} has {pattern!r} in its label or key; there are: {labels}")
+            words = dict.fromkeys(word for e in plan for word in (e.role, e.dataset, e.label))
+            close = difflib.get_close_matches(pattern, words, cutoff=0.5)
+            meant = f"Did you mean {' or '.join(close)}? " if close else ""
+            raise ValueError(
+                f"no run of profile {profile} has {pattern!r} in its label or key. {meant}Labels are like {plan[0].label}; "
+                f"`rdcore train --profile {profile} --list` shows all"
+            )
     return [e for e in plan if not wanted or any(pattern in e.label or pattern in e.key for pattern in wanted)]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from rdcore import data
+from rdcore.checks import Named
 from rdcore.distill import Discrepancy, Equal, Hybrid, Position, RDSettings, Reciprocal
 from rdcore.experiment import Experiment, choice_name
 from rdcore.models import BPRMFSettings, CaserSettings, FossilSettings, ItemCFSettings, PopularitySettings
@@ -95,7 +96,7 @@ class Profile:
         }
 
 
-PROFILES = {
+PROFILES = Named("profile", {
     profile.name: profile
     for profile in (
         Profile(
@@ -114,7 +115,7 @@ PROFILES = {
             training=Training(), evaluate_every=5, seeds={"V": [101], "F": [1, 2, 3, 4, 5]},
         ),
     )
-}  # fmt: skip
+})  # fmt: skip
 
 # Dimensions of Fossil's teacher and student.
 FOSSIL = {"smoke": (16, 4), "small": (50, 10), "paper": (50, 20)}

@@ -41,11 +41,20 @@ def test_an_error_is_one_line_on_stderr_and_a_traceback_on_request(capsys, monke
         cli.main(["fetch", "nonesuch"])
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("two\nlines")])
-def test_errors_of_the_system_are_one_line_too(error: Exception, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (OSError(28, "No space left on device"), 2, "rdcore fetch: [Errno 28] No space left on device\n"),
+        (ValueError("one reason:\n   - another\n\nremedy"), 2, "rdcore fetch: one reason:\n  - another\n  remedy\n"),
+        (ValueError(), 2, "rdcore fetch: ValueError\n"),
+        (FloatingPointError("the loss is not finite"), 1, "rdcore fetch: the loss is not finite\n"),
+        (KeyboardInterrupt(), 130, "rdcore fetch: interrupted\n"),
+    ],
+)
+def test_errors_are_said_without_a_traceback(error, status: int, said: str, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "fetch", _raising(error))
-    assert cli.main(["fetch", "any"]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    assert cli.main(["fetch", "any"]) == status
+    assert capsys.readouterr().err == said
 
 
 def test_reproduce_passes_on_what_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +87,7 @@ def test_notebooks_sync_and_guard(add_notebook, project: Path, capsys) -> None:
     assert "was not executed" in capsys.readouterr().out
 
 
-def _raising(error: Exception):
+def _raising(error: BaseException):
     def fetch(name: str) -> list[Path]:
         raise error
 

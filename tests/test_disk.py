@@ -109,6 +109,13 @@ def test_a_folder_that_may_only_be_read_is_named_whatever_writes(name: str, read
     assert names(folder) == []
 
 
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path):
+    (tmp_path / "runs").write_text("a file")
+    for file in (tmp_path / "runs" / "text.json", tmp_path / "runs" / "key" / "text.json"):
+        with pytest.raises(DiskError, match=f"cannot write {file}: a file stands where a folder is needed: set RDCORE_ROOT"):
+            write_whole(file, WRITERS["text.json"])
+
+
 def test_an_error_that_has_nothing_to_do_with_the_disk_stays_what_it_is(tmp_path: Path):
     def fails(file: Path):
         file.write_text("half")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rdcore import ablations, cli, plans, runs, selection
+from rdcore import ablations, cli, derrd, free_scores, plans, runs, selection
 from rdcore.models import CaserSettings
 from rdcore.training import Training
 
@@ -71,7 +71,7 @@ def test_train_publish_select_and_look(tiny: plans.Profile, project: Path, capsy
     assert student.key in shown and f"2*     {record.metrics.loc[2, 'MAP']:.4f}" in shown
 
 
-def test_two_at_a_time_publish_what_has_finished_even_after_a_failure(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_at_a_time_publish_what_has_finished_even_after_a_failure(tiny, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     asked, published = [], []
 
     def fails(experiments: list, *, jobs: int, device: str, progress: bool) -> None:
@@ -80,8 +80,8 @@ def test_two_at_a_time_publish_what_has_finished_even_after_a_failure(tiny, monk
 
     monkeypatch.setattr(runs, "load_or_train_all", fails)
     monkeypatch.setattr(plans, "publish", lambda experiments, choices: published.extend(experiments) or [])
-    with pytest.raises(FloatingPointError):
-        cli.main(["train", "--only", "synthetic-F-T-d,synthetic-F-S-d", "--jobs", "2", "--publish"])
+    assert cli.main(["train", "--only", "synthetic-F-T-d,synthetic-F-S-d", "--jobs", "2", "--publish"]) == 1
+    assert capsys.readouterr().err == "rdcore train: the loss is not finite\n"
     assert asked == [(["T", "S"], 2)] and [e.role for e in published] == ["T", "S"]
 
 
@@ -96,10 +96,12 @@ def test_an_unfinished_run_is_listed_with_what_it_lacks(tiny: plans.Profile, pro
     assert "unfinished: metrics come with the end" in capsys.readouterr().out
 
 
-def test_a_pattern_that_matches_nothing_lists_what_there_is(tiny: plans.Profile, capsys) -> None:
+def test_a_pattern_that_matches_nothing_is_told_what_comes_close(tiny: plans.Profile, capsys) -> None:
     assert cli.main(["train", "--only", "F-T,RD-hybird"]) == 2
     said = capsys.readouterr().err
-    assert "'RD-hybird'" in said and "synthetic-F-RD-hybrid-d2-seed1" in said
+    assert "'RD-hybird'" in said and "Did you mean RD-hybrid or" in said and "`rdcore train --profile paper --list`" in said
+    assert cli.main(["train", "--only", "12345678"]) == 2
+    assert "Did you mean" not in (said := capsys.readouterr().err) and f"like {tiny.teacher('V', 101).label};" in said
 
 
 def test_nonsense_is_refused_before_anything_is_trained(tiny: plans.Profile, project: Path, capsys) -> None:
@@ -111,6 +113,12 @@ def test_nonsense_is_refused_before_anything_is_trained(tiny: plans.Profile, pro
     listed = capsys.readouterr().out
     assert listed.count("to do") == len(plans.paper_runs()) and "left out for now: no epoch is chosen for T" in listed
     assert not (project / "runs").exists()
+
+
+@pytest.mark.parametrize("things", [plans.PROFILES, derrd.PLANS, free_scores.SIZES])
+def test_a_notebook_with_an_unknown_profile_says_which_there_are(things: dict) -> None:
+    with pytest.raises(ValueError, match="^no profile 'huge'; there are: smoke, small, paper$"):
+        things["huge"]
 
 
 def test_publishing_never_trains_and_says_the_command_that_does(tiny: plans.Profile, project: Path, capsys) -> None:

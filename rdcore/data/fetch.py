@@ -11,6 +11,7 @@ trusted no more than any other source.
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -101,7 +102,7 @@ def _bring(dataset: DataSet, file: File, target: Path) -> None:
                     if getattr(reason, "errno", None) in DISK_ERRORS:
                         raise
                     # The temporary name means nothing to the reader: the source stands in front of the reason.
-                    reasons.append(f"  - {source}: {str(reason).replace(f'{work}{os.sep}', '')}")
+                    reasons.append(f"  - {source}: {_cause(reason).replace(f'{work}{os.sep}', '')}")
                     continue
                 os.replace(candidate, target)
                 return
@@ -121,6 +122,12 @@ def _bring(dataset: DataSet, file: File, target: Path) -> None:
             ]
         )
     )
+
+
+def _cause(error: Exception) -> str:
+    """What an error says; of one that requests wrapped around another, what it began with, such as "Failed to resolve ..."."""
+    inner = getattr(error.args[0], "reason", None) if error.args else None
+    return re.sub(r"^\w+\(host=[^)]*\): ", "", str(inner or error)) or type(error).__name__
 
 
 def _copy(source: Path, target: Path) -> Path:

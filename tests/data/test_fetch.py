@@ -108,6 +108,14 @@ def test_no_network_and_no_mirror(place, monkeypatch):
     assert left_behind(place) == []
 
 
+def test_of_an_error_that_wraps_another_the_cause_is_said():
+    cause = OSError("HTTPSConnection(host='a.org', port=443): Failed to resolve 'a.org'")
+    wrapped = RuntimeError("HTTPSConnectionPool(host='a.org', port=443): Max retries exceeded with url: /x")
+    wrapped.reason = cause
+    assert fetching._cause(ConnectionError(wrapped)) == "Failed to resolve 'a.org'"
+    assert fetching._cause(OSError("HTTP 404")) == "HTTP 404" and fetching._cause(TimeoutError()) == "TimeoutError"
+
+
 def test_a_mirror_without_the_file_is_named(place, tmp_path, monkeypatch):
     monkeypatch.setenv("RDCORE_MIRROR", str(tmp_path / "elsewhere"))
     offer(monkeypatch, OSError("no route to host"))
