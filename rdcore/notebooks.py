@@ -8,16 +8,18 @@ import ast
 import math
 import os
 import re
+import signal
 import sys
 import time
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from . import paths
+from . import paths, progress
 from .checks import short
 from .disk import writing
 from .pairing import TYPES, declared, discover, files, folder, guard, is_code, normal, problems, read, sync, write
@@ -28,6 +30,7 @@ __all__ = ["PROFILES", "Outcome", "discover", "execute", "files", "guard", "repr
 # Which data sets a profile works on; what else a profile means is decided in the notebooks' own first cells.
 PROFILES: dict[str, tuple[str, ...]] = {"smoke": (), "small": ("ml-100k",), "paper": ("gowalla",)}
 TIMEOUT = 4 * 3600
+WORDS = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false"}
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -59,7 +62,7 @@ def checked(name: str, known: dict[str, dict[str, str]], given: dict[str, Any]) 
         plain = value.item() if hasattr(value, "item") else value
         typed = _typed(plain, TYPES[declared_as])
         if typed is None:
-            raise ValueError(f"{name}: parameter {key!r} is {declared_as}, not {short(value)} ({type(value).__name__})")
+            raise ValueError(f"{name}: parameter {key!r} must be {WORDS[declared_as]} ({declared_as}), got {short(value)}")
         try:
             same = ast.literal_eval(default) == typed
         except (ValueError, SyntaxError):
@@ -87,7 +90,7 @@ def execute(source: Path, output: Path, parameters: dict[str, Any] | None = None
     """Run one notebook in a fresh kernel of this very Python.
 
     What it prints is written cell by cell into a file whose name ends in .partial.ipynb, which becomes `output` when the
-    notebook has come to its end or to an error; so `output` is whole, also after a kill.
+    notebook has come to its end or to an error, and goes when it is interrupted; so `output` is whole, also after a kill.
     timeout: seconds a cell may take. Unknown or ill-typed parameters are a ValueError before a kernel starts.
     """
     import papermill
@@ -98,18 +101,28 @@ def execute(source: Path, output: Path, parameters: dict[str, Any] | None = None
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    draft = output.with_suffix(".partial.ipynb")
+    draft, told = progress.draft(output), progress.told(output)
     write(notebook, draft)
     # papermill reads the file before it writes there, and takes braces in a path for its own parameters
     path = str(draft).replace("{", "{{").replace("}", "}}")
+    os.environ[progress.FILE] = str(told)
     try:
         with writing(draft):
             done = papermill.execute_notebook(
                 path, path, values, kernel_name="python3", cwd=folder(), progress_bar=False,
                 start_timeout=180, execution_timeout=timeout,
+                extra_arguments=["--log-level=CRITICAL"],  # the kernel's words about its connection; errors are in the notebook
             )  # fmt: skip
+    except BaseException as error:
+        if isinstance(error, Exception):  # it stands in the notebook
+            os.replace(draft, output)
+        else:
+            draft.unlink(missing_ok=True)
+        raise
     finally:
-        os.replace(draft, output)
+        del os.environ[progress.FILE]
+        told.unlink(missing_ok=True)
+    os.replace(draft, output)
     skipped = [i for i, cell in enumerate(done.cells) if is_code(cell) and cell.execution_count is None]
     if skipped:  # an exit() in a cell counts as success with papermill
         raise RuntimeError(f"stopped early: cell {skipped[0]} and later ones did not run")
@@ -128,29 +141,34 @@ def _require_own_kernel() -> None:
                       " install --sys-prefix")  # fmt: skip
 
 
-def _attempt(job: tuple[Path, Path, dict[str, Any]]) -> Outcome:
-    source, output, parameters = job
-    print(f"{source.stem}: started", flush=True)
+Task = tuple[Path, Path, dict[str, Any]]  # source, output, parameters
+
+
+def _attempt(task: Task) -> Outcome:
+    source, output, parameters = task
     start, error = time.perf_counter(), ""
     try:
         execute(source, output, parameters)
     except Exception as problem:  # whatever happens in one notebook, the others still run
         error = ANSI.sub("", str(problem)).strip() or type(problem).__name__
-    seconds = time.perf_counter() - start
-    print(f"{source.stem}: {'FAILED' if error else 'done'} after {seconds:.0f} s", flush=True)
-    return Outcome(name=source.stem, ok=not error, seconds=seconds, output=output, error=error)
+    except SystemExit:  # of _stop: kernel and draft are put away, and this process must not take another notebook
+        os._exit(1)
+    return Outcome(name=source.stem, ok=not error, seconds=time.perf_counter() - start, output=output, error=error)
 
 
-def _environment(jobs: int) -> None:
+def _begin_worker(jobs: int, parent: int) -> None:
+    end_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process of the terminal: the parent passes it on
+    signal.signal(signal.SIGTERM, _stop)
     # A progress bar redrawn in a file is noise; the notebooks print what matters.
     os.environ.setdefault("TQDM_DISABLE", "1")
     if jobs > 1:  # several kernels with every core each would stand in each other's way
         os.environ["OMP_NUM_THREADS"] = "1"
 
 
-def _begin_worker(jobs: int, parent: int) -> None:
-    end_with_parent(parent)
-    _environment(jobs)
+def _stop(*_: Any) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+    raise SystemExit
 
 
 def run(
@@ -160,37 +178,67 @@ def run(
     recompute: bool = False,
     parameters: dict[str, Any] | None = None,
 ) -> list[Outcome]:
-    """Execute notebooks into build/notebooks/<profile>/, `jobs` at a time. Every parameter is checked before any starts."""
+    """Execute notebooks into build/notebooks/<profile>/, `jobs` at a time, and show where they are (progress.py). Every
+    parameter is checked before any starts."""
     if profile not in PROFILES:
         raise ValueError(f"no profile {profile!r}; there are: {', '.join(PROFILES)}")
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, not {jobs}")
+    parameters = parameters or {}
+    if "profile" in parameters:
+        raise ValueError("the profile is no parameter here: it is given by --profile, and chooses the folders too")
+    known = {source: declared(read(source)) for source in discover(notebooks)}
+    if not known:
+        raise ValueError(f"no notebooks in {folder()}: this is no checkout of the project")
+    for name in parameters:
+        having = [source.stem[:2] for source, declares in known.items() if name in declares]
+        if 0 < len(having) < len(known):
+            raise ValueError(f"not every notebook has a parameter {name!r}: choose among --notebooks {','.join(having)}")
+        if not having and len(known) > 1:
+            there = dict.fromkeys(parameter for declares in known.values() for parameter in declares)
+            raise ValueError(f"no notebook has a parameter {short(name)}; there are: {', '.join(there)}")
     tasks = []
-    for source in discover(notebooks):
-        known = declared(read(source))
-        given = {"profile": profile, **(parameters or {})}
-        if recompute and "recompute" in known:  # a notebook that never trains has nothing to recompute
+    for source, declares in known.items():
+        given = {"profile": profile, **parameters}
+        if recompute and "recompute" in declares:  # a notebook that never trains has nothing to recompute
             given["recompute"] = True
-        checked(source.stem, known, given)
+        checked(source.stem, declares, given)
         tasks.append((source, paths.build() / "notebooks" / profile / f"{source.stem}.ipynb", given))
-    if not tasks:
-        raise ValueError(f"no notebooks in {folder()}")
-    if jobs == 1:
-        _environment(jobs)
-        return [_attempt(task) for task in tasks]
-    # Processes, because papermill changes the working directory; spawned, because a forked torch may hang.
-    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_begin_worker, initargs=(jobs, os.getpid())) as pool:
-        asked = [(task, pool.submit(_attempt, task)) for task in tasks]
-        return [_result(task, future) for task, future in asked]
+    print(f"profile {profile}: {len(tasks)} notebook{'s' * (len(tasks) > 1)}" + f", {jobs} at a time" * (jobs > 1), flush=True)
+    with closing(progress.view()) as view:
+        outcomes = _all(tasks, jobs, view)
+    return [outcomes[source.stem] for source, _, _ in tasks]
 
 
-def _result(task: tuple[Path, Path, dict[str, Any]], future: Future) -> Outcome:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        source, output, _ = task
-        return Outcome(name=source.stem, ok=False, seconds=0, output=output, error="a process that ran notebooks was killed"
-                       " (memory?): run this one again, or fewer at a time")  # fmt: skip
+def _all(tasks: list[Task], jobs: int, view: progress.View) -> dict[str, Outcome]:
+    """What became of each, by name. In processes, because papermill changes the working directory, and an interrupt or a
+    killed notebook must not leave this one in the middle of something; spawned, because a forked torch may hang."""
+    outcomes: dict[str, Outcome] = {}
+    for file in (path(output) for _, output, _ in tasks for path in (progress.draft, progress.told)):
+        with writing(file):
+            file.unlink(missing_ok=True)  # of one that was killed: whoever has a draft runs
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_begin_worker, initargs=(jobs, os.getpid()))
+    with pool:
+        try:
+            waiting = {pool.submit(_attempt, task): task for task in tasks}
+            while waiting:
+                over, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+                view.look(output for _, output, _ in waiting.values())
+                for future in over:
+                    source, output, _ = waiting.pop(future)
+                    try:
+                        outcome = future.result()
+                    except BrokenProcessPool:  # which takes the others with it
+                        lost = "a process that ran notebooks was killed (memory?): run this one again, or fewer at a time"
+                        outcome = Outcome(name=source.stem, ok=False, seconds=0, output=output, error=lost)
+                    outcomes[outcome.name] = outcome
+                    word = "done" if outcome.ok else "FAILED"
+                    view.end(outcome.name, f"{word} after {outcome.seconds:.0f} s ({len(outcomes)} of {len(tasks)})")
+        except BaseException:  # an interrupt
+            for worker in list(pool._processes.values()):  # Python 3.14 has a method for it
+                worker.terminate()
+            raise
+    return outcomes
 
 
 def summary(outcomes: list[Outcome]) -> str:
@@ -216,7 +264,7 @@ def reproduce(
     recompute: bool = False,
     parameters: dict[str, Any] | None = None,
 ) -> int:
-    """Run the notebooks, print a line at each start and end and a summary; the exit status: 1 when one failed.
+    """Run the notebooks, show where they are, and print a summary; the exit status: 1 when one failed.
 
     recompute: begin with an empty run store (the old one is renamed), which all notebooks of this call share.
     """

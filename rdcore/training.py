@@ -17,6 +17,7 @@ from rdcore.data.interactions import Interactions
 from rdcore.distill.base import Batch, Distillation, TrainingData
 from rdcore.graphs import Recorder, recording_stream
 from rdcore.models.base import Model
+from rdcore.progress import tell
 from rdcore.queries import training_queries
 from rdcore.sampling import SeenItems, stream, stream_seed, unseen_items
 
@@ -118,6 +119,7 @@ def train(
                mininterval=5)  # fmt: skip
     with recording_stream(device):
         for epoch in bar:
+            tell(f"{description}, epoch {epoch} of {settings.epochs}")
             begun = time.perf_counter()
             log = {"epoch": epoch, **_epoch(epoch, model, data, optimizer, settings, seed, distillation, recorder)}
             if not math.isfinite(log["loss"] + log.get("distillation_loss", 0.0)):
@@ -126,6 +128,7 @@ def train(
             bar.set_postfix(loss=f"{log['loss']:.4f}", refresh=False)
             if after_epoch(epoch, log):
                 break
+    tell("")
 
 
 def batch_loss(

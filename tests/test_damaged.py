@@ -363,7 +363,7 @@ def test_an_epoch_of_the_teacher_is_a_whole_number():
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, "nan", "1e999", 10**400, "9" * 5000, True, [1]])
 def test_a_parameter_that_is_no_number_is_refused_before_a_kernel_starts(value):
-    with pytest.raises(ValueError, match="nb: parameter 'rate' is float, not ") as caught:
+    with pytest.raises(ValueError, match="nb: parameter 'rate' must be a number \\(float\\), got ") as caught:
         checked("nb", made.PARAMETERS, {"rate": value})
     assert len(str(caught.value)) < 300
 

@@ -1,5 +1,11 @@
 """The runner on tiny notebooks that pass, fail, or ask for nonsense; the guard on every fault; then the real notebooks."""
 
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +28,11 @@ def test_a_failure_keeps_its_partial_output_and_lets_the_others_run(add_notebook
     add_notebook("02_good")
     assert notebooks.reproduce("smoke") == 1
     said = capsys.readouterr().out
-    assert "01_bad: started" in said and "01_bad: FAILED" in said and "02_good: done" in said
+    lines = said.split("\n\n")[0].splitlines()
+    assert [re.sub(r"\d+ s", "_ s", line) for line in lines] == [
+        "profile smoke: 2 notebooks", "01_bad: started", "01_bad: FAILED after _ s (1 of 2)", "02_good: started",
+        "02_good: done after _ s (2 of 2)",
+    ]  # fmt: skip
     assert "out of tea" in said.split("01_bad failed:")[1], "the summary tells the error"
     assert "build/notebooks/smoke/01_bad.ipynb" in said, "and where to look"
     bad = nbformat.read(project / "build/notebooks/smoke/01_bad.ipynb", as_version=4)
@@ -62,6 +72,25 @@ def test_a_killed_worker_is_a_failure_that_is_said(add_notebook: Add, project: P
 
 
 @pytest.mark.slow
+def test_an_interrupt_stops_those_that_run_starts_no_other_and_leaves_no_file(add_notebook: Add, project: Path) -> None:
+    for name in ("01_one", "02_two", "03_three", "04_four"):
+        add_notebook(name, "# %%\nimport time\n\nopen(f'{os.getpid()}.kernel', 'w').close()\ntime.sleep(600)")
+    command = [sys.executable, "-m", "rdcore", "reproduce", "--profile", "smoke", "--jobs", "2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+        while len(kernels := list((project / "notebooks").glob("*.kernel"))) < 2:
+            assert started.poll() is None, started.communicate()
+            time.sleep(0.1)
+        started.send_signal(signal.SIGINT)
+        said, errors = started.communicate(timeout=60)
+    assert started.returncode == 130 and errors.endswith("rdcore reproduce: interrupted; what is trained so far is kept\n")
+    assert "Traceback" not in errors and "03_three" not in said
+    assert list((project / "build/notebooks/smoke").iterdir()) == []
+    for kernel in kernels:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(kernel.stem), 0)
+
+
+@pytest.mark.slow
 def test_a_cell_that_takes_too_long_is_stopped(add_notebook: Add, project: Path) -> None:
     source = add_notebook("01_slow", "# %%\nimport time\ntime.sleep(60)")
     with pytest.raises(Exception, match="(?i)time"):
@@ -73,12 +102,13 @@ def test_a_cell_that_takes_too_long_is_stopped(add_notebook: Add, project: Path)
     ("given", "said"),
     [
         ({"sed": 2}, r"no parameter 'sed'; it has: profile, recompute, seed, rate, tag"),
-        ({"seed": 2.5}, r"'seed' is int, not 2.5"),
-        ({"seed": "two"}, r"'seed' is int, not 'two'"),
-        ({"seed": True}, r"'seed' is int, not True"),
-        ({"rate": None}, r"'rate' is float, not None"),
-        ({"recompute": "maybe"}, r"'recompute' is bool, not 'maybe'"),
-        ({"tag": Path("x")}, r"'tag' is str, not"),
+        ({"seed": 2.5}, r"'seed' must be a whole number \(int\), got 2.5"),
+        ({"seed": "two"}, r"'seed' must be a whole number \(int\), got 'two'"),
+        ({"seed": True}, r"'seed' must be a whole number \(int\), got True"),
+        ({"rate": None}, r"'rate' must be a number \(float\), got None"),
+        ({"recompute": "maybe"}, r"'recompute' must be true or false \(bool\), got 'maybe'"),
+        ({"tag": Path("x")}, r"'tag' must be a text \(str\), got"),
+        ({"profile": "small"}, r"the profile is no parameter here: it is given by --profile"),
     ],
 )
 def test_bad_parameters_are_refused_before_anything_runs(add_notebook: Add, project: Path, given: dict, said: str) -> None:
@@ -100,6 +130,16 @@ def test_bad_requests_are_refused(add_notebook: Add, arguments: dict, said: str)
     add_notebook("01_any")
     with pytest.raises(ValueError, match=said):
         notebooks.reproduce(**arguments)
+
+
+def test_a_parameter_that_some_have_asks_for_their_names(add_notebook: Add, project: Path) -> None:
+    add_notebook("01_any")
+    add_notebook("02_other", cells=['# %% tags=["parameters"]\nprofile: str = "small"  # smoke, small or paper'])
+    with pytest.raises(ValueError, match="not every notebook has a parameter 'seed': choose among --notebooks 01$"):
+        notebooks.reproduce("smoke", parameters={"seed": 2})
+    with pytest.raises(ValueError, match="no notebook has a parameter 'sed'; there are: profile, recompute, seed, rate, tag$"):
+        notebooks.reproduce("smoke", parameters={"sed": 2})
+    assert not (project / "build").exists()
 
 
 def test_parameters_take_the_declared_type_and_defaults_are_not_injected(add_notebook: Add) -> None:

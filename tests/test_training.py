@@ -124,6 +124,13 @@ def test_the_distillation_is_told_epochs_and_batches_and_has_its_own_stream(tiny
     assert spy.epochs == [(epoch, -(-n // 16), draw) for epoch, draw in zip((1, 2, 3), first_draw, strict=True)]
 
 
+def test_the_view_of_a_notebook_is_told_every_epoch_and_the_end(tiny, monkeypatch):
+    told = []
+    monkeypatch.setattr("rdcore.training.tell", told.append)
+    fit(tiny, caser(tiny))
+    assert told == ["training, epoch 1 of 2", "training, epoch 2 of 2", ""]
+
+
 def test_the_distillation_is_added_to_the_weighted_base_loss_and_trains_its_own_parameters(tiny):
     plain, pushed = caser(tiny), caser(tiny)
     without, spy = Spy(factor=0.0), Spy(factor=5.0)
