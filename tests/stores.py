@@ -8,8 +8,9 @@ UNFINISHED = (".lock", ".partial")
 
 
 def contents(folder: Path) -> dict[str, object]:
-    """What every file below ``folder`` holds, by its path: bytes, or of a notebook its cells and what they printed. Without
-    what tells where and how long a run was trained, without locks, and without what a killed process was writing."""
+    """What every file below ``folder`` holds, by its path: bytes, or of a notebook its cells and what those tagged
+    nbval-check-output printed (others say what they had still to train). Without what tells where and how long a run was
+    trained, without locks, and without what a killed process was writing."""
     found: dict[str, object] = {}
     for file in sorted(folder.rglob("*")):
         path = file.relative_to(folder)
@@ -22,7 +23,9 @@ def contents(folder: Path) -> dict[str, object]:
         if file.name == "history.json":
             content = [{name: value for name, value in entry.items() if name != "seconds"} for entry in json.loads(content)]
         if file.suffix == ".ipynb":
-            content = [(cell["source"], cell.get("outputs")) for cell in json.loads(content)["cells"]]
+            cells = json.loads(content)["cells"]
+            checked = [cell for cell in cells if "nbval-check-output" in cell["metadata"].get("tags", [])]
+            content = [cell["source"] for cell in cells], [cell["outputs"] for cell in checked]
         found[path.as_posix()] = content
     return found
 

@@ -61,7 +61,7 @@ import time
 from rdcore import paths
 from rdcore.files import write_whole
 
-# %%
+# %% tags=["nbval-check-output"]
 time.sleep(1)
 print(profile)
 
