@@ -12,6 +12,7 @@ RECOMPUTE   ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 BIN   := .venv/bin
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 READY := .venv/.ready
 DOCS  := .venv/.docs
 
@@ -37,16 +38,17 @@ reproduce: $(READY)  ## run every notebook and write figures and tables
 	@$(BIN)/python -m rdcore reproduce --profile $(PROFILE) --jobs $(JOBS) \
 	  $(if $(NOTEBOOKS),--notebooks "$(NOTEBOOKS)") $(if $(filter-out 0,$(RECOMPUTE)),--recompute)
 
-# nbval runs the committed notebooks again and compares what they print. They share one run store, empty at the start:
-# this really trains, two notebooks at a time with one thread each.
-test: test-fast  ## all tests, then the committed notebooks run once more and compared (nbval)
+# Two processes of one thread each: torch's own threads gain nothing on data as small as the tests'. nbval runs the committed
+# notebooks again and compares what they print. They share one run store, empty at the start: this really trains.
+test: $(READY)  ## all tests, then the committed notebooks run once more and compared (nbval)
+	@$(PYTEST)
 	@store=$$(mktemp -d) && trap 'rm -rf "$$store"' EXIT INT TERM && \
-	  RDCORE_RUNS="$$store" OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --timeout 3600 \
+	  RDCORE_RUNS="$$store" TQDM_DISABLE=1 $(PYTEST) --timeout 3600 \
 	  --nbval-lax --nbval-current-env --nbval-cell-timeout 1800 --nbval-sanitize-with tests/nbval_sanitize.cfg \
 	  notebooks/*.ipynb
 
-test-fast: $(READY)  ## all tests but the comparison of the committed notebooks
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+test-fast: $(READY)  ## the tests that take no seconds each: no notebook, no cluster, no kill
+	@$(PYTEST) -m "not slow"
 
 notebooks: $(READY)  ## run the notebooks on `small` and write the results into notebooks/
 	@$(BIN)/python -m rdcore notebooks execute --jobs $(JOBS) $(if $(NOTEBOOKS),--notebooks "$(NOTEBOOKS)")

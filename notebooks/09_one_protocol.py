@@ -159,8 +159,9 @@ for name, table in judged.items():
 # ## Cost, and closeness to the teacher
 #
 # Time is that of the whole training of a run, teacher's lists included and the teacher's own training not, as a multiple of the
-# student's own. Runs of one profile were trained two at a time, so that it is a coarse number. Overlap is the share of the student's
-# first ten items that are among the teacher's first ten. A student that agrees more with the teacher need not rank better.
+# student's own. Several runs were trained at a time, so that it is a coarse number, and a method whose runs were not trained on the
+# student's device has none. Overlap is the share of the student's first ten items that are among the teacher's first ten. A student
+# that agrees more with the teacher need not rank better.
 
 # %%
 for name, table in judged.items():
@@ -171,7 +172,8 @@ for name, table in judged.items():
         rank = distilled["overlap@10"].corr(distilled[one_protocol.JUDGED], method="spearman")
         cost = distilled.set_index("role")["seconds"] / table.set_index("role").loc["S", "seconds"]
         print(f"{name}: over {len(distilled)} methods, Spearman's correlation of overlap and nDCG@10 is {rank:+.2f}. "
-              f"Training takes {cost.min():.1f} ({cost.idxmin()}) to {cost.max():.1f} ({cost.idxmax()}) times the student's time.")
+              f"Training takes {cost.min():.1f} ({cost.idxmin()}) to {cost.max():.1f} ({cost.idxmax()}) times the student's time."
+              + (f" No time, for want of the same device: {', '.join(cost.index[cost.isna()])}." if cost.isna().any() else ""))
 
 # %% [markdown]
 # ## Who pays? Accuracy by the popularity of items

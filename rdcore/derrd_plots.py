@@ -34,7 +34,8 @@ def schedule(settings: DESettings, trained: Sequence[Record], temperatures: Sequ
     epoch = np.arange(1, settings.anneal_epochs + 1)
     left.plot(epoch, [settings.temperature(int(e)) for e in epoch], color=BLACK)
     for place, temperature in enumerate(temperatures):
-        left.axhline(temperature, color=GREY, linestyle=":", linewidth=1, label="drawn above" if place == 0 else None)
+        label = "temperatures of the picture above" if place == 0 else None
+        left.axhline(temperature, color=GREY, linestyle=":", linewidth=1, label=label)
     for record in trained:
         left.axvline(record.last_epoch, color=LOOKS["DE"][0], linestyle="--", label=f"training ends ({record.last_epoch})")
     left.set(yscale="log", xlabel="epoch", ylabel="temperature T", title="Planned")

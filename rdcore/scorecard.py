@@ -202,5 +202,5 @@ def _row(claim: str, *, paper=np.nan, source: str = RD, verdict: str = NOT_RUN, 
 def _paper(metric: str, role: str, model: str = "Caser") -> float:
     """The paper's own number on Gowalla; of a weighting from Table 4, which has Caser alone."""
     table = reported("rd_table4" if role.startswith("RD-") else "rd_table2")
-    rows = table.query("dataset == 'gowalla' and model == @model and metric == @metric and role == @role")
-    return float(rows["value"].iloc[0])
+    wanted = {"dataset": "gowalla", "model": model, "metric": metric, "role": role}
+    return float(table.loc[(table[list(wanted)] == list(wanted.values())).all(axis=1), "value"].iloc[0])

@@ -22,6 +22,7 @@ def measured() -> tuple[pd.DataFrame, pd.DataFrame]:
     return found
 
 
+@pytest.mark.slow
 def test_every_stage_is_measured_beside_its_floor(measured):
     table, parts = measured
     assert list(table.columns) == ["stage", "device", "seconds", "floor_seconds", "ratio", "target"]
@@ -77,6 +78,7 @@ def test_targets_name_stages_that_there_are():
     assert set(of) - names == {"floor", ""} and len(set(of) & names) == 2
 
 
+@pytest.mark.slow
 def test_rows_of_other_stages_and_devices_stay(tmp_path, measured):
     table, parts = measured
     file = tmp_path / "tables" / "benchmark.csv"

@@ -110,16 +110,19 @@ def found(tmp_path_factory) -> dict:
     return torch.load(file, weights_only=True)
 
 
+@pytest.mark.slow
 def test_another_process_finds_the_same_bits(found):
     here = digests(everything(1))
     assert digests(found["one"]) == here
     assert len(set(here.values())) == len(here), "two methods make one student"
 
 
+@pytest.mark.slow
 def test_two_threads_find_the_same_bits_twice(found):
     assert digests(found["two"]) == digests(found["two again"])
 
 
+@pytest.mark.slow
 def test_another_number_of_threads_changes_roundings_alone(found):
     """Tolerance: weights of about 1 within 1e-5 after two epochs (1.2e-7 were seen), a metric by what one user is worth."""
     assert found["sums"][0] != found["sums"][1], "two threads compute as one: nothing is compared here"

@@ -23,6 +23,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", FAULTS, ids=lambda call: call.__name__)
 def test_the_harness_finds(call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
     monkeypatch.setitem(kills.KINDS, "faulty", kills.Kind(call))

@@ -44,6 +44,9 @@ def built(settings) -> Model:
     return model
 
 
+pytestmark = pytest.mark.slow  # an export takes seconds
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory) -> dict:
     """Name -> (file, model, what its users have)."""
