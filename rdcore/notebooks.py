@@ -93,8 +93,6 @@ def execute(source: Path, output: Path, parameters: dict[str, Any] | None = None
     notebook has come to its end or to an error, and goes when it is interrupted; so `output` is whole, also after a kill.
     timeout: seconds a cell may take. Unknown or ill-typed parameters are a ValueError before a kernel starts.
     """
-    import papermill
-
     notebook = read(source)
     values = checked(source.stem, declared(notebook), parameters or {})
     _require_own_kernel()
@@ -103,16 +101,10 @@ def execute(source: Path, output: Path, parameters: dict[str, Any] | None = None
             cell.outputs, cell.execution_count = [], None
     draft, told = progress.draft(output), progress.told(output)
     write(notebook, draft)
-    # papermill reads the file before it writes there, and takes braces in a path for its own parameters
-    path = str(draft).replace("{", "{{").replace("}", "}}")
     os.environ[progress.FILE] = str(told)
     try:
         with writing(draft):
-            done = papermill.execute_notebook(
-                path, path, values, kernel_name="python3", cwd=folder(), progress_bar=False,
-                start_timeout=180, execution_timeout=timeout,
-                extra_arguments=["--log-level=CRITICAL"],  # the kernel's words about its connection; errors are in the notebook
-            )  # fmt: skip
+            done = _papermill(draft, values, timeout)
     except BaseException as error:
         if isinstance(error, Exception):  # it stands in the notebook
             os.replace(draft, output)
@@ -127,6 +119,25 @@ def execute(source: Path, output: Path, parameters: dict[str, Any] | None = None
     if skipped:  # an exit() in a cell counts as success with papermill
         raise RuntimeError(f"stopped early: cell {skipped[0]} and later ones did not run")
     return done
+
+
+def _papermill(draft: Path, values: dict[str, Any], timeout: int, more_tries: int = 2) -> Any:
+    """Runs the draft in place. A kernel that does not come up is tried again: its ports are chosen before it takes them, and
+    another one that starts at the same moment may be faster."""
+    import papermill
+
+    # papermill reads the file before it writes there, and takes braces in a path for its own parameters
+    path = str(draft).replace("{", "{{").replace("}", "}}")
+    try:
+        return papermill.execute_notebook(
+            path, path, values, kernel_name="python3", cwd=folder(), progress_bar=False,
+            start_timeout=180, execution_timeout=timeout,
+            extra_arguments=["--log-level=CRITICAL"],  # the kernel's words about its connection; errors are in the notebook
+        )  # fmt: skip
+    except RuntimeError as error:
+        if not more_tries or "died before replying" not in str(error):
+            raise
+    return _papermill(draft, values, timeout, more_tries - 1)
 
 
 def _require_own_kernel() -> None:

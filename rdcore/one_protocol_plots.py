@@ -15,7 +15,7 @@ from rdcore.one_protocol import JUDGED, METHODS, SOURCES
 from rdcore.plots import BLACK, BLUE, GREEN, ORANGE, PINK, RED, SKY
 
 COLOURS = dict(zip(SOURCES, (GREEN, SKY, RED, PINK), strict=True))
-MARKERS = dict(zip(METHODS, "D><^PX*vph", strict=True))
+MARKERS = dict(zip(METHODS, "D><^PX*vdh", strict=True))
 # One look for every role: the colour of its paper and a marker of its own. T and S as everywhere.
 LOOKS = {"T": (BLUE, "o"), "S": (ORANGE, "s")}
 LOOKS |= {role: (COLOURS[paper], MARKERS[role]) for paper, roles in SOURCES.items() for role in roles}

@@ -90,6 +90,30 @@ def test_an_interrupt_stops_those_that_run_starts_no_other_and_leaves_no_file(ad
             os.kill(int(kernel.stem), 0)
 
 
+@pytest.mark.parametrize(("failures", "said"), [(2, ""), (3, "died before replying"), (1, "a cell's own error")])
+def test_a_kernel_that_does_not_come_up_is_tried_again(
+    add_notebook: Add, project: Path, monkeypatch: pytest.MonkeyPatch, failures: int, said: str
+) -> None:
+    source, output, calls = add_notebook("01_ports", "# %%\nprint(1)"), project / "build" / "01_ports.ipynb", []
+
+    def execute(path, out, values, **_):
+        calls.append(path)
+        if len(calls) <= failures:
+            raise RuntimeError(said or "Kernel died before replying to kernel_info")
+        done = notebooks.read(Path(path))
+        for cell in done.cells:
+            cell["execution_count"] = 1
+        return done
+
+    monkeypatch.setattr("papermill.execute_notebook", execute)
+    if said:
+        with pytest.raises(RuntimeError, match=said):
+            notebooks.execute(source, output)
+    else:
+        notebooks.execute(source, output)
+    assert len(calls) == (1 if "own" in said else 3) and output.exists()
+
+
 @pytest.mark.slow
 def test_a_cell_that_takes_too_long_is_stopped(add_notebook: Add, project: Path) -> None:
     source = add_notebook("01_slow", "# %%\nimport time\ntime.sleep(60)")
