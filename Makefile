@@ -47,7 +47,7 @@ test: $(READY)  ## all tests, then the committed notebooks run once more and com
 	  --nbval-lax --nbval-current-env --nbval-cell-timeout 1800 --nbval-sanitize-with tests/nbval_sanitize.cfg \
 	  notebooks/*.ipynb
 
-test-fast: $(READY)  ## the tests that take no seconds each: no notebook, no cluster, no kill
+test-fast: $(READY)  ## the fast tests: no notebook, no cluster, no kill
 	@$(PYTEST) -m "not slow"
 
 notebooks: $(READY)  ## run the notebooks on `small` and write the results into notebooks/

@@ -15,8 +15,8 @@
 # distil rankings in other ways: *DE-RRD* (S. Kang and others, CIKM 2020; notebook 07) and *RankDistil* (S. Reddi and others, AISTATS
 # 2021; notebook 08). Notebook 09 compares all methods under one protocol.
 #
-# This project trains the models again on the papers' own splits of Gowalla and CiteULike, with the settings of the released codes, and
-# asks of every claim whether it holds. This notebook is the summary. It trains nothing: everything below is computed from the committed
+# This project trains the models again on the papers' own splits of Gowalla and CiteULike, with the settings of the released codes
+# where there are any, and asks of every claim whether it holds. This notebook is the summary. It trains nothing: everything below is computed from the committed
 # records of our paper-size runs (`data/replicated`) and the papers' numbers (`data/reported`), **on every profile**. Only
 # profile `paper` also writes the tables and pictures into `figures/`. What no run has answered yet says so.
 

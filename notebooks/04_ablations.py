@@ -238,9 +238,8 @@ if "loss weight" in sweeps:
 # %% [markdown]
 # ## The size of the student (Figs. 4 and 5a)
 #
-# A larger model ranks better and costs more; that is why one distils at all. The paper's Figures 4 and 5a show the student's MAP
-# rising with its size, and the distilled student above it at every size. One expects the help to be largest where the student is small
-# but can still follow. T, the teacher of all of them, keeps its size.
+# A larger model ranks better and costs more; that is why one distils at all. The paper's Figures 4 and 5a draw MAP
+# over the student's size, alone and distilled. One expects the help to be largest where the student is small but can still follow. T, the teacher of all of them, keeps its size.
 
 # %%
 show("student size", lines=("T",), xlabel="d, size of the student's vectors")
@@ -248,7 +247,7 @@ show("student size", lines=("T",), xlabel="d, size of the student's vectors")
 # %% [markdown]
 # ## The share of the training data (Fig. 4)
 #
-# With fewer observations a model knows less, and the paper's Figure 4 says that the gap can be filled with the teacher's opinion. Here a random part
+# With fewer observations a model knows less, and the teacher's opinion might fill the gap: the paper's Figure 4 varies the share. Here a random part
 # of the training instances is used, the same for T, S and RD, and a smaller part lies within the larger ones. The teacher has
 # to live with the same part: a teacher that had seen more would be helping with data, not with size.
 

@@ -74,8 +74,8 @@ print(f"no paper-size record yet: {'; '.join(unknown)}") if unknown else print("
 # Some users are easy and some are hopeless, whatever the method. So both methods are judged **on the same users**, and only
 # each user's difference counts, $\Delta_u = \mathrm{AP}_u(a) - \mathrm{AP}_u(b)$: what the user is like cancels. And training
 # is a lottery: another seed gives another model. So every method is trained **with several seeds**; run $s$ of one method
-# draws the same random numbers as run $s$ of the other, as far as they need the same, and $\Delta_{su}$ is the difference of
-# user $u$ in seed $s$.
+# draws the same random numbers as run $s$ of the other, as far as they need the same (and ran on the same kind of device), and
+# $\Delta_{su}$ is the difference of user $u$ in seed $s$.
 #
 # What pairing is worth, on T against S:
 

@@ -69,8 +69,9 @@ def show(table):
 # averaged over users. One run serves choice and result. Under **`validation`**, the protocol that counts here, the epoch with the best H@5 of the validation items is
 # the one at which all metrics of the test items are read. Under **`code`**, as in the released code, each $N$ has an epoch of its own, the best by H@$N$.
 #
-# All runs below are trained now, where they are not in the run store. RD and CD have a weight that the paper does not state: each is tried with
-# the same number of them, and the trial with the best H@5 on the *validation* items of the first seed is its row.
+# What is not in the run store yet is trained now (on profile `paper` the committed records are shown). RD and CD have a weight that the paper does
+# not state: each is tried with some, and the trial with the best H@5 on the *validation* items of the first seed is its row. DE and RRD keep the
+# weights of the released code (of this profile's plan), so that on this table RD and CD are tuned and they are not; notebook 09 tunes all alike.
 
 # %%
 options = {"profile": profile, "recompute": recompute, "jobs": jobs, "progress": True, "optional": True}

@@ -20,9 +20,10 @@
 # * **RankDistil** (2021) in its forms C, B and P. Notebook 08.
 #
 # **The protocol.** Of every user the last item but one is the validation item and the last one the test item (CiteULike: those that
-# were published as such). A run is trained until its validation items have not been ranked better for some epochs, and is judged as it
-# was at its best one. The weight of a method is chosen by nDCG@10 of the **validation** items among all items, with the first seed, from
-# as many weights for each method. The **test** items are then ranked among all items that the user does not have, for all seeds.
+# were published as such). A run is trained until its validation items have not been ranked better among 499 sampled negatives (H@5, H@10
+# and H@20) for some epochs, and is judged as it was at the epoch with the best H@5 there: DE-RRD's way. The weight of a method is chosen by nDCG@10 of the **validation** items among all items, with the first seed, from
+# as many weights for each method. The **test** items are then ranked among all items that the user does not have, for all seeds. Training is
+# DE-RRD's as released; on Gowalla, which has four times as many interactions, with batches, rate and decay four times as large.
 
 # %% tags=["parameters"]
 profile: str = "small"  # smoke, small or paper

@@ -271,8 +271,8 @@ for role, experiment in tqdm(experiments.items(), desc="runs"):
     found[role] = runs.load_or_train(experiment, mine)
 
 # %% [markdown]
-# Each run is trained once and then read from the store (`runs/`); one that was interrupted goes on where it stopped. `.venv/bin/rdcore runs` lists
-# them. Descriptions that make no sense are refused before anything is trained:
+# Each run is trained once and then read from the store (`runs/`); one that was interrupted goes on where it stopped. `.venv/bin/rdcore runs list`
+# shows them. Descriptions that make no sense are refused before anything is trained:
 
 # %% tags=["nbval-check-output"]
 other = data.from_frame(frame.iloc[::2], **names)

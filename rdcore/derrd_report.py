@@ -57,7 +57,10 @@ def derrd_table2(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def derrd_logs(records: Sequence[Record]) -> pd.DataFrame:
-    """The logs that the authors published (BPR on CiteULike, one seed) beside ours, under the protocol that they follow."""
+    """The logs that the authors published (BPR on CiteULike, one seed) beside ours, under the protocol that they follow.
+
+    Seconds are those of runs on the devices of S alone: a CPU's and a GPU's have no mean, and no ratio.
+    """
     found = [record for record in records if record.description["role"] not in ("T", "baseline")]
     return _table(found, "derrd_logs", LOGGED, ("code",))
 
@@ -71,8 +74,11 @@ def derrd_table4(records: Sequence[Record]) -> pd.DataFrame:
 
 def _table(records: Sequence[Record], name: str, shown: Sequence[str], protocols: Sequence[str]) -> pd.DataFrame:
     rows, known = [], {}
+    timed = "seconds_per_epoch" in shown
+    devices = {record.environment["device"] for record in records if timed and record.description["role"] == "S"}
     for record in records:
         d = record.description
+        measured = [m for m in shown if m != "seconds_per_epoch" or not devices or record.environment["device"] in devices]
         row = {"dataset": d["dataset"], "model": family(d), "role": d["role"]}
         other = known.setdefault((*row.values(), d["seed"]), record)
         if other is not record:
@@ -82,7 +88,7 @@ def _table(records: Sequence[Record], name: str, shown: Sequence[str], protocols
             )
         for protocol in protocols:
             found = values(record, protocol)
-            rows += [{**row, "metric": metric, "protocol": protocol, "replicated": found[metric]} for metric in shown]
+            rows += [{**row, "metric": metric, "protocol": protocol, "replicated": found[metric]} for metric in measured]
     return beside_reported(rows, reported(name), protocols[0], ORDER, ORDER["dataset"])
 
 

@@ -4,35 +4,39 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rdcore import paths
-from rdcore.disk import locked
+from rdcore.disk import locked, remove_partials
 from rdcore.files import read_json, write_whole
 from rdcore.runs import Record, environment
 
 REMEDY = "restore the file from the repository; one that the notebooks wrote here can be deleted, and they write it again"
 
 
-def note(path: Path, records: Sequence, source: str) -> None:
-    """Enters one file under a profile's figures folder into the MANIFEST.json of that folder.
+def write(path: Path, draw: Callable[[Path], object], records: Sequence, source: str) -> None:
+    """Lets ``draw`` make one file under a profile's figures folder, whole or not at all (`write_whole`), and enters it into the
+    MANIFEST.json of that folder.
 
     The folder is the nearest one above ``path`` that is a profile's (figures/ or figures/<profile>/).
 
     Args:
-        path: the file that was written.
+        path: the file.
         records: the runs it was computed from, anything with a ``key`` (records, experiments); may be empty.
         source: the notebook, or whatever else wrote it.
 
     The entry depends on nothing but these three: the same figure from the same runs leaves the manifest as it was.
-    Several processes may write at once.
+    Several processes may write at once; what one left that was killed meanwhile goes.
     """
     folder = _profile_folder(path)
     file = folder / "MANIFEST.json"
     entry = {"runs": sorted({record.key for record in records}), "source": source}
     with locked(paths.build() / "MANIFEST"):
+        remove_partials(path.parent, f"{path.name}.")
+        remove_partials(folder, f"{file.name}.")
         entries = read_json(file, {str: {"runs": [str], "source": str}}, REMEDY) if file.exists() else {}
+        write_whole(path, draw)
         entries[path.relative_to(folder).as_posix()] = entry
         write_whole(file, lambda draft: draft.write_text(json.dumps(entries, indent=1, sort_keys=True) + "\n"))
 

@@ -8,11 +8,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from rdcore.groups import recall
 from rdcore.one_protocol import JUDGED, METHODS, SOURCES
-from rdcore.plots import BLACK, BLUE, GREEN, ORANGE, PINK, RED, SKY
+from rdcore.plots import BLACK, BLUE, GREEN, ORANGE, PINK, RED, SKY, log_ticks
 
 COLOURS = dict(zip(SOURCES, (GREEN, SKY, RED, PINK), strict=True))
 MARKERS = dict(zip(METHODS, "D><^PX*vdh", strict=True))
@@ -59,10 +58,8 @@ def cost_and_agreement(table: pd.DataFrame) -> Figure:
             ax.axhline(table.loc["T", JUDGED], color=BLUE, linewidth=1, alpha=0.6)
     axes[0].set(xscale="log", xlabel="training time, student alone = 1 (without the teacher's)")
     axes[0].set_ylabel("nDCG@10 among all items")
-    axes[0].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes[0].xaxis.set_major_formatter("{x:g}")
-    axes[0].xaxis.set_minor_formatter(NullFormatter())
     axes[0].margins(x=0.1, y=0.08)
+    log_ticks(axes[0].xaxis)
     axes[1].set(xlabel="overlap of the first ten with the teacher's")
     axes[1].margins(x=0.1)
     named = [plt.Line2D([], [], color=LOOKS[role][0], marker=LOOKS[role][1], linestyle="none", markersize=8, label=role)

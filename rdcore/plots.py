@@ -21,7 +21,6 @@ from torch import Tensor
 from rdcore import manifest, paths
 from rdcore.data.interactions import Interactions, Split
 from rdcore.distill.weights import Discrepancy, Hybrid, Weights
-from rdcore.files import write_whole
 from rdcore.groups import recall
 from rdcore.models.caser import CaserSettings
 from rdcore.runs import Record
@@ -66,8 +65,7 @@ def save(fig: Figure, name: str, profile: str, records: Sequence[Record], source
     metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
     for kind, fixed in metadata.items():
         file = folder / f"{name}.{kind}"
-        write_whole(file, lambda draft, fixed=fixed: fig.savefig(draft, metadata=fixed))
-        manifest.note(file, records, source)
+        manifest.write(file, lambda draft, fixed=fixed: fig.savefig(draft, metadata=fixed), records, source)
 
 
 # --------------------------------------------------------------------------------------------------------------------- data
@@ -94,7 +92,7 @@ def timelines(parts: Split, users: Sequence[int]) -> Figure:
     return fig
 
 
-def _log_ticks(axis) -> None:
+def log_ticks(axis) -> None:
     """Plain numbers: at 1, 2 and 5 in each of a few decades, where matplotlib's own labels run into each other, else at 1."""
     low, high = axis.get_view_interval()
     axis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5) if high / low < 2000 else (1,)))
@@ -117,8 +115,8 @@ def distributions(interactions: Interactions) -> Figure:
         ax.axvline(middle, color="black", linestyle=":", linewidth=1)
         ax.annotate(f"median {middle:g}", (middle, share[-1]), xytext=(5, 2), textcoords="offset points", fontsize=9)
         ax.set(xscale="log", yscale="log", xlabel=label, title=f"{len(counts):,} {who}")
-        _log_ticks(ax.xaxis)
-    _log_ticks(axes[0].yaxis)
+        log_ticks(ax.xaxis)
+    log_ticks(axes[0].yaxis)
     axes[0].set_ylabel("% with at least so many")
     return fig
 
@@ -234,7 +232,7 @@ def rank_weights(hybrid: Hybrid, K: int, ranks: Tensor) -> Figure:
     for ax, scheme, title in panels:
         picture = ax.pcolormesh(np.arange(K + 1) + 0.5, edges, scheme(K, grid, epoch).numpy(), vmin=0, vmax=1, rasterized=True)
         ax.set(yscale="log", xlabel="teacher's rank", title=title, xticks=range(1, K + 1))
-        _log_ticks(ax.yaxis)
+        log_ticks(ax.yaxis)
         ax.grid(visible=False)
     axes[0].set_ylabel("student's rank")
     axes[1].set_yticklabels([])
@@ -261,8 +259,8 @@ def rank_estimates(exact: Tensor, sampled: Tensor, discrepancy: Discrepancy, n_i
     ranks.plot([1, n_items], [1, n_items], color="black", linewidth=1, label="estimate = exact rank")
     ranks.set(xscale="log", yscale="log", xlabel="student's exact rank", ylabel="rank estimated from the sample",
               title=f"{discrepancy.samples} samples of {n_items:,} items: steps of {step:.3g}")  # fmt: skip
-    _log_ticks(ranks.xaxis)
-    _log_ticks(ranks.yaxis)
+    log_ticks(ranks.xaxis)
+    log_ticks(ranks.yaxis)
     ranks.legend(loc="upper left")
 
     rank = torch.arange(n_items)
@@ -277,7 +275,7 @@ def rank_estimates(exact: Tensor, sampled: Tensor, discrepancy: Discrepancy, n_i
     weights.axhline(float(values[1]), color=GREY, linestyle=":", label=f"one sample scored higher: {float(values[1]):.3f}")
     weights.set(xscale="log", xlabel="student's exact rank", ylabel="weight $w^b$ at the teacher's first position",
                 title=f"$\\mu$ = {discrepancy.mu:g}")  # fmt: skip
-    _log_ticks(weights.xaxis)
+    log_ticks(weights.xaxis)
     weights.set_ylim(0, 1.05)
     weights.legend(loc="lower right")
     return fig

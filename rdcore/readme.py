@@ -15,6 +15,7 @@ from rdcore.one_protocol import JUDGED, METHODS
 from rdcore.report import rd_table2
 from rdcore.reported import reported
 from rdcore.runs import Record
+from rdcore.selection import chosen_epochs
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 METRICS = ["P@10", "nDCG@10", "MAP"]
@@ -23,28 +24,35 @@ METHODS_OF_ONE = {
     "T": "teacher", "S": "student alone", "RD": "taught by RD", "CD": "by collaborative distillation", "DE": "by experts",
     "RRD": "by relaxed ranking distillation", "DE-RRD": "by both",
 }  # fmt: skip
-# Role in the table -> what it is, and the role in labels, which is the pattern of `rdcore train --only`.
+# Model -> role in the table -> what it is, and the rest of its label, which is the pattern of `rdcore train --only`.
 ROWS = {
-    "T": ("teacher", "T-d"),
-    "S": ("student alone", "S-d"),
-    "RD": ("student taught by RD, hybrid weights (released code)", "RD-hybrid-d"),
-    "RD-hybrid-normalised": ("the same, weights divided by their sum (paper)", "RD-hybrid-normalised"),
-    "RD-position": ("position weights", "RD-position-d"),
-    "RD-discrepancy": ("discrepancy weights", "RD-discrepancy-d"),
-    "RD-equal": ("equal weights", "RD-equal"),
+    "Caser": {
+        "T": ("teacher", "T-d100"),
+        "S": ("student alone", "S-d50"),
+        "RD": ("student taught by RD, hybrid weights (released code)", "RD-hybrid-d50"),
+        "RD-hybrid-normalised": ("the same, weights divided by their sum (paper)", "RD-hybrid-normalised-d50"),
+        "RD-position": ("position weights", "RD-position-d50"),
+        "RD-discrepancy": ("discrepancy weights", "RD-discrepancy-d50"),
+        "RD-equal": ("equal weights", "RD-equal-d50"),
+    },
+    "Fossil": {
+        "T": ("teacher", "Fossil-T-d50"),
+        "S": ("student alone", "Fossil-S-d20"),
+        "RD": ("student taught by RD, hybrid weights", "Fossil-RD-hybrid-d20"),
+    },
 }
 
 
-def results(records: Sequence[Record]) -> str:
-    """A Markdown table: for each role and metric the paper's number, ours with its difference, seeds, and the pattern
-    that trains the row. Roles without a run show the paper's number alone."""
-    ours = rd_table2(records)
-    ours = ours[(ours["dataset"] == "gowalla") & (ours["model"] == "Caser") & (ours["protocol"] == "fixed50")]
+def results(records: Sequence[Record], model: str = "Caser", protocol: str = "fixed50") -> str:
+    """A Markdown table of a model on Gowalla: for each role and metric the paper's number, ours with its difference, seeds, and
+    the pattern that trains the row. Roles without a run show the paper's number alone."""
+    ours = rd_table2(records, chosen_epochs())
+    ours = ours[(ours["dataset"] == "gowalla") & (ours["model"] == model) & (ours["protocol"] == protocol)]
     ours = ours.set_index(["role", "metric"])
     weightings = reported("rd_table4")
     theirs = weightings[weightings["dataset"] == "gowalla"].set_index(["role", "metric"])["value"]
     lines = []
-    for role, (words, pattern) in ROWS.items():
+    for role, (words, pattern) in ROWS[model].items():
         line = {"": f"{role}: {words}"}
         for metric in METRICS:
             known = ours.loc[(role, metric)] if (role, metric) in ours.index else None
@@ -55,7 +63,7 @@ def results(records: Sequence[Record]) -> str:
             line[f"{metric} ours"] = _ours(known, paper)
         seeds = ours.loc[(role, "MAP"), "seeds"] if (role, "MAP") in ours.index else None
         line["seeds"] = "not run" if seeds is None or pd.isna(seeds) else str(seeds)
-        line["--only"] = f"`F-{pattern}`"
+        line["--only"] = f"`gowalla-F-{pattern}`"
         lines.append(line)
     return pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True)
 
@@ -75,7 +83,7 @@ def de_rrd(records: Sequence[Record]) -> str:
             line[f"{metric} ours"] = _ours(known, theirs[role, metric])
         seeds = ours.loc[(role, "H@5"), "seeds"] if (role, "H@5") in ours.index else None
         line["seeds"] = "not run" if seeds is None or pd.isna(seeds) else str(seeds)
-        line["--only"] = f"`citeulike-L-BPR-{role}-d`"
+        line["--only"] = f"`citeulike-L-BPR-{role}-d{200 if role == 'T' else 20}-`"
         lines.append(line)
     return pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True)
 
@@ -99,13 +107,25 @@ def one_protocol(compared: Mapping[str, Sequence[Record]]) -> str:
 
 def text(records: Sequence[Record], of_one: Sequence[Record], compared: Mapping[str, Sequence[Record]]) -> str:
     """What stands between the marks. of_one: the rows of DE-RRD's Table 2. compared: as in `one_protocol`."""
-    return (
-        f"{results(records)}\n\nBPR on CiteULike as in DE-RRD (teacher d = 200, student d = 20), ranks among 499 drawn items, "
-        f"protocol `validation`:\n\n{de_rrd(of_one)}\n\nAll methods under one protocol (notebook 09), BPR-MF with d = 200 and\n"
-        "d = 20: every method's weight chosen from four on validation items, nDCG@10 of the test items among **all** items.\n"
-        "Intervals, paired by seed: [09_methods.md](figures/tables/09_methods.md)."
-        f"\n\n{one_protocol(compared)}\n\n![Every method less the student alone, with 95 % intervals](figures/09_quality.png)"
-    )
+    return f"""{results(records)}
+
+Fossil on Gowalla (d = 50 and d = 20), protocol `validation`:
+
+{results(records, "Fossil", "validation")}
+
+BPR on CiteULike as in DE-RRD (teacher d = 200, student d = 20), ranks among 499 sampled negatives, protocol `validation`; DE
+and RRD at the weights of the released code, RD and CD at weights chosen on validation items:
+
+{de_rrd(of_one)}
+
+All methods under one protocol (notebook 09), BPR-MF with d = 200 and d = 20, on Gowalla with a split and batches of our own:
+every method's weight chosen from four on validation items (some are the last of their four: [DEVIATIONS.md](DEVIATIONS.md)),
+nDCG@10 of the test items among **all** items. RankDistil-C, -B, -P: its coupled, binary and pairwise loss. Intervals, paired by
+seed: [09_methods.md](figures/tables/09_methods.md). `--only` of a cell: `citeulike-L-BPR-RRD-d20-`, or the same with gowalla.
+
+{one_protocol(compared)}
+
+![Every method less the student alone, with 95 % intervals](figures/09_quality.png)"""
 
 
 def _number(value) -> str:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from rdcore import manifest, paths
 from rdcore.experiment import choice_name, family, trained
-from rdcore.files import write_whole
 from rdcore.reported import reported
 from rdcore.runs import Record
 
@@ -202,8 +202,8 @@ def write_table(frame: pd.DataFrame, name: str, profile: str, records: Sequence[
     }
     for ending, content in contents.items():
         path = folder / f"{name}.{ending}"
-        write_whole(path, lambda draft, content=content: draft.write_text(content, encoding="utf-8", newline="\n"))
-        manifest.note(path, records, source)
+        write = partial(Path.write_text, data=content, encoding="utf-8", newline="\n")
+        manifest.write(path, write, records, source)
     return folder / f"{name}.csv"
 
 

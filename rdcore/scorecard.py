@@ -183,7 +183,10 @@ def _rankdistil(resamples: int) -> list[dict]:
     """Reddi et al.'s, that losses made for top-K lists distil better than earlier ones, on data of this field: each form
     against RD by nDCG@10 of the test items among all items, under the one protocol."""
     rows = []
-    for comparable, where in zip(one_protocol.comparables("paper")[:2], ("CiteULike", "Gowalla"), strict=True):
+    for comparable in one_protocol.comparables("paper"):
+        if not comparable.name.endswith(" BPR"):
+            continue
+        where = {"citeulike": "CiteULike", "gowalla": "Gowalla"}[comparable.plan.dataset]
         records = one_protocol.committed_rows(comparable)
         for role in one_protocol.RANKDISTIL.values():
             claim = f"{role} ranks better than RD: nDCG@10 among all items (BPR, {where})"

@@ -301,7 +301,7 @@ MANIFEST = {"a.csv": {"runs": ["0" * 16], "source": "03"}, "tables/b.csv": {"run
 
 def check_manifest(folder: Path, content: bytes) -> bool:
     def note() -> dict:
-        manifest.note(folder / "figures/tables/new.csv", [], "test")
+        manifest.write(folder / "figures/tables/new.csv", Path.touch, [], "test")
         return json.loads((folder / "figures/MANIFEST.json").read_text())
 
     found, message = below(folder, "figures/MANIFEST.json", content, note)

@@ -377,7 +377,6 @@ def assert_complete(store: Path, undisturbed: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_sweep_killed_in_the_middle_goes_on_and_trains_nothing_twice(tmp_path, undisturbed, monkeypatch):
     store = tmp_path / "runs"
     process = PROCESSES.Process(target=sweep_in_another_process, args=(store, True, tmp_path / "report"))
@@ -400,7 +399,6 @@ def test_a_sweep_killed_in_the_middle_goes_on_and_trains_nothing_twice(tmp_path,
     assert_complete(store, undisturbed)
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_two_sweeps_at_once_on_one_store_lose_and_double_nothing(tmp_path, undisturbed):
     store, told = tmp_path / "runs", [tmp_path / "one", tmp_path / "two"]

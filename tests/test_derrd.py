@@ -24,9 +24,9 @@ N = metrics.CUTOFFS_OF_ONE
 NAMES = [f"{metric}@{n}{kind}" for metric in "HMN" for n in N for kind in ("", "-validation", "-redraw", "-full")]
 
 
-def made_up(folder: Path, run: Experiment, curve=((1, 0.1),), ranks=None, **chosen) -> Record:
-    """A record of stage L. curve: (epoch, value of every metric) or (epoch, {metric: value}); the chosen epoch is the last of
-    them and has ``chosen`` besides; ranks: of every user's test item."""
+def made_up(folder: Path, run: Experiment, curve=((1, 0.1),), ranks=None, device="cpu", **chosen) -> Record:
+    """A record of stage L, made on ``device``. curve: (epoch, value of every metric) or (epoch, {metric: value}); the chosen
+    epoch is the last of them and has ``chosen`` besides; ranks: of every user's test item."""
     target = folder / f"{run.label}-{run.key}"
     target.mkdir(parents=True)
     entries = [{"epoch": epoch} | (of if isinstance(of, dict) else dict.fromkeys(NAMES, of)) for epoch, of in curve]
@@ -35,7 +35,9 @@ def made_up(folder: Path, run: Experiment, curve=((1, 0.1),), ranks=None, **chos
         "metrics": entries,
         "history": [{"epoch": entry["epoch"], "loss": 1.0, "seconds": float(place)} for place, entry in enumerate(entries, 1)],
         "chosen": entries[-1] | chosen,
-    }
+        "environment": {"python": "3", "versions": {"torch": "2"}, "machine": "", "device": device, "threads": 1, "commit": "",
+                        "finished": "", "seconds": 3.0, "resumed": 0},
+    }  # fmt: skip
     for name, content in contents.items():
         (target / f"{name}.json").write_text(json.dumps(content))
     if ranks is not None:
@@ -272,6 +274,14 @@ def test_the_logs_stand_beside_the_student_and_the_methods_alone(tmp_path: Path)
     logs = derrd_report.derrd_logs(records)
     assert set(logs["role"]) == {"S", "DE", "RRD", "IR-RRD"} and set(logs["protocol"]) == {"code"}
     assert line(logs, "S", "H@5", "code")["difference"] == pytest.approx(0.1 / 0.4486 - 1)
+
+
+def test_seconds_of_another_device_than_the_students_are_left_out(tmp_path: Path) -> None:
+    records = [made_up(tmp_path, run, device="a GPU") for run in (PAPER.student(1), PAPER.distilled(1, "DE"))]
+    records.append(made_up(tmp_path, PAPER.distilled(1, "RRD"), device="cpu"))
+    logs = derrd_report.derrd_logs(records).query("metric == 'seconds_per_epoch'").set_index("role")["replicated"]
+    assert logs["S"] == logs["DE"] == 1.0 and "RRD" not in logs.dropna()
+    assert line(derrd_report.derrd_logs(records), "RRD", "H@5", "code")["replicated"] == 0.1
 
 
 def test_table_3_counts_to_the_digit_and_forms_no_ratio_of_times(tmp_path: Path) -> None:

@@ -187,14 +187,24 @@ def test_the_manifest_keeps_profiles_apart_and_survives_writers_at_once(project,
     files = [project / "figures" / "tables" / f"{i}.csv" for i in range(20)]
     (project / "figures" / "small" / "tables").mkdir(parents=True)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda file: manifest.note(file, records, "00_x"), files))
-    manifest.note(project / "figures" / "small" / "tables" / "a.csv", [], "00_x")
+        list(pool.map(lambda file: manifest.write(file, Path.touch, records, "00_x"), files))
+    assert all(file.exists() for file in files)
+    manifest.write(project / "figures" / "small" / "tables" / "a.csv", Path.touch, [], "00_x")
     entries = json.loads((project / "figures" / "MANIFEST.json").read_text())
     assert sorted(entries) == sorted(f"tables/{i}.csv" for i in range(20))
     assert entries["tables/0.csv"]["runs"] == sorted(record.key for record in records)
     assert list(json.loads((project / "figures" / "small" / "MANIFEST.json").read_text())) == ["tables/a.csv"]
     with pytest.raises(ValueError, match="does not lie under"):
-        manifest.note(tmp_path.parent / "elsewhere.png", [], "00_x")
+        manifest.write(tmp_path.parent / "elsewhere.png", Path.touch, [], "00_x")
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_one_and_no_other_file_does(project):
+    folder = project / "figures"
+    for name in ("a.png.x1.partial", "MANIFEST.json.x2.partial", "a.pngs.x3.partial"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "draft").touch()
+    manifest.write(folder / "a.png", Path.touch, [], "00_x")
+    assert sorted(path.name for path in folder.iterdir()) == ["MANIFEST.json", "a.png", "a.pngs.x3.partial"]
 
 
 def test_provenance_names_every_run_once(tmp_path):

@@ -71,7 +71,9 @@ def test_a_file_gets_two_lines_a_notebook_and_nothing_is_redrawn(tmp_path: Path)
     assert shown.file.getvalue() == "03_any: started\n03_any: done after 5 s (1 of 1)\n"
 
 
-@pytest.mark.parametrize(("terminal", "disabled", "live"), [(True, "", True), (True, "1", False), (False, "0", False)])
+@pytest.mark.parametrize(
+    ("terminal", "disabled", "live"), [(True, "", True), (True, "0", True), (True, "1", False), (False, "0", False)]
+)
 def test_it_is_live_on_a_terminal_unless_told_otherwise(terminal, disabled, live, monkeypatch: pytest.MonkeyPatch):
     output = io.StringIO()
     output.isatty = lambda: terminal

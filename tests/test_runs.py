@@ -356,7 +356,6 @@ def test_what_a_run_raises_is_raised_and_threads_are_put_back(store, monkeypatch
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_two_jobs_train_data_of_the_catalog(tmp_path, monkeypatch):
     monkeypatch.setenv("RDCORE_RUNS", str(tmp_path))
     data = synthetic.generate()
