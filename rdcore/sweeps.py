@@ -106,7 +106,6 @@ def end_with_parent(parent: int) -> None:
 def _on_cluster(job: Callable, tasks: Sequence, address: str) -> Iterator:
     try:
         import distributed
-        import joblib
     except ImportError:
         raise ValueError(f"the cluster {address} needs dask[distributed], the extra `cluster` of rdcore") from None
     try:
@@ -116,11 +115,13 @@ def _on_cluster(job: Callable, tasks: Sequence, address: str) -> Iterator:
     with client, _sign() as sign:
         here = (sign, *map(_version, VERSIONS))
         _check(client, address, here)
-        with joblib.parallel_config("dask", client=client):
-            parallel = joblib.Parallel(n_jobs=-1, batch_size=1, pre_dispatch="all", return_as="generator_unordered")
+        # Not by joblib's Dask backend: where it finds one worker, as after the loss of the others, it does everything in this
+        # process.
+        asked = {client.submit(_on_worker, here, job, task, pure=False): task for task in tasks}
         try:
-            for place in parallel(joblib.delayed(_on_worker)(here, job, place, task) for place, task in enumerate(tasks)):
-                yield tasks[place]
+            for future in distributed.as_completed(list(asked), loop=client.loop):
+                future.result()
+                yield asked[future]
         except distributed.KilledWorker as error:
             raise ChildProcessError(
                 f"{' '.join(str(error).split())} The workers' logs tell why; it may have been memory (--memory-limit)."
@@ -180,7 +181,7 @@ def _unfit(here: tuple, dask_worker) -> str:
         return f"cannot lock files in the run store {store} ({error.strerror or error}): it must be able to write there"
 
 
-def _on_worker(here: tuple, job: Callable, place: int, task) -> int:
+def _on_worker(here: tuple, job: Callable, task) -> None:
     from distributed import get_worker
 
     if problem := _unfit(here, get_worker()):  # of a worker that came later
@@ -188,7 +189,7 @@ def _on_worker(here: tuple, job: Callable, place: int, task) -> int:
     before = os.environ.get("RDCORE_RUNS")
     os.environ["RDCORE_RUNS"] = str(here[0].parent)
     try:
-        return _numbered(job, place, task)
+        job(task)
     finally:
         if before is None:
             del os.environ["RDCORE_RUNS"]

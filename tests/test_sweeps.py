@@ -150,6 +150,19 @@ def test_a_cluster_that_loses_a_worker_gives_the_same_bits_as_one_process(cluste
     assert not list(store.glob(".cluster-*"))
 
 
+@pytest.mark.slow
+def test_one_worker_is_a_cluster(store, tmp_path: Path):
+    """As after the loss of all others: what is asked of the cluster is done there, not in this process."""
+    where = {"n_workers": 1, "threads_per_worker": 1, "memory_limit": 0, "host": "127.0.0.1", "dashboard_address": ":0"}
+    forkserver.ensure_running()
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        with distributed.LocalCluster(processes=True, **where) as one:
+            tasks = [(tmp_path, "a"), (tmp_path, "b")]
+            assert sorted(sweeps.each(workers.note, tasks, one.scheduler_address)) == tasks
+    (pid,) = {pid for _, name in tasks for pid in workers.attempts(tmp_path, name)}
+    assert pid != os.getpid()
+
+
 def test_a_cluster_with_which_it_cannot_work_is_refused_before_anything_is_trained(store, monkeypatch):
     monkeypatch.setattr(sweeps, "WAIT_SECONDS", 0.3)
     where = {"n_workers": 1, "processes": False, "host": "127.0.0.1", "protocol": "tcp", "dashboard_address": ":0"}
