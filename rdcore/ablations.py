@@ -45,8 +45,8 @@ GRIDS = {
     "paper": Grid(),
     # As many as train in three minutes, next to the nine weightings, the five ways of the paper and the controls.
     "small": Grid(
-        K=(1, 10, 50), lam=(1, 16), mu=(1e-4, 1e-1), samples=(10, 100, "exact"), start_epochs=(1, 3), alphas=(0, 0.5, 1),
-        dims=(5, 10, 20), shares=(0.25, 1),
+        samples=(10, 100, "exact"), start_epochs=(1, 3), alphas=(0, 0.25, 0.5, 0.75, 1), dims=(5, 10, 20),
+        shares=(0.25, 0.5, 1),
     ),
     "smoke": Grid(
         K=(1, 5), lam=(1, 16), mu=(1e-4, 1e-1), samples=(20, "exact"), start_epochs=(1, 3), alphas=(0, 0.5, 1), dims=(2, 4),
