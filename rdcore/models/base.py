@@ -69,6 +69,7 @@ class DotProducts(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, context: Tensor, table: Tensor, bias: Tensor | None, items: Tensor) -> Tensor:
+        """The scores, (B, n)."""
         ctx.save_for_backward(context, table, items)
         ctx.has_bias = bias is not None
         B, n, D = *items.shape, context.shape[1]
@@ -82,6 +83,7 @@ class DotProducts(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradient of every argument that has one."""
         context, table, items = ctx.saved_tensors
         flat, weights = items.flatten(), gradient.flatten()
         of_context = F.embedding_bag(items, table, mode="sum", per_sample_weights=gradient.contiguous())

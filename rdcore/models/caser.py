@@ -69,6 +69,7 @@ class HorizontalFilters(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, images: Tensor, weight: Tensor, bias: Tensor, L: int) -> Tensor:
+        """As `horizontal_filters`, the best alone."""
         best, above = horizontal_filters(images, weight, bias, L)
         ctx.save_for_backward(images, weight, *above)
         ctx.L = L
@@ -77,6 +78,7 @@ class HorizontalFilters(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradient of every argument that has one."""
         images, weight, *above = ctx.saved_tensors
         of_bias, left = gradient.sum(0), gradient.clone()
         later = _positions(images, weight, ctx.L)[1:]
