@@ -76,12 +76,20 @@ def test_an_interrupt_stops_those_that_run_starts_no_other_and_leaves_no_file(ad
     for name in ("01_one", "02_two", "03_three", "04_four"):
         add_notebook(name, "# %%\nimport time\n\nopen(f'{os.getpid()}.kernel', 'w').close()\ntime.sleep(600)")
     command = [sys.executable, "-m", "rdcore", "reproduce", "--profile", "smoke", "--jobs", "2"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+    # As from a terminal: a process that a shell has put into the background passes on that it ignores interrupts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    try:
         while len(kernels := list((project / "notebooks").glob("*.kernel"))) < 2:
             assert started.poll() is None, started.communicate()
             time.sleep(0.1)
         started.send_signal(signal.SIGINT)
         said, errors = started.communicate(timeout=60)
+    finally:
+        started.kill()
     assert started.returncode == 130 and errors.endswith("rdcore reproduce: interrupted; what is trained so far is kept\n")
     assert "Traceback" not in errors and "03_three" not in said
     assert list((project / "build/notebooks/smoke").iterdir()) == []
