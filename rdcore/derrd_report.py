@@ -65,6 +65,11 @@ def derrd_logs(records: Sequence[Record]) -> pd.DataFrame:
     return _table(found, "derrd_logs", LOGGED, ("code",))
 
 
+def students_devices(records: Sequence[Record]) -> set[str]:
+    """Where S ran: the seconds of a run elsewhere cannot be set against its own."""
+    return {record.environment["device"] for record in records if record.description["role"] == "S"}
+
+
 def derrd_table4(records: Sequence[Record]) -> pd.DataFrame:
     """Table 4: DE and RRD with one part replaced. The paper's are of Foursquare."""
     known = set(ORDER["role"]) - {"T", "S", "RD", "CD"}
@@ -74,8 +79,7 @@ def derrd_table4(records: Sequence[Record]) -> pd.DataFrame:
 
 def _table(records: Sequence[Record], name: str, shown: Sequence[str], protocols: Sequence[str]) -> pd.DataFrame:
     rows, known = [], {}
-    timed = "seconds_per_epoch" in shown
-    devices = {record.environment["device"] for record in records if timed and record.description["role"] == "S"}
+    devices = students_devices(records) if "seconds_per_epoch" in shown else set()
     for record in records:
         d = record.description
         measured = [m for m in shown if m != "seconds_per_epoch" or not devices or record.environment["device"] in devices]

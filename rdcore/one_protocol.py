@@ -110,12 +110,17 @@ def choose(comparable: Comparable, records: Iterable[Record | None]) -> dict[str
     return found
 
 
+def weights_on_file(comparable: Comparable, *, committed_alone: bool = False) -> dict[str, float]:
+    """What the trials choose that are finished here or committed (`choose`)."""
+    trials = [run for tried in comparable.trials().values() for run in tried.values()]
+    return choose(comparable, [derrd.on_file(run, committed_alone) for run in trials])
+
+
 def runs_of(comparable: Comparable) -> list[Experiment]:
     """All runs of a comparison, in the order they are owed: T and S, the trials, and the rows with the weights that trials on
     file choose (a role with a trial missing has none yet)."""
     trials = [run for tried in comparable.trials().values() for run in tried.values()]
-    chosen = choose(comparable, [derrd.on_file(run) for run in trials])
-    return unique([*comparable.alone(), *trials, *comparable.rows(chosen)])
+    return unique([*comparable.alone(), *trials, *comparable.rows(weights_on_file(comparable))])
 
 
 def all_runs(name: str) -> list[Experiment]:
@@ -125,8 +130,7 @@ def all_runs(name: str) -> list[Experiment]:
 
 def committed_rows(comparable: Comparable) -> list[Record]:
     """The committed records that are rows of the table, with the weights that committed trials choose."""
-    trials = [run for tried in comparable.trials().values() for run in tried.values()]
-    chosen = choose(comparable, [derrd.on_file(run, committed_alone=True) for run in trials])
+    chosen = weights_on_file(comparable, committed_alone=True)
     return [committed(run) for run in comparable.rows(chosen) if is_committed(run)]
 
 
@@ -171,7 +175,7 @@ def table(comparable: Comparable, records: Sequence[Record], resamples: int = 10
     out.
     """
     rows, said = [], {}
-    devices = {_device(record) for record in records if record.description["role"] == "S"}
+    devices = derrd_report.students_devices(records)
     for role in ("T", "S", *comparable.roles):
         runs = [record for record in records if record.description["role"] == role]
         if not runs:
@@ -195,13 +199,9 @@ def table(comparable: Comparable, records: Sequence[Record], resamples: int = 10
     return found.assign(p=found["role"].map(adjusted))
 
 
-def _device(record: Record) -> str:
-    return record.environment.get("device", "")
-
-
 def _seconds(runs: Sequence[Record], devices: set[str]) -> float:
     """Mean training time of those that ran on one of the ``devices``: a GPU's seconds over a CPU's are no ratio."""
-    found = [run.history["seconds"].sum() for run in runs if _device(run) in devices]
+    found = [run.history["seconds"].sum() for run in runs if run.environment["device"] in devices]
     return np.mean(found) if found else np.nan
 
 
@@ -216,7 +216,7 @@ def long_table(comparable: Comparable, records: Sequence[Record]) -> pd.DataFram
     train_seconds: as ``seconds`` in `table`.
     """
     rows = []
-    devices = {_device(record) for record in records if record.description["role"] == "S"}
+    devices = derrd_report.students_devices(records)
     for role in ("T", "S", *comparable.roles):
         runs = [record for record in records if record.description["role"] == role]
         if not runs:

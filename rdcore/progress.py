@@ -93,7 +93,7 @@ class View:
         if name not in self.bars:
             self.bars[name] = tqdm(
                 desc=name, initial=at.cell, total=at.of, bar_format=FORMAT, file=self.file, leave=False, ncols=width,
-                disable=False,  # tqdm would take TQDM_DISABLE=0 for yes
+                disable=False,  # see `silenced`
             )  # fmt: skip
         bar = self.bars[name]
         bar.n, bar.total, bar.ncols = at.cell, at.of, width
@@ -113,6 +113,11 @@ class View:
             self.bars.popitem()[1].close()
 
 
+def silenced() -> bool:
+    """Whether TQDM_DISABLE asks for no bars; tqdm itself reads it only where ``disable`` is not given, and takes 0 for yes."""
+    return os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
+
+
 def view() -> View:
-    """Live where standard output is a terminal and TQDM_DISABLE is not set; to be closed."""
-    return View(live=sys.stdout.isatty() and os.environ.get("TQDM_DISABLE", "0") in ("", "0"), file=sys.stdout)
+    """Live where standard output is a terminal and bars are not silenced; to be closed."""
+    return View(live=sys.stdout.isatty() and not silenced(), file=sys.stdout)

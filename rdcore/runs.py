@@ -49,6 +49,7 @@ from rdcore.files import damaged, misfit, write_whole
 from rdcore.files import write_json as _write_json
 from rdcore.groups import by_item_popularity
 from rdcore.models.base import Model
+from rdcore.progress import silenced
 from rdcore.record_files import (
     REMEDY,
     as_table,
@@ -216,8 +217,7 @@ def load_or_train_all(
     missing = [e for e in missing.values() if not (paths.runs() / e.key / "DONE").exists()]
     for wave in ([e for e in missing if e.teacher is None], [e for e in missing if e.teacher is not None]):
         done = sweeps.each(partial(_job, device=device), wave, jobs) if wave else ()
-        # In batch (TQDM_DISABLE, which tqdm itself reads only where `disable` is not given) the lines below are enough.
-        silent = not (progress and wave) or os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
+        silent = not (progress and wave) or silenced()  # in batch the lines below are enough
         for finished in tqdm(done, total=len(wave), desc="runs", unit="run", disable=silent):
             tqdm.write(f"finished {finished.label}")
     return [Run(paths.runs() / e.key) for e in experiments]

@@ -161,7 +161,7 @@ def test_latex_compiles(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------------------------------------- scorecard
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """The scorecard speaks of the runs that it is given alone, not of committed ones of stage L."""
     monkeypatch.setattr(derrd, "committed_rows", lambda: [])
@@ -189,7 +189,6 @@ def verdicts(card: pd.DataFrame) -> dict[str, str]:
     return dict(zip(card["claim"], card["verdict"], strict=True))
 
 
-@pytest.mark.usefixtures("no_others")
 @pytest.mark.parametrize(("seeds", "holds"), [(5, "replicates"), (3, "indication")])
 def test_verdicts_come_from_the_numbers(tmp_path: Path, seeds: int, holds: str) -> None:
     gains = {"T": 0.010, "S": 0.0, "RD-hybrid": 0.0095, "RD-equal": 0.008, "RD-position": 0.006}
@@ -209,7 +208,6 @@ def test_verdicts_come_from_the_numbers(tmp_path: Path, seeds: int, holds: str) 
     assert opposite["note"] == "the opposite holds" and np.isnan(opposite["p"])
 
 
-@pytest.mark.usefixtures("no_others")
 def test_a_margin_crossed_is_no_and_a_missing_gap_is_not_testable(tmp_path: Path) -> None:
     claim = "RD ranks no worse than the teacher: MAP (Caser, Gowalla, fixed50)"
     worse = scorecard(runs_with(tmp_path / "a", {"T": 0.010, "S": 0.0, "RD-hybrid": 0.007}, 3), resamples=200)
@@ -218,7 +216,6 @@ def test_a_margin_crossed_is_no_and_a_missing_gap_is_not_testable(tmp_path: Path
     assert verdicts(equal)[claim] == "not testable"
 
 
-@pytest.mark.usefixtures("no_others")
 def test_holm_counts_the_tests_of_a_family_that_were_run(tmp_path: Path) -> None:
     records = runs_with(tmp_path, {"RD-hybrid": 0.0002, "RD-equal": 0.0, "RD-position": 0.0001}, 1)
     claims = {"RD-equal": "The hybrid weighting beats 1/K: MAP (fixed50)",
@@ -235,7 +232,6 @@ def test_holm_counts_the_tests_of_a_family_that_were_run(tmp_path: Path) -> None
     assert adjusted[low] == pytest.approx(2 * raw[low]) and adjusted[high] == pytest.approx(max(raw[high], 2 * raw[low]))
 
 
-@pytest.mark.usefixtures("no_others")
 def test_fossil_is_judged_by_its_own_numbers_and_margin(tmp_path: Path) -> None:
     """The same runs of both models: .003 below the teacher is too much for Caser and within Fossil's margin."""
     gains = {"T": 0.010, "S": 0.0, "RD-hybrid": 0.007}
@@ -257,7 +253,6 @@ def test_fossil_is_judged_by_its_own_numbers_and_margin(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("metric", ["MAP", "P@10"])
-@pytest.mark.usefixtures("no_others")
 def test_holm_runs_over_both_models_within_each_family(tmp_path: Path, metric: str) -> None:
     """Made-up records have the same numbers in every metric, so B is P@10 and nDCG@10 of two models: four tests, two equal
     pairs. A is two."""
@@ -277,7 +272,6 @@ def test_holm_runs_over_both_models_within_each_family(tmp_path: Path, metric: s
     assert both[claims[high]] == pytest.approx(max(alone * raw[high], 2 * alone * raw[low]))
 
 
-@pytest.mark.usefixtures("no_others")
 def test_protocols_have_families_of_their_own(tmp_path: Path) -> None:
     """`validation` has rows for the models that were chosen for, and takes their chosen epochs."""
     noise = 0.001 * np.random.default_rng(0).standard_normal(USERS)
@@ -303,7 +297,6 @@ RATIOS = [
 ]
 
 
-@pytest.mark.usefixtures("no_others")
 @pytest.mark.parametrize(("measured", "said", "note"), RATIOS)
 def test_the_time_of_lists_is_that_of_the_measurement(measured, said: str, note: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ratio = SimpleNamespace(**dict(zip(("value", "low", "high", "quiet"), measured, strict=True)), reported=0.4829)
@@ -313,7 +306,6 @@ def test_the_time_of_lists_is_that_of_the_measurement(measured, said: str, note:
     assert row["note"].endswith(note) and pd.isna(row["seeds"])
 
 
-@pytest.mark.usefixtures("no_others")
 def test_without_records_nothing_is_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(efficiency, "committed_ratio", lambda: None)
     card = scorecard([])

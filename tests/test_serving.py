@@ -23,6 +23,7 @@ from rdcore.queries import final_queries
 from rdcore.sampling import SeenItems
 from rdcore.training import Training
 
+pytestmark = pytest.mark.slow  # an export takes seconds
 DATA = data.load("synthetic", n_users=40, n_items=50)
 N = 12
 EXPERIMENT = Experiment(
@@ -42,9 +43,6 @@ def built(settings) -> Model:
         with torch.no_grad():
             model.item.weight[DATA.n_items] = 0
     return model
-
-
-pytestmark = pytest.mark.slow  # an export takes seconds
 
 
 @pytest.fixture(scope="module")
