@@ -22,7 +22,8 @@
 # **The protocol.** Of every user the last item but one is the validation item and the last one the test item (CiteULike: those that
 # were published as such). A run is trained until its validation items have not been ranked better among 499 sampled negatives (H@5, H@10
 # and H@20) for some epochs, and is judged as it was at the epoch with the best H@5 there: DE-RRD's way. The weight of a method is chosen by nDCG@10 of the **validation** items among all items, with the first seed, from
-# as many weights for each method. The **test** items are then ranked among all items that the user does not have, for all seeds. Training is
+# as many weights for each method. The student alone, **S**, has nothing to weigh; it gets as many trials of its weight decay, or the methods
+# would have been tuned and their rival not. The **test** items are then ranked among all items that the user does not have, for all seeds. Training is
 # DE-RRD's as released; on Gowalla, which has four times as many interactions, with batches, rate and decay four times as large.
 
 # %% tags=["parameters"]
@@ -59,15 +60,15 @@ def show(frame, **formats):
 # %% tags=["nbval-check-output"]
 for c in comparables.values():
     sizes = {role: settings.dim for role, settings in c.plan.models.items()}
-    print(f"{c.name}: T d = {sizes['T']}, S d = {sizes['S']}, seeds {', '.join(map(str, c.plan.seeds))}; {len(c.roles)} methods, "
-          f"{len(next(iter(c.weights.values())))} trials each")
+    print(f"{c.name}: T d = {sizes['T']}, S d = {sizes['S']}, seeds {', '.join(map(str, c.plan.seeds))}; {len(c.roles)} methods and S, "
+          f"{len(c.weights['S'])} trials each")
 
 # %% [markdown]
 # ## The weights
 #
 # What a weight multiplies differs from method to method (a mean over ten items, a sum over all items behind a list), so each has a grid
-# of its own scale, with as many values. For DE-RRD it is a factor on both of its weights at once. A value at the border of its grid may
-# have a better one beyond.
+# of its own scale, with as many values. For DE-RRD it is a factor on both of its weights at once; for S it is one on the weight decay, of
+# which the methods keep the plan's own (factor 1). A value at the border of its grid may have a better one beyond.
 
 # %%
 options = {"profile": profile, "recompute": recompute, "jobs": jobs, "progress": True, "optional": True}
@@ -88,7 +89,7 @@ for name, part in trials.groupby("runs", sort=False):
     lines = part.assign(chosen=part["chosen"].map({True: "yes", False: ""}))
     show(lines.drop(columns="runs"))
     at_border = derrd.at_border(comparables[name].weights, chosen[name])
-    print(f"{name}: {len(chosen[name])} of {len(comparables[name].roles)} methods have a weight"
+    print(f"{name}: {len(chosen[name])} of {len(comparables[name].weights)} have a weight"
           + (f"; at the border of their grid: {', '.join(at_border)}." if at_border else "."))
 
 # %% [markdown]
@@ -115,7 +116,7 @@ for name, table in tables.items():
          **{"over S": "{:+.4f}"}, low="{:+.4f}", high="{:+.4f}")  # fmt: skip
 for name, planned in wanted.items():
     lacking = len(planned) - len(rows[name])
-    without = [role for role in comparables[name].roles if role not in chosen[name]]
+    without = [role for role in comparables[name].weights if role not in chosen[name]]
     if lacking or without:
         print(f"{name}: {lacking} of {len(planned)} runs are not on record" + (
             f"; without a weight, because a trial is not run: {', '.join(without)}." if without else "."))
@@ -206,7 +207,7 @@ for name in judged:
 # %%
 if profile == "paper":
     complete = [name for name, planned in wanted.items()
-                if len(planned) == len(rows[name]) and len(chosen[name]) == len(comparables[name].roles)]
+                if len(planned) == len(rows[name]) and len(chosen[name]) == len(comparables[name].weights)]
     print(f"Complete: {', '.join(complete) or 'none of the comparisons yet'}. Not complete: "
           + (", ".join([*(name for name in comparables if name not in complete), *not_run]) or "none") + ".")
 else:

@@ -2,8 +2,9 @@
 
 Leave-one-out (leave_one_out.py). A run's epoch is chosen by its validation items, as everywhere on that stage; a method's
 weight by nDCG@10 of the validation items among all items, in a grid of as many weights for each method, first seed; and
-the test items are ranked among all items. Nothing else is tuned: the teacher's lists, temperatures and samples are those
-of the papers or of the released codes, made smaller with the data.
+the test items are ranked among all items. The student alone has no such weight: it gets as many trials of its weight decay.
+Nothing else is tuned: the teacher's lists, temperatures and samples are those of the papers or of the released codes, made
+smaller with the data.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class Comparable:
     """What is compared on one data set with one model.
 
     plan: data, models, training, seeds, and the settings of DE, RRD, RD and CD. weights: role -> what its weight is tried at;
-    of DE-RRD the factor of both weights of ``plan``. rankdistil: its forms' settings, of any weight.
+    of DE-RRD the factor of both weights of ``plan``, of S that of its weight decay. rankdistil: its forms' settings, of any
+    weight.
     """
 
     plan: Plan
@@ -46,11 +48,13 @@ class Comparable:
     )
 
     def __post_init__(self):
-        if unknown := set(self.weights) - set(METHODS):
-            raise ValueError(f"no method is called {', '.join(sorted(unknown))}; there are: {', '.join(METHODS)}")
+        if unknown := set(self.weights) - {"S", *METHODS}:
+            raise ValueError(f"no method is called {', '.join(sorted(unknown))}; there are: {', '.join(['S', *METHODS])}")
         sizes = {len(set(tried)) for tried in self.weights.values()}
         if len(sizes) != 1 or any(len(set(tried)) != len(tried) for tried in self.weights.values()):
             raise ValueError("every method must be tried with the same number of different weights, or it is not one protocol")
+        if 1 not in self.weights.get("S", ()):
+            raise ValueError("S must be tried with the plan's own weight decay too, which the other methods have: factor 1")
 
     @property
     def name(self) -> str:
@@ -63,7 +67,7 @@ class Comparable:
         return [role for role in METHODS if role in self.weights]
 
     def settings(self, role: str, weight: float) -> Any:
-        """The distillation of a role at a weight."""
+        """The distillation of a method at a weight."""
         plan = self.plan
         if role == "DE-RRD":  # rounded, so that a third and ten times a tenth are what they are written as
             scaled = [replace(part, weight=float(f"{part.weight * weight:.3g}")) for part in (plan.de, plan.rrd)]
@@ -81,22 +85,28 @@ class Comparable:
         }
         return replace(known[role], weight=weight)
 
-    def distilled(self, role: str, weight: float, seed: int) -> Experiment:
-        return self.plan.distilled(seed, role, self.settings(role, weight))
+    def run(self, role: str, weight: float, seed: int) -> Experiment:
+        """A method, or S, at a weight."""
+        if role != "S":
+            return self.plan.distilled(seed, role, self.settings(role, weight))
+        alone = self.plan.student(seed)
+        decay = float(f"{alone.training.weight_decay * weight:.3g}")
+        return replace(alone, training=replace(alone.training, weight_decay=decay))
 
-    def alone(self) -> list[Experiment]:
-        """T and S of every seed."""
-        return [run for seed in self.plan.seeds for run in (self.plan.teacher(seed), self.plan.student(seed))]
+    def alone(self, chosen: Mapping[str, float]) -> list[Experiment]:
+        """T and S of every seed, S with the decay ``chosen`` for it, or else with the plan's."""
+        decay = chosen.get("S", 1)
+        return [run for seed in self.plan.seeds for run in (self.plan.teacher(seed), self.run("S", decay, seed))]
 
     def trials(self) -> dict[str, dict[float, Experiment]]:
         """role -> weight -> run of the first seed."""
         first = self.plan.seeds[0]
-        return {role: {weight: self.distilled(role, weight, first) for weight in self.weights[role]} for role in self.roles}
+        return {role: {w: self.run(role, w, first) for w in self.weights[role]} for role in ("S", *self.roles)}
 
     def rows(self, chosen: Mapping[str, float]) -> list[Experiment]:
-        """The runs of the table: T, S, and every role that has a ``chosen`` weight, of all seeds."""
-        found = [self.distilled(role, chosen[role], seed) for seed in self.plan.seeds for role in self.roles if role in chosen]
-        return [*self.alone(), *found]
+        """The runs of the table: T, S, and every method that has a ``chosen`` weight, of all seeds."""
+        found = [self.run(role, chosen[role], seed) for seed in self.plan.seeds for role in self.roles if role in chosen]
+        return [*self.alone(chosen), *found]
 
 
 def choose(comparable: Comparable, records: Iterable[Record | None]) -> dict[str, float]:
@@ -120,7 +130,7 @@ def runs_of(comparable: Comparable) -> list[Experiment]:
     """All runs of a comparison, in the order they are owed: T and S, the trials, and the rows with the weights that trials on
     file choose (a role with a trial missing has none yet)."""
     trials = [run for tried in comparable.trials().values() for run in tried.values()]
-    return unique([*comparable.alone(), *trials, *comparable.rows(weights_on_file(comparable))])
+    return unique([*comparable.alone({}), *trials, *comparable.rows(weights_on_file(comparable))])
 
 
 def all_runs(name: str) -> list[Experiment]:
@@ -142,8 +152,8 @@ def committed_comparisons() -> dict[str, list[Record]]:
 
 def teachers_of(student: Experiment) -> list[Experiment]:
     """The teachers beside which a student that was not distilled stands."""
-    plans = [comparable.plan for name in derrd.PLANS for comparable in comparables(name)]
-    return [plan.teacher(student.seed) for plan in plans if plan.student(student.seed) == student]
+    every = [comparable for name in derrd.PLANS for comparable in comparables(name)]
+    return [c.plan.teacher(student.seed) for c in every if student in [c.run("S", w, student.seed) for w in c.weights["S"]]]
 
 
 def trial_table(comparable: Comparable, records: Iterable[Record | None]) -> pd.DataFrame:
@@ -212,7 +222,7 @@ def long_table(comparable: Comparable, records: Sequence[Record]) -> pd.DataFram
     """one_protocol.csv, for programs: one row a method and metric, of one comparable's ``records`` (its rows).
 
     metric: as in a run's chosen.json, of the test items (H@5 among the drawn items, H@5-full among all). mean, std: over seeds,
-    the latter with one degree of freedom, empty for one seed. trials: weights that were tried (T and S have none: 1).
+    the latter with one degree of freedom less, empty for one seed. trials: how many weights, of S decays, it had; T has none: 1.
     train_seconds: as ``seconds`` in `table`.
     """
     rows = []
@@ -274,15 +284,15 @@ def conclusions(comparable: Comparable, records: Sequence[Record], resamples: in
 # Of RD's three weightings the weights share a scale. Those of CD, DE and RRD are of sums; of DE-RRD both official weights are
 # scaled at once. B and P sum over all items behind the list: their weights go down with the size of the catalogue.
 WEIGHTS = {
-    "smoke": dict.fromkeys(METHODS[:3], (0.1, 1.0)) | {
+    "smoke": {"S": (1.0, 3.0)} | dict.fromkeys(METHODS[:3], (0.1, 1.0)) | {
         "CD": (0.1, 1.0), "RRD": (1e-3, 1e-2), "DE": (1e-3, 1e-2), "DE-RRD": (0.1, 1.0), "RankDistil-C": (0.1, 1.0),
         "RankDistil-B": (1e-4, 1e-3), "RankDistil-P": (1e-5, 1e-4),
     },
-    "small": dict.fromkeys(METHODS[:3], (0.3, 1.0)) | {
+    "small": {"S": (1.0, 3.0)} | dict.fromkeys(METHODS[:3], (0.3, 1.0)) | {
         "CD": (0.1, 0.3), "RRD": (0.03, 0.1), "DE": (0.03, 0.1), "DE-RRD": (0.3, 1.0), "RankDistil-C": (0.03, 0.1),
         "RankDistil-B": (1e-4, 1e-3), "RankDistil-P": (1e-5, 1e-4),
     },
-    "paper": dict.fromkeys(METHODS[:3], (0.03, 0.1, 0.3, 1.0)) | {
+    "paper": {"S": (0.3, 1.0, 3.0, 10.0)} | dict.fromkeys(METHODS[:3], (0.03, 0.1, 0.3, 1.0)) | {
         "CD": (0.1, 0.3, 1.0, 3.0), "RRD": (3e-4, 1e-3, 3e-3, 0.01), "DE": (0.003, 0.01, 0.03, 0.1),
         "DE-RRD": (0.3, 1.0, 3.0, 10.0), "RankDistil-C": (0.03, 0.1, 0.3, 1.0), "RankDistil-B": (1e-6, 1e-5, 1e-4, 1e-3),
         "RankDistil-P": (1e-7, 1e-6, 1e-5, 1e-4),

@@ -52,16 +52,30 @@ def test_every_method_has_as_many_trials_and_they_differ_in_the_weight_alone() -
             for role, tried in c.trials().items():
                 assert len({run.key for run in tried.values()}) == len(tried)
                 for weight, run in tried.items():
-                    assert (run.stage, run.role, run.seed, run.teacher_epoch) == ("L", role, c.plan.seeds[0], "best")
-                    assert run.teacher == c.plan.teacher(run.seed)
-                    like = c.distilled(role, weight * 0.7, run.seed)
-                    assert without_weights(run.description) == without_weights(like.description) and like.key != run.key
+                    taught = (c.plan.teacher(1), "best") if role != "S" else (None, None)
+                    assert (run.stage, run.role, run.seed, run.teacher, run.teacher_epoch) == ("L", role, 1, *taught)
+                    like = c.run(role, weight * 0.7, run.seed)
+                    what = "weight_decay" if role == "S" else "weight"
+                    assert without(what, run.description) == without(what, like.description) and like.key != run.key
 
 
-def without_weights(value):
+def without(what: str, value):
     if isinstance(value, dict):
-        return {name: without_weights(part) for name, part in value.items() if name != "weight"}
+        return {name: without(what, part) for name, part in value.items() if name != what}
     return value
+
+
+def test_the_student_alone_is_tried_with_other_decays_and_taught_with_the_plans_own() -> None:
+    for c in one_protocol.comparables("paper"):
+        decay = c.plan.training.weight_decay
+        tried = c.trials()["S"]
+        assert {w: run.training.weight_decay / decay for w, run in tried.items()} == pytest.approx({w: w for w in tried})
+        assert tried[1] == c.plan.student(1), "so that no run is made twice, and DE-RRD's own table has it too"
+        rows = c.rows({"S": 3.0, "RD": 0.1})
+        decays = {role: {r.training.weight_decay for r in rows if r.role == role} for role in ("T", "S", "RD")}
+        assert decays == {"T": {decay}, "S": {float(f"{3 * decay:.3g}")}, "RD": {decay}} and len(rows) == 9
+        assert [run for run in c.rows({}) if run.role == "S"] == [c.plan.student(seed) for seed in (1, 2, 3)]
+        assert one_protocol.teachers_of(c.run("S", 3.0, 2))[0] == c.plan.teacher(2)
 
 
 def test_unequal_numbers_of_trials_and_unknown_methods_are_refused() -> None:
@@ -71,6 +85,9 @@ def test_unequal_numbers_of_trials_and_unknown_methods_are_refused() -> None:
         Comparable(plan=PLANS["smoke"], weights={"RD": (0.1, 0.3), "CD": (0.1, 0.1)})
     with pytest.raises(ValueError, match="no method is called DCD"):
         Comparable(plan=PLANS["smoke"], weights={"DCD": (0.1,)})
+    for decays in ({}, {"S": (0.3, 3.0)}):  # the methods have factor 1
+        with pytest.raises(ValueError, match="factor 1"):
+            Comparable(plan=PLANS["smoke"], weights=decays | {"RD": (0.1, 0.3)})
 
 
 def test_methods_are_what_they_are_called() -> None:
@@ -108,8 +125,8 @@ def test_weights_are_chosen_by_the_validation_items_among_all_items(tmp_path: Pa
     assert one_protocol.choose(SMOKE, []) == {}
     table = one_protocol.trial_table(SMOKE, records).set_index(["role", "weight"])
     assert table["chosen"].sum() == 2 and table.loc[("RD", 0.1), "chosen"] and table.loc[("CD", 0.1), "chosen"]
-    assert table[CHOOSES].notna().sum() == 5 and len(table) == 2 * len(METHODS)
-    wide = Comparable(plan=PLANS["smoke"], weights={"RD": (0.1, 0.3, 1.0), "CD": (0.1, 0.3, 1.0)})
+    assert table[CHOOSES].notna().sum() == 5 and len(table) == 2 * (1 + len(METHODS))
+    wide = Comparable(plan=PLANS["smoke"], weights={"S": (0.1, 1, 3)} | dict.fromkeys(("RD", "CD"), (0.1, 0.3, 1.0)))
     assert derrd.at_border(wide.weights, {"RD": 0.3, "CD": 1.0}) == ["CD"]
     rows = SMOKE.rows({"RD": 0.1})
     assert [(run.role, run.seed) for run in rows] == [("T", 1), ("S", 1), ("T", 2), ("S", 2), ("RD", 1), ("RD", 2)]
@@ -122,7 +139,7 @@ def records(tmp_path: Path) -> list[Record]:
     found = []
     for seed in (1, 2):
         runs = {"T": (SMOKE.plan.teacher(seed), 2), "S": (SMOKE.plan.student(seed), 3)}
-        runs |= {"RD": (SMOKE.distilled("RD", 0.1, seed), 2), "CD": (SMOKE.distilled("CD", 0.1, seed), 4)}
+        runs |= {"RD": (SMOKE.run("RD", 0.1, seed), 2), "CD": (SMOKE.run("CD", 0.1, seed), 4)}
         for role, (run, every) in runs.items():
             agreement = None if role == "T" else {"overlap@10": 0.1 * seed, "kendall@50": 0.2}
             ranks = np.where(USERS % every == 0, 1, 11 + USERS % 3)
@@ -146,7 +163,7 @@ def test_the_table_says_what_was_made_up(records) -> None:
 
 
 def test_times_on_another_device_than_the_students_are_left_out(records, tmp_path: Path) -> None:
-    records.append(made_up(tmp_path, SMOKE.distilled("RRD", 1e-3, 1), np.ones(len(USERS)), (1, 2), device="a GPU"))
+    records.append(made_up(tmp_path, SMOKE.run("RRD", 1e-3, 1), np.ones(len(USERS)), (1, 2), device="a GPU"))
     table = one_protocol.table(SMOKE, records, resamples=100).set_index("role")
     assert np.isnan(table.loc["RRD", "seconds"]) and table["seconds"].drop("RRD").notna().all()
     shown = one_protocol_plots.cost_and_agreement(table.reset_index()).axes[0].lines
@@ -160,7 +177,7 @@ def test_the_table_for_programs_has_the_agreed_columns_and_says_the_same(records
         "dataset", "model", "method", "metric", "mean", "std", "seeds", "trials", "train_seconds"
     ]  # fmt: skip
     assert set(table["dataset"]) == {"synthetic"} and set(table["model"]) == {"BPR"} and set(table["seeds"]) == {2}
-    assert table.groupby("method")["trials"].first().to_dict() == {"T": 1, "S": 1, "RD": 2, "CD": 2}
+    assert table.groupby("method")["trials"].first().to_dict() == {"T": 1, "S": 2, "RD": 2, "CD": 2}
     assert not table["metric"].str.contains("validation|redraw").any()
     one = table.set_index(["method", "metric"]).loc[("RD", "N@10-full")]
     assert one["mean"] == pytest.approx(1 / 2, abs=1e-6) and one["std"] == pytest.approx(0) and one["train_seconds"] == 3.5
@@ -177,8 +194,8 @@ def test_conclusions_hold_fail_or_are_open(records, tmp_path: Path) -> None:
     assert (said.drop("RD ranks better than the student alone") == "not run").all()
     for seed in (1, 2):
         ranks = np.where(USERS % 2 == 0, 1, 11)
-        records.append(made_up(tmp_path, SMOKE.distilled("RRD", 1e-3, seed), np.where(USERS % 6 == 0, 1, 11)))
-        records.append(made_up(tmp_path, SMOKE.distilled("RD-position", 0.1, seed), np.roll(ranks, 1)))
+        records.append(made_up(tmp_path, SMOKE.run("RRD", 1e-3, seed), np.where(USERS % 6 == 0, 1, 11)))
+        records.append(made_up(tmp_path, SMOKE.run("RD-position", 0.1, seed), np.roll(ranks, 1)))
     said = one_protocol.conclusions(SMOKE, records, resamples=300).set_index("conclusion")["here"]
     assert said["RRD beats RD"] == "opposite" and said["the hybrid weighting beats position weights"] == "open"
     against = one_protocol.against_each_other(records, ["RD", "CD", "RRD"], 300)
