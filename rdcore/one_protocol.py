@@ -222,7 +222,7 @@ def long_table(comparable: Comparable, records: Sequence[Record]) -> pd.DataFram
     """one_protocol.csv, for programs: one row a method and metric, of one comparable's ``records`` (its rows).
 
     metric: as in a run's chosen.json, of the test items (H@5 among the drawn items, H@5-full among all). mean, std: over seeds,
-    the latter with one degree of freedom less, empty for one seed. trials: how many weights, of S decays, it had; T has none: 1.
+    the latter with one degree of freedom less, empty for one seed. trials: how many weights (S: decays) it had; T has none: 1.
     train_seconds: as ``seconds`` in `table`.
     """
     rows = []
