@@ -218,18 +218,26 @@ def train(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _publish(experiments: list) -> int:
-    from . import plans
+def _publish(experiments: list, replace: bool = False) -> int:
+    from . import plans, runs
 
-    folders = plans.publish(experiments, plans.choices_of("paper"))
+    kept = [] if replace else [experiment for experiment in experiments if runs.other_numbers(experiment)]
+    folders = plans.publish(experiments, plans.choices_of("paper"), replace=replace)
     for folder in folders:
         print(f"published: {folder.name}", flush=True)
-    return len(folders)
+    for experiment in kept:
+        print(
+            f"left as it is: {experiment.label}-{experiment.key}, published with other numbers than this machine's "
+            f"(`rdcore publish --only {experiment.key} --replace` puts these in their place)",
+            flush=True,
+        )
+    return len(folders) + len(kept)
 
 
 def add_publish(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("publish", help="copy finished paper-size records into data/replicated")
     _add_only(command)
+    command.add_argument("--replace", action="store_true", help="also records that are published with other numbers")
     command.set_defaults(run=publish)
 
 
@@ -237,7 +245,7 @@ def publish(arguments: argparse.Namespace) -> int:
     from . import plans, runs
 
     wanted = plans.matching("paper", arguments.only)
-    count = _publish(wanted)
+    count = _publish(wanted, arguments.replace)
     for experiment in wanted:
         if not runs.stored(experiment):
             print(f"not finished here: {plans.title(experiment)}")

@@ -138,15 +138,16 @@ def paper_records() -> list[runs.Record]:
     return [runs.committed(experiment) for experiment in plan if runs.is_committed(experiment)]
 
 
-def publish(experiments: Sequence[Experiment], choices: Mapping[str, Choice]) -> list[Path]:
-    """Copies the finished ones of these runs into data/replicated; returns the folders.
+def publish(experiments: Sequence[Experiment], choices: Mapping[str, Choice], *, replace: bool = False) -> list[Path]:
+    """Copies the finished ones of these runs into data/replicated; returns the folders. One that is published with other
+    numbers is left out unless ``replace`` (`runs.other_numbers`).
 
     Metrics of single users go with F runs alone, at the last epoch and at the chosen one. The agreement of a student with
     the teacher of its stage and seed is measured where that one is finished too.
     """
     folders = []
     for experiment in experiments:
-        if runs.stored(experiment) is None:
+        if runs.stored(experiment) is None or (not replace and runs.other_numbers(experiment)):
             continue
         epochs = []
         if experiment.stage == "F":
@@ -161,7 +162,7 @@ def publish(experiments: Sequence[Experiment], choices: Mapping[str, Choice]) ->
                 like = [p for p in like if p.student(experiment.stage, experiment.seed) == experiment]
                 teachers = [p.teacher(experiment.stage, experiment.seed) for p in like]
             beside = next((teacher for teacher in teachers if runs.stored(teacher)), None)
-        folders.append(runs.publish(experiment, epochs, teacher=beside))
+        folders.append(runs.publish(experiment, epochs, teacher=beside, replace=replace))
     return folders
 
 

@@ -20,6 +20,7 @@ On stage L the weights and the metrics of users (ranks of their held-out items) 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -166,9 +167,13 @@ class Run(Record):
 
     def restore(self, model: Model, epoch: int | str | None = None) -> Model:
         """``model`` with the weights of an evaluated epoch, by default the last or chosen one ('best'), in eval mode."""
-        epoch = self.epoch if epoch in (None, "best") else epoch
-        _load_weights(model, self.folder / f"weights-{epoch:03d}.safetensors")
+        _load_weights(model, self.weights(epoch))
         return model.eval()
+
+    def weights(self, epoch: int | str | None = None) -> Path:
+        """The file of an evaluated epoch's weights, by default those of the last or chosen one ('best')."""
+        epoch = self.epoch if epoch in (None, "best") else epoch
+        return self.folder / f"weights-{epoch:03d}.safetensors"
 
 
 def load_or_train(
@@ -284,9 +289,11 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
         state = {"history": [], "metrics": entries, "resumed": 0}
         _finish(folder, device, state | {"seconds": time.time() - started})
         return
-    teacher = None
+    teacher = taught_by = None
     if experiment.distillation:
-        teacher = Run(paths.runs() / experiment.teacher.key).model(experiment.teacher, data, experiment.teacher_epoch, device)
+        of_teacher = Run(paths.runs() / experiment.teacher.key)
+        teacher = of_teacher.model(experiment.teacher, data, experiment.teacher_epoch, device)
+        taught_by = _sha256(of_teacher.weights(experiment.teacher_epoch))
     with seeded(stream_seed(seed, "initialisation"), "cpu"):
         model = experiment.model.build(data.n_users, data.n_items).to(device)
         distillation = experiment.distillation.build(model, teacher).to(device) if experiment.distillation else None
@@ -304,6 +311,7 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
     if checkpoint.exists():
         state = _resume(checkpoint, device, experiment.stage, model, optimizer, distillation)
     state["resumed"] += 1
+    state["teacher_weights"] = taught_by
     # Now, not at the end: the checkout may move on while the run trains. A resumed run may have seen several.
     state["commit"] = ", ".join(dict.fromkeys([*filter(None, state.get("commit", "").split(", ")), commit()]))
     earlier = state["seconds"]
@@ -428,7 +436,8 @@ def _drop_weights(folder: Path, keep: int) -> None:
 def _finish(folder: Path, device: str, state: dict) -> None:
     _write_json(folder / "history.json", state["history"])
     _write_json(folder / "metrics.json", state["metrics"])
-    _write_json(folder / "environment.json", environment(device, state))
+    weights = {file.stem.removeprefix("weights-"): _sha256(file) for file in sorted(folder.glob("weights-*.safetensors"))}
+    _write_json(folder / "environment.json", environment(device, state) | {"weights": weights})
     write_whole(folder / "DONE", lambda file: file.touch())
 
 
@@ -500,7 +509,8 @@ VARIABLES = (
 
 
 def environment(device: str, state: dict) -> dict:
-    """Where and how a run was made: recorded, not hashed."""
+    """Where and how a run was made: recorded, not hashed. teacher_weights: sha256 of the file of weights that taught it, None
+    without a teacher: a teacher that was trained anew elsewhere has other weights under the same key."""
     packages = ("rdcore", "torch", "numpy", "scipy", "pandas")
     found = {}
     for name in packages:
@@ -522,7 +532,13 @@ def environment(device: str, state: dict) -> dict:
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "seconds": round(state["seconds"], 1),
         "resumed": state["resumed"],
+        "teacher_weights": state.get("teacher_weights"),
     }
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def commit() -> str:
@@ -547,12 +563,16 @@ PUBLISHED = ["AP", "P@10", "nDCG@10"]
 _USERS_NEEDED = {"L": ["rank"]}  # of a stage; PUBLISHED of the others
 
 
-def publish(experiment: Experiment, epochs: list[int], *, teacher: Experiment | None = None) -> Path:
+def publish(
+    experiment: Experiment, epochs: list[int], *, teacher: Experiment | None = None, replace: bool = False
+) -> Path:
     """Copies a finished run's record (no weights) to data/replicated/<label>-<key>: metrics and history whole, of
     single users AP, P@10 and nDCG@10 at ``epochs`` and at no others, and the number of parameters. ``teacher``: measure
-    the agreement of a student that was not distilled with the teacher it stands beside.
+    the agreement of a student that was not distilled with the teacher it stands beside. replace: also where a record of
+    the run with other numbers is published already.
 
-    Never trains: raises ValueError when a run is not finished in the local store.
+    Never trains: raises ValueError when a run is not finished in the local store, and, without ``replace``, when it would
+    put other numbers in the place of published ones, by which tables and taught students stand.
     """
     for needed in (experiment, teacher):
         if needed is not None and stored(needed) is None:
@@ -561,11 +581,16 @@ def publish(experiment: Experiment, epochs: list[int], *, teacher: Experiment | 
                 f"`rdcore train --only {needed.key}`"
             )
     run = stored(experiment)
+    if not replace and other_numbers(experiment):
+        raise ValueError(
+            f"{experiment.label} (key {experiment.key}) is published with other numbers than this machine's: look at both "
+            f"metrics.json; `rdcore publish --only {experiment.key} --replace` puts these in the place of the published ones"
+        )
     target = paths.replicated() / f"{experiment.label}-{experiment.key}"
     target.mkdir(parents=True, exist_ok=True)
     for name in ("environment.json", "history.json", "metrics.json", *(["chosen.json"] if run.chosen else [])):
         write_whole(target / name, lambda file, name=name: shutil.copyfile(run.folder / name, file))
-    weights = read_weights(run.folder / f"weights-{run.epoch:03d}.safetensors")
+    weights = read_weights(run.weights())
     trained = 0 if experiment.counted else sum(table.numel() for table in weights.values())
     _write_json(target / "size.json", {"parameters": trained})
     agree = run.agreement
@@ -598,6 +623,12 @@ def publish(experiment: Experiment, epochs: list[int], *, teacher: Experiment | 
 def _published(experiment: Experiment) -> list[Path]:
     """The folder of a committed record, if there is one: without a description a folder is not a record (yet)."""
     return [file.parent for file in paths.replicated().glob(f"*-{experiment.key}/description.json")]
+
+
+def other_numbers(experiment: Experiment) -> bool:
+    """Is a run of the local store published with other metrics?"""
+    run, published = stored(experiment), _published(experiment)
+    return bool(run and published) and not run.metrics.equals(Record(published[0]).metrics)
 
 
 def is_committed(experiment: Experiment) -> bool:

@@ -206,7 +206,8 @@ def test_rdcore_train_finds_them_and_tells_them_apart() -> None:
 def test_a_student_is_published_beside_the_teacher_of_his_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = {}
     monkeypatch.setattr(runs, "stored", lambda run: run)
-    monkeypatch.setattr(runs, "publish", lambda run, epochs, teacher: asked.update({run.role: (epochs, teacher)}))
+    monkeypatch.setattr(runs, "other_numbers", lambda run: False)
+    monkeypatch.setattr(runs, "publish", lambda run, epochs, teacher, replace: asked.update({run.role: (epochs, teacher)}))
     plans.publish([PAPER.teacher(2), PAPER.student(2), PAPER.distilled(2, "RRD")], {})
     assert asked == {"T": ([], None), "S": ([], PAPER.teacher(2)), "RRD": ([], None)}
 

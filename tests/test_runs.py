@@ -1,6 +1,7 @@
 """The store of runs: trained once, resumed exactly, refused with a reason."""
 
 import contextlib
+import hashlib
 import importlib.metadata
 import io
 import json
@@ -397,6 +398,33 @@ def test_a_published_record_reads_like_the_run_without_its_weights(undisturbed, 
     assert not list(record.folder.glob("weights*"))
     with pytest.raises(ValueError, match="at epoch 4"):
         record.per_user(4)
+
+
+def test_published_numbers_are_not_replaced_by_others_unless_that_is_asked_for(undisturbed, tmp_path, monkeypatch):
+    shutil.copytree(undisturbed, tmp_path / "runs")
+    monkeypatch.setenv("RDCORE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("RDCORE_ROOT", str(tmp_path))
+    folder = runs.publish(STUDENT, [5])
+    assert runs.publish(STUDENT, [5]) == folder, "the same numbers once more"
+    file = tmp_path / "runs" / STUDENT.key / "metrics.json"
+    entries = json.loads(file.read_text())
+    entries[-1]["MAP"] += 1e-9
+    file.write_text(json.dumps(entries))
+    before = (folder / "metrics.json").read_text()
+    with pytest.raises(ValueError, match=f"published with other numbers.*--only {STUDENT.key} --replace"):
+        runs.publish(STUDENT, [5])
+    assert (folder / "metrics.json").read_text() == before
+    runs.publish(STUDENT, [5], replace=True)
+    assert runs.committed(STUDENT).metrics["MAP"].iloc[-1] == entries[-1]["MAP"]
+
+
+def test_a_record_knows_the_weights_that_taught_it(undisturbed):
+    student, teacher = (Run(undisturbed / run.key) for run in (DISTILLED, TEACHER))
+    epoch = f"{DISTILLED.teacher_epoch:03d}"
+    file = undisturbed / TEACHER.key / f"weights-{epoch}.safetensors"
+    assert student.environment["teacher_weights"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert teacher.environment["weights"][epoch] == student.environment["teacher_weights"]
+    assert teacher.environment["teacher_weights"] is None and len(teacher.environment["weights"]) == 5
 
 
 def test_a_student_that_was_not_distilled_is_published_with_its_agreement_beside_a_teacher(undisturbed, tmp_path, monkeypatch):

@@ -53,6 +53,13 @@ def test_train_publish_select_and_look(tiny: plans.Profile, project: Path, capsy
     assert "published: synthetic-F-S" in said and "not finished here: synthetic-V-T" in said
     assert len(record.per_user(1)) == len(record.per_user(2)), "the chosen epoch has come in"
 
+    published = (record.folder / "metrics.json").read_text()
+    (record.folder / "metrics.json").write_text(published.replace('"MAP": 0.', '"MAP": 0.9', 1))
+    assert cli.main(["publish", "--only", student.key]) == 0
+    assert f"left as it is: {record.folder.name}" in capsys.readouterr().out
+    assert cli.main(["publish", "--only", student.key, "--replace"]) == 0
+    assert (record.folder / "metrics.json").read_text() == published
+
     assert cli.main(["select"]) == 2, "no V run is there"
     assert "rdcore train --only" in capsys.readouterr().err
     assert cli.main(["train", "--only", "synthetic-V-T-d"]) == 0
@@ -79,7 +86,7 @@ def test_two_at_a_time_publish_what_has_finished_even_after_a_failure(tiny, monk
         raise FloatingPointError("the loss is not finite")
 
     monkeypatch.setattr(runs, "load_or_train_all", fails)
-    monkeypatch.setattr(plans, "publish", lambda experiments, choices: published.extend(experiments) or [])
+    monkeypatch.setattr(plans, "publish", lambda experiments, choices, replace: published.extend(experiments) or [])
     assert cli.main(["train", "--only", "synthetic-F-T-d,synthetic-F-S-d", "--jobs", "2", "--publish"]) == 1
     assert capsys.readouterr().err == "rdcore train: the loss is not finite\n"
     assert asked == [(["T", "S"], 2)] and [e.role for e in published] == ["T", "S"]
