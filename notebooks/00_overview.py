@@ -16,7 +16,7 @@
 # 2021; notebook 08). Notebook 09 compares all methods under one protocol.
 #
 # This project trains the models again on the papers' own splits of Gowalla and CiteULike, with the settings of the released codes
-# where there are any, and asks of every claim whether it holds. This notebook is the summary. It trains nothing: everything below is computed from the committed
+# where there are any, and asks of their main claims whether they hold. This notebook is the summary. It trains nothing: everything below is computed from the committed
 # records of our paper-size runs (`data/replicated`) and the papers' numbers (`data/reported`), **on every profile**. Only
 # profile `paper` also writes the tables and pictures into `figures/`. What no run has answered yet says so.
 
@@ -51,10 +51,11 @@ display(Markdown(overview.reading_guide()))
 # %% [markdown]
 # ## Scorecard
 #
-# Each claim, the paper's effect (a difference of means) and ours with its 95 % interval, from a bootstrap over users and seeds.
+# The papers' main claims, the paper's effect (a difference of means) and ours with its 95 % interval, from a bootstrap over users and seeds.
 #
 # * **replicates**: the interval excludes 0 and all seeds agree, with at least five; **indication**: the same with fewer seeds;
 # * **no**: anything else, a clear opposite included;
+# * the last rows ("no paper") are our own questions: controls of RD, and RankDistil's losses on data of this field, where nothing can replicate;
 # * for "no worse than the teacher" the lower bound must lie above minus a margin fixed beforehand, half the paper's gap between T and S;
 # * *not testable*: the data or the formulas are missing, or our own runs leave nothing to test; *not run yet*: just that.
 #
@@ -96,7 +97,9 @@ display(Markdown(report.markdown(report.wide(table4))))
 paper = reported("rd_table4").query("dataset == 'gowalla' and metric == 'MAP'").sort_values("value", ascending=False)
 print("The paper's order of the weightings by MAP:", " > ".join(paper["role"]))
 ours = table4.query("dataset == 'gowalla' and metric == 'MAP' and protocol == 'fixed50'").dropna(subset="replicated")
-print("Ours, as far as they have run:", " > ".join(ours.sort_values("replicated", ascending=False)["role"]) or "none")
+ours = ours.sort_values("replicated", ascending=False)
+told = " > ".join(f"{role} ({seeds} seed{'s' * (seeds > 1)})" for role, seeds in zip(ours["role"], ours["seeds"], strict=True))
+print("Ours, as far as they have run, by means over different seeds:", told or "none")
 
 # %% [markdown]
 # ## The chosen epochs

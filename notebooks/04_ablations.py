@@ -20,7 +20,9 @@
 # The model is Fossil, the faster of the two that the paper distils; `-p model Caser` runs the same plan with the latter.
 # Every value is a run of its own with a key, so that a sweep that was stopped goes on where it was, and a run that two sweeps share is
 # trained once. Profile `paper` shows the committed records and trains nothing, unless `recompute` is set; a value without a record is
-# listed as not run, and no line is drawn across it.
+# listed as not run, and no line is drawn across it. So far the records of paper size are those of the tables and of Caser's controls: no
+# sweep has run there. And a limit of the plan: sweeps take the last epoch, taught by T's last one. On Gowalla Fossil is past its best by
+# then (it overfits from epoch 10 on), so that there `-p model Caser` is the one to run.
 
 # %% tags=["parameters"]
 profile: str = "small"  # smoke, small or paper
@@ -90,11 +92,12 @@ if missing:
 # There is one seed for each value. Two runs that differ in a setting also differ by chance, and with one seed that
 # part cannot be averaged away, only guessed at. Two guesses are at hand. One looks at RD - S on validation over the later half of
 # training, where the rise that both share cancels: what still moves is chance. The other is the gap between two students that differ
-# in nothing but the seed. The larger of the two is called **the noise** below. Since the best and the worst of several values
-# lie further apart than any two, a sweep must span more than twice that before it is said to show anything.
+# in nothing but the seed. The larger of the two is called **the noise** below. The best and the worst of several values
+# lie further apart than any two: six values that differ by chance alone spread by more than 3.5 times their typical distance in one sweep of
+# twenty. Only a sweep that spans more than that is said to show something.
 #
-# Both err on the side of caution: a gain of RD that fades in the later epochs counts as noise too. And they judge the training, not the
-# users: another data set may answer otherwise.
+# Even that is a hint: the noise itself is guessed from two differences. And it is that of the training, not of the
+# users: another data set may answer otherwise. What a sweep shows should be tried with more seeds before it is believed.
 
 # %%
 shown = {role: found.get(run.key) for role, run in reference.items()}
@@ -142,8 +145,8 @@ if shown["T"] and shown["S"]:
 #
 # The student takes the teacher's first $K$ items for positives. A longer list carries more of the teacher's opinion, but its later items
 # are less and less likely to be right, and every item costs time in each step. With weights that fall as fast as the position weights
-# do at $\lambda = 1$, whatever stands behind the fifth place hardly counts, so that one expects little from a longer list. The paper
-# shows no figure over $K$; its code has 10.
+# do at $\lambda = 1$, whatever stands behind the fifth place hardly counts, so that one expects little from a longer list. No
+# figure over $K$ is known to us from the paper (its full text was not at hand); its code has 10.
 
 # %%
 show("K", base=str(plan.K), xlabel="K, length of the teacher's list")
@@ -153,8 +156,8 @@ show("K", base=str(plan.K), xlabel="K, length of the teacher's list")
 #
 # The position weight is $w^a_r \propto e^{-r/\lambda}$, divided by its sum. A small $\lambda$ puts all weight on the teacher's first item, a
 # large one spreads it almost evenly over all $K$. So this sweep goes from "trust the first item only" to the paper's naive scheme of
-# equal weights. The paper argues that the top of a list is what users see and what the teacher is most often right about. It gives no
-# figure over $\lambda$.
+# equal weights. The paper argues that the top of a list is what users see and what the teacher is most often right about. No
+# figure over $\lambda$ is known to us either.
 
 # %%
 show("lambda", base=f"{plan.lam:g}", xlabel=r"$\lambda$")
@@ -222,7 +225,7 @@ show("start epoch", base=str(plan.start_epoch), xlabel="first epoch with hybrid 
 # ## The balance of the two losses (the paper's Fig. 6)
 #
 # The paper minimises $(1-\alpha) L^R + \alpha L^D$: $\alpha = 0$ is the student alone, $\alpha = 1$ only imitates the teacher's lists and never sees a
-# negative item, since $L^D$ has none. Figure 6 shows both ends to be bad and the best between about 0.3 and 0.5. The released code adds the two with
+# negative item, since $L^D$ has none. Figure 6 shows both ends to be bad and the best between about 0.3 and 0.5, as others describe it. The released code adds the two with
 # weight 1, which is $\alpha = 0.5$ times two; Adam is nearly indifferent to that factor, so that this point and the tables' RD should
 # come close to each other.
 
@@ -257,7 +260,7 @@ show("share of data", lines=(), numeric=True, xlabel="share of the training inst
 # %% [markdown]
 # ## Over the epochs (Fig. 5b)
 #
-# The paper's Figure 5b has a teacher that passes its best after a while and falls, and a distilled student that stays flat, as if the soft
+# The paper's Figure 5b has, as others describe it, a teacher that passes its best after a while and falls, and a distilled student that stays flat, as if the soft
 # labels kept it from overfitting. To see that, training must be long enough for the teacher to pass its best; where the best epoch is the
 # last one, the picture has nothing to say about it.
 
@@ -310,11 +313,12 @@ show("paper and code", reports.dots, base="as released", lines=("RD", "S", "T"))
 # Every distilled student gets $K$ further positives for each query. Perhaps any plausible ones would do: popular items would teach it what
 # is popular, random ones would only calm it down, and the lists of *another student* (same size, other seed) would be an average of two
 # opinions without any larger model. And perhaps what helps is just to see more items in a step: hence a student with $K$ further
-# negatives. Each of these differs from RD, or from S, in that one thing.
+# negatives. Each of these differs from RD, or from S, in that one thing, with one exception: random lists are drawn, once, from what a user
+# has not had at all, while the others leave out the target alone.
 #
 # This is judged on **test**, once, and nothing is chosen by it. Differences to S are those of the same users; their 95 % intervals come from
 # a bootstrap over users and say nothing about other seeds. The share of RD - S that a control has too is what does
-# not need the teacher; it is only computed where the interval of RD - S excludes 0. No p-values: this is not one of the tests of the replication.
+# not need the teacher; it is only computed where the interval of RD - S lies above 0. No p-values: this is not one of the tests of the replication.
 
 # %%
 for name, planned in controls.items():

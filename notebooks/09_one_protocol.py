@@ -130,8 +130,9 @@ if judged:
 # %% [markdown]
 # ## Which conclusions survive?
 #
-# Conclusions that the papers draw about methods met here. *holds*: the interval of the difference in nDCG@10 lies above 0 and all
-# seeds agree; *opposite*: it lies below 0; *open*: neither.
+# Conclusions that the papers draw about methods met here. *indication* and *replicates* as above; *indication of the opposite*: the interval of
+# the difference in nDCG@10 lies below 0 and all seeds agree; *open*: neither. With eleven conclusions for each data set, and no correction over
+# them, one may hold by chance.
 
 # %%
 said = pd.concat([one_protocol.conclusions(c, rows[name], resamples) for name, c in comparables.items()], ignore_index=True)
@@ -152,10 +153,11 @@ for name, table in judged.items():
     worse = [role for role in methods if by_role.loc[role, "high"] < 0]
     beaten = [role for role, c in against.items() if c.low > 0]
     open_ = [role for role in against if role not in beaten]
+    # The best is picked by the same test items on which it is then compared: that flatters it.
     print(f"{name}. Better than the student alone: {', '.join(better) or 'none'}"
           + (f"; worse: {', '.join(worse)}" if worse else "") + f" (of {len(methods)} methods).\nThe highest mean has {best}; "
           + f"it is clearly above {', '.join(beaten) or 'none of the others'}"
-          + (f", and not to be told from {', '.join(open_)}." if open_ else "."))
+          + (f", and not to be told from {', '.join(open_)}" if open_ else "") + " (picked and compared on the same items).")
 
 # %% [markdown]
 # ## Cost, and closeness to the teacher

@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy import stats
 
 from rdcore import plots, significance
 from rdcore.ablations import TAUGHT, Sweeps, points, unique
@@ -21,6 +22,7 @@ from rdcore.runs import Record
 COLUMNS = ["sweep", "value", "role", "model", "MAP", "P@10", "nDCG@10", "key"]
 QUALITY = ["MAP", "P@10", "nDCG@10"]
 SATURATED = math.atanh(0.99)  # where tanh is .99: about 2.65
+TWO_APART = 2 / math.sqrt(math.pi)  # mean distance of two normal numbers of spread 1: about 1.13
 Records = Mapping[str, Record]  # by key; what was not run is not in it
 
 
@@ -105,6 +107,12 @@ def noise(distilled: Record | None, student: Record | None, seeds: Sequence[Reco
     return found
 
 
+def by_chance(values: int) -> float:
+    """How far the best and the worst of so many values lie apart in 95 of 100 sweeps in which the setting does nothing, in
+    multiples of the distance of two: the range of normal numbers. It takes the noise for known; two guesses at it are not."""
+    return float(stats.studentized_range.ppf(0.95, values, np.inf)) / TWO_APART
+
+
 def verdict(values: pd.Series, floor: float, base: str | None = None) -> str:
     """One sentence on a sweep: MAP by value, beside what counts as noise (NaN: not known). base: the value of the tables."""
     known = values.dropna()
@@ -119,10 +127,10 @@ def verdict(values: pd.Series, floor: float, base: str | None = None) -> str:
         said += f"; {len(values) - len(known)} of {len(values)} points are not on record"
     if math.isnan(floor):
         return f"{said}. How much of that is noise is not known."
-    # The best and the worst of several are further apart than any two, so that once the noise is not enough.
-    clear = spread > 2 * floor
+    chance = by_chance(len(known))
     times = f"{spread / floor:.1f} times the noise of {floor:.4f}" if floor else "and no noise was measured"
-    return f"{said}. That is {times}: " + ("the setting matters here." if clear else "no difference can be told from noise.")
+    ending = "the setting seems to matter here." if spread > chance * floor else "no difference can be told from noise."
+    return f"{said}. That is {times}, and {len(known)} values spread by {chance:.1f} times by chance: {ending}"
 
 
 def gains(frame: pd.DataFrame, sweep: str, floor: float) -> str:
@@ -135,9 +143,12 @@ def gains(frame: pd.DataFrame, sweep: str, floor: float) -> str:
     said = f"RD - S is {each}"
     if math.isnan(floor):
         return f"{said}. How much of that is noise is not known."
-    above, below = (list(gain.index[side]) for side in (gain > 2 * floor, gain < -2 * floor))
+    # Each is a difference of two runs; the largest of several is to be surprising, hence Bonferroni's division.
+    chance = float(stats.norm.isf(0.025 / len(gain))) * math.sqrt(2) / TWO_APART
+    above, below = (list(gain.index[side]) for side in (gain > chance * floor, gain < -chance * floor))
     parts = [f"{words} at {', '.join(at)}" for words, at in (("better", above), ("worse", below)) if at]
-    return f"{said}. By more than twice the noise of {floor:.4f} it is {' and '.join(parts) or 'nowhere better or worse'}."
+    return (f"{said}. By more than {chance:.1f} times the noise of {floor:.4f}, which {len(gain)} gains reach by chance, it is "
+            f"{' and '.join(parts) or 'nowhere better or worse'}.")  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------------------- controls

@@ -281,7 +281,8 @@ def add_readme(commands: argparse._SubParsersAction) -> None:
 def write_readme(arguments: argparse.Namespace) -> int:
     from . import derrd, one_protocol, plans, readme
 
-    print(f"written: {readme.write(plans.paper_records(), derrd.committed_rows(), one_protocol.committed_comparisons()).name}")
+    tables = plans.paper_records(), derrd.committed_rows(), one_protocol.committed_comparisons(), readme.card_on_file()
+    print(f"written: {readme.write(*tables).name}")
     return 0
 
 

@@ -266,15 +266,15 @@ CONCLUSIONS = [
 
 
 def conclusions(comparable: Comparable, records: Sequence[Record], resamples: int = 10_000) -> pd.DataFrame:
-    """What becomes of `CONCLUSIONS`: holds (the interval of a - b lies above 0 and all seeds agree), opposite (it lies below
-    0), open, or not run."""
+    """What becomes of `CONCLUSIONS`, in the words of significance.py: replicates or indication, the same of the opposite, else
+    open, or not run."""
     rows = []
     for source, sentence, a, b in CONCLUSIONS:
         c = compared(records, a, b, resamples)
         if c is None:
             rows.append([comparable.name, source, sentence, np.nan, np.nan, np.nan, "not run"])
             continue
-        said = "holds" if significance.verdict(c) != "no" else "opposite" if c.high < 0 else "open"
+        said = significance.verdict(c) if significance.verdict(c) != "no" else significance.opposite(c) or "open"
         rows.append([comparable.name, source, sentence, c.difference, c.low, c.high, said])
     return pd.DataFrame(rows, columns=["runs", "source", "conclusion", "effect", "low", "high", "here"])
 

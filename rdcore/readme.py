@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rdcore import paths
+from rdcore import overview, paths
 from rdcore.derrd_report import derrd_table2
 from rdcore.files import write_whole
 from rdcore.one_protocol import JUDGED, METHODS
@@ -41,6 +41,16 @@ ROWS = {
         "RD": ("student taught by RD, hybrid weights", "Fossil-RD-hybrid-d20"),
     },
 }
+
+
+def verdicts(card: pd.DataFrame) -> str:
+    """How many claims have which verdict, in a sentence, and a Markdown table of those that runs speak about. card: the
+    scorecard."""
+    counts = card["verdict"].value_counts()
+    told = ", ".join(f"{counts.get(word, 0)} *{word}*" for word in ("replicates", "indication", "no", "not run yet", "not testable"))
+    known = overview.scorecard_text(card[card["ours"].notna()])
+    shown = known[["claim", "paper", "ours (95 % interval)", "seeds", "verdict", "note"]]
+    return f"Of {len(card)} claims and questions: {told}.\n\n{shown.to_markdown(index=False, disable_numparse=True)}"
 
 
 def results(records: Sequence[Record], model: str = "Caser", protocol: str = "fixed50") -> str:
@@ -105,23 +115,37 @@ def one_protocol(compared: Mapping[str, Sequence[Record]]) -> str:
     return pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True)
 
 
-def text(records: Sequence[Record], of_one: Sequence[Record], compared: Mapping[str, Sequence[Record]]) -> str:
-    """What stands between the marks. of_one: the rows of DE-RRD's Table 2. compared: as in `one_protocol`."""
-    return f"""{results(records)}
+def text(
+    records: Sequence[Record], of_one: Sequence[Record], compared: Mapping[str, Sequence[Record]], card: pd.DataFrame
+) -> str:
+    """What stands between the marks. of_one: the rows of DE-RRD's Table 2. compared: as in `one_protocol`. card: the
+    scorecard."""
+    return f"""### Which claims hold?
+
+{verdicts(card)}
+
+### The papers' tables
+
+Caser on Gowalla at the settings of the released code (teacher d = 100, student d = 50), protocol `fixed50`:
+
+{results(records)}
 
 Fossil on Gowalla (d = 50 and d = 20), protocol `validation`:
 
 {results(records, "Fossil", "validation")}
 
-BPR on CiteULike as in DE-RRD (teacher d = 200, student d = 20), ranks among 499 sampled negatives, protocol `validation`; DE
-and RRD at the weights of the released code, RD and CD at weights chosen on validation items:
+BPR on CiteULike as in DE-RRD (teacher d = 200, student d = 20), ranks among 499 sampled negatives; DE and RRD at the weights of
+the released code, RD and CD at weights chosen on validation items:
 
 {de_rrd(of_one)}
 
-All methods under one protocol (notebook 09), BPR-MF with d = 200 and d = 20, on Gowalla with a split and batches of our own:
-every method's weight chosen from four on validation items (some are the last of their four: [DEVIATIONS.md](DEVIATIONS.md)),
-nDCG@10 of the test items among **all** items. RankDistil-C, -B, -P: its coupled, binary and pairwise loss. Intervals, paired by
-seed: [09_methods.md](figures/tables/09_methods.md). `--only` of a cell: `citeulike-L-BPR-RRD-d20-`, or the same with gowalla.
+### All methods under one protocol
+
+Notebook 09: BPR-MF with d = 200 and d = 20, on Gowalla with a split and batches of our own. Every method's weight is chosen from
+four on validation items, and S's weight decay likewise (some are at an end of their four: [DEVIATIONS.md](DEVIATIONS.md)); nDCG@10
+(textbook's) of the test items among **all** items. RankDistil-C, -B, -P: its coupled, binary and pairwise loss. `over S` is the mean over the
+seeds that both have, with a 95 % interval in [09_methods.md](figures/tables/09_methods.md). `--only` of a cell:
+`citeulike-L-BPR-RRD-d20-`, or the same with gowalla.
 
 {one_protocol(compared)}
 
@@ -133,19 +157,27 @@ def _number(value) -> str:
 
 
 def _ours(row, paper) -> str:
+    """Mean over seeds, its spread where there are several, and how far it is from the paper's number."""
     if row is None or pd.isna(row["replicated"]):
         return ""
-    text = _number(row["replicated"])
+    text = _number(row["replicated"]) + ("" if pd.isna(row["std"]) else f" ± {row['std']:.4f}")
     return text if paper is None or pd.isna(paper) else f"{text} ({row['replicated'] / float(paper) - 1:+.1%})"
 
 
-def write(records: Sequence[Record], of_one: Sequence[Record], compared: Mapping[str, Sequence[Record]]) -> Path:
+def card_on_file() -> pd.DataFrame:
+    """The scorecard as notebook 00 wrote it on profile ``paper``."""
+    return pd.read_csv(paths.figures() / "tables" / "scorecard.csv").astype({"seeds": "Int64"}).fillna({"note": ""})
+
+
+def write(
+    records: Sequence[Record], of_one: Sequence[Record], compared: Mapping[str, Sequence[Record]], card: pd.DataFrame
+) -> Path:
     """Puts the tables between the marks of README.md. Raises ValueError where a mark is missing."""
     file = paths.root() / "README.md"
     readme = file.read_text(encoding="utf-8")
     if BEGIN not in readme or END not in readme:
         raise ValueError(f"{file} lacks the mark {BEGIN} or {END}: put both where the tables belong")
     before, after = readme.split(BEGIN)[0], readme.split(END)[1]
-    readme = f"{before}{BEGIN}\n{text(records, of_one, compared)}\n{END}{after}"
+    readme = f"{before}{BEGIN}\n{text(records, of_one, compared, card)}\n{END}{after}"
     write_whole(file, lambda draft: draft.write_text(readme, encoding="utf-8"))
     return file

@@ -19,6 +19,7 @@ from rdcore.experiment import choice_name, family, trained
 from rdcore.reported import reported
 from rdcore.runs import Record
 
+NO_DATA = ("foursquare",)  # reported, but neither the data nor the way they were prepared could be found
 COLUMNS = ["dataset", "model", "role", "metric", "protocol", "reported", "replicated", "std", "seeds", "difference"]
 METRICS = [f"{metric}{kind}" for kind in ("", "-standard") for metric in ("P@3", "P@5", "P@10", "nDCG@3", "nDCG@5", "nDCG@10")
            if not (metric.startswith("P") and kind)] + ["MAP"]  # fmt: skip
@@ -163,7 +164,7 @@ def wide(table: pd.DataFrame) -> pd.DataFrame:
         part = part.set_index("metric")
         seeds = part["seeds"].dropna()
         ours = f"ours, {seeds.iloc[0]} seed{'s' * int(seeds.iloc[0] > 1)}" if len(seeds) else ""
-        theirs = "paper" if ours else "paper (not run)"
+        theirs = "paper" if ours else "paper (no data)" if part["dataset"].iloc[0] in NO_DATA else "paper (not run)"
         for column, what in (("reported", theirs), ("replicated", ours), ("std", "std"), ("difference", "difference")):
             if part[column].notna().any():
                 cells = {metric: _text(column, part.loc[metric, column]) for metric in part.index}

@@ -16,10 +16,11 @@ from rdcore import derrd, derrd_report, efficiency, one_protocol, paths
 from rdcore.matched import MARGINS, NOT_TESTABLE, Matched, matched, no_worse
 from rdcore.reported import reported
 from rdcore.runs import Record
-from rdcore.significance import Comparison, holm, verdict
+from rdcore.significance import Comparison, holm, opposite, verdict
 
 COLUMNS = ["claim", "source", "verdict", "paper", "ours", "low", "high", "p", "effect_size", "seeds", "note", "notebook"]
 RD, DE_RRD, RANKDISTIL, NOT_RUN = "Tang & Wang 2018", "DE-RRD, CIKM 2020", "RankDistil, AISTATS 2021", "not run yet"
+OURS = "no paper: our question"
 _TESTS, _SCHEMES, _SWEEPS = "05_significance", "03_ranking_distillation", "04_ablations"
 
 
@@ -29,8 +30,9 @@ def scorecard(
     """One row a claim: verdict, the paper's effect, ours with its 95 % interval, and the notebook that shows it.
 
     Effects are differences of means over users; p is that of the paired t over users after Holm's correction within its
-    family (A: RD against S on MAP, of both models; B: the same on the other metrics; C: hybrid against the other
-    weightings; D: DE-RRD's methods against S and their competitors; E: RankDistil's forms against RD), empty elsewhere.
+    family (A: RD against S on MAP, of both models and protocols; B: the same on the other metrics; C: hybrid against the
+    other weightings; D: DE-RRD's methods against S, each other and their competitors; E: RankDistil's forms against RD),
+    empty elsewhere. The last rows are no claims of a paper: our controls, and RankDistil's losses on data of this field.
 
     Args:
         chosen: role -> epoch, for protocol `validation`.
@@ -48,10 +50,9 @@ def scorecard_of(found: Mapping[tuple[str, str], Matched], *, resamples: int = 1
     caser = fixed[0]
 
     rows = []
-    for tested in (fixed, chosen):
-        family = _corrected([_beats_student(runs, "AP", "MAP") for runs in tested])  # A
-        for runs, row in zip(tested, family, strict=True):
-            rows += [row, _no_worse(runs)]
+    every = [*fixed, *chosen]
+    for runs, row in zip(every, _corrected([_beats_student(runs, "AP", "MAP") for runs in every]), strict=True):  # A
+        rows += [row, _no_worse(runs)]
     rows += _corrected([_beats_student(runs, metric, metric) for runs in fixed for metric in ("P@10", "nDCG@10")])  # B
     weightings = {"RD-equal": "1/K", "RD-position": "position importance", "RD-discrepancy": "ranking discrepancy"}
     against = [
@@ -67,6 +68,7 @@ def scorecard_of(found: Mapping[tuple[str, str], Matched], *, resamples: int = 1
     rows.append(_half_the_size(caser))
     rows += _without_runs()
     rows += _corrected(_de_rrd(derrd.committed_rows(), resamples))  # D
+    rows += _controls(caser)
     rows += _corrected(_rankdistil(resamples))  # E
     table = pd.DataFrame(rows, columns=COLUMNS)
     table["seeds"] = table["seeds"].astype("Int64")
@@ -81,9 +83,17 @@ def _said(c: Comparison | None) -> dict:
     """What a comparison adds to the row of its claim."""
     if c is None:
         return {}
-    note = "the opposite holds" if c.high < 0 else ""
     return {"verdict": verdict(c), "ours": c.difference, "low": c.low, "high": c.high, "p": c.p_users,
-            "effect_size": c.effect_size, "seeds": c.n_seeds, "note": note}  # fmt: skip
+            "effect_size": c.effect_size, "seeds": c.n_seeds, "note": opposite(c) or _why_not(c)}  # fmt: skip
+
+
+def _why_not(c: Comparison) -> str:
+    """What keeps a positive difference from holding."""
+    if verdict(c) != "no":
+        return ""
+    if c.low <= 0:
+        return "the interval includes 0"
+    return f"{sum(difference <= 0 for difference in c.seed_differences)} of {c.n_seeds} seeds disagree"
 
 
 def _beats_student(runs: Matched, metric: str, name: str) -> dict:
@@ -135,15 +145,15 @@ def _half_the_size(runs: Matched) -> dict:
                   "note": f"{sizes[1]:,} of {sizes[0]:,}"}  # fmt: skip
 
 
-def _half_the_time() -> dict:
+def _half_the_time(model: str) -> dict:
     """Table 3, from the measurement on record. A time is no metric of users: its interval comes from repeated rounds, and
     where it leaves the question open the claim does not hold yet."""
-    row = _row("A distilled model makes its lists in about half the time (Table 3)", notebook="06_efficiency")
-    ratio = efficiency.committed_ratio()
+    row = _row(f"A distilled {model} makes its lists in about half the time (Table 3)", notebook="06_efficiency")
+    ratio = efficiency.committed_ratio(model)
     if ratio is None:
         return row
     found = efficiency.about_half(ratio)
-    note = f"Caser, CPU; the paper's own ratios go up to {efficiency.largest_reported():.2f}"
+    note = f"CPU; the paper's own ratios go up to {efficiency.largest_reported():.2f}"
     said = "replicates" if found == "holds" else "no"
     if found == "open":
         said, note = (said, note + "; open") if ratio.quiet else (NOT_TESTABLE, note + "; measured on a busy machine")
@@ -157,12 +167,14 @@ def _without_runs() -> list[dict]:
     drawn = "no numbers can be read from the figure"
     return [
         _row("The same on Foursquare (Caser, Fossil)", verdict=NOT_TESTABLE, note=unpublished),
-        _half_the_time(),
+        *(_half_the_time(model) for model in MARGINS),
         _row("A balance of both losses is best; either alone is worse (Figure 6)", note=drawn, notebook=_SWEEPS),
         _row("The gain holds over model sizes and amounts of training data (Figures 4, 5)", note=drawn, notebook=_SWEEPS),
         _row("RankDistil's own tables (WEB30K, Yahoo, MS MARCO)", source=RANKDISTIL, verdict=NOT_TESTABLE,
              note="documents with features: no model here ranks them", notebook="08_rankdistil"),
         _row("DE-RRD's claims on Foursquare", source=DE_RRD, verdict=NOT_TESTABLE, note=unpublished),
+        _row("DE-RRD's claims with NeuMF on CiteULike", source=DE_RRD, notebook="07_de_rrd"),
+        _row("Each part of DE and of RRD is needed (Table 4, Foursquare; here on CiteULike)", source=DE_RRD, notebook="07_de_rrd"),
     ]
 
 
@@ -172,16 +184,27 @@ def _de_rrd(records: Sequence[Record], resamples: int) -> list[dict]:
     paper = paper.set_index("role")["value"]
     names = {"S": "the student alone"}
     rows = []
-    for a, b in [("DE", "S"), ("RRD", "S"), ("DE-RRD", "S"), ("RRD", "RD"), ("DE-RRD", "RD"), ("DE-RRD", "CD")]:
+    against = {"S": ["DE", "RRD", "DE-RRD"], "RD": ["RRD", "DE-RRD"], "CD": ["DE-RRD"], "DE": ["DE-RRD"], "RRD": ["DE-RRD"]}
+    for a, b in [(a, b) for b, better in against.items() for a in better]:
         claim = f"{a} ranks better than {names.get(b, b)}: H@5 (BPR, CiteULike)"
         row = _row(claim, paper=paper[a] - paper[b], source=DE_RRD, notebook="07_de_rrd")
         rows.append(row | _said(derrd_report.compared(records, a, b, "H@5", resamples=resamples)))
     return rows
 
 
+def _controls(caser: Matched) -> list[dict]:
+    """Is it the teacher's ranking? RD with its lists against the same with others'."""
+    others = {"RD-hybrid-student": "another student's", "RD-hybrid-popular": "popular items", "RD-hybrid-random": "random items"}
+    rows = []
+    for role, words in others.items():
+        claim = f"RD with the teacher's lists ranks better than with {words}: MAP ({_where(caser)})"
+        rows.append(_better(caser, "RD-hybrid", role, "AP", claim, np.nan, _SWEEPS) | {"p": np.nan, "source": OURS})
+    return rows
+
+
 def _rankdistil(resamples: int) -> list[dict]:
-    """Reddi et al.'s, that losses made for top-K lists distil better than earlier ones, on data of this field: each form
-    against RD by nDCG@10 of the test items among all items, under the one protocol."""
+    """RankDistil's forms against RD on data of this field, by nDCG@10 of the test items among all items, under the one
+    protocol. The paper claims no more than that its losses distil better than earlier ones, on other data."""
     rows = []
     for comparable in one_protocol.comparables("paper"):
         if not comparable.name.endswith(" BPR"):
@@ -190,7 +213,7 @@ def _rankdistil(resamples: int) -> list[dict]:
         records = one_protocol.committed_rows(comparable)
         for role in one_protocol.RANKDISTIL.values():
             claim = f"{role} ranks better than RD: nDCG@10 among all items (BPR, {where})"
-            row = _row(claim, source=RANKDISTIL, notebook="09_one_protocol")
+            row = _row(claim, source=OURS, notebook="09_one_protocol")
             rows.append(row | _said(one_protocol.compared(records, role, "RD", resamples)))
     return rows
 

@@ -231,13 +231,22 @@ def test_noise_is_judged_by_the_later_epochs_and_by_two_seeds(tmp_path: Path):
     assert reports.noise(rd, student, [seeds[0], None]) == pytest.approx({"epochs": 0.03})
 
 
-def test_a_sweep_says_something_only_beyond_twice_the_noise():
+def test_a_sweep_says_something_only_beyond_what_so_many_values_spread_by_chance():
     values = pd.Series({"1": 0.20, "5": 0.23, "10": 0.21})
-    assert reports.verdict(values, 0.014, "10").endswith("2.1 times the noise of 0.0140: the setting matters here.")
+    assert reports.verdict(values, 0.010, "10").endswith(
+        "3.0 times the noise of 0.0100, and 3 values spread by 2.9 times by chance: the setting seems to matter here."
+    )
     assert "10, as in the tables, is 0.0200 below the best" in reports.verdict(values, 0.014, "10")
-    assert reports.verdict(values, 0.016).endswith("no difference can be told from noise.")
+    assert reports.verdict(values, 0.011).endswith("no difference can be told from noise.")
     assert reports.verdict(values, float("nan")).endswith("How much of that is noise is not known.")
     assert "1 of 3 points are not on record" in reports.verdict(values.where(values > 0.2), 0.01)
+
+
+@pytest.mark.parametrize("count", [2, 6, 9])
+def test_one_sweep_of_twenty_spreads_further_by_chance(count):
+    drawn = np.random.default_rng(count).normal(size=(40_000, count))
+    noise = np.abs(np.diff(np.random.default_rng(1).normal(size=(40_000, 2)))).mean()  # of two runs, if it were known
+    assert (np.ptp(drawn, axis=1) > reports.by_chance(count) * noise).mean() == pytest.approx(0.05, abs=0.005)
 
 
 def test_where_rd_gains_is_said_by_value():
@@ -245,8 +254,8 @@ def test_where_rd_gains_is_said_by_value():
             for role, at in (("S", s), ("RD", rd))]  # fmt: skip
     table = pd.DataFrame(rows, columns=["sweep", "value", "role", "MAP"])
     assert reports.gains(table, "size", 0.02) == (
-        "RD - S is 10: +0.1000, 20: +0.0100, 50: -0.1000. By more than twice the noise of 0.0200 it is better at 10 and worse "
-        "at 50."
+        "RD - S is 10: +0.1000, 20: +0.0100, 50: -0.1000. By more than 3.0 times the noise of 0.0200, which 3 gains reach by "
+        "chance, it is better at 10 and worse at 50."
     )
     assert reports.gains(table, "size", 0.1).endswith("it is nowhere better or worse.")
 

@@ -15,14 +15,15 @@ def _between_marks() -> str:
 
 
 def test_the_committed_tables_are_those_of_the_records():
-    found = readme.text(plans.paper_records(), derrd.committed_rows(), one_protocol.committed_comparisons())
+    tables = plans.paper_records(), derrd.committed_rows(), one_protocol.committed_comparisons(), readme.card_on_file()
+    found = readme.text(*tables)
     assert _between_marks() == found, "run `rdcore readme`"
 
 
 def test_the_papers_numbers_stand_beside_ours():
     rows, fossil, of_one, compared = (
         {row.split("|")[1].split(":")[0].strip(): row for row in part.splitlines() if "|" in row}
-        for part in re.split("Fossil on Gowalla|BPR on CiteULike|All methods under", _between_marks())
+        for part in re.split("Fossil on Gowalla|BPR on CiteULike|### All methods", _between_marks().split("### The papers' tables")[1])
     )
     assert "0.0866" in fossil["T"] and "0.0874" in fossil["RD"]  # Table 2, Gowalla, Fossil, MAP
     # DE-RRD's Table 2, CiteULike, BPR, H@5
@@ -39,6 +40,19 @@ def test_a_pattern_trains_its_row_and_nothing_else():
         found = [run for run in everything if pattern in run.label]
         alike = {(run.dataset, run.stage, run.role, type(run.model), run.model.dim) for run in found}
         assert found and len(alike) == 1, f"{pattern} trains {alike}"
+
+
+def test_the_claims_are_counted_and_those_with_runs_are_shown():
+    card = readme.card_on_file()
+    words = readme.verdicts(card)
+    rows = words.split("\n\n")[1].splitlines()[2:]
+    assert len(rows) == card["ours"].notna().sum() > 15
+    counts = dict(re.findall(r"(\d+) \*([a-z ]+)\*", words.splitlines()[0]))
+    assert sum(int(n) for n in re.findall(r"(\d+) \*", words.splitlines()[0])) == len(card), counts
+    one = card.assign(ours=[0.5] + [float("nan")] * (len(card) - 1), low=0.25, high=0.75, note="why", verdict="no")
+    words = readme.verdicts(one)
+    assert "0 *replicates*" in words and f"{len(card)} *no*" in words
+    assert "+0.500" in words or "0.500 (+0.2500 to +0.7500)" in words and "why" in words and len(words.splitlines()) == 5
 
 
 def test_without_records_every_row_says_so():
