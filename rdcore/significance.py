@@ -11,7 +11,7 @@ and the effect size first.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ from scipy import stats
 SEEDS_TO_REPLICATE = 5
 _QUANTILES = (0.025, 0.975)
 _USERS_PER_BLOCK = 2**22  # user draws held at once: about 130 MB
-_KEPT_BYTES = 2**29  # of resamples that were drawn before, the oldest given up first
+_KEPT_BYTES = 2**29  # of resamples that were drawn before, the oldest given up first; beyond, none is kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,9 +224,11 @@ def _draws(rng: np.random.Generator, n_users: int, n_seeds: int, resamples: int)
 _kept: dict[tuple, tuple[list, dict]] = {}
 
 
-def _drawn(rng: np.random.Generator, n_users: int, n_seeds: int, resamples: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def _drawn(rng: np.random.Generator, n_users: int, n_seeds: int, resamples: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
     """`_draws`, kept by the state of ``rng``: all comparisons of the same users begin with the same one, and drawing took most
-    of their time."""
+    of their time. What would be more than may be kept is drawn block by block each time."""
+    if n_users * resamples > _KEPT_BYTES:  # a byte a user
+        return _draws(rng, n_users, n_seeds, resamples)
     key = (pickle.dumps(rng.bit_generator.state), n_users, n_seeds, resamples, _USERS_PER_BLOCK)
     if key not in _kept:
         _kept[key] = list(_draws(rng, n_users, n_seeds, resamples)), rng.bit_generator.state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -87,6 +88,24 @@ def test_draws_are_kept_only_where_they_would_be_the_same_again(monkeypatch):
     monkeypatch.setattr(significance, "_KEPT_BYTES", 30 * 60)
     assert significance.compare(a, b, rng=generator(6), resamples=60) != first[0]
     assert len(significance._kept) == 1
+
+
+def test_more_draws_than_may_be_kept_are_never_held_at_once(monkeypatch):
+    """The same numbers, and the generator left in the same state, from one block of 2,000 draws after the other."""
+    a, b = simulate(users=400, seeds=2)
+    monkeypatch.setattr(significance, "_USERS_PER_BLOCK", 2000)
+    kept, streamed = generator(5), generator(5)
+    wanted = significance.compare(a, b, rng=kept, resamples=5000)
+    monkeypatch.setattr(significance, "_kept", {})
+    monkeypatch.setattr(significance, "_KEPT_BYTES", 400 * 5000 - 1)
+    tracemalloc.start()
+    try:
+        found = significance.compare(a, b, rng=streamed, resamples=5000)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found == wanted and streamed.random() == kept.random()
+    assert significance._kept == {} and peak < 400 * 5000 / 2, "bytes, where all the draws are 2 MB"
 
 
 def test_identical_arrays_do_not_differ():
