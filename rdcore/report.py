@@ -60,8 +60,9 @@ class Judged:
 def judged(records: Sequence[Record], chosen: Mapping[str, int] | None = None, stage: str = "F") -> list[Judged]:
     """Every run of ``stage`` under every protocol it belongs to.
 
-    Where a data set has runs of several lengths, the shortest are those of the fixed protocol; longer ones, made because
-    a best epoch lay at the border of the grid, serve `validation` alone.
+    Where a model has runs of several lengths on one data set, the shortest are those of the fixed protocol; longer ones,
+    made because a best epoch lay at the border of the grid, serve `validation` alone. What is counted from the data has no
+    epochs and stands under the first protocol of its data set.
 
     Args:
         chosen: role -> epoch, as `selection.chosen_epochs` gives it; without it nothing is `validation`.
@@ -71,18 +72,21 @@ def judged(records: Sequence[Record], chosen: Mapping[str, int] | None = None, s
     """
     chosen = chosen or {}
     records = sorted((r for r in records if r.description["stage"] == stage), key=lambda r: r.description["training"]["epochs"])
-    fixed: dict[str, int] = {}
+    fixed: dict[tuple[str, str], int] = {}  # (data set, model) -> epochs, the shortest first
+    first: dict[str, int] = {}  # data set -> epochs
     for record in records:
-        if trained(record.description):
-            fixed.setdefault(record.description["dataset"], record.description["training"]["epochs"])
+        d = record.description
+        if trained(d):
+            fixed.setdefault((d["dataset"], family(d)), d["training"]["epochs"])
+            first.setdefault(d["dataset"], d["training"]["epochs"])
     found: dict[tuple, Judged] = {}
     for record in records:
         d = record.description
         own = d["training"]["epochs"]
-        last = fixed.get(d["dataset"], own) if trained(d) else own
+        length = fixed[d["dataset"], family(d)] if trained(d) else first.get(d["dataset"], own)
         under = []
-        if own == last and d["teacher_epoch"] in (None, last):
-            under.append(Judged(record, f"fixed{fixed.get(d['dataset'], last)}", last))
+        if not trained(d) or (own == length and d["teacher_epoch"] in (None, length)):
+            under.append(Judged(record, f"fixed{length}", own))
         epoch = chosen.get(choice_name(d))
         if epoch in record.metrics.index and (d["teacher"] is None or d["teacher_epoch"] == chosen.get(choice_name(d, "T"))):
             under.append(Judged(record, "validation", epoch))

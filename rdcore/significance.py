@@ -11,7 +11,7 @@ and the effect size first.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ from scipy import stats
 SEEDS_TO_REPLICATE = 5
 _QUANTILES = (0.025, 0.975)
 _USERS_PER_BLOCK = 2**22  # user draws held at once: about 130 MB
-_KEPT_BYTES = 2**29  # of resamples that were drawn before, the oldest given up first
+_KEPT_BYTES = 2**29  # of resamples that were drawn before, the oldest given up first; beyond, none is kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,7 @@ class GapShare:
     share: float  # (RD - S) / (T - S): 0 as good as the student alone, 1 as good as the teacher
     low: float  # 95 % bootstrap interval of the share
     high: float
+    gap: float  # T - S
     gap_low: float  # 95 % bootstrap interval of T - S
     gap_high: float
 
@@ -101,12 +102,24 @@ def verdict(comparison: Comparison) -> str:
     """Does "a is better than b" hold?
 
     "replicates": the interval lies above 0 and all seeds agree, with at least five of them;
-    "indication": the same with fewer seeds; "no": anything else, a significant opposite included.
+    "indication": the same with fewer seeds; "no": anything else, of which `opposite` tells the rest.
     """
     agree = all(difference > 0 for difference in comparison.seed_differences)
     if not (comparison.low > 0 and agree):
         return "no"
     return "replicates" if comparison.n_seeds >= SEEDS_TO_REPLICATE else "indication"
+
+
+def opposite(comparison: Comparison) -> str:
+    """Does "b is better than a" hold, asked as strictly as `verdict` asks for a?
+
+    "the opposite holds": the interval lies below 0 and all seeds agree, with at least five of them; "indication of the
+    opposite": the same with fewer seeds; "": anything else.
+    """
+    agree = all(difference < 0 for difference in comparison.seed_differences)
+    if not (comparison.high < 0 and agree):
+        return ""
+    return "the opposite holds" if comparison.n_seeds >= SEEDS_TO_REPLICATE else "indication of the opposite"
 
 
 def smallest_significant(comparison: Comparison, *, p: float) -> float:
@@ -137,18 +150,20 @@ def gap_recovered(
 ) -> GapShare:
     """How much of the teacher's lead over the student does distillation win back?
 
-    All three on the same resampled users and seeds. Where the interval of T - S includes 0 there
-    may be nothing to recover: share and interval are then NaN.
+    All three on the same resampled users and seeds. Where the interval of T - S does not lie above 0
+    there may be nothing to recover, or less than nothing where it lies below: share and interval are
+    then NaN.
     """
     teacher, student, distilled = _paired(teacher, student, distilled)
     gain, gap = distilled - student, teacher - student
     gains, gaps = _bootstrap([gain, gap], rng, resamples)
     gap_low, gap_high = np.quantile(gaps, _QUANTILES)
     share = low = high = float("nan")
-    if not gap_low <= 0 <= gap_high:
+    if gap_low > 0:
         share = gain.mean() / gap.mean()
         low, high = np.quantile(gains / gaps, _QUANTILES)
-    return GapShare(share=float(share), low=float(low), high=float(high), gap_low=float(gap_low), gap_high=float(gap_high))
+    ends = {"low": float(low), "high": float(high), "gap_low": float(gap_low), "gap_high": float(gap_high)}
+    return GapShare(share=float(share), gap=float(gap.mean()), **ends)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -209,9 +224,11 @@ def _draws(rng: np.random.Generator, n_users: int, n_seeds: int, resamples: int)
 _kept: dict[tuple, tuple[list, dict]] = {}
 
 
-def _drawn(rng: np.random.Generator, n_users: int, n_seeds: int, resamples: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def _drawn(rng: np.random.Generator, n_users: int, n_seeds: int, resamples: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
     """`_draws`, kept by the state of ``rng``: all comparisons of the same users begin with the same one, and drawing took most
-    of their time."""
+    of their time. What would be more than may be kept is drawn block by block each time."""
+    if n_users * resamples > _KEPT_BYTES:  # a byte a user
+        return _draws(rng, n_users, n_seeds, resamples)
     key = (pickle.dumps(rng.bit_generator.state), n_users, n_seeds, resamples, _USERS_PER_BLOCK)
     if key not in _kept:
         _kept[key] = list(_draws(rng, n_users, n_seeds, resamples)), rng.bit_generator.state

@@ -7,7 +7,7 @@ import pytest
 from fabricated import USERS, record
 
 from rdcore import plans, significance
-from rdcore.matched import MARGINS, Matched, all_tests, answers, as_text, matched, no_worse, per_seed
+from rdcore.matched import MARGINS, Matched, all_tests, answers, as_text, matched, no_worse, per_seed, says_little
 from rdcore.reported import reported
 
 PAPER = plans.PROFILES["paper"]
@@ -73,7 +73,9 @@ WORDS = {
     "few seeds": (0.010, 0.0095, 3, "An indication: RD - S", "An indication: RD - T", "recovers 9"),
     "beyond the margin": (0.010, 0.007, 5, "Yes: RD - S", "No: RD - T", "recovers 7"),
     "opposite": (0.010, -0.005, 5, "No, the opposite holds: RD - S = -0.00", "No: RD - T", "recovers -"),
+    "opposite, few seeds": (0.010, -0.005, 3, "No, indication of the opposite: RD - S", "No: RD - T", "recovers -"),
     "no gap": (0.0, 0.0, 5, "No: RD - S", "Cannot be said: RD - T", "do not differ"),
+    "T worse than S": (-0.010, -0.009, 5, "No, the opposite holds: RD - S", "Cannot be said: RD - T", "T itself is worse"),
 }
 
 
@@ -85,7 +87,20 @@ def test_the_answer_in_words(tmp_path: Path, case: str) -> None:
     assert first == "Caser, gowalla, fixed50:"
     assert second.startswith(f"  Does RD beat S? {beats}") and f"{seeds} seeds" in second and "effect size" in second
     assert third.startswith(f"  Is RD no worse than T? {no_worse_than}") and "margin 0.0020" in third
-    assert gap in fourth
+    assert gap in fourth and "says little" not in third
+
+
+@pytest.mark.parametrize("distilled", [0.0014, 0.0])
+def test_a_margin_wider_than_our_own_gap_says_little(tmp_path: Path, distilled: float) -> None:
+    """Within it the student that nobody taught would pass too."""
+    found = made(tmp_path, {"T": 0.0015, "S": 0.0, "RD-hybrid": distilled}, every(5))
+    said, _, gap = no_worse(found, 0.0020)
+    assert said == "replicates" and gap.gap == pytest.approx(found.compare("T", "S").difference)
+    wider = f"the margin is wider than our own gap T - S = {gap.gap:+.4f}, so that this says little"
+    assert says_little(gap, 0.0020) == wider and wider in answers(found, 0.0020)
+    assert says_little(gap, gap.gap) == "", "as wide is not wider"
+    assert no_worse(found, 0.0010)[0] == ("replicates" if distilled else "no")
+    assert "says little" not in answers(found, 0.0010)
 
 
 def test_the_answer_names_what_is_missing(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import filecmp
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import pytest
 from fabricated import USERS, record
 
 from rdcore import derrd, efficiency, one_protocol, paths, plans, report
+from rdcore.profiles import baselines
 from rdcore.report import COLUMNS, rd_table2, rd_table4
 from rdcore.reported import reported
 from rdcore.scorecard import scorecard
@@ -99,9 +101,23 @@ def test_a_longer_run_serves_validation_alone(tmp_path: Path) -> None:
     assert line(table, "Caser", "T", "MAP", "validation")["replicated"] == 0.6
 
 
-def test_two_settings_under_one_role_are_not_averaged(tmp_path: Path) -> None:
-    from dataclasses import replace
+def test_models_of_different_lengths_have_fixed_protocols_of_their_own(tmp_path: Path) -> None:
+    """Made shorter or longer than another model, no run is lost; what is counted stands beside the shortest."""
+    ten, six = (replace(p, training=replace(p.training, epochs=n)) for p, n in ((PAPER, 10), (FOSSIL, 6)))
+    runs = [(ten.teacher, 10, 0.5), (ten.distilled, 10, 0.4), (six.teacher, 6, 0.3), (six.distilled, 6, 0.2)]
+    records = [record(tmp_path, make("F", 1), {epochs: value}) for make, epochs, value in runs]
+    records.append(record(tmp_path, baselines(PAPER, "F", 1)["POP"], {1: 0.1}))
+    found = {(j.model, j.role): (j.protocol, j.epoch) for j in report.judged(records)}
+    assert found == {
+        ("Caser", "T"): ("fixed10", 10), ("Caser", "RD-hybrid"): ("fixed10", 10), ("Fossil", "T"): ("fixed6", 6),
+        ("Fossil", "RD-hybrid"): ("fixed6", 6), ("POP", "baseline"): ("fixed6", 1),
+    }  # fmt: skip
+    table = rd_table2(records)
+    assert line(table, "Caser", "RD", "MAP", "fixed10")["replicated"] == 0.4
+    assert line(table, "Fossil", "RD", "MAP", "fixed6")["replicated"] == 0.2
 
+
+def test_two_settings_under_one_role_are_not_averaged(tmp_path: Path) -> None:
     usual = PAPER.distilled("F", 1)
     other = replace(usual, distillation=replace(usual.distillation, K=20))
     with pytest.raises(ValueError, match=f"{usual.key}|{other.key}.*both seed 1 of RD-hybrid"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -89,6 +90,24 @@ def test_draws_are_kept_only_where_they_would_be_the_same_again(monkeypatch):
     assert len(significance._kept) == 1
 
 
+def test_more_draws_than_may_be_kept_are_never_held_at_once(monkeypatch):
+    """The same numbers, and the generator left in the same state, from one block of 2,000 draws after the other."""
+    a, b = simulate(users=400, seeds=2)
+    monkeypatch.setattr(significance, "_USERS_PER_BLOCK", 2000)
+    kept, streamed = generator(5), generator(5)
+    wanted = significance.compare(a, b, rng=kept, resamples=5000)
+    monkeypatch.setattr(significance, "_kept", {})
+    monkeypatch.setattr(significance, "_KEPT_BYTES", 400 * 5000 - 1)
+    tracemalloc.start()
+    try:
+        found = significance.compare(a, b, rng=streamed, resamples=5000)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found == wanted and streamed.random() == kept.random()
+    assert significance._kept == {} and peak < 400 * 5000 / 2, "bytes, where all the draws are 2 MB"
+
+
 def test_identical_arrays_do_not_differ():
     a, _ = simulate()
     found = significance.compare(a, a, rng=generator(), resamples=100)
@@ -151,6 +170,33 @@ def test_verdict_needs_the_interval_and_every_seed(seed_differences, low, expect
     assert significance.verdict(found) == expected
 
 
+@pytest.mark.parametrize(
+    ("seed_differences", "high", "expected"),
+    [
+        ((-0.1,) * 5, -0.01, "the opposite holds"),
+        ((-0.1,) * 4, -0.01, "indication of the opposite"),
+        ((-0.1,), -0.01, "indication of the opposite"),
+        ((-0.1,) * 5, 0.01, ""),
+        ((-0.1,) * 5, 0.0, ""),
+        ((-0.1, -0.1, -0.1, -0.1, 0.1), -0.01, ""),
+        ((0.1,) * 5, 0.2, ""),
+    ],
+)
+def test_the_opposite_needs_as_much_as_the_verdict(seed_differences, high, expected):
+    found = significance.compare(*simulate(), rng=generator(), resamples=10)
+    found = replace(found, seed_differences=seed_differences, n_seeds=len(seed_differences), low=-0.3, high=high)
+    assert significance.opposite(found) == expected and significance.verdict(found) == "no"
+
+
+def test_the_opposite_is_the_verdict_of_the_swapped_comparison():
+    a, b = simulate()
+    for seeds, words in ((5, ("replicates", "the opposite holds")), (3, ("indication", "indication of the opposite"))):
+        one = significance.compare(a[:seeds], b[:seeds], rng=generator(), resamples=200)
+        other = significance.compare(b[:seeds], a[:seeds], rng=generator(), resamples=200)
+        assert (significance.verdict(one), significance.opposite(other)) == words
+        assert (significance.verdict(other), significance.opposite(one)) == ("no", "")
+
+
 def test_non_inferiority_looks_at_the_lower_bound():
     found = replace(significance.compare(*simulate(), rng=generator(), resamples=10), low=-0.0019)
     assert significance.non_inferior(found, 0.002)
@@ -165,6 +211,7 @@ def test_share_of_the_gap_recovered():
     found = significance.gap_recovered(teacher, student, halfway, rng=generator(), resamples=500)
     assert (found.share, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
     assert found.gap_low < (teacher - student).mean() < found.gap_high
+    assert found.gap == pytest.approx((teacher - student).mean())
     noisy = halfway + 0.05 * generator(2).normal(size=halfway.shape)
     found = significance.gap_recovered(teacher, student, noisy, rng=generator(), resamples=500)
     assert found.low < found.share < found.high and found.high - found.low < 0.5
@@ -174,6 +221,14 @@ def test_no_share_of_a_gap_that_may_be_none():
     teacher, student = simulate(0.0)
     found = significance.gap_recovered(teacher, student, student + 0.1, rng=generator(), resamples=500)
     assert found.gap_low <= 0 <= found.gap_high
+    assert np.isnan([found.share, found.low, found.high]).all()
+
+
+def test_no_share_of_a_gap_that_a_worse_teacher_leaves():
+    """RD at 90 % of the way from S down to T has recovered nothing."""
+    _, student = simulate()
+    found = significance.gap_recovered(student - 0.10, student, student - 0.09, rng=generator(), resamples=500)
+    assert found.gap_high < 0 and found.gap == pytest.approx(-0.10)
     assert np.isnan([found.share, found.low, found.high]).all()
 
 
