@@ -103,17 +103,44 @@ def _run(work: Callable, quick: bool, device: str, steps: int | None, threads: i
     return work(quick, device, steps)
 
 
-def missed(table: pd.DataFrame) -> list[str]:
-    """Conditions of targets that do not hold, as sentences. One on a stage that was not measured beside it is left out."""
-    said = []
+def judged(table: pd.DataFrame) -> list[tuple[int, str, float, bool]]:
+    """(row, condition, seconds over its unit, whether it holds) of every target's conditions. One on a stage that was not
+    measured beside it is left out."""
+    found = []
     for row in table.itertuples():
         beside = table[table["device"] == row.device].set_index("stage")["seconds"]
         for condition in filter(None, row.target.split("; ")):
             number, _, of = condition.removesuffix(" s").partition(" x ")
             unit = row.floor_seconds if of == "floor" else beside.get(of) if of else 1
-            if unit and row.seconds > float(number) * unit:
-                said.append(f"{row.stage} ({row.device}): {row.seconds / unit:.3g} instead of at most {condition}")
-    return said
+            if unit:
+                found.append((row.Index, condition, row.seconds / unit, row.seconds <= float(number) * unit))
+    return found
+
+
+def missed(table: pd.DataFrame) -> list[str]:
+    """Conditions of targets that do not hold, as sentences."""
+    return [
+        f"{table.loc[row, 'stage']} ({table.loc[row, 'device']}): {ratio:.3g} instead of at most {condition}"
+        for row, condition, ratio, holds in judged(table)
+        if not holds
+    ]
+
+
+def markdown(table: pd.DataFrame, parts: pd.DataFrame) -> str:
+    """Both as one table for people: seconds, floor, their ratio, every target and what became of it, the peak of memory, and
+    the two kinds of work that take most of the time."""
+    lines, targets, shares = [], judged(table), parts.set_index(["stage", "device"])
+    for row in table.itertuples():
+        said = [condition + ("" if holds else f" (missed: {ratio:.3g})")
+                for at, condition, ratio, holds in targets if at == row.Index]  # fmt: skip
+        part = shares.loc[(row.stage, row.device)]
+        most = part[[name for name in parts.columns if name in workloads.KINDS or name == "rest"]].astype(float).nlargest(2)
+        lines.append({
+            "stage": row.stage, "device": row.device, "seconds": f"{row.seconds:.3g}", "floor, s": f"{row.floor_seconds:.3g}",
+            "ratio": f"{row.ratio:.2f}", "targets": "; ".join(said), "peak, GiB": f"{part['peak_gib']:.2f}",
+            "most of the time": "; ".join(f"{name} {share:.0%}" for name, share in most.items()),
+        })  # fmt: skip
+    return pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True) + "\n"
 
 
 def merged(table: pd.DataFrame, file: Path) -> pd.DataFrame:
@@ -130,13 +157,16 @@ def merged(table: pd.DataFrame, file: Path) -> pd.DataFrame:
 
 
 def write(table: pd.DataFrame, parts: pd.DataFrame, file: Path) -> list[Path]:
-    """Writes ``file`` and, beside it, the parts; rows that are there of other stages and devices stay."""
+    """Writes ``file`` and, beside it, the parts, and both as Markdown; rows that are there of other stages and devices stay."""
     file.parent.mkdir(parents=True, exist_ok=True)
     files = [file, file.with_name(f"{file.stem}_parts{file.suffix}")]
     for path, frame in zip(files, (table, parts), strict=True):
         whole = merged(frame, path)
         write_whole(path, lambda draft, whole=whole: whole.to_csv(draft, index=False, float_format="%.4g", lineterminator="\n"))
-    return files
+    whole, its_parts = (pd.read_csv(path, keep_default_na=False) for path in files)
+    text = file.with_suffix(".md")
+    write_whole(text, lambda draft: draft.write_text(markdown(whole, its_parts), encoding="utf-8"))
+    return [*files, text]
 
 
 def shown(table: pd.DataFrame, parts: pd.DataFrame) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from rdcore import derrd, derrd_report, efficiency, one_protocol, paths
-from rdcore.matched import MARGINS, NOT_TESTABLE, Matched, matched, no_worse
+from rdcore.matched import MARGINS, NOT_TESTABLE, Matched, matched, no_worse, says_little
 from rdcore.reported import reported
 from rdcore.runs import Record
 from rdcore.significance import Comparison, holm, opposite, verdict
@@ -119,8 +119,10 @@ def _no_worse(runs: Matched) -> dict:
         return row
     said, c, gap = found
     note = f"margin {margin:.4f}; {gap.share:.0%} of the gap T - S recovered ({gap.low:.0%} to {gap.high:.0%})"
+    if said != "no" and (little := says_little(gap, margin)):
+        note += f"; {little}"
     if said == NOT_TESTABLE:
-        note = "our own teacher and student do not differ: the interval of T - S includes 0"
+        note = "our own teacher is no better than the student: the interval of T - S does not lie above 0"
     return row | {"verdict": said, "ours": c.difference, "low": c.low, "high": c.high, "effect_size": c.effect_size,
                   "seeds": c.n_seeds, "note": note}  # fmt: skip
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from rdcore import benchmark, cli, limits, workloads
+from rdcore import benchmark, cli, limits, paths, workloads
 from rdcore.limits import Rates, alone, rates
 from rdcore.models import CaserSettings
 from rdcore.queries import final_queries
@@ -92,6 +92,14 @@ def test_rows_of_other_stages_and_devices_stay(tmp_path, measured):
     assert ours["seconds"].tolist() == pytest.approx([1.0, table["seconds"][1], *[1.0] * (len(table) - 2)], rel=1e-3)
     assert set(found[found["device"] == "a GPU"]["target"]) == {""}
     assert len(pd.read_csv(file.with_name("benchmark_parts.csv"))) == 2 * len(table)
+
+
+def test_the_committed_table_for_people_is_that_of_the_numbers():
+    folder = paths.figures() / "tables"
+    table, parts = (pd.read_csv(folder / f"benchmark{end}.csv", keep_default_na=False) for end in ("", "_parts"))
+    text = benchmark.markdown(table, parts)
+    assert (folder / "benchmark.md").read_text(encoding="utf-8") == text, "run `rdcore bench`"
+    assert text.count("missed: ") == len(benchmark.missed(table)) > 0 and len(text.splitlines()) == 2 + len(table)
 
 
 def test_stages_are_chosen_by_parts_of_their_names():
