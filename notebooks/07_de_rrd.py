@@ -352,8 +352,8 @@ else:
 # %% [markdown]
 # ## Table 3: what a student costs
 #
-# Parameters are those of the kept student, to the digit. The paper prints a time in seconds (56 to 59 on CiteULike with BPR) which our sources do not explain; ours is the
-# median time of a training epoch, so the two are not compared. The ratio is DE-RRD's H@5 over its teacher's.
+# Parameters are those of the kept student, to the digit. The paper prints a time in seconds (56 to 59 on CiteULike with BPR) which our sources do not explain; ours are
+# the median of a training epoch, so the two are not compared. The ratio is DE-RRD's H@5 over its teacher's.
 
 # %%
 by_size = {size: found(pair) for size, pair in plan.size_sweep().items()} if sweeps else {}

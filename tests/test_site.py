@@ -137,3 +137,9 @@ def test_first_line_of_a_property_is_no_type() -> None:
     lines = ["Means: MAP, P@3."]
     docstrings.process(None, "property", "rdcore.runs.Record.metrics", None, None, lines)
     assert lines == ["..", "", "Means: MAP, P@3.", ""]
+
+
+def test_every_picture_is_in_the_list_of_pictures() -> None:
+    text = (ROOT / "figures" / "README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| \[(\w+)\]\(\1\.png\) \| \S.* \| \[", text, re.MULTILINE)
+    assert listed == sorted(file.stem for file in (ROOT / "figures").glob("*.png"))
