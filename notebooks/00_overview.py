@@ -30,7 +30,7 @@ import time
 from IPython.display import Markdown, display
 
 from rdcore import data, manifest, overview, plots, report, runs
-from rdcore.plans import PROFILES, open_choices, paper_records, paper_runs
+from rdcore.plans import PROFILES, control_records, open_choices, paper_records, paper_runs
 from rdcore.reported import reported
 from rdcore.scorecard import scorecard
 from rdcore.selection import chosen_epochs, read_selection
@@ -63,7 +63,7 @@ display(Markdown(overview.reading_guide()))
 # users' differences over their standard deviation.
 
 # %%
-card = scorecard(records, chosen, resamples=resamples)
+card = scorecard([*records, *control_records()], chosen, resamples=resamples)
 display(Markdown(report.markdown(overview.scorecard_text(card))))
 
 # %% tags=["nbval-check-output"]
@@ -98,7 +98,7 @@ paper = reported("rd_table4").query("dataset == 'gowalla' and metric == 'MAP'").
 print("The paper's order of the weightings by MAP:", " > ".join(paper["role"]))
 ours = table4.query("dataset == 'gowalla' and metric == 'MAP' and protocol == 'fixed50'").dropna(subset="replicated")
 ours = ours.sort_values("replicated", ascending=False)
-told = " > ".join(f"{role} ({seeds} seed{'s' * (seeds > 1)})" for role, seeds in zip(ours["role"], ours["seeds"], strict=True))
+told = " > ".join(f"{role} ({seeds} seed{'s' if seeds > 1 else ''})" for role, seeds in zip(ours["role"], ours["seeds"], strict=True))
 print("Ours, as far as they have run, by means over different seeds:", told or "none")
 
 # %% [markdown]

@@ -52,7 +52,8 @@ def _number(value: float) -> str:
 def _effect(row) -> str:
     if pd.isna(row.ours):
         return ""
-    return _number(row.ours) + ("" if pd.isna(row.low) else f" ({row.low:+.4f} to {row.high:+.4f})")
+    form = "{:+.4f}" if abs(row.ours) < 0.1 else "{:.3f}"
+    return _number(row.ours) + ("" if pd.isna(row.low) else f" ({form.format(row.low)} to {form.format(row.high)})")
 
 
 def not_run(missing: Sequence[Experiment]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rdcore import derrd, one_protocol, paths, runs
-from rdcore.ablations import ablation_runs, unique
+from rdcore.ablations import ablation_runs, controls, unique
 from rdcore.distill import BothSettings
 from rdcore.experiment import Experiment, choice_name
 from rdcore.profiles import EXTENSION, PROFILES, Profile, baselines, fossil, trials
@@ -136,6 +136,13 @@ def paper_records() -> list[runs.Record]:
     """The committed records of the paper-size tables, in the order of the plan; no ablation is among them."""
     plan = table_runs("paper", read_selection())
     return [runs.committed(experiment) for experiment in plan if runs.is_committed(experiment)]
+
+
+def control_records() -> list[runs.Record]:
+    """The committed records of Caser's controls on F that are in no table: RD with other lists, S with further negatives."""
+    profile = PROFILES["paper"]
+    planned = controls(profile, "F", profile.seeds["F"][0]).values()
+    return [runs.committed(run) for run in planned if run.role.partition("-")[2] not in ("", "hybrid") and runs.is_committed(run)]
 
 
 def publish(experiments: Sequence[Experiment], choices: Mapping[str, Choice], *, replace: bool = False) -> list[Path]:

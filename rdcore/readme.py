@@ -15,6 +15,7 @@ from rdcore.one_protocol import JUDGED, METHODS
 from rdcore.report import rd_table2
 from rdcore.reported import reported
 from rdcore.runs import Record
+from rdcore.scorecard import OURS
 from rdcore.selection import chosen_epochs
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
@@ -44,13 +45,17 @@ ROWS = {
 
 
 def verdicts(card: pd.DataFrame) -> str:
-    """How many claims have which verdict, in a sentence, and a Markdown table of those that runs speak about. card: the
-    scorecard."""
-    counts = card["verdict"].value_counts()
-    told = ", ".join(f"{counts.get(word, 0)} *{word}*" for word in ("replicates", "indication", "no", "not run yet", "not testable"))
-    known = overview.scorecard_text(card[card["ours"].notna()])
-    shown = known[["claim", "paper", "ours (95 % interval)", "seeds", "verdict", "note"]]
-    return f"Of {len(card)} claims and questions: {told}.\n\n{shown.to_markdown(index=False, disable_numparse=True)}"
+    """How many claims have which verdict, in a sentence, and a Markdown table of those that runs speak about; then the same of
+    the questions that no paper asks. card: the scorecard."""
+    parts = []
+    for what, part in (("claims of the papers", card[card["source"] != OURS]), ("questions of our own", card[card["source"] == OURS])):
+        counts = part["verdict"].value_counts()
+        words = ("replicates", "indication", "no", "not run yet", "not testable")
+        told = ", ".join(f"{counts[word]} *{word}*" for word in words if word in counts)
+        known = overview.scorecard_text(part[part["ours"].notna()])
+        shown = known[["claim", "paper", "ours (95 % interval)", "seeds", "verdict", "note"]]
+        parts.append(f"Of {len(part)} {what}: {told}.\n\n{shown.to_markdown(index=False, disable_numparse=True)}")
+    return "\n\n".join(parts)
 
 
 def results(records: Sequence[Record], model: str = "Caser", protocol: str = "fixed50") -> str:

@@ -44,15 +44,15 @@ def test_a_pattern_trains_its_row_and_nothing_else():
 
 def test_the_claims_are_counted_and_those_with_runs_are_shown():
     card = readme.card_on_file()
-    words = readme.verdicts(card)
-    rows = words.split("\n\n")[1].splitlines()[2:]
+    said = readme.verdicts(card)
+    rows = [line for line in said.splitlines() if line.startswith("|") and not line.startswith(("|:", "| claim"))]
     assert len(rows) == card["ours"].notna().sum() > 15
-    counts = dict(re.findall(r"(\d+) \*([a-z ]+)\*", words.splitlines()[0]))
-    assert sum(int(n) for n in re.findall(r"(\d+) \*", words.splitlines()[0])) == len(card), counts
+    assert sum(int(n) for n in re.findall(r"(\d+) \*", said)) == len(card) == sum(int(n) for n in re.findall(r"Of (\d+)", said))
     one = card.assign(ours=[0.5] + [float("nan")] * (len(card) - 1), low=0.25, high=0.75, note="why", verdict="no")
-    words = readme.verdicts(one)
-    assert "0 *replicates*" in words and f"{len(card)} *no*" in words
-    assert "0.500 (+0.2500 to +0.7500)" in words and "why" in words and len(words.splitlines()) == 5
+    said = readme.verdicts(one)
+    ours = (card["source"] == "no paper: our question").sum()
+    assert f"Of {len(card) - ours} claims of the papers: {len(card) - ours} *no*" in said and f"{ours} *no*" in said
+    assert "0.500 (0.250 to 0.750)" in said and said.count("why") == 1
 
 
 def test_without_records_every_row_says_so():
@@ -86,9 +86,10 @@ def test_what_a_role_has_over_the_student_is_paired_by_seed(tmp_path):
 
 def test_a_missing_mark_is_named(tmp_path, monkeypatch):
     (tmp_path / "README.md").write_text("no marks")
+    card = readme.card_on_file()
     monkeypatch.setenv("RDCORE_ROOT", str(tmp_path))
     with pytest.raises(ValueError, match="results: begin"):
-        readme.write([], [], {})
+        readme.write([], [], {}, card)
     assert (tmp_path / "README.md").read_text() == "no marks"
 
 
