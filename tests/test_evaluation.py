@@ -145,7 +145,20 @@ def test_agreement_equals_sets_and_scipys_tau_on_the_teachers_list(data):
     assert 0 < found[f"overlap@{n}"] < 1
 
 
-def test_the_list_is_no_deeper_than_the_most_active_user_allows(data):
+def test_a_number_of_longer_lists_than_the_most_active_user_allows_is_not_there(data):
+    """Under its name stands no number of shorter lists, which would be another."""
+    models = caser(data, 1), caser(data, 2)
     fewest = data.fit.n_items - int(data.fit.counts().max())
-    assert fewest < 50
-    assert set(agreement(caser(data, 1), caser(data, 2), data)) == {"overlap@10", f"kendall@{fewest}"}
+    assert 20 < fewest < 50
+    shown = agreement(*models, data)
+    assert list(shown) == ["overlap@10", "kendall@50"] and shown["overlap@10"] > 0 and math.isnan(shown["kendall@50"])
+    whole = agreement(*models, data, n=fewest, depth=fewest)
+    assert 0 < whole[f"overlap@{fewest}"] <= 1 and math.isfinite(whole[f"kendall@{fewest}"])
+    assert all(math.isnan(value) for value in agreement(*models, data, n=fewest + 1, depth=fewest + 1).values())
+    assert whole == pytest.approx(
+        {f"overlap@{fewest}": agreement(*models, data, n=fewest)[f"overlap@{fewest}"],
+         f"kendall@{fewest}": agreement(*models, data, depth=fewest)[f"kendall@{fewest}"]}, rel=1e-12
+    )  # fmt: skip
+    none_left = Stage("F", Interactions("all", np.arange(40), np.array([0, 40]), 40), data.judge)
+    models = caser(none_left, 1), caser(none_left, 2)
+    assert all(math.isnan(value) for value in agreement(*models, none_left).values())

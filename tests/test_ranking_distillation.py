@@ -444,6 +444,15 @@ def test_a_step_equals_the_official_one(data, instances, estimate, epoch):
     assert 0 < loss.item() and (np.count_nonzero(weights) >= 3)
 
 
+def test_a_rank_sample_larger_than_the_catalogue_is_refused_before_training(instances):
+    """And not in the first epoch that ranks, the eleventh by default."""
+    for weights in (Hybrid(discrepancy=Discrepancy(samples=N_ITEMS + 1)), Discrepancy(samples=N_ITEMS + 1)):
+        with pytest.raises(ValueError, match=f"samples must be <= {N_ITEMS}, .* got {N_ITEMS + 1}: .* estimate='exact'"):
+            RankingDistillation(RDSettings(K=3, weights=weights)).prepare(model(1), instances)
+    for weights in (Discrepancy(samples=N_ITEMS), Discrepancy(samples=N_ITEMS + 1, estimate="instance"), Equal()):
+        RankingDistillation(RDSettings(K=3, weights=weights)).prepare(model(1), instances)
+
+
 @pytest.mark.parametrize("estimate", ["shared", "instance", "exact"])
 @pytest.mark.parametrize("scheme", [Discrepancy, Hybrid])
 def test_no_gradient_flows_through_the_weights(instances, scheme, estimate):

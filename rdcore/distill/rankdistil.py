@@ -234,8 +234,7 @@ class RankDistil(Distillation):
 
     def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
         p, seen = self.settings.p, data.seen
-        distinct = torch.unique(seen.keys) // seen.n_items  # re-visits count once
-        self.n_negatives = seen.n_items - p - torch.bincount(distinct, minlength=len(seen.offsets) - 1)
+        self.n_negatives = seen.n_items - p - seen.distinct
         room = int(self.n_negatives[data.queries.user].min())
         if room < self.drawn:
             times = f"{POOL} m" if self.drawn > self.settings.m else "m"

@@ -99,7 +99,12 @@ class RankingDistillation(Distillation):
         return not self.ranked or self.discrepancy.estimate == "shared"
 
     def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
-        self.seen = data.seen
+        self.seen, ranks, n_items = data.seen, self.discrepancy, data.seen.n_items
+        if ranks and ranks.estimate == "shared" and ranks.samples > n_items:  # now, not in the first epoch that ranks
+            raise ValueError(
+                f"samples must be <= {n_items}, the number of items, got {ranks.samples}: lower samples, or take all of them "
+                "with estimate='exact'"
+            )
         K, exclude, whose = self.settings.K, self.settings.exclude, self.settings.lists
         if whose == "random":
             rng = stream(0, "random lists", device=data.target.device)
