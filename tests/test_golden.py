@@ -18,10 +18,11 @@ import json
 import os
 import typing
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from rdcore import distill, runs, sampling, training
 from rdcore.data import Interactions, synthetic
@@ -84,8 +85,8 @@ METHODS = {
     "RD position": RDSettings(K=5, exclude="seen", weights=Position(lam=4.0)),
     "RD random": RDSettings(K=5, lists="random", weights=Equal()),
     "RD popular": RDSettings(K=5, lists="popular", weights=Reciprocal()),
-    "CD student": CDSettings(samples=6, depth=12),
-    "CD teacher": CDSettings(samples=6, depth=12, mode="teacher", sampling="exponential"),
+    "CD student": CDSettings(samples=6, depth=12, weight=0.5),
+    "CD teacher": CDSettings(samples=6, depth=12, mode="teacher", sampling="exponential", weight=0.5),
     "RRD": RRD,
     "RRD full": RRDSettings(K=4, L=6, depth=12, interesting="top", order="full", weight=0.1),
     "DE": DE,
@@ -95,39 +96,37 @@ METHODS = {
     "RankDistil-B": RankDistilSettings(form="B", p=4, m=3, negatives="mined", weight=0.1),
     "RankDistil-P": RankDistilSettings(form="P", p=4, m=6, psi="scores", weight=0.02),
 }
+IN_EVERY_STEP = ("CD student", "RRD", "DE", "RankDistil-C")  # for a student with a memory
 DRAW_NOTHING = {"RD exact", "RD position", "RD random", "RD popular", "DE attention"}  # while they are trained
 
 
 def plain(model, stage: str = "L", **settings) -> Experiment:
-    plan = Training(**({"epochs": 2, "batch_size": 64, "learning_rate": 0.02} | settings))
+    """A run that is judged once, at its end: no epoch is chosen, which two equal ones could leave to a last bit."""
+    plan = Training(**({"epochs": 2, "batch_size": 64, "learning_rate": 0.05} | settings))
     return Experiment(dataset="golden", data_hash=DATA.sha256(), stage=stage, role="S", model=model, training=plan,
-                      evaluate_every=2)  # fmt: skip
+                      evaluate_every=plan.epochs)  # fmt: skip
 
 
-def taught(teacher: Experiment, model, settings) -> Experiment:
-    return Experiment(
-        dataset="golden", data_hash=DATA.sha256(), stage="L", role="RD", model=model, training=teacher.training,
-        evaluate_every=2, teacher=teacher, teacher_epoch="best", distillation=settings,
-    )  # fmt: skip
+SUMS = {"reduction": "sum", "negatives": 1}
+TEACHER = plain(BPRMFSettings(dim=12), **SUMS, epochs=8)  # so long that he has opinions
 
 
 def distilled_runs() -> dict[str, Experiment]:
     """Every method in a student without memory, and in one with a memory those that then draw in every step."""
-    sums = {"reduction": "sum", "negatives": 1}
-    teacher = plain(BPRMFSettings(dim=12), **sums)
-    found = {name: taught(teacher, BPRMFSettings(dim=4), settings) for name, settings in METHODS.items()}
-    for name in ("CD student", "RRD", "DE", "RankDistil-C"):
-        found[f"{name}, Fossil"] = taught(teacher, FossilSettings(dim=4), METHODS[name])
-    return found
+    students = {name: (BPRMFSettings(dim=4), settings) for name, settings in METHODS.items()}
+    students |= {f"{name}, Fossil": (FossilSettings(dim=4), METHODS[name]) for name in IN_EVERY_STEP}
+    return {
+        name: replace(plain(model, **SUMS), role="RD", teacher=TEACHER, teacher_epoch="best", distillation=settings)
+        for name, (model, settings) in students.items()
+    }
 
 
 def golden_runs() -> dict[str, Experiment]:
-    sums = {"reduction": "sum", "negatives": 1}
     return {
         **sequential_runs(),
-        "BPR": plain(BPRMFSettings(dim=12), **sums),
+        "BPR": TEACHER,
         "BPR bias, share": plain(BPRMFSettings(dim=4, bias=True), "F", share=0.4),
-        "NeuMF": plain(NeuMFSettings(dim=4), **sums),
+        "NeuMF": plain(NeuMFSettings(dim=4), **SUMS),
         "Fossil": plain(FossilSettings(dim=4)),
         "Fossil all, BPR": plain(FossilSettings(dim=4, span="all", loss="bpr"), "V"),
         "Caser L": plain(CaserSettings(dim=4)),
@@ -159,9 +158,15 @@ def numbers(wanted: Mapping[str, Experiment]) -> dict[str, dict]:
     }
 
 
-# How far a number may lie from the golden one on another machine. With ATEN_CPU_CAPABILITY=default in place of AVX-512,
-# losses of the sequential runs moved by 1e-5, MAP by 1e-4, weights by 1e-3. Another stream moves losses by 1e-3 and more.
-TOLERANCE = {"loss": 1e-4, "distillation_loss": 1e-3, "weights": 1e-2, "MAP": 5e-3, "ranks": 5e-3}
+# How far a number may lie from the golden one on another machine. With ATEN_CPU_CAPABILITY=default in place of AVX-512, losses
+# of the sequential runs once moved by 1e-5, and where a rank is estimated, weights by 1e-3 and MAP by 1e-4; all others, and
+# today also those, by 1e-7. Another stream moves more than that, and so does one percent more of a weight or a temperature.
+TOLERANCE = {"loss": 5e-5, "distillation_loss": 1e-4, "weights": 1e-2, "MAP": 5e-3, "ranks": 5e-3}
+WHERE_RANKED = TOLERANCE | {"distillation_loss": 1e-3}
+
+
+def tolerances(golden: dict) -> dict[str, float]:
+    return WHERE_RANKED if "weights" in golden else TOLERANCE
 
 
 def differences(found: dict, golden: dict) -> list[str]:
@@ -170,7 +175,7 @@ def differences(found: dict, golden: dict) -> list[str]:
         f"{name}, {quantity}: {found[name][quantity]} instead of {golden[name][quantity]}"
         for name in golden.keys() & found.keys()
         for quantity in golden[name].keys() - {"key"}
-        if found[name][quantity] != pytest.approx(golden[name][quantity], rel=TOLERANCE[quantity], abs=1e-6)
+        if found[name][quantity] != pytest.approx(golden[name][quantity], rel=tolerances(golden[name])[quantity], abs=1e-6)
     ]
 
 
@@ -188,6 +193,15 @@ def test_every_model_and_every_method_has_a_golden_run():
     assert known <= set().union(*map(settings_in, golden_runs().values()))
 
 
+GUMBEL = {"DE", "DE-RRD", "DE, Fossil"}
+
+
+def exponentials_as_known() -> bool:
+    """PyTorch leaves them to MKL where it has it: a build without draws others for DE, which says nothing about this code."""
+    drawn = torch.empty(40).exponential_(generator=torch.Generator().manual_seed(0))[[0, 1, 39]]
+    return drawn.tolist() == pytest.approx([3.508326, 1.230385, 0.458819], rel=1e-5)
+
+
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.setenv("RDCORE_RUNS", str(tmp_path))
@@ -196,7 +210,8 @@ def store(tmp_path, monkeypatch):
 def test_no_number_moves_while_the_key_stays(store):
     golden, found = json.loads(GOLDEN.read_text()), numbers(golden_runs())
     stays = {name for name, run in golden.items() if name in found and run["key"] == found[name]["key"]}
-    moved = differences(found, {name: golden[name] for name in stays})
+    compared = stays if exponentials_as_known() else stays - GUMBEL
+    moved = differences(found, {name: golden[name] for name in compared})
     assert not moved, (
         "The numbers of a run have moved, but it has the key it had:\n  " + "\n  ".join(sorted(moved)) + "\nIf you meant it, "
         "raise the `revision` of what changed, so that records on disk are not taken for the new method's, and write its "
