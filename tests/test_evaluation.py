@@ -98,6 +98,15 @@ def test_users_without_a_held_out_item_are_nan_and_disturb_nobody(data):
     np.testing.assert_array_equal(some[~left_out], whole[~left_out])
 
 
+def test_a_user_who_has_every_item_hinders_no_judgement(data):
+    """Nothing is drawn here, and his ranking is empty."""
+    items, counts = np.concatenate([np.arange(40), data.fit.items]), np.concatenate([[40], data.fit.counts()])
+    fit = Interactions("one more", items, np.concatenate([[0], np.cumsum(counts)]), 40)
+    judge = Interactions("one more", data.judge.items, np.concatenate([[0], data.judge.offsets]), 40)
+    found = popularity(Stage("F", fit, judge))["AP"]
+    assert np.isnan(found[0]) and np.isfinite(found[1:]).all()
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_judging_leaves_the_model_as_it_was_and_drops_nothing(data, training):
     model, quiet = caser(data).train(training), caser(data).eval()

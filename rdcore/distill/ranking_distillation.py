@@ -27,9 +27,9 @@ class RDSettings:
     weight: factor of the distillation loss (released code's alpha; the paper's alpha is weight / (1 + weight)).
     lists: whose ranking is distilled, the 'teacher's, or as a control of how much it is the teacher who teaches, the most
     'popular' items or 'random' unseen ones (he is then named, but not asked). Teacher's and popular lists are K different
-    items and leave out what ``exclude`` says. Random ones are never an item that the user has in training (so that
-    ``exclude`` is without effect and stays at its default), may hold an item twice, being drawn with replacement, and are one
-    draw for all seeds and epochs."""
+    items and leave out what ``exclude`` says: at its default only the target, so that they may hold other items that the user
+    has in training. Random lists never do (``exclude`` is without effect and stays at its default); they are drawn with
+    replacement, so that an item may be there twice, and once: the same for all seeds and epochs."""
 
     revision: ClassVar[int] = 1  # raise when the same settings begin to give other numbers
 
