@@ -92,7 +92,7 @@ def sweeps(profile: Profile, stage: str, seed: int, grid: Grid | None = None) ->
 
     def ranks(samples: int | str) -> dict[str, Experiment]:
         if samples == "exact":
-            return discrepancy("exact", estimate="exact")
+            return discrepancy("exact", estimate="exact", samples=Discrepancy.samples)  # none are drawn
         return discrepancy(f"samples{samples}", samples=samples)
 
     def balanced(alpha: float) -> dict[str, Experiment]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -60,17 +62,23 @@ def agreement(student: Model, teacher: Model, stage: Stage, *, device="cpu", n: 
 
     - ``overlap@n``: share of common items in their top-n lists of unseen items;
     - ``kendall@depth``: Kendall's tau-b of their scores on the teacher's top ``depth`` unseen items.
+
+    NaN where the most active user has fewer unseen items than that: the numbers of shorter lists would be others.
     """
-    depth = min(depth, stage.fit.n_items - int(stage.fit.counts().max()))
+    n_items = stage.fit.n_items
+    room = SeenItems(torch.from_numpy(stage.fit.items), torch.from_numpy(stage.fit.offsets), n_items).fewest_unseen
     overlap, correlation = [], []
     with evaluating(student), evaluating(teacher):
         for _, asked, seen in _blocks(stage, device, 512):
             scores_t, scores_s = (model.score_all(model.encode(asked)) for model in (teacher, student))
-            top_t = metrics.top_items(scores_t, seen, depth)
-            overlap.append(metrics.overlap_at(top_t[:, :n], metrics.top_items(scores_s, seen, min(n, depth))))
-            correlation.append(metrics.rank_correlation(scores_t.gather(1, top_t), scores_s.gather(1, top_t)))
+            top_t = metrics.top_items(scores_t, seen, min(max(n, depth), n_items))
+            if n <= room:
+                overlap.append(metrics.overlap_at(top_t[:, :n], metrics.top_items(scores_s, seen, n)))
+            if depth <= room:
+                listed = top_t[:, :depth]
+                correlation.append(metrics.rank_correlation(scores_t.gather(1, listed), scores_s.gather(1, listed)))
     return {f"overlap@{n}": _mean(overlap), f"kendall@{depth}": _mean(correlation)}
 
 
 def _mean(blocks: list[Tensor]) -> float:
-    return float(torch.cat(blocks).nanmean())
+    return float(torch.cat(blocks).nanmean()) if blocks else math.nan

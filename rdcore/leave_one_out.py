@@ -33,7 +33,8 @@ class Judge:
     """Judges models by the held-out items of ``data``, which are fitted on ``fit`` alone.
 
     validation, test: the two stages. A test item is asked for behind the user's validation item, which is not ranked
-    again; a model without memory is asked the same for both.
+    again; a model without memory is asked the same for both. Raises ValueError where a user has every item: nothing is left
+    to rank his among.
     """
 
     def __init__(self, data: Interactions, device="cpu"):
@@ -43,8 +44,9 @@ class Judge:
         self.fit, self.device = parts.fit, device
         self.validation, self.test = Stage("L", parts.fit, parts.validation), Stage("L", before, parts.test)
         self.owned = SeenItems(torch.from_numpy(data.items), torch.from_numpy(data.offsets), data.n_items)
+        self.owned.check_unseen(torch.arange(data.n_users))
         # As many as the protocol says, or as a small catalogue leaves everybody.
-        self.n_drawn = min(NEGATIVES, room(self.owned))
+        self.n_drawn = min(NEGATIVES, self.owned.fewest_unseen)
 
     @cached_property
     def drawn(self) -> Tensor:
@@ -75,16 +77,11 @@ class Judge:
         return sampled_ranks(model, [self.test, self.validation], drawn, device=self.device)
 
 
-def room(owned: SeenItems) -> int:
-    """How many items even the most active user has not."""
-    return owned.n_items - int(owned.offsets.diff().max())
-
-
 def candidates(owned: SeenItems, draw: int, n: int = NEGATIVES) -> Tensor:
     """n different items for every user that he has nowhere, held out or not: (n_users, n), uniform, and the same for one
     ``draw`` in every run. Raises ValueError where a user leaves fewer."""
-    if n > room(owned):
-        raise ValueError(f"{n} negatives a user are too many: the most active user leaves {room(owned)} items that he has not")
+    if n > (left := owned.fewest_unseen):
+        raise ValueError(f"{n} negatives a user are too many: the most active user leaves {left} items that he has not")
     rng = stream(draw, "candidates")
     items = unseen_items(torch.arange(len(owned.offsets) - 1), n, owned, rng)
     while True:  # what a user was given twice is drawn again, until nothing is

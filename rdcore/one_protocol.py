@@ -199,7 +199,8 @@ def table(comparable: Comparable, records: Sequence[Record], resamples: int = 10
             row["better than S"] = verdict(c)
             if role != "T":
                 said[role] = c.p_users
-        row |= {name: np.mean([one[name] for one in agreement]) for name in ("overlap@10", "kendall@50") if agreement}
+        for name in ("overlap@10", "kendall@50") if agreement else ():  # a small catalogue may lack one
+            row[name] = np.mean([one.get(name, np.nan) for one in agreement])
         row |= {"epochs": np.mean([run.last_epoch for run in runs]), "seconds": _seconds(runs, devices)}
         rows.append(row)
     adjusted = holm(said)

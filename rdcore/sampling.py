@@ -25,7 +25,9 @@ def stream(seed: int, name: str, epoch: int = 0, device="cpu") -> torch.Generato
 class SeenItems:
     """Which items each user has in training, for exclusion: membership by binary search in sorted keys.
 
-    offsets (n_users + 1,) and items (N,) as in Interactions; ``sorted_items`` holds each user's items ascending.
+    offsets (n_users + 1,) and items (N,) as in Interactions; ``sorted_items`` holds each user's items ascending. An item may
+    be there more than once (re-visits). distinct (n_users,): how many different items a user has; fewest_unseen: how many
+    are left for him who has most, what bounds every list and every draw of different unseen items.
     Memory is O(interactions), never users times items.
     """
 
@@ -36,10 +38,20 @@ class SeenItems:
         user = torch.repeat_interleave(torch.arange(len(counts), device=items.device), counts)
         self.keys = torch.sort(user * n_items + items).values
         self.sorted_items = self.keys % n_items
-        # A user with every item has nothing left to draw; duplicates (re-visits) must not count twice.
-        distinct = torch.unique(self.keys) // n_items
-        if len(distinct) and int(torch.bincount(distinct).max()) >= n_items:
-            raise ValueError("a user has interacted with every item: no unseen item is left to sample for him")
+        self.distinct = torch.bincount(torch.unique_consecutive(self.keys) // n_items, minlength=len(counts))
+        self.fewest_unseen = n_items - (int(self.distinct.max()) if len(counts) else 0)
+
+    def check_unseen(self, user: Tensor) -> None:
+        """Raises ValueError where one of the users (B,) has every item, so that nothing can be drawn for him. Ranking needs no
+        such check: his ranking is empty."""
+        if self.fewest_unseen > 0:  # known here, so that a GPU is not waited for
+            return
+        everything = user[self.distinct[user] == self.n_items]
+        if len(everything):
+            raise ValueError(
+                f"user {int(everything[0])} has every one of the {self.n_items} items, so that no unseen item is left to draw "
+                "for him: leave him out, or make n_items that of the whole catalogue"
+            )
 
     def contains(self, user: Tensor, items: Tensor) -> Tensor:
         """(B,), (B, n) -> (B, n) bool."""
@@ -77,8 +89,9 @@ def unseen_items(user: Tensor, n: int, seen: SeenItems, generator: torch.Generat
     """n items for each user (B,), uniform over the items he has not seen, with replacement: (B, n).
 
     Drawn from all items, then redrawn where they hit a seen one (the official code draws one by one in Python
-    loops; same distribution).
+    loops; same distribution). Raises ValueError where a user has every item.
     """
+    seen.check_unseen(user)
     items = torch.randint(seen.n_items, (len(user), n), generator=generator, device=user.device)
     flat, rows = items.view(-1), max(1, LOOKED_UP // n)
     hits = [seen.contains(*part).view(-1) for part in zip(user.split(rows), items.split(rows), strict=True)]

@@ -61,7 +61,7 @@ def training_data(fit: Interactions, window: int, device, *, share: float = 1.0,
     """All training instances of ``fit`` for a model that looks at ``window`` items, on ``device``.
 
     ``share`` < 1: a random part of them, the same for every model of this window and ``seed``, and part of every larger
-    share. What counts as seen does not shrink.
+    share. What counts as seen does not shrink. Raises ValueError where a user has every item: he has no negatives.
     """
     queries, target = training_queries(fit, window)
     if share < 1:
@@ -69,7 +69,9 @@ def training_data(fit: Interactions, window: int, device, *, share: float = 1.0,
         kept = kept.sort().values
         queries, target = queries[kept], target[kept]
     queries = queries.to(device)
-    return TrainingData(queries, target.to(device), SeenItems(queries.items, queries.offsets, fit.n_items))
+    seen = SeenItems(queries.items, queries.offsets, fit.n_items)
+    seen.check_unseen(queries.user)  # before any method prepares for him
+    return TrainingData(queries, target.to(device), seen)
 
 
 @contextlib.contextmanager

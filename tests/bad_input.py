@@ -209,35 +209,6 @@ def slow_item_lists(content: bytes):
     return rows
 
 
-def slow_atomic(content: bytes):
-    header, *lines = lines_of(content)
-    names = [field.split(":")[0] for field in header.split("\t")]
-    if names.count("user_id") != 1 or names.count("item_id") != 1 or names.count("timestamp") > 1:
-        raise Wrong(1)
-    if not lines:
-        raise Wrong(None)
-    rows = [line.split("\t") for line in lines]
-    for place, row in enumerate(rows, start=2):
-        if len(row) != len(names):
-            raise Wrong(place)
-    columns = []
-    for name in ("user_id", "item_id"):
-        values = [row[names.index(name)] for row in rows]
-        for place, value in enumerate(values, start=2):
-            if not value.strip():
-                raise Wrong(place)
-        if all(re.fullmatch("-?[0-9]{1,18}", value) for value in values):
-            values = [number(value, place) for place, value in enumerate(values, start=2)]
-        columns.append(values)
-    if "timestamp" in names:
-        times = [row[names.index("timestamp")] for row in rows]
-        for place, value in enumerate(times, start=2):
-            if not re.fullmatch(r"[0-9]{1,18}(\.0*)?", value):
-                raise Wrong(place)
-        columns.append([int(value.split(".")[0]) for value in times])
-    return [list(row) for row in zip(*columns, strict=True)]
-
-
 def slow_histories(content: bytes) -> dict[int, list[int]]:
     found: dict[int, list[int]] = {}
     for place, line in enumerate(lines_of(content), start=1):
@@ -256,9 +227,6 @@ def slow_histories(content: bytes) -> dict[int, list[int]]:
 TRIPLES = b"1 106 1\n1 105 1\n2 7 1\n30 0 1\n"
 UDATA = b"196\t242\t3\t881250949\n186\t302\t3\t891717742\n22\t377\t1\t878887116\n"
 ITEM_LISTS = b"2 9 8 \n0 \n3 8 0 7 \n1 5\n"
-HEADER = b"user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
-ATOMIC = HEADER + b"196\t242\t3\t881250949\n22\t9\t1\t878887116.0\n5\t7\t2\t1\n"
-LABELS = b"shop:token\tuser_id:token\titem_id:token\na\tann\t7\nb\tbob\t9\n"
 ITEMS, TIMES = b"4 9 8 9\n0 7\n12 1 2\n", b"0 50\n4 100 200 200\n12 5 6\n"
 
 
@@ -286,7 +254,6 @@ def agrees(read: Callable, slow: Callable) -> Callable[[Path, bytes], bool]:
 check_triples = agrees(formats.read_triples, slow_triples)
 check_udata = agrees(formats.read_udata, slow_udata)
 check_item_lists = agrees(formats.read_item_lists, slow_item_lists)
-check_atomic = agrees(formats.read_atomic, slow_atomic)
 
 
 def check_histories(folder: Path, content: bytes) -> bool:

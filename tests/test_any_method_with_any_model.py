@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from rdcore.data import Interactions, synthetic
+from rdcore.data import Interactions, Stage, stage, synthetic
 from rdcore.distill import (
     BothSettings,
     CDSettings,
@@ -26,6 +26,7 @@ from rdcore.distill import (
     RDSettings,
     RRDSettings,
 )  # fmt: skip
+from rdcore.evaluation import agreement
 from rdcore.models import (
     BPRMF,
     BPRMFSettings,
@@ -199,3 +200,33 @@ def sorted_users(model: Model, board: Interactions) -> float:
     own, other = scores[:, cold & (item == 1)], scores[:, cold & (item == -1)]
     right = (own.unsqueeze(2) - other.unsqueeze(1)) * user[:, None, None] > 0
     return float((right.float().mean((1, 2)) >= 0.9).float().mean())
+
+
+# -------------------------------------------------------------------------------------------------------------- re-visits
+
+
+@pytest.fixture(scope="module")
+def revisited(sequences: Interactions) -> Stage:
+    """As `sequences`, but user 0 begins with 45 further visits to his first item."""
+    once = stage(sequences, "F")
+    items = np.concatenate([np.full(45, once.fit.items[0]), once.fit.items])
+    fit = Interactions("re-visits", items, np.concatenate([[0], once.fit.offsets[1:] + 45]), sequences.n_items)
+    return Stage("F", fit, once.judge)
+
+
+@pytest.mark.parametrize("student", ["BPR", "Caser"])
+@pytest.mark.parametrize("method", METHODS)
+def test_who_comes_back_to_an_item_has_seen_it_once(revisited, teachers, method, student):
+    """He has more rows than there are items, and still most of the items are left for lists, draws and judgement."""
+    assert revisited.fit.counts().max() > revisited.fit.n_items
+    teacher = teachers[student]
+    model, _, logs = fitted(revisited.fit, student, teacher, METHODS[method], epochs=1, rate=0.02)
+    assert math.isfinite(logs[0]["loss"] + logs[0]["distillation_loss"])
+    assert 0 <= agreement(model, teacher, revisited)["overlap@10"] <= 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_who_has_every_item_is_named_before_anything_is_drawn(teachers, method):
+    data = Interactions("all", np.concatenate([np.arange(3), np.arange(40)]), np.array([0, 3, 43]), 40)
+    with pytest.raises(ValueError, match="user 1 has every one of the 40 items, .* leave him out"):
+        fitted(data, "BPR", teachers["BPR"], METHODS[method], epochs=1, rate=0.02)

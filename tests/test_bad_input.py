@@ -74,12 +74,6 @@ def test_item_lists(tmp_path, content):
     data_files.check_item_lists(tmp_path, content)
 
 
-@LONG
-@given(st.one_of(files(data_files.ATOMIC), files(data_files.LABELS)))
-def test_atomic(tmp_path, content):
-    data_files.check_atomic(tmp_path, content)
-
-
 ITEMS, TIMES = data_files.ITEMS, data_files.TIMES
 
 

@@ -99,8 +99,9 @@ def test_the_commands_say_it_in_one_line(changed, capsys, action, change):
 
 
 def test_null_is_what_could_not_be_measured(changed):
-    run = changed("D", "agreement.json", put("kendall@10", None))
-    assert math.isnan(run.agreement["kendall@10"]) and 0 <= run.agreement["overlap@10"] <= 1
+    run = changed("D", "agreement.json", put("kendall@50", None))
+    assert math.isnan(run.agreement["kendall@50"])
+    assert changed("D", "agreement.json", put("kendall@50", 0.5)).agreement["kendall@50"] == 0.5
     assert changed("F", "metrics.json", put("P@3", None, 0)).metrics["P@3"].isna().all()
 
 

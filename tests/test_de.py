@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rdcore.data import Interactions, synthetic
 from rdcore.distill import Batch, DESettings, DistillationExperts, de
-from rdcore.distill.de import Experts, blocks_of, gumbel_softmax, hint_sizes, mixture_of_all, mixture_of_kept
+from rdcore.distill.de import COLDEST, Experts, blocks_of, gumbel_softmax, hint_sizes, mixture_of_all, mixture_of_kept
 from rdcore.models import BPRMF, BPRMFSettings, Caser, CaserSettings, FossilSettings, Popularity
 from rdcore.sampling import stream
 from rdcore.training import Training, TrainingData, make_optimizer, train, training_data
@@ -501,7 +501,10 @@ def test_experts_learn_to_give_back_what_the_teacher_shows(data):
 BAD = [
     {"M": 0}, {"M": 2.0}, {"weight": -1}, {"weight": math.nan}, {"weight": "1"}, {"start_temperature": math.inf},
     {"start_temperature": 1e-11}, {"end_temperature": 0}, {"end_temperature": 2.0}, {"anneal_epochs": 0}, {"selection": "hard"},
-    {"hidden": 0}, {"hidden": True},
+    {"hidden": 0}, {"hidden": True}, {"end_temperature": 1e-40, "start_temperature": 1e-40}, {"end_temperature": 9e-17},
+    # Without effect:
+    {"selection": "attention", "M": 1}, {"start_temperature": 2.0, "M": 1}, {"end_temperature": 1e-3, "M": 1},
+    {"start_temperature": 2.0, "selection": "attention"}, {"end_temperature": 1e-3, "selection": "attention"},
 ]  # fmt: skip
 
 
@@ -509,6 +512,20 @@ BAD = [
 def test_bad_settings_are_refused_by_name(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         DESettings(**bad)
+
+
+def test_the_coldest_temperature_of_all_is_finite_forth_and_back_and_through_the_optimiser():
+    """Also where two experts tie exactly, as the rounded sums of two logits and their noise sometimes do."""
+    tied = torch.zeros(1, 2, requires_grad=True)
+    share = torch.softmax(tied / COLDEST, dim=1)
+    (share[0, 0] - share[0, 1]).backward()
+    assert share.tolist() == [[0.5, 0.5]] and tied.grad.isfinite().all() and tied.grad.square().isfinite().all()
+    alpha = torch.softmax(torch.randn(500, 30, generator=stream(1, "logits")), dim=1).requires_grad_()
+    settings = DESettings(start_temperature=COLDEST, end_temperature=COLDEST)
+    share = gumbel_softmax(alpha, settings.temperature(1), stream(2, "noise"))
+    share[:, 0].sum().backward()
+    assert share.isfinite().all() and alpha.grad.isfinite().all()
+    assert (share.amax(1) == 1).all()
 
 
 def test_models_that_show_no_representation_are_refused():

@@ -98,6 +98,15 @@ def test_users_without_a_held_out_item_are_nan_and_disturb_nobody(data):
     np.testing.assert_array_equal(some[~left_out], whole[~left_out])
 
 
+def test_a_user_who_has_every_item_hinders_no_judgement(data):
+    """Nothing is drawn here, and his ranking is empty."""
+    items, counts = np.concatenate([np.arange(40), data.fit.items]), np.concatenate([[40], data.fit.counts()])
+    fit = Interactions("one more", items, np.concatenate([[0], np.cumsum(counts)]), 40)
+    judge = Interactions("one more", data.judge.items, np.concatenate([[0], data.judge.offsets]), 40)
+    found = popularity(Stage("F", fit, judge))["AP"]
+    assert np.isnan(found[0]) and np.isfinite(found[1:]).all()
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_judging_leaves_the_model_as_it_was_and_drops_nothing(data, training):
     model, quiet = caser(data).train(training), caser(data).eval()
@@ -145,7 +154,20 @@ def test_agreement_equals_sets_and_scipys_tau_on_the_teachers_list(data):
     assert 0 < found[f"overlap@{n}"] < 1
 
 
-def test_the_list_is_no_deeper_than_the_most_active_user_allows(data):
+def test_a_number_of_longer_lists_than_the_most_active_user_allows_is_not_there(data):
+    """Under its name stands no number of shorter lists, which would be another."""
+    models = caser(data, 1), caser(data, 2)
     fewest = data.fit.n_items - int(data.fit.counts().max())
-    assert fewest < 50
-    assert set(agreement(caser(data, 1), caser(data, 2), data)) == {"overlap@10", f"kendall@{fewest}"}
+    assert 20 < fewest < 50
+    shown = agreement(*models, data)
+    assert list(shown) == ["overlap@10", "kendall@50"] and shown["overlap@10"] > 0 and math.isnan(shown["kendall@50"])
+    whole = agreement(*models, data, n=fewest, depth=fewest)
+    assert 0 < whole[f"overlap@{fewest}"] <= 1 and math.isfinite(whole[f"kendall@{fewest}"])
+    assert all(math.isnan(value) for value in agreement(*models, data, n=fewest + 1, depth=fewest + 1).values())
+    assert whole == pytest.approx(
+        {f"overlap@{fewest}": agreement(*models, data, n=fewest)[f"overlap@{fewest}"],
+         f"kendall@{fewest}": agreement(*models, data, depth=fewest)[f"kendall@{fewest}"]}, rel=1e-12
+    )  # fmt: skip
+    none_left = Stage("F", Interactions("all", np.arange(40), np.array([0, 40]), 40), data.judge)
+    models = caser(none_left, 1), caser(none_left, 2)
+    assert all(math.isnan(value) for value in agreement(*models, none_left).values())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 
 import pytest
 
+from rdcore import distill, models, paths
 from rdcore.distill import Discrepancy, Equal, Hybrid, Position, RDSettings, Reciprocal
 from rdcore.experiment import Experiment, describe
 from rdcore.models import CaserSettings
@@ -30,6 +31,28 @@ def test_the_key_of_a_description_is_pinned():
         "distillation": None, "teacher": None, "teacher_epoch": None, "evaluate_every": 5, "seed": 1,
     }  # fmt: skip
     assert TEACHER.key == hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+COMMITTED = {file.parent.name.rsplit("-", 1)[-1]: file for file in paths.replicated().glob("*/description.json")}
+SETTINGS = {kind.__name__: kind for kind in (
+    *vars(distill).values(), *vars(models).values(), Training, Experiment,
+) if isinstance(kind, type)}  # fmt: skip
+
+
+def made_again(described):
+    """The objects that a description was made from."""
+    if not isinstance(described, dict):
+        return described
+    given = {name: made_again(value) for name, value in described.items() if name not in ("type", "revision")}
+    if given.get("teacher"):
+        given["teacher"] = made_again(json.loads(COMMITTED[given["teacher"]].read_text()))
+    return SETTINGS[described["type"]](**given)
+
+
+@pytest.mark.parametrize("key", COMMITTED)
+def test_a_committed_run_can_still_be_described_and_has_its_key(key):
+    """Or it would be trained again, or be refused by settings that were sharpened since."""
+    assert made_again(json.loads(COMMITTED[key].read_text())).key == key
 
 
 OTHER = {

@@ -75,6 +75,20 @@ def test_a_small_catalogue_is_drawn_as_far_as_it_goes():
     assert len(set(small.drawn[0].tolist())) == small.drawn.shape[1]
 
 
+@pytest.mark.parametrize("rows", [[0, 0, 1, 2, 3], [0, 0, 0, 1, 2, 3], [0, 1, 0, 1, 2, 3]])
+def test_a_user_with_revisits_leaves_what_he_never_had(rows):
+    """Item 4 of five, however often he came back to the others."""
+    judge = loo.Judge(Interactions("again", np.array(rows), np.array([0, len(rows)]), 5))
+    assert judge.drawn.tolist() == [[4]]
+    assert judge.means(Popularity(torch.arange(5.0)))["H@5"] == 1
+
+
+def test_a_user_who_has_the_whole_catalogue_is_named():
+    data = Interactions("all", np.array([0, 1, 2, 0, 0, 1, 2, 3, 4]), np.array([0, 3, 9]), 5)
+    with pytest.raises(ValueError, match="user 1 has every one of the 5 items, .* leave him out"):
+        loo.Judge(data)
+
+
 def test_every_unowned_item_is_drawn_equally_often():
     """60 items, 10 of them owned, 20 drawn: 0.4 of the users have each other item (4 sigma of 4,000 users is 0.031)."""
     n = 4000

@@ -162,6 +162,14 @@ def test_the_table_says_what_was_made_up(records) -> None:
     assert table["p"].dropna().to_dict() == pytest.approx(significance.holm(alone)), "of the methods alone: T is none of them"
 
 
+def test_a_record_of_a_catalogue_too_small_for_a_depth_is_a_row_all_the_same(records, tmp_path: Path) -> None:
+    found = {"overlap@10": 0.3, "kendall@41": 0.2}  # as records were named once
+    records.append(made_up(tmp_path, SMOKE.run("RRD", 1e-3, 1), np.ones(len(USERS)), (1, 2), found))
+    table = one_protocol.table(SMOKE, records, resamples=100).set_index("role")
+    assert table.loc["RRD", "overlap@10"] == 0.3 and np.isnan(table.loc["RRD", "kendall@50"])
+    assert table.loc["RD", "kendall@50"] == pytest.approx(0.2)
+
+
 def test_times_on_another_device_than_the_students_are_left_out(records, tmp_path: Path) -> None:
     records.append(made_up(tmp_path, SMOKE.run("RRD", 1e-3, 1), np.ones(len(USERS)), (1, 2), device="a GPU"))
     table = one_protocol.table(SMOKE, records, resamples=100).set_index("role")

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor
 
 from rdcore.data import Interactions, synthetic
@@ -463,6 +464,31 @@ def test_steps_average_to_the_loss_over_all_negatives(data, form):
         whole = everything.loss(student, batch_of(instances, [busiest]), 0, context[:1]).item()
     error = 4 * np.std(losses, ddof=1) / math.sqrt(12)
     assert abs(np.mean(losses) - whole) < error < 0.02 * whole
+
+
+def test_steps_with_mined_negatives_average_to_the_hardest_part_of_the_sum(data):
+    """A negative that r others stand above counts by the probability that fewer than m of the 5 m - 1 drawn beside it are among
+    those, which is a hypergeometric one; so it is less than the whole sum that uniform negatives estimate."""
+    m, teacher, student = 2, model(1, STUDENTS["BPR-MF"]), model(2, STUDENTS["Caser"]).eval()
+    instances = training_data(data, student.window, "cpu")
+    busiest = instances.queries.user.tolist().index(int(data.counts().argmax()))
+    batch = batch_of(instances, [busiest] * 2000)
+    with torch.no_grad():
+        context = student.encode(batch.queries)
+        mined = prepared(instances, teacher, form="B", m=m, negatives="mined")
+        losses = [mined.loss(student, batch, 0, context).item() for _ in range(12)]
+        scores = student.score_all(context[:1])[0]
+    top = mined.lists.of(batch)[0].tolist()
+    listed = [scores[item].item() for item in top]
+    left = set(range(N_ITEMS)) - set(top) - seen_by(data, int(batch.queries.user[0]))
+    others = sorted((scores[item].item() for item in left), reverse=True)
+    counts = stats.hypergeom(len(others) - 1, np.arange(len(others)), POOL * m - 1).cdf(m - 1)
+    assert counts[0] == 1 and np.all(np.diff(counts) <= 0) and counts.sum() == pytest.approx(len(others) / POOL)
+    terms = np.logaddexp(0, others)
+    psi = slow_loss("B", "order", listed, [], 1.0, listed)
+    error = 4 * np.std(losses, ddof=1) / math.sqrt(12)
+    assert abs(np.mean(losses) - psi - counts @ terms) < error < 0.02 * counts @ terms
+    assert counts @ terms < 0.6 * terms.sum()
 
 
 def test_the_teacher_is_no_part_of_what_is_trained(data):

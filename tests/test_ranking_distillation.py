@@ -244,6 +244,7 @@ def test_sampled_rank_has_the_official_steps_on_gowalla():
 
 def rank_of(estimate, samples, instances, data, student, batch, seed, step=0) -> tuple[Tensor, object]:
     """What RankingDistillation passes to its weights, and the distillation itself."""
+    samples = Discrepancy.samples if estimate == "exact" else samples
     distillation = RankingDistillation(RDSettings(K=5, weights=Discrepancy(estimate=estimate, samples=samples)))
     distillation.prepare(model(1), instances)
     distillation.begin_epoch(student, 1, 4, stream(seed, "distillation", 1))
@@ -444,10 +445,36 @@ def test_a_step_equals_the_official_one(data, instances, estimate, epoch):
     assert 0 < loss.item() and (np.count_nonzero(weights) >= 3)
 
 
+def test_the_logged_weights_are_a_mean_over_queries_whatever_the_batches(instances):
+    """A short last batch counts by its queries."""
+    logged = []
+    weights = Discrepancy(mu=0.01, estimate="exact")  # nothing is drawn
+    student = model(2).eval()
+    for size in (50, 7):
+        distillation = RankingDistillation(RDSettings(K=5, weights=weights))
+        distillation.prepare(model(1), instances)
+        distillation.begin_epoch(student, 1, 1, stream(1, "distillation", 1))
+        for step, index in enumerate(torch.arange(51).split(size)):
+            batch = batch_of(instances, index.tolist())
+            distillation.loss(student, batch, step, student.encode(batch.queries))
+        logged.append(distillation.log()["weights"])
+    assert logged[0] == pytest.approx(logged[1], abs=2e-6) and max(logged[0]) > 1e-3
+
+
+def test_a_rank_sample_larger_than_the_catalogue_is_refused_before_training(instances):
+    """And not in the first epoch that ranks, the eleventh by default."""
+    for weights in (Hybrid(discrepancy=Discrepancy(samples=N_ITEMS + 1)), Discrepancy(samples=N_ITEMS + 1)):
+        with pytest.raises(ValueError, match=f"samples must be <= {N_ITEMS}, .* got {N_ITEMS + 1}: .* estimate='exact'"):
+            RankingDistillation(RDSettings(K=3, weights=weights)).prepare(model(1), instances)
+    for weights in (Discrepancy(samples=N_ITEMS), Discrepancy(samples=N_ITEMS + 1, estimate="instance"), Equal()):
+        RankingDistillation(RDSettings(K=3, weights=weights)).prepare(model(1), instances)
+
+
 @pytest.mark.parametrize("estimate", ["shared", "instance", "exact"])
 @pytest.mark.parametrize("scheme", [Discrepancy, Hybrid])
 def test_no_gradient_flows_through_the_weights(instances, scheme, estimate):
-    discrepancy = Discrepancy(mu=0.01, samples=15, estimate=estimate, normalise=scheme is Discrepancy)
+    samples = {} if estimate == "exact" else {"samples": 15}
+    discrepancy = Discrepancy(mu=0.01, **samples, estimate=estimate, normalise=scheme is Discrepancy)
     weights = discrepancy if scheme is Discrepancy else Hybrid(discrepancy=discrepancy, start_epoch=1, normalise=True)
     distillation = RankingDistillation(RDSettings(K=5, weights=weights))
     distillation.prepare(model(1), instances)
@@ -490,7 +517,13 @@ def test_ranks_are_not_asked_for_before_they_are_needed(instances, monkeypatch):
 # Settings -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("bad", [{"K": 0}, {"K": 2.5}, {"exclude": "none"}, {"weight": -1}, {"weight": math.nan}], ids=str)
+BAD = [
+    {"K": 0}, {"K": 2.5}, {"exclude": "none"}, {"weight": -1}, {"weight": math.nan},
+    {"exclude": "seen", "lists": "random"},  # without effect there: one run would have two keys
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", BAD, ids=str)
 def test_bad_settings_are_refused_by_name(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         RDSettings(**bad)
@@ -579,7 +612,7 @@ def test_cached_lists_are_never_taken_for_those_of_another_kind(instances, tmp_p
         for exclude in ("target", "seen"):
             theirs = prepared(instances, tmp_path, exclude=exclude)
             popular = control(instances, "popular", cache=tmp_path, exclude=exclude)
-            drawn = control(instances, "random", cache=tmp_path, exclude=exclude)
+            drawn = control(instances, "random", cache=tmp_path)
             assert torch.equal(theirs, prepared(instances, None, exclude=exclude))
             assert torch.equal(popular, control(instances, "popular", exclude=exclude))
             assert torch.equal(drawn, control(instances, "random"))

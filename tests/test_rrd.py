@@ -91,6 +91,24 @@ def test_loss_gradient(path, L):
     assert torch.autograd.gradcheck(relaxed_loss, (interesting, uninteresting))
 
 
+@pytest.mark.parametrize("L", [0, 1])
+@pytest.mark.parametrize("spread", [79, 81, 100, 200, 700])
+def test_loss_at_spreads_near_and_far_beyond_what_exponentials_hold(spread, L):
+    """Scores in the teacher's order, and reversed, against logarithms in float64. In float32 exp(-100) has few digits left and
+    exp(-200) is 0, whose logarithm no loss may have; where all are interesting (L = 0) the last one stands alone."""
+    rows = torch.tensor([[0.0, -spread / 2, -spread], [-spread, -spread / 2, 0.0], [0.0, -spread, -spread]])
+    interesting, uninteresting = rows.requires_grad_(), torch.full((3, L), -float(spread), requires_grad=True)
+    exact = [each.detach().double().requires_grad_() for each in (interesting, uninteresting)]
+    left = [torch.logsumexp(torch.cat([exact[0][:, k:], exact[1]], dim=1), dim=1) for k in range(3)]
+    expected = sum(left) - exact[0].sum(1)
+    loss = relaxed_loss(interesting, uninteresting)
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-6, atol=1e-4)
+    loss.sum().backward()
+    expected.sum().backward()
+    for got, wanted in zip((interesting, uninteresting), exact, strict=True):
+        torch.testing.assert_close(got.grad.double(), wanted.grad, rtol=0, atol=1e-4)
+
+
 def test_loss_and_gradient_at_extreme_logits():
     """-1000 before 1000: the first fraction is e^-2000, the second 1. 1000 before -1000, and -1000 behind: 1 and 1/2. Three
     equal ones: 1/3 and 1/2. Float32 knows a number of 1000 to 6e-5."""

@@ -71,10 +71,21 @@ def test_of_numbers_the_rows_by_place_in_the_question_and_not_by_user():
     assert item.tolist() == [2, 7, 9, 1, 3, 2, 7, 9]
 
 
-def test_a_user_who_has_every_item_is_refused():
-    with pytest.raises(ValueError, match="every item"):
-        seen_items([[0, 1], [0, 1, 2]], n_items=3)
-    seen_items([[0, 1, 1]], n_items=3)  # a second visit to an item is no third item
+@few
+@given(sequences=users)
+def test_a_second_visit_to_an_item_is_no_further_item(sequences):
+    once, again = seen_items(sequences), seen_items([sequence + sequence[:3] for sequence in sequences])
+    for seen in (once, again):
+        assert seen.distinct.tolist() == [len(set(sequence)) for sequence in sequences]
+        assert seen.fewest_unseen == N_ITEMS - max(len(set(sequence)) for sequence in sequences)
+
+
+def test_nothing_is_drawn_for_a_user_who_has_every_item_and_for_others_it_is():
+    seen = seen_items([[0, 1], [0, 1, 2, 2], [0, 1, 1]], n_items=3)
+    assert seen.fewest_unseen == 0
+    assert unseen_items(torch.tensor([0, 2]), 2, seen, stream(1, "negatives")).tolist() == [[2, 2], [2, 2]]
+    with pytest.raises(ValueError, match="user 1 has every one of the 3 items, .* leave him out, or make n_items that of the"):
+        unseen_items(torch.tensor([0, 1, 2]), 2, seen, stream(1, "negatives"))
 
 
 # Unseen items -------------------------------------------------------------------------------------------------------

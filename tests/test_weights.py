@@ -147,3 +147,11 @@ def test_a_student_that_agrees_gets_zero_weights_and_not_nan(make, normalise):
 def test_bad_settings_are_refused_by_name(make, bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         make(**bad)
+
+
+def test_a_number_of_samples_that_nothing_is_drawn_by_is_refused():
+    """Or one run would have as many keys as there are numbers."""
+    with pytest.raises(ValueError, match="samples=7 has no effect beside estimate='exact': leave it at 100"):
+        Discrepancy(estimate="exact", samples=7)
+    assert Discrepancy(estimate="exact", samples=100) == Discrepancy(estimate="exact")
+    assert Discrepancy(estimate="instance", samples=7).samples == 7

@@ -35,50 +35,6 @@ def read_udata(path: str | Path) -> pd.DataFrame:
     return _read_integers(Path(path), ("user", "item", "rating", "time"), "\t", shape)[["user", "item", "time"]]
 
 
-def read_atomic(
-    path: str | Path,
-    user: str = "user_id",
-    item: str = "item_id",
-    time: str = "timestamp",
-) -> pd.DataFrame:
-    """RecBole's atomic .inter file: a header of tab-separated `name:type`, then one line an interaction.
-
-    `user`, `item` and `time` name the columns; without one called `time`, the result has none and the file's order
-    counts. Labels become integers when all of a column are, and stay text otherwise; times must be whole numbers
-    (`881250949` or `881250949.0`). Raises DataError naming file, line and value."""
-    path = Path(path)
-    lines = _text(path).split("\n")
-    names = [field.split(":")[0] for field in lines[0].rstrip("\r").split("\t")]
-    for wanted in (user, item):
-        if wanted not in names:
-            raise DataError(
-                f"{path}, line 1: no column {wanted!r} in the header {lines[0][:200]!r}; expected tab-separated "
-                "`name:type` fields: name the columns with user=..., item=... or time=..."
-            )
-    for wanted in (user, item, time):
-        if names.count(wanted) > 1:
-            raise DataError(f"{path}, line 1: {names.count(wanted)} columns are called {wanted!r}: rename all but one")
-    if lines[-1] == "":
-        lines.pop()
-    if len(lines) < 2:
-        raise DataError(f"{path} has a header but no rows: replace it, or fetch the data set again")
-    columns = {"user": names.index(user), "item": names.index(item)}
-    if time in names:
-        columns["time"] = names.index(time)
-    rows = [line.rstrip("\r").split("\t") for line in lines[1:]]
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(names):
-            raise _malformed(path, number, lines[number - 1], f"{len(names)} tab-separated fields, as in the header")
-    table = {label: [row[place] for row in rows] for label, place in columns.items()}
-    return pd.DataFrame(
-        {
-            "user": _labels(path, "user", table["user"]),
-            "item": _labels(path, "item", table["item"]),
-            **({"time": _times(path, table["time"])} if "time" in table else {}),
-        }
-    )
-
-
 def read_histories(items: str | Path, times: str | Path) -> pd.DataFrame:
     """Two files, one line a user: `user item item ...`, and as many times in the same order, `user time time ...`; one
     space between fields. The users may stand in any order, and in another one in the second file.
@@ -268,27 +224,3 @@ def _malformed(path: Path, number: int, line: str, shape: str) -> DataError:
         f"{path}, line {number}: expected {shape}, found {line[:200]!r}: "
         "correct or remove the line, or fetch the data set again"
     )
-
-
-def _labels(path: Path, column: str, values: list[str]) -> np.ndarray | list[str]:
-    for number, value in enumerate(values, start=2):
-        if not value.strip():
-            raise DataError(f"{path}, line {number}: no {column}: correct or remove the line")
-    if not all(map(INTEGER.match, values)):
-        return values
-    for number, value in enumerate(values, start=2):
-        if value.startswith("-"):  # -0 too
-            raise DataError(
-                f"{path}, line {number}: {column} {value!r} is negative: ids count from 0 upwards; correct or remove the line"
-            )
-    return np.array(values, dtype=np.int64)
-
-
-def _times(path: Path, values: list[str]) -> np.ndarray:
-    for number, value in enumerate(values, start=2):
-        if not re.match(r"[0-9]{1,18}(\.0*)?\Z", value):
-            raise DataError(
-                f"{path}, line {number}: timestamp {short(value)} is not a whole number (for instance unix "
-                "seconds): correct or remove the line"
-            )
-    return np.array([value.split(".")[0] for value in values], dtype=np.int64)

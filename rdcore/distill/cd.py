@@ -95,7 +95,7 @@ class CollaborativeDistillation(Distillation):
 
     def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
         depth = self.settings.depth
-        fewest = data.seen.n_items - int(data.seen.offsets.diff().max())
+        fewest = data.seen.fewest_unseen
         if depth > fewest:
             raise ValueError(f"depth must be <= {fewest}, the unseen items of the most active user, got {depth}")
         self.teacher = (teacher,)  # in a tuple, so that it is no part of this module

@@ -16,6 +16,9 @@ from rdcore.distill.base import Batch, Distillation, TrainingData, distinct, dis
 from rdcore.models.base import Model, evaluating, has_hints
 from rdcore.queries import Queries, final_queries_of
 
+# Where two experts tie exactly, the gradient of a share is 1/4 of an inverse temperature, which Adam squares in float32: this
+# leaves it seven decimals of room. The released schedule ends at 1e-10.
+COLDEST = 1e-16
 NEGLIGIBLE = 1e-8  # a share that one rounding of a float32 sum of shares (6e-8) hides
 SMALLEST = 32  # rows of a block
 AT_ONCE = 6  # experts, where all are computed
@@ -27,7 +30,9 @@ class DESettings:
     start_temperature, end_temperature, anneal_epochs: the temperature falls geometrically from one to the other in this
     many epochs. It is a property of the schedule and not of how long is trained: the released code plans 1000 epochs and
     stops near 270, at 2e-3. selection: how a row's experts are mixed, by 'gumbel' (annealed Gumbel-softmax) or by
-    'attention' (the softmax alone: no noise, no temperature).
+    'attention' (the softmax alone: no noise, no temperature). Where nothing is drawn, by attention or with M=1, the
+    temperatures are without effect and stay at their defaults; so does selection where M=1. (anneal_epochs is without
+    effect there too, but plans whose schedule is another one carry it along.)
     hidden: size of an expert's hidden layer; None is the released code's, (d_s + d_t) // 2, or d_s // 2 where both
     sizes are one. The paper's 'one large expert' is M=1 with so many hidden units that the parameters of M experts are
     there, about M h (h = their hidden size; 3326 for d_s=20, d_t=200, M=30), its 'one small expert' M=1 alone."""
@@ -53,7 +58,14 @@ class DESettings:
             raise ValueError(
                 f"end_temperature must lie in (0, start_temperature = {self.start_temperature}], got {self.end_temperature!r}"
             )
+        if self.end_temperature < COLDEST:
+            raise ValueError(f"end_temperature must be >= {COLDEST:g}, for float32's sake, got {self.end_temperature!r}")
         one_of("selection", self.selection, "gumbel", "attention")
+        nothing_drawn = "M=1" if self.M == 1 else "selection='attention'" if self.selection == "attention" else ""
+        for name in ("start_temperature", "end_temperature", *(["selection"] if self.M == 1 else [])):
+            value, default = getattr(self, name), getattr(type(self), name)
+            if nothing_drawn and value != default:
+                raise ValueError(f"{name}={value!r} has no effect beside {nothing_drawn}: leave it at {default!r}")
 
     def temperature(self, epoch: int) -> float:
         """In epoch 1, 2, ... The released code counts from 0 and sets it behind each epoch e to that of e, so that its

@@ -103,9 +103,8 @@ def exemplary_rankings(
     if K > room:
         raise ValueError(f"K must be <= {room} (the number of items less the target), got {K}")
     if seen is not None:
-        fewest = teacher.n_items - int(torch.diff(seen.offsets).max())
-        if K > fewest:
-            raise ValueError(f"K must be <= {fewest}, the unseen items of the most active user, got {K}")
+        if K > seen.fewest_unseen:
+            raise ValueError(f"K must be <= {seen.fewest_unseen}, the unseen items of the most active user, got {K}")
     lists = torch.empty((len(queries), K), dtype=torch.int32, device=queries.user.device)
     rows = block_rows(teacher.n_items, block or (2048 if queries.user.is_cuda else 512))
     starts = range(0, len(queries), rows)

@@ -7,7 +7,11 @@ a step costs the same however many items there are. Three forms, which differ in
     B  binary    Psi(s_P) + |N|/m sum_n phi(-s_n): every negative is pushed below 0
     P  pairwise  Psi(s_P) + |N|/m sum_n sum_j phi(s_j - s_n): every positive is to beat every negative
 
-with the student's scores s, n over the sampled negatives and j over P. The factor makes the sums over N unbiased.
+with the student's scores s, n over the sampled negatives and j over P. With uniform negatives the factor makes the sums over N
+unbiased. Mined ones are the m that the student scores highest of 5 m drawn uniformly, and the factor is |N|/(5 m): what is
+estimated then is a part of the sum over N, that of its hardest items, about the fifth that the student scores highest. (An item
+that a share q of the others stand above counts as often as fewer than m of 5 m - 1 draws do: always for q near 0, half
+the time near 1/5, seldom beyond.) The sum over all of N is larger, because phi > 0.
 
 C follows its second author's loss in TF-Ranking (CoupledRankDistilLoss, tensorflow/ranking 5b1d133), where the whole list
 of a query is at hand: orders by Gumbel noise on the teacher's scores, the mean over ``sample_size`` of them. Otherwise
@@ -55,8 +59,9 @@ CHOICES = {
 @dataclass(frozen=True, kw_only=True)
 class RankDistilSettings:
     """form: 'C', 'B' or 'P'. p: the teacher's top items. m: negatives a query, 'uniform' over all others that the user has not
-    seen, or 'mined': of 5 m such the m that the student scores highest. weight: factor of the loss, whose size differs
-    between the forms: while all scores are equal about k log(p + m) in C, |N| log 2 in B and p |N| log 2 in P.
+    seen, or 'mined': of 5 m such the m that the student scores highest, which in B and P stand for about the fifth of N that he
+    scores highest, and no longer for all of N. weight: factor of the loss, whose size differs between the forms: while all
+    scores are equal about k log(p + m) in C, |N| log 2 in B and p |N| log 2 in P (with mined negatives a fifth of these two).
     Of C: ``orders`` 'sampled' from the teacher's scores, ``n_orders`` a query (TF-Ranking's default), or 'exact', his own
     order; ``k``, how many first places count (None: p). Of B and P: ``psi``, what of the top is matched, its 'order' or its
     'scores'. temperature: divides the teacher's scores where they are used (orders 'sampled', psi 'scores').
@@ -234,8 +239,7 @@ class RankDistil(Distillation):
 
     def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
         p, seen = self.settings.p, data.seen
-        distinct = torch.unique(seen.keys) // seen.n_items  # re-visits count once
-        self.n_negatives = seen.n_items - p - torch.bincount(distinct, minlength=len(seen.offsets) - 1)
+        self.n_negatives = seen.n_items - p - seen.distinct
         room = int(self.n_negatives[data.queries.user].min())
         if room < self.drawn:
             times = f"{POOL} m" if self.drawn > self.settings.m else "m"

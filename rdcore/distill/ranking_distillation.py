@@ -26,8 +26,10 @@ class RDSettings:
     only the instance's target) or 'seen' (the paper's unlabelled items: everything the user has in training).
     weight: factor of the distillation loss (released code's alpha; the paper's alpha is weight / (1 + weight)).
     lists: whose ranking is distilled, the 'teacher's, or as a control of how much it is the teacher who teaches, the most
-    'popular' items or 'random' unseen ones (he is then named, but not asked). Random lists are drawn once, the same for
-    every seed, with replacement, and hold no item of the user whatever ``exclude`` says."""
+    'popular' items or 'random' unseen ones (he is then named, but not asked). Teacher's and popular lists are K different
+    items and leave out what ``exclude`` says: at its default only the target, so that they may hold other items that the user
+    has in training. Random lists never do (``exclude`` is without effect and stays at its default); they are drawn with
+    replacement, so that an item may be there twice, and once: the same for all seeds and epochs."""
 
     revision: ClassVar[int] = 1  # raise when the same settings begin to give other numbers
 
@@ -44,6 +46,11 @@ class RDSettings:
         one_of("exclude", self.exclude, "target", "seen")
         number("weight", self.weight)
         one_of("lists", self.lists, "teacher", "popular", "random")
+        if self.lists == "random" and self.exclude != type(self).exclude:
+            raise ValueError(
+                f"exclude={self.exclude!r} has no effect beside lists='random', which hold no item of the user: leave it at "
+                f"{type(self).exclude!r}"
+            )
 
     def build(self, student: Model, teacher: Model) -> RankingDistillation:
         return RankingDistillation(self)
@@ -99,7 +106,12 @@ class RankingDistillation(Distillation):
         return not self.ranked or self.discrepancy.estimate == "shared"
 
     def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
-        self.seen = data.seen
+        self.seen, ranks, n_items = data.seen, self.discrepancy, data.seen.n_items
+        if ranks and ranks.estimate == "shared" and ranks.samples > n_items:  # now, not in the first epoch that ranks
+            raise ValueError(
+                f"samples must be <= {n_items}, the number of items, got {ranks.samples}: lower samples, or take all of them "
+                "with estimate='exact'"
+            )
         K, exclude, whose = self.settings.K, self.settings.exclude, self.settings.lists
         if whose == "random":
             rng = stream(0, "random lists", device=data.target.device)
@@ -113,7 +125,8 @@ class RankingDistillation(Distillation):
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         self.epoch, self.rng = epoch, rng
         self.ranked = self.settings.weights.needs_rank(epoch)
-        self.sum_weights, self.n_steps = torch.zeros(self.settings.K, device=rng.device), torch.zeros((), device=rng.device)
+        self.sum_weights = torch.zeros(self.settings.K, dtype=torch.float64, device=rng.device)
+        self.n_queries = torch.zeros((), dtype=torch.float64, device=rng.device)
         if self.ranked and self.discrepancy.estimate == "shared":
             self.samples = shared_items(n_batches, self.discrepancy.samples, student.n_items, rng)
             self.slot = torch.full((student.n_items,), -1, dtype=torch.long, device=rng.device)
@@ -167,10 +180,10 @@ class RankingDistillation(Distillation):
         logits = student.score(context, self.lists.of(batch)) if batch.logits is None else batch.logits
         rank = self._rank(student, batch, step, context.detach(), logits.detach()) if self.ranked else None
         weights = self.settings.weights(self.settings.K, rank, self.epoch, logits.device)
-        self.sum_weights += weights if weights.dim() == 1 else weights.mean(0)
-        self.n_steps += 1
+        self.sum_weights += weights * len(logits) if weights.dim() == 1 else weights.sum(0)
+        self.n_queries += len(logits)
         return self.settings.weight * distillation_loss(weights, logits).mean()
 
     def log(self) -> dict:
-        """weights: the mean weight at each of the teacher's positions over the epoch, K numbers."""
-        return {"weights": [round(value, 6) for value in (self.sum_weights / self.n_steps).tolist()]}
+        """weights: the mean weight at each of the teacher's positions over the queries of the epoch, K numbers."""
+        return {"weights": [round(value, 6) for value in (self.sum_weights / self.n_queries).tolist()]}

@@ -152,7 +152,7 @@ class RelaxedRankingDistillation(Distillation):
 
     def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
         depth, L = self.settings.depth, self.settings.L
-        fewest = data.seen.n_items - int(data.seen.offsets.diff().max())
+        fewest = data.seen.fewest_unseen
         if depth > fewest:
             raise ValueError(f"depth must be <= {fewest}, the unseen items of the most active user, got {depth}")
         if depth + L > fewest:

@@ -76,8 +76,11 @@ class Position:
 class Discrepancy:
     """w^b_r = tanh(max(mu (student's rank - teacher's rank), 0)): ranking discrepancy (Eq. 9).
 
-    The student's rank comes from ``samples`` items drawn from the unseen ones (``estimate``: 'shared', one sample a
-    batch; 'instance', one a query as in the official code) or from all of them ('exact').
+    The student's rank comes from a sample of ``samples`` items, of which those that the user has not seen count (``estimate``:
+    'shared', one sample of different items a batch; 'instance', one of unseen items a query, with replacement, as in the
+    official code), or from all unseen items ('exact'; ``samples`` is then without effect and stays at its default). As in
+    the official code a sampled rank is n / S of all N items, an exact one counts the N - seen unseen items: on average it is
+    smaller by the factor (N - seen) / N.
     """
 
     revision: ClassVar[int] = 2  # raise when the same settings begin to give other numbers
@@ -92,6 +95,8 @@ class Discrepancy:
         flag("normalise", self.normalise)
         one_of("estimate", self.estimate, "shared", "instance", "exact")
         whole("samples", self.samples)
+        if self.estimate == "exact" and self.samples != type(self).samples:
+            raise ValueError(f"samples={self.samples} has no effect beside estimate='exact': leave it at {type(self).samples}")
 
     def needs_rank(self, epoch: int) -> bool:
         return True

@@ -18,7 +18,8 @@ from rdcore.queries import Queries
 
 @dataclass(frozen=True, kw_only=True)
 class CaserSettings:
-    """dim: size d of user and item vectors; window: L; vertical, horizontal: filters (of each height); dropout: p."""
+    """dim: size d of user and item vectors; window: L; vertical, horizontal: filters (of each height); dropout: p, which is
+    rounded to a multiple of 1/256, at most 255/256 (`rdcore.models.base.dropout` draws a byte an element)."""
 
     revision: ClassVar[int] = 1  # raise when the same settings begin to give other numbers
 
@@ -33,6 +34,8 @@ class CaserSettings:
             whole(name, getattr(self, name))
         if not (is_number(self.dropout) and 0 <= self.dropout < 1):
             raise ValueError(f"dropout must lie in [0, 1), got {short(self.dropout)}")
+        if self.dropout > 0 and round(256 * self.dropout) == 0:
+            raise ValueError(f"dropout is rounded to a multiple of 1/256: give 0 or more than 1/512, got {short(self.dropout)}")
 
     def build(self, n_users: int, n_items: int) -> Caser:
         return Caser(n_users, n_items, self)

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rdcore.data import DataError, formats
-from rdcore.data.formats import read_atomic, read_histories, read_item_lists, read_triples, read_udata
+from rdcore.data.formats import read_histories, read_item_lists, read_triples, read_udata
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_an_empty_line_within_is_malformed(write):
     refused(read_triples, write("1 2 1\n\n5 6 1\n"), "line 2", "expected `user item 1`, found ''")
 
 
-@pytest.mark.parametrize("reader", [read_triples, read_udata, read_atomic, read_item_lists])
+@pytest.mark.parametrize("reader", [read_triples, read_udata, read_item_lists])
 @pytest.mark.parametrize(
     "content, parts",
     [
@@ -73,7 +73,7 @@ def test_files_without_text_are_refused(write, reader, content, parts):
     refused(reader, write(content), *parts)
 
 
-@pytest.mark.parametrize("reader", [read_triples, read_udata, read_atomic, read_item_lists])
+@pytest.mark.parametrize("reader", [read_triples, read_udata, read_item_lists])
 def test_missing_file_and_folder(tmp_path, reader):
     refused(reader, tmp_path / "nothing", "does not exist", "fetch the data set")
     refused(reader, tmp_path, "cannot be read")
@@ -96,42 +96,6 @@ def test_udata(write):
 )
 def test_a_bad_rating_is_named(write, line, parts):
     refused(read_udata, write(f"1\t2\t3\t4\n1\t3\t3\t4\n{line}\n"), "line 3", *parts)
-
-
-HEADER = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
-
-
-def test_atomic(write):
-    frame = read_atomic(write(HEADER + "196\t242\t3\t881250949\n22\t9\t1\t878887116.0\n"))
-    assert frame.columns.tolist() == ["user", "item", "time"] and (frame.dtypes == "int64").all()
-    assert frame.to_numpy().tolist() == [[196, 242, 881250949], [22, 9, 878887116]]
-
-
-def test_atomic_with_other_columns_and_text_labels(write):
-    path = write("shop:token\tcustomer:token\tproduct:token\na\tann\tA1\nb\tbob\t7\n")
-    frame = read_atomic(path, user="customer", item="product")
-    assert frame.columns.tolist() == ["user", "item"]
-    assert frame.to_numpy().tolist() == [["ann", "A1"], ["bob", "7"]]
-    refused(read_atomic, path, "line 1", "no column 'user_id'", "name the columns with user=")
-
-
-@pytest.mark.parametrize(
-    "line, parts",
-    [
-        ("1\t2\t3", ["4 tab-separated fields, as in the header", r"found '1\t2\t3'"]),
-        ("1\t2\t3\t4\t5", ["4 tab-separated fields"]),
-        ("\t2\t3\t4", ["no user"]),
-        ("-1\t2\t3\t4", ["user '-1' is negative"]),
-        ("1\t2\t3\t4.5", ["timestamp '4.5' is not a whole number"]),
-        ("1\t2\t3\t", ["timestamp '' is not a whole number"]),
-    ],
-)
-def test_a_bad_atomic_line_is_named(write, line, parts):
-    refused(read_atomic, write(f"{HEADER}1\t2\t3\t4\n{line}\n"), "line 3", *parts)
-
-
-def test_atomic_without_rows(write):
-    refused(read_atomic, write(HEADER), "a header but no rows")
 
 
 @pytest.fixture

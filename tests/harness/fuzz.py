@@ -85,7 +85,6 @@ def targets() -> dict[str, Target]:
         "triples": Target(data.check_triples, fixed(data.TRIPLES), accident),
         "udata": Target(data.check_udata, fixed(data.UDATA), accident),
         "item lists": Target(data.check_item_lists, fixed(data.ITEM_LISTS), accident),
-        "atomic": Target(data.check_atomic, fixed(data.ATOMIC, data.LABELS), accident),
         "histories": Target(data.check_histories, fixed(data.ITEMS + data.SEPARATOR + data.TIMES), accident),
         "pickles": Target(data.check_pickle, lambda folder: [*data.PICKLED, *traps(folder)], accident),
         "published split": Target(
