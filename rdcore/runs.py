@@ -89,8 +89,13 @@ class Record:
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
-        """Means over users, one row an evaluated epoch: MAP, P@3, ..., n_users, n_left_out."""
-        return as_table(self._means())
+        """Means over users, one row an evaluated epoch: MAP, P@3, ..., n_users, n_left_out. Raises ValueError where the chosen
+        epoch is none of them."""
+        found = as_table(self._means())
+        if self.chosen and self.chosen["epoch"] not in found.index:
+            wrong = f"has the epoch {self.chosen['epoch']}, of which there are no metrics"
+            raise damaged(self.folder / "chosen.json", wrong, REMEDY)
+        return found
 
     def _means(self) -> list[dict]:
         """Of every evaluated epoch, with all that a run of its stage is judged by."""
@@ -117,21 +122,22 @@ class Record:
 
     @cached_property
     def chosen(self) -> dict | None:
-        """Of a run on stage L the epoch that its validation items chose, and every mean at it; None for any other."""
+        """Of a run on stage L the epoch that its validation items chose, and every mean at it; None for any other.
+
+        From its own small file: plans ask hundreds of trials, and the metrics of all epochs take a hundred times as long.
+        """
         if not (self.folder / "chosen.json").exists():
             return None
         found = read_record(self.folder, "chosen")
-        wrong = wrong_with_means([found], _needed(self.description["stage"])[:1])
-        if not wrong and found["epoch"] not in self.metrics.index:
-            wrong = f"has the epoch {found['epoch']}, of which there are no metrics"
-        if wrong:
+        if wrong := wrong_with_means([found], _needed(self.description["stage"])[:1]):
             raise damaged(self.folder / "chosen.json", wrong, REMEDY)
         return without_nulls(found)
 
     @property
     def epoch(self) -> int:
         """The epoch that the run is judged at unless another is named: the chosen one, else the last."""
-        return self.chosen["epoch"] if self.chosen else self.last_epoch
+        last = self.last_epoch  # the metrics, which know whether the chosen epoch is one of theirs
+        return self.chosen["epoch"] if self.chosen else last
 
     def late_gain(self, metric: str = "MAP") -> float:
         """How much of its final value a metric gained over the last quarter of the epochs: about 0 once it is flat."""
@@ -586,7 +592,7 @@ def publish(
             f"{experiment.label} (key {experiment.key}) is published with other numbers than this machine's: look at both "
             f"metrics.json; `rdcore publish --only {experiment.key} --replace` puts these in the place of the published ones"
         )
-    target = paths.replicated() / f"{experiment.label}-{experiment.key}"
+    target = _place(experiment)
     target.mkdir(parents=True, exist_ok=True)
     for name in ("environment.json", "history.json", "metrics.json", *(["chosen.json"] if run.chosen else [])):
         write_whole(target / name, lambda file, name=name: shutil.copyfile(run.folder / name, file))
@@ -620,30 +626,30 @@ def publish(
     return target
 
 
-def _published(experiment: Experiment) -> list[Path]:
-    """The folder of a committed record, if there is one: without a description a folder is not a record (yet)."""
-    return [file.parent for file in paths.replicated().glob(f"*-{experiment.key}/description.json")]
+def _place(experiment: Experiment) -> Path:
+    """Where the committed record of a run is or would be."""
+    return paths.replicated() / f"{experiment.label}-{experiment.key}"
 
 
 def other_numbers(experiment: Experiment) -> bool:
     """Is a run of the local store published with other metrics?"""
-    run, published = stored(experiment), _published(experiment)
-    return bool(run and published) and not run.metrics.equals(Record(published[0]).metrics)
+    run = stored(experiment)
+    return run is not None and is_committed(experiment) and not run.metrics.equals(Record(_place(experiment)).metrics)
 
 
 def is_committed(experiment: Experiment) -> bool:
-    return bool(_published(experiment))
+    """Whether there is a committed record of the run: without a description a folder is not a record (yet)."""
+    return (_place(experiment) / "description.json").exists()
 
 
 def committed(experiment: Experiment) -> Record:
     """The committed record of a paper-size run. Raises ValueError naming the run and the command that makes it."""
-    found = _published(experiment)
-    if not found:
+    if not is_committed(experiment):
         raise ValueError(
             f"no committed record of {experiment.label} (key {experiment.key}) in {paths.replicated()}: train it with "
             f"`rdcore train --only {experiment.key} --publish` or set recompute"
         )
-    return Record(found[0])
+    return Record(_place(experiment))
 
 
 def list_runs() -> list[dict]:

@@ -24,11 +24,11 @@ from filelock import FileLock
 from kill import kill_when
 from safetensors.torch import load_file
 
-from rdcore import runs
+from rdcore import paths, runs
 from rdcore.data import stage, synthetic
 from rdcore.distill import Discrepancy, Hybrid, RDSettings
 from rdcore.evaluation import agreement, evaluate, popularity
-from rdcore.experiment import Experiment
+from rdcore.experiment import Experiment, label
 from rdcore.files import write_whole
 from rdcore.models import Caser, CaserSettings, PopularitySettings
 from rdcore.runs import Run, load_or_train, load_or_train_all
@@ -398,6 +398,15 @@ def test_a_published_record_reads_like_the_run_without_its_weights(undisturbed, 
     assert not list(record.folder.glob("weights*"))
     with pytest.raises(ValueError, match="at epoch 4"):
         record.per_user(4)
+
+
+def test_committed_records_stand_where_they_are_looked_for():
+    """By label and key, not by searching: under another name a record would be taken for missing."""
+    folders = [file.parent for file in paths.replicated().glob("*/description.json")]
+    assert folders
+    for folder in folders:
+        record = runs.Record(folder)
+        assert folder.name == f"{label(record.description)}-{record.key}"
 
 
 def test_published_numbers_are_not_replaced_by_others_unless_that_is_asked_for(undisturbed, tmp_path, monkeypatch):
