@@ -235,9 +235,14 @@ def load_or_train_all(
 
 
 def check_device(device: str) -> None:
-    """Raises ValueError for a device that is not there."""
-    if device != "cpu" and not (device.split(":")[0] == "cuda" and torch.cuda.is_available()):
-        raise ValueError(f"there is no device {device!r} here: use 'cpu', or 'cuda' where a CUDA build of torch sees a GPU")
+    """Raises ValueError for a device that is not there: only 'cpu', and of GPUs 'cuda' and 'cuda:N' up to their number."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    here = ["cpu", *(["cuda"] if gpus else []), *(f"cuda:{n}" for n in range(gpus))]
+    if device not in here:
+        raise ValueError(
+            f"there is no device {device!r} here: use 'cpu', or 'cuda' where a CUDA build of torch sees a GPU; there are: "
+            f"{', '.join(here)}"
+        )
 
 
 def stored(experiment: Experiment) -> Run | None:
@@ -278,12 +283,13 @@ def _job(experiment: Experiment, device: str) -> None:
 
 def _train(experiment: Experiment, data: Interactions, folder: Path, device: str, progress: bool) -> None:
     started = time.time()
+    # First of all, so that the store knows whose teacher must stay.
+    _write_json(folder / "description.json", experiment.description)
     settings, seed = experiment.training, experiment.seed
     judge = _judge_of(data, device) if experiment.stage == "L" else None
     stage = judge.test if judge else datasets.stage(data, experiment.stage)
     fit = judge.fit if judge else stage.fit
     if experiment.counted:  # POP, ItemCF: counted from the data, nothing to train
-        _write_json(folder / "description.json", experiment.description)
         model = experiment.model.fit(fit)
         if judge:
             entries = [{"epoch": settings.epochs, **judge.means(model)}]
@@ -303,8 +309,6 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
     with seeded(stream_seed(seed, "initialisation"), "cpu"):
         model = experiment.model.build(data.n_users, data.n_items).to(device)
         distillation = experiment.distillation.build(model, teacher).to(device) if experiment.distillation else None
-    # Before the long preparation, so that the store knows whose teacher must stay.
-    _write_json(folder / "description.json", experiment.description)
     instances = training_data(fit, model.window, device, share=settings.share, seed=seed)
     if distillation:
         cache = paths.runs() / experiment.teacher.key / f"lists-{experiment.teacher_epoch:0>3}"
@@ -450,19 +454,20 @@ def _finish(folder: Path, device: str, state: dict) -> None:
 def set_aside() -> Path | None:
     """Renames the run store, so that everything is trained anew and nothing is lost; None where there is no store.
 
-    Raises ValueError while another process is training in it.
+    All locks are held meanwhile: a run that is asked for again waits, and finds the new store. Raises ValueError while
+    another process is training in it.
     """
     store = paths.runs()
     if not store.exists():
         return None
-    for file in store.glob("*.lock"):
-        try:
-            with FileLock(file, timeout=0):
-                pass
-        except Timeout:
-            raise ValueError(f"run {file.stem} in {store} is being trained: let it finish or stop it first") from None
-    aside = store.with_name(f"{store.name}-{time.strftime('%Y%m%d-%H%M%S')}")
-    os.rename(store, aside)
+    with contextlib.ExitStack() as locks:
+        for file in store.glob("*.lock"):
+            try:
+                locks.enter_context(FileLock(file, timeout=0))
+            except Timeout:
+                raise ValueError(f"run {file.stem} in {store} is being trained: let it finish or stop it first") from None
+        aside = store.with_name(f"{store.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+        os.rename(store, aside)
     return aside
 
 
@@ -524,7 +529,7 @@ def environment(device: str, state: dict) -> dict:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             found[name] = "not installed"
-    gpu = torch.cuda.get_device_name() if torch.device(device).type == "cuda" else None
+    gpu = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else None
     return {
         "python": platform.python_version(),
         "versions": found,
