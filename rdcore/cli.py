@@ -107,17 +107,17 @@ def _add_selection(command: argparse.ArgumentParser) -> None:
 def reproduce(arguments: argparse.Namespace) -> int:
     from . import notebooks
 
-    _bring(arguments.profile)
+    _bring(arguments.profile, arguments.recompute)
     given = dict(arguments.parameter)
     return notebooks.reproduce(arguments.profile, arguments.notebooks, arguments.jobs, arguments.recompute, given)
 
 
-def _bring(profile: str) -> None:
-    """The profile's data sets, before anything starts. One that cannot be had stops nothing here: notebooks that render
-    committed records do without, and the others say what they miss."""
+def _bring(profile: str, recompute: bool = False) -> None:
+    """The profile's data sets (`notebooks.data_sets`), before anything starts. One that cannot be had stops nothing here:
+    notebooks that render committed records do without, and the others say what they miss."""
     from . import data, notebooks
 
-    for name in notebooks.PROFILES.get(profile, ()):
+    for name in notebooks.data_sets(profile, recompute):
         try:
             data.fetch(name)
         except data.DataError as error:
