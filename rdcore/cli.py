@@ -267,7 +267,8 @@ def select(arguments: argparse.Namespace) -> int:
         raise ValueError("no V run is finished or committed: train them with `rdcore train --only gowalla-V`")
     print(f"written: {selection.write_selection(choices).name}")
     for role, choice in choices.items():
-        print(f"{role}: epoch {choice.epoch} of {min(choice.means)}..{choice.last_epoch}, MAP {choice.means[choice.epoch]:.5f}")
+        grid, border = f"{min(choice.means)}..{choice.last_epoch}", f"; {choice.border}" if choice.border else ""
+        print(f"{role}: epoch {choice.epoch} of {grid}, MAP {choice.means[choice.epoch]:.5f}{border}")
     for sentence in plans.open_choices(choices):
         print(f"still open: {sentence}")
     return 0
