@@ -107,17 +107,17 @@ def _add_selection(command: argparse.ArgumentParser) -> None:
 def reproduce(arguments: argparse.Namespace) -> int:
     from . import notebooks
 
-    _bring(arguments.profile)
+    _bring(arguments.profile, arguments.recompute)
     given = dict(arguments.parameter)
     return notebooks.reproduce(arguments.profile, arguments.notebooks, arguments.jobs, arguments.recompute, given)
 
 
-def _bring(profile: str) -> None:
-    """The profile's data sets, before anything starts. One that cannot be had stops nothing here: notebooks that render
-    committed records do without, and the others say what they miss."""
+def _bring(profile: str, recompute: bool = False) -> None:
+    """The profile's data sets (`notebooks.data_sets`), before anything starts. One that cannot be had stops nothing here:
+    notebooks that render committed records do without, and the others say what they miss."""
     from . import data, notebooks
 
-    for name in notebooks.PROFILES.get(profile, ()):
+    for name in notebooks.data_sets(profile, recompute):
         try:
             data.fetch(name)
         except data.DataError as error:
@@ -267,7 +267,8 @@ def select(arguments: argparse.Namespace) -> int:
         raise ValueError("no V run is finished or committed: train them with `rdcore train --only gowalla-V`")
     print(f"written: {selection.write_selection(choices).name}")
     for role, choice in choices.items():
-        print(f"{role}: epoch {choice.epoch} of {min(choice.means)}..{choice.last_epoch}, MAP {choice.means[choice.epoch]:.5f}")
+        grid, border = f"{min(choice.means)}..{choice.last_epoch}", f"; {choice.border}" if choice.border else ""
+        print(f"{role}: epoch {choice.epoch} of {grid}, MAP {choice.means[choice.epoch]:.5f}{border}")
     for sentence in plans.open_choices(choices):
         print(f"still open: {sentence}")
     return 0

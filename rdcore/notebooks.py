@@ -25,13 +25,24 @@ from .disk import writing
 from .pairing import TYPES, declared, discover, files, folder, guard, is_code, normal, problems, read, sync, write
 from .sweeps import end_with_parent
 
-__all__ = ["PROFILES", "Outcome", "discover", "execute", "files", "guard", "reproduce", "run", "summary", "sync", "write_back"]
+__all__ = [
+    "PROFILES", "Outcome", "data_sets", "discover", "execute", "files", "guard", "reproduce", "run", "summary", "sync",
+    "write_back",
+]  # fmt: skip
 
 # Which data sets a profile works on; what else a profile means is decided in the notebooks' own first cells.
-PROFILES: dict[str, tuple[str, ...]] = {"smoke": (), "small": ("ml-100k",), "paper": ("gowalla",)}
+PROFILES: dict[str, tuple[str, ...]] = {"smoke": (), "small": ("ml-100k",), "paper": ("gowalla", "foursquare-nyc")}
+# Those of runs that the profile shows from committed records alone (07, 09): needed to train them again, not to show them.
+TO_RECOMPUTE: dict[str, tuple[str, ...]] = {"paper": ("citeulike", "foursquare")}
 TIMEOUT = 4 * 3600
 WORDS = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false"}
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def data_sets(profile: str, recompute: bool = False) -> tuple[str, ...]:
+    """Names of the data sets that a profile's notebooks read, and with ``recompute`` also those that they train on then; none
+    of an unknown profile."""
+    return PROFILES.get(profile, ()) + (TO_RECOMPUTE.get(profile, ()) if recompute else ())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,8 +89,13 @@ class Record:
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
-        """Means over users, one row an evaluated epoch: MAP, P@3, ..., n_users, n_left_out."""
-        return as_table(self._means())
+        """Means over users, one row an evaluated epoch: MAP, P@3, ..., n_users, n_left_out. Raises ValueError where the chosen
+        epoch is none of them."""
+        found = as_table(self._means())
+        if self.chosen and self.chosen["epoch"] not in found.index:
+            wrong = f"has the epoch {self.chosen['epoch']}, of which there are no metrics"
+            raise damaged(self.folder / "chosen.json", wrong, REMEDY)
+        return found
 
     def _means(self) -> list[dict]:
         """Of every evaluated epoch, with all that a run of its stage is judged by."""
@@ -117,21 +122,22 @@ class Record:
 
     @cached_property
     def chosen(self) -> dict | None:
-        """Of a run on stage L the epoch that its validation items chose, and every mean at it; None for any other."""
+        """Of a run on stage L the epoch that its validation items chose, and every mean at it; None for any other.
+
+        From its own small file: plans ask hundreds of trials, and the metrics of all epochs take a hundred times as long.
+        """
         if not (self.folder / "chosen.json").exists():
             return None
         found = read_record(self.folder, "chosen")
-        wrong = wrong_with_means([found], _needed(self.description["stage"])[:1])
-        if not wrong and found["epoch"] not in self.metrics.index:
-            wrong = f"has the epoch {found['epoch']}, of which there are no metrics"
-        if wrong:
+        if wrong := wrong_with_means([found], _needed(self.description["stage"])[:1]):
             raise damaged(self.folder / "chosen.json", wrong, REMEDY)
         return without_nulls(found)
 
     @property
     def epoch(self) -> int:
         """The epoch that the run is judged at unless another is named: the chosen one, else the last."""
-        return self.chosen["epoch"] if self.chosen else self.last_epoch
+        last = self.last_epoch  # the metrics, which know whether the chosen epoch is one of theirs
+        return self.chosen["epoch"] if self.chosen else last
 
     def late_gain(self, metric: str = "MAP") -> float:
         """How much of its final value a metric gained over the last quarter of the epochs: about 0 once it is flat."""
@@ -229,9 +235,14 @@ def load_or_train_all(
 
 
 def check_device(device: str) -> None:
-    """Raises ValueError for a device that is not there."""
-    if device != "cpu" and not (device.split(":")[0] == "cuda" and torch.cuda.is_available()):
-        raise ValueError(f"there is no device {device!r} here: use 'cpu', or 'cuda' where a CUDA build of torch sees a GPU")
+    """Raises ValueError for a device that is not there: only 'cpu', and of GPUs 'cuda' and 'cuda:N' up to their number."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    here = ["cpu", *(["cuda"] if gpus else []), *(f"cuda:{n}" for n in range(gpus))]
+    if device not in here:
+        raise ValueError(
+            f"there is no device {device!r} here: use 'cpu', or 'cuda' where a CUDA build of torch sees a GPU; there are: "
+            f"{', '.join(here)}"
+        )
 
 
 def stored(experiment: Experiment) -> Run | None:
@@ -272,12 +283,13 @@ def _job(experiment: Experiment, device: str) -> None:
 
 def _train(experiment: Experiment, data: Interactions, folder: Path, device: str, progress: bool) -> None:
     started = time.time()
+    # First of all, so that the store knows whose teacher must stay.
+    _write_json(folder / "description.json", experiment.description)
     settings, seed = experiment.training, experiment.seed
     judge = _judge_of(data, device) if experiment.stage == "L" else None
     stage = judge.test if judge else datasets.stage(data, experiment.stage)
     fit = judge.fit if judge else stage.fit
     if experiment.counted:  # POP, ItemCF: counted from the data, nothing to train
-        _write_json(folder / "description.json", experiment.description)
         model = experiment.model.fit(fit)
         if judge:
             entries = [{"epoch": settings.epochs, **judge.means(model)}]
@@ -297,8 +309,6 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
     with seeded(stream_seed(seed, "initialisation"), "cpu"):
         model = experiment.model.build(data.n_users, data.n_items).to(device)
         distillation = experiment.distillation.build(model, teacher).to(device) if experiment.distillation else None
-    # Before the long preparation, so that the store knows whose teacher must stay.
-    _write_json(folder / "description.json", experiment.description)
     instances = training_data(fit, model.window, device, share=settings.share, seed=seed)
     if distillation:
         cache = paths.runs() / experiment.teacher.key / f"lists-{experiment.teacher_epoch:0>3}"
@@ -444,19 +454,20 @@ def _finish(folder: Path, device: str, state: dict) -> None:
 def set_aside() -> Path | None:
     """Renames the run store, so that everything is trained anew and nothing is lost; None where there is no store.
 
-    Raises ValueError while another process is training in it.
+    All locks are held meanwhile: a run that is asked for again waits, and finds the new store. Raises ValueError while
+    another process is training in it.
     """
     store = paths.runs()
     if not store.exists():
         return None
-    for file in store.glob("*.lock"):
-        try:
-            with FileLock(file, timeout=0):
-                pass
-        except Timeout:
-            raise ValueError(f"run {file.stem} in {store} is being trained: let it finish or stop it first") from None
-    aside = store.with_name(f"{store.name}-{time.strftime('%Y%m%d-%H%M%S')}")
-    os.rename(store, aside)
+    with contextlib.ExitStack() as locks:
+        for file in store.glob("*.lock"):
+            try:
+                locks.enter_context(FileLock(file, timeout=0))
+            except Timeout:
+                raise ValueError(f"run {file.stem} in {store} is being trained: let it finish or stop it first") from None
+        aside = store.with_name(f"{store.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+        os.rename(store, aside)
     return aside
 
 
@@ -518,7 +529,7 @@ def environment(device: str, state: dict) -> dict:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             found[name] = "not installed"
-    gpu = torch.cuda.get_device_name() if torch.device(device).type == "cuda" else None
+    gpu = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else None
     return {
         "python": platform.python_version(),
         "versions": found,
@@ -586,7 +597,7 @@ def publish(
             f"{experiment.label} (key {experiment.key}) is published with other numbers than this machine's: look at both "
             f"metrics.json; `rdcore publish --only {experiment.key} --replace` puts these in the place of the published ones"
         )
-    target = paths.replicated() / f"{experiment.label}-{experiment.key}"
+    target = _place(experiment)
     target.mkdir(parents=True, exist_ok=True)
     for name in ("environment.json", "history.json", "metrics.json", *(["chosen.json"] if run.chosen else [])):
         write_whole(target / name, lambda file, name=name: shutil.copyfile(run.folder / name, file))
@@ -620,30 +631,30 @@ def publish(
     return target
 
 
-def _published(experiment: Experiment) -> list[Path]:
-    """The folder of a committed record, if there is one: without a description a folder is not a record (yet)."""
-    return [file.parent for file in paths.replicated().glob(f"*-{experiment.key}/description.json")]
+def _place(experiment: Experiment) -> Path:
+    """Where the committed record of a run is or would be."""
+    return paths.replicated() / f"{experiment.label}-{experiment.key}"
 
 
 def other_numbers(experiment: Experiment) -> bool:
     """Is a run of the local store published with other metrics?"""
-    run, published = stored(experiment), _published(experiment)
-    return bool(run and published) and not run.metrics.equals(Record(published[0]).metrics)
+    run = stored(experiment)
+    return run is not None and is_committed(experiment) and not run.metrics.equals(Record(_place(experiment)).metrics)
 
 
 def is_committed(experiment: Experiment) -> bool:
-    return bool(_published(experiment))
+    """Whether there is a committed record of the run: without a description a folder is not a record (yet)."""
+    return (_place(experiment) / "description.json").exists()
 
 
 def committed(experiment: Experiment) -> Record:
     """The committed record of a paper-size run. Raises ValueError naming the run and the command that makes it."""
-    found = _published(experiment)
-    if not found:
+    if not is_committed(experiment):
         raise ValueError(
             f"no committed record of {experiment.label} (key {experiment.key}) in {paths.replicated()}: train it with "
             f"`rdcore train --only {experiment.key} --publish` or set recompute"
         )
-    return Record(found[0])
+    return Record(_place(experiment))
 
 
 def list_runs() -> list[dict]:

@@ -39,6 +39,14 @@ class Choice:
         """Chosen at the end of the grid: the best may lie beyond, so the grid has to be extended first."""
         return self.epoch == self.last_epoch
 
+    @property
+    def border(self) -> str:
+        """What to say of a choice at either end of its grid, "" of any other. One at the beginning stands: the grid begins with
+        the first evaluated epoch, and a better one before it was not looked at."""
+        if self.at_border:
+            return "the last of the grid: not final"
+        return "the first of the grid: an earlier one may be better" if self.epoch == min(self.means) else ""
+
 
 def choose_epoch(records: Sequence[Record]) -> Choice:
     """The epoch with the best MAP, mean over the seeds; the earlier one of a tie.

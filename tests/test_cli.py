@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rdcore import __version__, cli, data, notebooks
+from rdcore import __version__, cli, data, notebooks, plans
 
 
 @pytest.mark.parametrize("words", ["", "fetch", "reproduce", "notebooks", "notebooks guard", "runs", "runs show", "export"])
@@ -70,6 +70,18 @@ def test_reproduce_goes_on_without_data_that_cannot_be_had(monkeypatch: pytest.M
     monkeypatch.setattr(notebooks, "reproduce", lambda *given: 0)
     assert cli.main(["reproduce"]) == 0
     assert "going on without ml-100k: no network and no mirror" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("words", "names"), [([], {"gowalla", "foursquare-nyc"}), (["--recompute"], {"citeulike"})])
+def test_reproduce_brings_first_what_the_notebooks_will_need(words, names, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On profile paper: what they read, and to train again also what is otherwise shown from records alone."""
+    brought = []
+    monkeypatch.setattr(data, "fetch", lambda name: brought.append(name) or [])
+    monkeypatch.setattr(notebooks, "reproduce", lambda *given: 0)
+    assert cli.main(["reproduce", "--profile", "paper", *words]) == 0
+    assert names <= set(brought) and ("citeulike" in brought) == bool(words)
+    if words:
+        assert {run.dataset for run in plans.paper_runs()} <= set(brought), "every run can be trained"
 
 
 def test_reproduce_refuses_an_unknown_profile(capsys) -> None:

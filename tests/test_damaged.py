@@ -88,6 +88,22 @@ def test_a_damaged_record_is_named(changed, run, file, change, said):
     assert str(caught.value).endswith("a damaged record; restore the file, or delete the folder and train the run again")
 
 
+def test_what_was_chosen_is_read_without_the_metrics_of_all_epochs(changed):
+    """Plans ask hundreds of trials for it; whoever uses the epoch is still told that there is no such one."""
+    run = changed("L", "metrics.json", lambda m: [])
+    assert 0 <= run.chosen["H@5"] <= 1
+    for use in (lambda run: run.metrics, lambda run: run.epoch, Run.per_user, Run.weights):
+        with pytest.raises(ValueError, match="metrics.json holds no epoch"):
+            use(Run(run.folder))
+
+
+@pytest.mark.parametrize("use", [lambda run: run.metrics, lambda run: run.epoch, Run.per_user, Run.weights])
+def test_a_chosen_epoch_without_metrics_is_named_by_all_that_use_it(changed, use):
+    run = changed("L", "chosen.json", put("epoch", 77))
+    with pytest.raises(ValueError, match=f"{run.key}/chosen.json has the epoch 77, of which there are no metrics"):
+        use(run)
+
+
 @pytest.mark.parametrize("action", [["list"], ["show", "KEY"], ["compare", "KEY", "OTHER"]])
 @pytest.mark.parametrize("change", [lambda m: m[0].pop("MAP") and None, put("MAP", "x", 0), put("MAP", {}, 0)])
 def test_the_commands_say_it_in_one_line(changed, capsys, action, change):

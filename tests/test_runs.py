@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -24,11 +25,11 @@ from filelock import FileLock
 from kill import kill_when
 from safetensors.torch import load_file
 
-from rdcore import runs
+from rdcore import disk, paths, run_tables, runs
 from rdcore.data import stage, synthetic
 from rdcore.distill import Discrepancy, Hybrid, RDSettings
 from rdcore.evaluation import agreement, evaluate, popularity
-from rdcore.experiment import Experiment
+from rdcore.experiment import Experiment, label
 from rdcore.files import write_whole
 from rdcore.models import Caser, CaserSettings, PopularitySettings
 from rdcore.runs import Run, load_or_train, load_or_train_all
@@ -374,6 +375,69 @@ def test_two_jobs_train_data_of_the_catalog(tmp_path, monkeypatch):
         assert_same_run(run, load_or_train(experiment, data))
 
 
+def test_a_run_that_begins_while_the_store_is_set_aside_is_trained_in_the_new_one(store, monkeypatch):
+    """Not in the folder that was renamed under it: it waits for its lock until the rename is done."""
+    waits, got = threading.Event(), threading.Event()
+    monkeypatch.setattr(disk.tqdm, "write", lambda said: waits.set())
+
+    def begin():
+        with disk.locked(store / TEACHER.key, "waiting"):
+            got.set()
+            (store / TEACHER.key).mkdir(parents=True)
+
+    run = threading.Thread(target=begin)
+
+    def rename(source, target, real=os.rename):
+        run.start()
+        assert waits.wait(30) and not got.is_set(), "the lock was free"
+        real(source, target)
+
+    (store / f"{TEACHER.key}.lock").touch()
+    monkeypatch.setattr(os, "rename", rename)
+    aside = runs.set_aside()
+    run.join(30)
+    assert got.is_set() and {path.name for path in store.iterdir()} == {TEACHER.key, f"{TEACHER.key}.lock"}
+    assert (aside / TEACHER.key / "DONE").exists()
+
+
+def test_a_store_in_which_a_run_is_trained_is_not_set_aside(store):
+    with FileLock(store / f"{STUDENT.key}.lock"), pytest.raises(ValueError, match=f"run {STUDENT.key} .* is being trained"):
+        runs.set_aside()
+    assert (store / TEACHER.key / "DONE").exists() and runs.set_aside().exists() and runs.set_aside() is None
+
+
+def test_a_teacher_is_in_use_as_soon_as_it_is_loaded(store, monkeypatch):
+    """Deletion goes by the descriptions in the store."""
+    seen = []
+
+    def load(run, *arguments, real=Run.model):
+        with pytest.raises(ValueError, match=f"{TEACHER.key} taught stored runs"):
+            run_tables.delete(run_tables.to_delete([TEACHER.key]))
+        seen.append(run.key)
+        return real(run, *arguments)
+
+    monkeypatch.setattr(Run, "model", load)
+    load_or_train(DISTILLED, DATA)
+    assert seen == [TEACHER.key]
+
+
+@pytest.mark.parametrize(("gpus", "here"), [(0, ["cpu"]), (2, ["cpu", "cuda", "cuda:0", "cuda:1"])])
+def test_a_device_is_one_of_those_that_are_there(gpus, here, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    for device in ("cpu", "cuda", "cuda:0", "cuda:1", "cuda:2", "cuda:9", "cuda:", "cuda:x", "cudax", "mps", ""):
+        if device in here:
+            runs.check_device(device)
+        else:
+            with pytest.raises(ValueError, match=f"no device '{device}' here.*there are: {', '.join(here)}$"):
+                runs.check_device(device)
+
+
+def test_the_recorded_gpu_is_the_one_of_the_run(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: f"GPU of {device or 'the current device'}")
+    assert runs.environment("cuda:1", {"seconds": 1.0, "resumed": 0})["device"] == "GPU of cuda:1"
+
+
 # Records ----------------------------------------------------------------------------------------------------------------
 
 
@@ -399,6 +463,15 @@ def test_a_published_record_reads_like_the_run_without_its_weights(undisturbed, 
     assert not list(record.folder.glob("weights*"))
     with pytest.raises(ValueError, match="at epoch 4"):
         record.per_user(4)
+
+
+def test_committed_records_stand_where_they_are_looked_for():
+    """By label and key, not by searching: under another name a record would be taken for missing."""
+    folders = [file.parent for file in paths.replicated().glob("*/description.json")]
+    assert folders
+    for folder in folders:
+        record = runs.Record(folder)
+        assert folder.name == f"{label(record.description)}-{record.key}"
 
 
 def test_published_numbers_are_not_replaced_by_others_unless_that_is_asked_for(undisturbed, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fabricated import record
 
-from rdcore import plans, selection
+from rdcore import cli, plans, selection
 from rdcore.selection import Choice, choose_epoch
 
 PAPER = plans.PROFILES["paper"]
@@ -30,6 +30,22 @@ def test_a_tie_goes_to_the_earlier_epoch_and_the_last_is_the_border(tmp_path: Pa
     assert choose_epoch([tied]).epoch == 10
     rising = record(tmp_path, PAPER.student("V", 101), {5: 0.1, 10: 0.2, 15: 0.3})
     assert choose_epoch([rising]).epoch == 15 and choose_epoch([rising]).at_border
+
+
+def test_a_choice_at_either_end_of_its_grid_says_so(monkeypatch: pytest.MonkeyPatch, project: Path, capsys) -> None:
+    """At the beginning in words alone: it stands, while one at the end waits for a longer grid."""
+    ends = {"T": choice(5), "S": choice(50), "RD-hybrid": choice(25)}
+    assert [ends[role].border for role in ends] == [
+        "the first of the grid: an earlier one may be better", "the last of the grid: not final", ""
+    ]  # fmt: skip
+    assert selection.chosen_epochs(ends) == {"T": 5, "RD-hybrid": 25}
+    assert choice(5, last=5).border == "the last of the grid: not final", "a grid of one epoch has both ends there"
+    monkeypatch.setattr(plans, "choose", lambda: ends)
+    assert cli.main(["select"]) == 0
+    said = capsys.readouterr().out
+    assert "T: epoch 5 of 5..50, MAP 1.00000; the first of the grid: an earlier one may be better\n" in said
+    assert "S: epoch 50 of 5..50, MAP 1.00000; the last" in said and "RD-hybrid: epoch 25 of 5..50, MAP 1.00000\n" in said
+    assert "first of" not in (project / "data/replicated/selection.json").read_text(), "not on file"
 
 
 def test_a_run_of_stage_f_is_refused_by_name(tmp_path: Path) -> None:
