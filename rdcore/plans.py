@@ -142,7 +142,8 @@ def control_records() -> list[runs.Record]:
     """The committed records of Caser's controls on F that are in no table: RD with other lists, S with further negatives."""
     profile = PROFILES["paper"]
     planned = controls(profile, "F", profile.seeds["F"][0]).values()
-    return [runs.committed(run) for run in planned if run.role.partition("-")[2] not in ("", "hybrid") and runs.is_committed(run)]
+    others = [run for run in planned if run.role.partition("-")[2] not in ("", "hybrid")]
+    return [runs.committed(run) for run in others if runs.is_committed(run)]
 
 
 def publish(experiments: Sequence[Experiment], choices: Mapping[str, Choice], *, replace: bool = False) -> list[Path]:

@@ -48,7 +48,8 @@ def verdicts(card: pd.DataFrame) -> str:
     """How many claims have which verdict, in a sentence, and a Markdown table of those that runs speak about; then the same of
     the questions that no paper asks. card: the scorecard."""
     parts = []
-    for what, part in (("claims of the papers", card[card["source"] != OURS]), ("questions of our own", card[card["source"] == OURS])):
+    ours = card["source"] == OURS
+    for what, part in (("claims of the papers", card[~ours]), ("questions of our own", card[ours])):
         counts = part["verdict"].value_counts()
         words = ("replicates", "indication", "no", "not run yet", "not testable")
         told = ", ".join(f"{counts[word]} *{word}*" for word in words if word in counts)
@@ -146,11 +147,11 @@ the released code, RD and CD at weights chosen on validation items:
 
 ### All methods under one protocol
 
-Notebook 09: BPR-MF with d = 200 and d = 20, on Gowalla with a split and batches of our own. Every method's weight is chosen from
-four on validation items, and S's weight decay likewise (some are at an end of their four: [DEVIATIONS.md](DEVIATIONS.md)); nDCG@10
-(textbook's) of the test items among **all** items. RankDistil-C, -B, -P: its coupled, binary and pairwise loss. `over S` is the mean over the
-seeds that both have, with a 95 % interval in [09_methods.md](figures/tables/09_methods.md). `--only` of a cell:
-`citeulike-L-BPR-RRD-d20-`, or the same with gowalla.
+Notebook 09: BPR-MF with d = 200 and d = 20, on Gowalla with a split and batches of our own. Every method's weight is chosen
+from four on validation items, and S's weight decay likewise (some are at an end of their four:
+[DEVIATIONS.md](DEVIATIONS.md)); nDCG@10 (textbook's) of the test items among **all** items. RankDistil-C, -B, -P: its coupled,
+binary and pairwise loss. `over S` is the mean over the seeds that both have, with a 95 % interval in
+[09_methods.md](figures/tables/09_methods.md). `--only` of a cell: `citeulike-L-BPR-RRD-d20-`, or the same with gowalla.
 
 {one_protocol(compared)}
 

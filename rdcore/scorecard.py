@@ -176,7 +176,7 @@ def _without_runs() -> list[dict]:
              note="documents with features: no model here ranks them", notebook="08_rankdistil"),
         _row("DE-RRD's claims on Foursquare", source=DE_RRD, verdict=NOT_TESTABLE, note=unpublished),
         _row("DE-RRD's claims with NeuMF on CiteULike", source=DE_RRD, notebook="07_de_rrd"),
-        _row("Each part of DE and of RRD is needed (Table 4, Foursquare; here on CiteULike)", source=DE_RRD, notebook="07_de_rrd"),
+        _row("Each part of DE and of RRD is needed (Table 4; here on CiteULike)", source=DE_RRD, notebook="07_de_rrd"),
     ]
 
 
@@ -196,11 +196,11 @@ def _de_rrd(records: Sequence[Record], resamples: int) -> list[dict]:
 
 def _controls(caser: Matched) -> list[dict]:
     """Is it the teacher's ranking? RD with its lists against the same with others'."""
-    others = {"RD-hybrid-student": "another student's", "RD-hybrid-popular": "popular items", "RD-hybrid-random": "random items"}
     rows = []
-    for role, words in others.items():
+    for other, words in {"student": "another student's", "popular": "popular items", "random": "random items"}.items():
         claim = f"RD with the teacher's lists ranks better than with {words}: MAP ({_where(caser)})"
-        rows.append(_better(caser, "RD-hybrid", role, "AP", claim, np.nan, _SWEEPS) | {"p": np.nan, "source": OURS})
+        row = _better(caser, "RD-hybrid", f"RD-hybrid-{other}", "AP", claim, np.nan, _SWEEPS)
+        rows.append(row | {"p": np.nan, "source": OURS})
     return rows
 
 

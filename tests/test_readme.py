@@ -21,9 +21,10 @@ def test_the_committed_tables_are_those_of_the_records():
 
 
 def test_the_papers_numbers_stand_beside_ours():
+    tables = _between_marks().split("### The papers' tables")[1]
     rows, fossil, of_one, compared = (
         {row.split("|")[1].split(":")[0].strip(): row for row in part.splitlines() if "|" in row}
-        for part in re.split("Fossil on Gowalla|BPR on CiteULike|### All methods", _between_marks().split("### The papers' tables")[1])
+        for part in re.split("Fossil on Gowalla|BPR on CiteULike|### All methods", tables)
     )
     assert "0.0866" in fossil["T"] and "0.0874" in fossil["RD"]  # Table 2, Gowalla, Fossil, MAP
     # DE-RRD's Table 2, CiteULike, BPR, H@5
