@@ -57,7 +57,8 @@ print(f"short list: {items} items, {size.steps:,} steps; sweeps: {size.lists} li
 # ## Positives, negatives, and a distribution over orders
 #
 # For one query let $t$ be the teacher's scores and $s$ the student's. $P$ holds the teacher's $p$ best items, $N$ all others; $m$ of the latter
-# are drawn at random (or *mined*: drawn in larger number, of which those are kept that the student scores highest).
+# are drawn at random (or *mined*: drawn in larger number, of which those are kept that the student scores highest;
+# they stand for the fifth of all negatives that he scores highest, not for all).
 #
 # Two of the three losses speak about orders through the **Plackett-Luce** model. Items are drawn one after the other without
 # return, each with probability proportional to $e^{\text{score}}$ among those that are left. The probability that the first $k$ are
