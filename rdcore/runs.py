@@ -8,7 +8,7 @@
                weights-EEE.safetensors
                agreement.json        with the teacher, at the last epoch
                groups.json           held-out items found, by their popularity, at the last epoch
-               checkpoint.pt         model and optimizer after the last finished epoch, while training
+               checkpoint.pt         model and optimizer after a finished epoch not long ago, while training
                chosen.json           stage L: the epoch that the validation items chose, and all means at it
                DONE                  written last
     runs/<key>.lock                  held while one process trains the run
@@ -62,6 +62,10 @@ from rdcore.record_files import (
 )
 from rdcore.sampling import stream_seed
 from rdcore.training import make_optimizer, seeded, train, training_data
+
+# A resumed run ends in the same bits wherever it goes on, so that a checkpoint after every epoch only costs: of a large model
+# on stage L it took as long as a third of the epoch. Writing them may take this part of a training's time.
+CHECKPOINT_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -189,7 +193,7 @@ def load_or_train(
     device: str = "cpu",
     progress: bool = False,
 ) -> Run:
-    """The finished run of ``experiment``: from the store, resumed from its last epoch, or trained from the start.
+    """The finished run of ``experiment``: from the store, resumed from its checkpoint, or trained from the start.
 
     Trains the teacher first where there is none. A second process that asks for the same run waits for the first
     and takes its result. ``data``: the interactions, by default those of the catalog under ``experiment.dataset``.
@@ -325,8 +329,10 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
     # Now, not at the end: the checkout may move on while the run trains. A resumed run may have seen several.
     state["commit"] = ", ".join(dict.fromkeys([*filter(None, state.get("commit", "").split(", ")), commit()]))
     earlier = state["seconds"]
+    saved_at, saving = time.monotonic(), 0.0  # when the last checkpoint was written, and the seconds that it took
 
     def after_epoch(epoch: int, log: dict) -> bool:
+        nonlocal saved_at, saving
         state["history"].append(log)
         if epoch in evaluated:
             means = judge.means(model) if judge else _judge(model, stage, folder, epoch, device)
@@ -338,12 +344,17 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
                 shown = leave_one_out.CHOOSES if judge else "MAP"
                 tqdm.write(f"{experiment.label} epoch {epoch}: loss {log['loss']:.4f}, {shown} {means[shown]:.4f}")
         state["epoch"], state["seconds"] = epoch, earlier + time.time() - started
+        ends, begun = epoch == settings.epochs or state.get("stopped", False), time.monotonic()
+        if not ends and saving > CHECKPOINT_SHARE * (begun - saved_at):
+            return False
         saved = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "state": state}
         if distillation:
             saved["distillation"] = distillation.state_dict()
         write_whole(checkpoint, lambda file: torch.save(saved, file))
         if judge:
             _drop_weights(folder, keep=leave_one_out.best_epoch(state["metrics"]) if state["metrics"] else 0)
+        saved_at = time.monotonic()
+        saving = saved_at - begun
         return state.get("stopped", False)
 
     evaluated = set(experiment.evaluated_epochs)

@@ -78,7 +78,7 @@ def _on_processes(job: Callable, tasks: Sequence, jobs: int) -> Iterator:
                     f"{LOSSES} times a worker process was killed before any run was finished; where memory is short, "
                     "fewer jobs at a time need less"
                 ) from error
-            tqdm.write("a worker process was killed: the runs that were under way go on from their last epoch")
+            tqdm.write("a worker process was killed: the runs that were under way go on from their checkpoints")
         left = [task for place, task in enumerate(asked) if place not in done]
 
 

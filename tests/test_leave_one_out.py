@@ -213,6 +213,37 @@ def test_an_interrupted_run_ends_like_an_undisturbed_one(data, store, monkeypatc
     assert run.per_user().equals(whole.per_user())
 
 
+def test_weights_of_the_best_epoch_outlast_a_kill_between_checkpoints(data, store, monkeypatch):
+    """With checkpoints of the first and last epoch alone: the best of before is kept until the next one is written."""
+    written, write = [], runs.write_whole
+    monkeypatch.setattr(runs, "write_whole", lambda file, content: (written.append(file.name), write(file, content)))
+    monkeypatch.setattr(runs, "CHECKPOINT_SHARE", np.inf)
+    whole = runs.load_or_train(experiment(data), data)
+    assert written.count("checkpoint.pt") == len(whole.metrics)
+    monkeypatch.setenv("RDCORE_RUNS", str(store.with_name("killed")))
+    monkeypatch.setattr(runs, "CHECKPOINT_SHARE", 0)
+    written.clear()
+
+    def killed(judge, model, real=loo.Judge.means):
+        if written.count("checkpoint.pt") == 1 and len([name for name in written if name.startswith("weights")]) > 2:
+            raise KeyboardInterrupt
+        return real(judge, model)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loo.Judge, "means", killed)
+        with pytest.raises(KeyboardInterrupt):
+            runs.load_or_train(experiment(data), data)
+    folder = store.with_name("killed") / whole.key
+    assert (folder / "weights-001.safetensors").exists() and len(list(folder.glob("weights-*"))) > 2
+    written.clear()
+    run = runs.load_or_train(experiment(data), data)
+    assert written.count("checkpoint.pt") == 2, "of the first epoch after the kill and of the last"
+    assert run.environment["resumed"] == 1 and run.metrics.equals(whole.metrics) and run.chosen == whole.chosen
+    kept = [list(one.folder.glob("weights-*")) for one in (run, whole)]
+    assert [[file.name for file in files] for files in kept] == [[run.weights().name]] * 2
+    assert run.weights().read_bytes() == whole.weights().read_bytes()
+
+
 def test_popularity_and_a_model_with_memory_are_judged_too(data, store):
     counted = experiment(data, model=PopularitySettings(), training=Training(epochs=1))
     popular = runs.load_or_train(counted, data)

@@ -5,6 +5,7 @@ import hashlib
 import importlib.metadata
 import io
 import json
+import math
 import multiprocessing
 import os
 import pickle
@@ -182,6 +183,7 @@ def in_another_process(experiment: Experiment, store: Path, how: str, report: Pa
     """What a child does: it asks for the run, in a way of its own, and writes down what happened."""
     os.environ["RDCORE_RUNS"] = str(store)
     torch.set_num_threads(1)
+    runs.CHECKPOINT_SHARE = math.inf  # after every epoch: the moments below are counted by them
     encode, move, write_json, train = Caser.encode, os.replace, runs._write_json, runs._train
     checkpoints, trained = [], []
 
@@ -267,7 +269,9 @@ def test_two_processes_that_want_one_run_train_it_once(store, tmp_path, undistur
     assert_same_run(Run(store / STUDENT.key), Run(undisturbed / STUDENT.key))
 
 
-def test_an_interrupt_keeps_the_checkpoint_and_lets_the_lock_go(store, undisturbed, monkeypatch):
+@pytest.mark.parametrize("share", [0, math.inf])  # of the time: a checkpoint of the first and last epoch alone, or of all
+def test_an_interrupt_keeps_the_checkpoint_and_lets_the_lock_go(share, store, undisturbed, monkeypatch):
+    monkeypatch.setattr(runs, "CHECKPOINT_SHARE", share)
     real, seen = runs.evaluate, []
 
     def interrupted(*arguments, **options):
@@ -281,7 +285,8 @@ def test_an_interrupt_keeps_the_checkpoint_and_lets_the_lock_go(store, undisturb
         load_or_train(STUDENT, DATA)
     with FileLock(store / f"{STUDENT.key}.lock", timeout=0):
         pass
-    assert [row["status"] for row in runs.list_runs() if row["key"] == STUDENT.key] == ["unfinished"]
+    (row,) = (row for row in runs.list_runs() if row["key"] == STUDENT.key)
+    assert (row["status"], row["done"]) == ("unfinished", 2 if share else 1)
     monkeypatch.undo()
     monkeypatch.setenv("RDCORE_RUNS", str(store))
     run = load_or_train(STUDENT, DATA)
