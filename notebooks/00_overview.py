@@ -111,7 +111,7 @@ print("Ours, as far as they have run, by means over different seeds:", told or "
 # %%
 choices = read_selection()
 for role, choice in choices.items():
-    border = ", the end of the grid: not final" if choice.at_border else ""
+    border = f" ({choice.border})" if choice.border else ""
     name = role if role.startswith("Fossil") else f"Caser {role}"
     print(f"{name}: epoch {choice.epoch} of {min(choice.means)}..{choice.last_epoch}{border}; V runs {', '.join(choice.keys)}")
 for sentence in open_choices(choices):

@@ -360,7 +360,7 @@ if "RD-hybrid" in compared:
     print(f"RD-hybrid - S in MAP: {c.difference:+.4f} ({c.difference / c.mean_b:+.1%}), 95 % interval {c.low:+.4f} to "
           f"{c.high:+.4f}, effect size {c.effect_size:+.3f}:\n{words[significance.verdict(c)]}.")
     if np.isnan(gap.share):
-        print("Teacher and student do not differ clearly: there is no gap to recover.")
+        print("The teacher is not clearly better than the student: there is no gap to recover.")
     else:
         print(f"It recovers {gap.share:.0%} of the gap between teacher and student "
               f"(95 % interval {gap.low:.0%} to {gap.high:.0%}).")

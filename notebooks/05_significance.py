@@ -194,7 +194,7 @@ display(Markdown(report.markdown(scorecard_text(families).drop(columns=["source"
 # **margin**, fixed before looking: the most that one is ready to lose. Ours is half the paper's own gap between T and S in
 # MAP, for each model. RD is no worse when the lower end of the 95 % interval of RD - T (a 97.5 % bound) lies above minus the
 # margin. Beside it stands the share of the gap that is recovered, $(\mathrm{RD} - \mathrm{S}) / (\mathrm{T} - \mathrm{S})$.
-# Where our own T and S do not differ there is nothing to be as good as, and no verdict.
+# Where our own T is not clearly better than S there is nothing to be as good as, and no verdict.
 
 # %%
 print(inspect.getsource(significance.non_inferior))

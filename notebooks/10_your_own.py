@@ -325,7 +325,7 @@ for a, b in (("T", "S"), ("RD-position", "S"), ("own", "S"), ("own", "RD-positio
     print(f"MAP of {a} - {b}: {c.difference:+.4f} ({c.low:+.4f} to {c.high:+.4f}), {said}")
 gap = significance.gap_recovered(ap["T"], ap["S"], ap["own"], rng=np.random.default_rng(0))
 if np.isnan(gap.share):
-    print("Teacher and student do not differ clearly: there is no gap to recover.")
+    print("The teacher is not clearly better than the student: there is no gap to recover.")
 else:
     print(f"The new loss recovers {gap.share:.0%} of the gap between T and S "
           f"(95 % interval {gap.low:.0%} to {gap.high:.0%}).")

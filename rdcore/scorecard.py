@@ -122,7 +122,7 @@ def _no_worse(runs: Matched) -> dict:
     if said != "no" and (little := says_little(gap, margin)):
         note += f"; {little}"
     if said == NOT_TESTABLE:
-        note = "our own teacher is no better than the student: the interval of T - S does not lie above 0"
+        note = "our own teacher is worse than the student" if gap.gap_high < 0 else "the interval of our own T - S includes 0"
     return row | {"verdict": said, "ours": c.difference, "low": c.low, "high": c.high, "effect_size": c.effect_size,
                   "seeds": c.n_seeds, "note": note}  # fmt: skip
 
