@@ -58,7 +58,11 @@ def locked(path: Path, waiting: str = "") -> Iterator[None]:
         except Timeout:
             if waiting:
                 tqdm.write(waiting)
-            lock.acquire()
+            while not lock.is_locked:
+                try:
+                    lock.acquire()
+                except FileNotFoundError:  # the folder was renamed meanwhile (`runs.set_aside`): the lock is a new one's
+                    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield
     finally:
