@@ -121,6 +121,24 @@ for name, planned in wanted.items():
         print(f"{name}: {lacking} of {len(planned)} runs are not on record" + (
             f"; without a weight, because a trial is not run: {', '.join(without)}." if without else "."))
 
+# %% [markdown]
+# Where S's trials chose another weight decay than the plan's, its rows above have that one, while the methods' students have the plan's. A
+# choice on the validation items of one seed is a noisy one and need not be better on the test items. So here is what the methods have over S
+# with the plan's decay.
+
+# %%
+for name, c in comparables.items():
+    if chosen[name].get("S", 1) == 1:
+        print(f"{name}: S keeps the plan's decay.")
+        continue
+    alone = [record for record in runs.records([c.plan.student(seed) for seed in c.plan.seeds], **options) if record]
+    over = one_protocol.over_the_plans_own(c, rows[name], alone, resamples)
+    report.write_table(over, f"09_plans_decay_{name.replace(' ', '_')}", profile, [*rows[name], *alone], NOTEBOOK)
+    mean = {what: sum(record.chosen[one_protocol.JUDGED] for record in found) / len(found)
+            for what, found in (("own", alone), ("chosen", [r for r in rows[name] if r.description["role"] == "S"]))}
+    display(Markdown(f"**{name}**: S has {mean['own']:.4f} with the plan's decay, {mean['chosen']:.4f} with the chosen one"))
+    show(over.drop(columns="runs"), **{"over S, plan's decay": "{:+.4f}"}, low="{:+.4f}", high="{:+.4f}")
+
 # %%
 judged = {name: table for name, table in tables.items() if {"S"} <= set(table["role"]) and len(table) > 1}
 if judged:

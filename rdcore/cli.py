@@ -282,8 +282,9 @@ def add_readme(commands: argparse._SubParsersAction) -> None:
 def write_readme(arguments: argparse.Namespace) -> int:
     from . import derrd, one_protocol, plans, readme
 
-    tables = plans.paper_records(), derrd.committed_rows(), one_protocol.committed_comparisons(), readme.card_on_file()
-    print(f"written: {readme.write(*tables).name}")
+    compared, alone = one_protocol.committed_comparisons(), one_protocol.plans_own_students()
+    file = readme.write(plans.paper_records(), derrd.committed_rows(), compared, alone, readme.card_on_file())
+    print(f"written: {file.name}")
     return 0
 
 

@@ -242,6 +242,32 @@ def long_table(comparable: Comparable, records: Sequence[Record]) -> pd.DataFram
     return pd.DataFrame(rows, columns=LONG)
 
 
+def over_the_plans_own(
+    comparable: Comparable, records: Sequence[Record], alone: Sequence[Record], resamples: int = 10_000
+) -> pd.DataFrame:
+    """Every method less S with the plan's own weight decay, which the methods' students have too: role, difference in nDCG@10
+    among all items, its 95 % interval, verdict. Beside `table`, whose S has the decay that its trials chose.
+
+    records: the rows of the table. alone: S with the plan's decay. Roles that have no seed with them are left out.
+    """
+    rows, others = [], [record for record in records if record.description["role"] != "S"]
+    for role in ("T", *comparable.roles):
+        c = compared([*others, *alone], role, "S", resamples)
+        if c is not None:
+            rows.append([comparable.name, role, c.difference, c.low, c.high, verdict(c)])
+    return pd.DataFrame(rows, columns=["runs", "role", "over S, plan's decay", "low", "high", "better than S"])
+
+
+def plans_own_students() -> dict[str, list[Record]]:
+    """Of the committed comparisons in which S's trials chose another decay than the plan's: name -> S with the plan's."""
+    found = {}
+    for comparable in comparables("paper"):
+        if weights_on_file(comparable, committed_alone=True).get("S", 1) != 1:
+            alone = [comparable.plan.student(seed) for seed in comparable.plan.seeds]
+            found[comparable.name] = [committed(run) for run in alone if is_committed(run)]
+    return found
+
+
 def against_each_other(records: Sequence[Record], roles: Sequence[str], resamples: int = 10_000) -> dict[str, Comparison]:
     """The best role, by nDCG@10 among all items, against every other of ``roles``: other -> best - other."""
     mean = {role: np.mean([r.chosen[JUDGED] for r in records if r.description["role"] == role]) for role in roles}

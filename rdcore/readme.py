@@ -121,11 +121,26 @@ def one_protocol(compared: Mapping[str, Sequence[Record]]) -> str:
     return pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True)
 
 
+def with_the_plans_decay(compared: Mapping[str, Sequence[Record]], alone: Mapping[str, Sequence[Record]]) -> str:
+    """A sentence for every comparison in which S has another decay than the methods' students. alone: S with theirs."""
+    said = []
+    for name, own in alone.items():
+        chosen = [record.chosen[JUDGED] for record in compared[name] if record.description["role"] == "S"]
+        mean = np.mean([record.chosen[JUDGED] for record in own])
+        file = f"figures/tables/09_plans_decay_{name.replace(' ', '_')}.md"
+        said.append(
+            f"On {name}, S has {mean:.4f} with the plan's decay, which the methods' students have too: over that one, all of "
+            f"`over S` is {mean - np.mean(chosen):.4f} less ([table]({file}))."
+        )
+    return "\n".join(said)
+
+
 def text(
-    records: Sequence[Record], of_one: Sequence[Record], compared: Mapping[str, Sequence[Record]], card: pd.DataFrame
+    records: Sequence[Record], of_one: Sequence[Record], compared: Mapping[str, Sequence[Record]],
+    alone: Mapping[str, Sequence[Record]], card: pd.DataFrame,
 ) -> str:
-    """What stands between the marks. of_one: the rows of DE-RRD's Table 2. compared: as in `one_protocol`. card: the
-    scorecard."""
+    """What stands between the marks. of_one: the rows of DE-RRD's Table 2. compared: as in `one_protocol`. alone: as in
+    `with_the_plans_decay`. card: the scorecard."""
     return f"""### Which claims hold?
 
 {verdicts(card)}
@@ -155,6 +170,8 @@ binary and pairwise loss. `over S` is the mean over the seeds that both have, wi
 
 {one_protocol(compared)}
 
+{with_the_plans_decay(compared, alone)}
+
 ![Every method less the student alone, with 95 % intervals](figures/09_quality.png)"""
 
 
@@ -176,14 +193,15 @@ def card_on_file() -> pd.DataFrame:
 
 
 def write(
-    records: Sequence[Record], of_one: Sequence[Record], compared: Mapping[str, Sequence[Record]], card: pd.DataFrame
+    records: Sequence[Record], of_one: Sequence[Record], compared: Mapping[str, Sequence[Record]],
+    alone: Mapping[str, Sequence[Record]], card: pd.DataFrame,
 ) -> Path:
-    """Puts the tables between the marks of README.md. Raises ValueError where a mark is missing."""
+    """Puts the tables between the marks of README.md: `text`. Raises ValueError where a mark is missing."""
     file = paths.root() / "README.md"
     readme = file.read_text(encoding="utf-8")
     if BEGIN not in readme or END not in readme:
         raise ValueError(f"{file} lacks the mark {BEGIN} or {END}: put both where the tables belong")
     before, after = readme.split(BEGIN)[0], readme.split(END)[1]
-    readme = f"{before}{BEGIN}\n{text(records, of_one, compared, card)}\n{END}{after}"
+    readme = f"{before}{BEGIN}\n{text(records, of_one, compared, alone, card)}\n{END}{after}"
     write_whole(file, lambda draft: draft.write_text(readme, encoding="utf-8"))
     return file

@@ -179,6 +179,18 @@ def test_times_on_another_device_than_the_students_are_left_out(records, tmp_pat
     plt.close("all")
 
 
+def test_methods_are_also_set_against_s_with_their_own_decay(records, tmp_path) -> None:
+    """The same students as in the table give the same differences; worse ones larger."""
+    alone = [record for record in records if record.description["role"] == "S"]
+    same = one_protocol.over_the_plans_own(SMOKE, records, alone, resamples=100).set_index("role")
+    table = one_protocol.table(SMOKE, records, resamples=100).set_index("role")
+    assert same["over S, plan's decay"].to_dict() == table["over S"].dropna().to_dict()
+    assert list(same.index) == ["T", "RD", "CD"]
+    worse = [made_up(tmp_path, SMOKE.run("S", 3.0, seed), np.full(len(USERS), 30)) for seed in (1, 2)]
+    other = one_protocol.over_the_plans_own(SMOKE, records, worse, resamples=100).set_index("role")
+    assert (other["over S, plan's decay"] > same["over S, plan's decay"]).all()
+
+
 def test_the_table_for_programs_has_the_agreed_columns_and_says_the_same(records) -> None:
     table = one_protocol.long_table(SMOKE, records)
     assert list(table.columns) == [

@@ -15,8 +15,8 @@ def _between_marks() -> str:
 
 
 def test_the_committed_tables_are_those_of_the_records():
-    tables = plans.paper_records(), derrd.committed_rows(), one_protocol.committed_comparisons(), readme.card_on_file()
-    found = readme.text(*tables)
+    compared, alone = one_protocol.committed_comparisons(), one_protocol.plans_own_students()
+    found = readme.text(plans.paper_records(), derrd.committed_rows(), compared, alone, readme.card_on_file())
     assert _between_marks() == found, "run `rdcore readme`"
 
 
@@ -83,6 +83,8 @@ def test_what_a_role_has_over_the_student_is_paired_by_seed(tmp_path):
             for row in readme.one_protocol({"some data": records}).splitlines()}  # fmt: skip
     assert rows["S"] == ["0.3500", "", "2"] and rows["RD"] == ["0.3500", "+0.1000", "1"]
     assert rows["CD"] == ["", "", "not run"]
+    said = readme.with_the_plans_decay({"some data": records}, {"some data": records[:1]})
+    assert "S has 0.2500 with the plan's decay" in said and "is -0.1000 less" in said, "S of the table has .35"
 
 
 def test_a_missing_mark_is_named(tmp_path, monkeypatch):
@@ -90,7 +92,7 @@ def test_a_missing_mark_is_named(tmp_path, monkeypatch):
     card = readme.card_on_file()
     monkeypatch.setenv("RDCORE_ROOT", str(tmp_path))
     with pytest.raises(ValueError, match="results: begin"):
-        readme.write([], [], {}, card)
+        readme.write([], [], {}, {}, card)
     assert (tmp_path / "README.md").read_text() == "no marks"
 
 
