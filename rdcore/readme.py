@@ -55,6 +55,8 @@ def verdicts(card: pd.DataFrame) -> str:
         told = ", ".join(f"{counts[word]} *{word}*" for word in words if word in counts)
         known = overview.scorecard_text(part[part["ours"].notna()])
         shown = known[["claim", "paper", "ours (95 % interval)", "seeds", "verdict", "note"]]
+        if part["paper"].isna().all():
+            shown = shown.drop(columns="paper").rename(columns={"claim": "question"})
         parts.append(f"Of {len(part)} {what}: {told}.\n\n{shown.to_markdown(index=False, disable_numparse=True)}")
     return "\n\n".join(parts)
 

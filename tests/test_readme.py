@@ -46,7 +46,7 @@ def test_a_pattern_trains_its_row_and_nothing_else():
 def test_the_claims_are_counted_and_those_with_runs_are_shown():
     card = readme.card_on_file()
     said = readme.verdicts(card)
-    rows = [line for line in said.splitlines() if line.startswith("|") and not line.startswith(("|:", "| claim"))]
+    rows = [line for line in said.splitlines() if line.startswith("|") and not line.startswith(("|:", "| claim", "| question"))]
     assert len(rows) == card["ours"].notna().sum() > 15
     assert sum(int(n) for n in re.findall(r"(\d+) \*", said)) == len(card) == sum(int(n) for n in re.findall(r"Of (\d+)", said))
     one = card.assign(ours=[0.5] + [float("nan")] * (len(card) - 1), low=0.25, high=0.75, note="why", verdict="no")
