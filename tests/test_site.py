@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from types import ModuleType
 
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -143,3 +144,9 @@ def test_every_picture_is_in_the_list_of_pictures() -> None:
     text = (ROOT / "figures" / "README.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| \[(\w+)\]\(\1\.png\) \| \S.* \| \[", text, re.MULTILINE)
     assert listed == sorted(file.stem for file in (ROOT / "figures").glob("*.png"))
+
+
+@pytest.mark.parametrize(("name", "form"), [("kills", {}), ("fuzz", {"intfmt": ","})])
+def test_counts_for_people_are_those_of_the_long_form(name: str, form: dict) -> None:
+    file = ROOT / "figures" / "tables" / f"{name}.csv"
+    assert file.with_suffix(".md").read_text() == pd.read_csv(file).to_markdown(index=False, **form) + "\n"

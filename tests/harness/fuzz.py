@@ -248,10 +248,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         for what, one in row["findings"].items():
             print(f"\n{row['target']}: {what} ({one['count']} times), {one['file']}\n    {one['said']}")
     if arguments.out:
+        import pandas as pd  # here, so that a target's process does not wait for it
+
         with arguments.out.open("w", newline="") as file:
             table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             table.writeheader()
             table.writerows([*(row | {"findings": len(row["findings"])} for row in rows), total])
+        text = pd.read_csv(arguments.out).to_markdown(index=False, intfmt=",") + "\n"
+        arguments.out.with_suffix(".md").write_text(text)
     return 1 if total["findings"] else 0
 
 

@@ -370,6 +370,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         found.to_csv(arguments.out, index=False, lineterminator="\n")
+        arguments.out.with_suffix(".md").write_text(found.to_markdown(index=False) + "\n")
     good = all(count.good for count in counts)
     if good:
         shutil.rmtree(folder)
