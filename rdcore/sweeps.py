@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import importlib.metadata
 import os
 import threading
@@ -109,7 +110,8 @@ def _on_cluster(job: Callable, tasks: Sequence, address: str) -> Iterator:
     except ImportError:
         raise ValueError(f"the cluster {address} needs dask[distributed], the extra `cluster` of rdcore") from None
     try:
-        client = distributed.Client(address, timeout=WAIT_SECONDS, set_as_default=False)
+        with _without_collection():
+            client = distributed.Client(address, timeout=WAIT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:  # nobody there, or no address
         raise ValueError(f"no Dask scheduler answers at {address!r}, such as tcp://host:8786: {error}") from error
     with client, _sign() as sign:
@@ -126,6 +128,20 @@ def _on_cluster(job: Callable, tasks: Sequence, address: str) -> Iterator:
             raise ChildProcessError(
                 f"{' '.join(str(error).split())} The workers' logs tell why; it may have been memory (--memory-limit)."
             ) from error
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """No garbage is collected inside. A client that did not start stays in its exception's traceback and stops its event loop
+    when it is collected; where that happens while the next one starts, both want one lock of distributed, for ever."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager

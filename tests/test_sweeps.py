@@ -1,6 +1,7 @@
 """Plans of runs on processes and on a Dask cluster: what is lost with a worker is done again, and the numbers stay."""
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import signal
@@ -176,6 +177,34 @@ def test_a_cluster_with_which_it_cannot_work_is_refused_before_anything_is_train
         with pytest.raises(ValueError, match=f"no Dask scheduler answers at '{address}'"):
             runs.load_or_train_all(plan(), jobs=address)
     assert not list(store.glob("*"))
+
+
+def test_a_client_that_failed_is_not_collected_while_the_next_one_starts(monkeypatch):
+    """It would stop its event loop under a lock that the start holds, and both would wait for ever (seen once)."""
+    starting, collected = [False], []
+
+    class Leftover:
+        def __init__(self):
+            self.itself = self
+
+        def __del__(self):
+            collected.append(starting[0])
+
+    def start(*arguments, **options):
+        starting[0] = True
+        Leftover()
+        for _ in range(10_000):  # enough to have garbage collected
+            cycle = []
+            cycle.append(cycle)
+        starting[0] = False
+        raise OSError("nobody is there")
+
+    monkeypatch.setattr(distributed, "Client", start)
+    Leftover()
+    with pytest.raises(ValueError, match="no Dask scheduler answers"):
+        list(sweeps.each(print, [1], "tcp://127.0.0.1:1"))
+    gc.collect()
+    assert collected == [False, False] and gc.isenabled()
 
 
 def test_a_cluster_that_does_not_share_the_store_is_refused(cluster, store, monkeypatch):
