@@ -222,7 +222,8 @@ def _publish(experiments: list, replace: bool = False) -> int:
     from . import plans, runs
 
     kept = [] if replace else [experiment for experiment in experiments if runs.other_numbers(experiment)]
-    folders = plans.publish(experiments, plans.choices_of("paper"), replace=replace)
+    wanted = [experiment for experiment in experiments if experiment not in kept]
+    folders = plans.publish(wanted, plans.choices_of("paper"), replace=replace)
     for folder in folders:
         print(f"published: {folder.name}", flush=True)
     for experiment in kept:

@@ -143,7 +143,7 @@ def table3_text(table: pd.DataFrame) -> pd.DataFrame:
                 line[f"{row.quantity}, {who}"] = "" if pd.isna(value) else forms[row.quantity].format(value)
         lines.append(line)
     found = pd.DataFrame(lines)
-    return found[[name for name in found if name in ("phi", "H@5_ratio, ours") or found[name].ne("").any()]]
+    return found.loc[:, found.ne("").any()]
 
 
 def _counted(record: Record | None) -> float:

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rdcore import derrd, derrd_report, significance
+from rdcore import derrd, derrd_report
 from rdcore.ablations import unique
 from rdcore.derrd import Plan
 from rdcore.distill import BothSettings, Equal, Position, RankDistilSettings
 from rdcore.experiment import Experiment, family
 from rdcore.profiles import PROFILES, Profile, fossil
 from rdcore.runs import Record, committed, is_committed
-from rdcore.significance import Comparison, holm, verdict
+from rdcore.significance import Comparison, holm, opposite, verdict
 
 CHOOSES = "N@10-validation-full"  # the weight of a method
 JUDGED = "N@10-full"
@@ -301,7 +301,8 @@ def conclusions(comparable: Comparable, records: Sequence[Record], resamples: in
         if c is None:
             rows.append([comparable.name, source, sentence, np.nan, np.nan, np.nan, "not run"])
             continue
-        said = significance.verdict(c) if significance.verdict(c) != "no" else significance.opposite(c) or "open"
+        said = verdict(c)
+        said = said if said != "no" else opposite(c) or "open"
         rows.append([comparable.name, source, sentence, c.difference, c.low, c.high, said])
     return pd.DataFrame(rows, columns=["runs", "source", "conclusion", "effect", "low", "high", "here"])
 

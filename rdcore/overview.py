@@ -45,14 +45,17 @@ def scorecard_text(card: pd.DataFrame) -> pd.DataFrame:
     })  # fmt: skip
 
 
+def _form(value: float) -> str:
+    """Of a difference, or of a ratio, which is larger."""
+    return "{:+.4f}" if abs(value) < 0.1 else "{:.3f}"
+
+
 def _number(value: float) -> str:
-    return "" if pd.isna(value) else f"{value:+.4f}" if abs(value) < 0.1 else f"{value:.3f}"
+    return "" if pd.isna(value) else _form(value).format(value)
 
 
 def _effect(row) -> str:
-    if pd.isna(row.ours):
-        return ""
-    form = "{:+.4f}" if abs(row.ours) < 0.1 else "{:.3f}"
+    form = _form(row.ours)
     return _number(row.ours) + ("" if pd.isna(row.low) else f" ({form.format(row.low)} to {form.format(row.high)})")
 
 

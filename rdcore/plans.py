@@ -147,15 +147,15 @@ def control_records() -> list[runs.Record]:
 
 
 def publish(experiments: Sequence[Experiment], choices: Mapping[str, Choice], *, replace: bool = False) -> list[Path]:
-    """Copies the finished ones of these runs into data/replicated; returns the folders. One that is published with other
-    numbers is left out unless ``replace`` (`runs.other_numbers`).
+    """Copies the finished ones of these runs into data/replicated; returns the folders. Raises ValueError at one that is
+    published with other numbers, unless ``replace`` (`runs.publish`).
 
     Metrics of single users go with F runs alone, at the last epoch and at the chosen one. The agreement of a student with
     the teacher of its stage and seed is measured where that one is finished too.
     """
     folders = []
     for experiment in experiments:
-        if runs.stored(experiment) is None or (not replace and runs.other_numbers(experiment)):
+        if runs.stored(experiment) is None:
             continue
         epochs = []
         if experiment.stage == "F":

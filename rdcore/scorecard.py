@@ -88,12 +88,14 @@ def _said(c: Comparison | None) -> dict:
 
 
 def _why_not(c: Comparison) -> str:
-    """What keeps a positive difference from holding."""
+    """What keeps a difference from holding, or its opposite: the interval, or seeds that lie on the other side of it."""
     if verdict(c) != "no":
         return ""
-    if c.low <= 0:
+    if c.low <= 0 <= c.high:
         return "the interval includes 0"
-    return f"{sum(difference <= 0 for difference in c.seed_differences)} of {c.n_seeds} seeds disagree"
+    agree = sum(difference * c.difference > 0 for difference in c.seed_differences)
+    below = "the interval lies below 0, but " if c.high < 0 else ""
+    return f"{below}{c.n_seeds - agree} of {c.n_seeds} seeds disagree"
 
 
 def _beats_student(runs: Matched, metric: str, name: str) -> dict:
@@ -186,8 +188,8 @@ def _de_rrd(records: Sequence[Record], resamples: int) -> list[dict]:
     paper = paper.set_index("role")["value"]
     names = {"S": "the student alone"}
     rows = []
-    against = {"S": ["DE", "RRD", "DE-RRD"], "RD": ["RRD", "DE-RRD"], "CD": ["DE-RRD"], "DE": ["DE-RRD"], "RRD": ["DE-RRD"]}
-    for a, b in [(a, b) for b, better in against.items() for a in better]:
+    pairs = [("DE", "S"), ("RRD", "S"), ("DE-RRD", "S"), ("RRD", "RD"), *(("DE-RRD", b) for b in ("RD", "CD", "DE", "RRD"))]
+    for a, b in pairs:
         claim = f"{a} ranks better than {names.get(b, b)}: H@5 (BPR, CiteULike)"
         row = _row(claim, paper=paper[a] - paper[b], source=DE_RRD, notebook="07_de_rrd")
         rows.append(row | _said(derrd_report.compared(records, a, b, "H@5", resamples=resamples)))

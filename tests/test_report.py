@@ -323,6 +323,7 @@ def test_a_gain_without_a_verdict_says_what_is_against_it(tmp_path: Path) -> Non
         return scorecard(made, resamples=200).set_index("claim").loc[claim, "note"]
 
     assert note([0.05, 0.05, 0.05, 0.05, -0.001]) == "1 of 5 seeds disagree"
+    assert note([-0.05, -0.05, -0.05, -0.05, 0.001]) == "the interval lies below 0, but 1 of 5 seeds disagree"
     assert note([0.0]) == "the interval includes 0" and note([0.05, 0.05]) == ""
 
 
