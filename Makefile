@@ -35,7 +35,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 reproduce: $(READY)  ## run every notebook and write figures and tables
-	@$(BIN)/python -m rdcore reproduce --profile $(PROFILE) --jobs $(JOBS) \
+	@$(BIN)/python -m studies reproduce --profile $(PROFILE) --jobs $(JOBS) \
 	  $(if $(NOTEBOOKS),--notebooks "$(NOTEBOOKS)") $(if $(filter-out 0,$(RECOMPUTE)),--recompute)
 
 # Two processes of one thread each: torch's own threads gain nothing on data as small as the tests'. nbval runs the committed
@@ -51,11 +51,11 @@ test-fast: $(READY)  ## the fast tests: no notebook, no cluster, no kill
 	@$(PYTEST) -m "not slow"
 
 notebooks: $(READY)  ## run the notebooks on `small` and write the results into notebooks/
-	@$(BIN)/python -m rdcore notebooks execute --jobs $(JOBS) $(if $(NOTEBOOKS),--notebooks "$(NOTEBOOKS)")
+	@$(BIN)/python -m studies notebooks execute --jobs $(JOBS) $(if $(NOTEBOOKS),--notebooks "$(NOTEBOOKS)")
 
 benchmark: $(READY)  ## time every stage against this machine's limits (some minutes, quiet machine)
-	@$(BIN)/python -m rdcore bench
-	@$(BIN)/python tests/benchmarks/serving.py
+	@$(BIN)/python -m studies bench
+	@$(BIN)/python benchmarks/serving.py
 
 $(DOCS): $(READY)
 	@echo "adding the extra docs to .venv"

@@ -29,11 +29,14 @@ import time
 
 from IPython.display import Markdown, display
 
-from rdcore import data, manifest, overview, plots, report, runs
-from rdcore.plans import PROFILES, control_records, open_choices, paper_records, paper_runs
-from rdcore.reported import reported
-from rdcore.scorecard import scorecard
-from rdcore.selection import chosen_epochs, read_selection
+from rdcore import datasets
+from rdcore.store import runs
+from studies import overview
+from studies.common import manifest, plots, report
+from studies.common.reported import reported
+from studies.common.selection import chosen_epochs, read_selection
+from studies.plans import PROFILES, control_records, open_choices, paper_records, paper_runs
+from studies.scorecard import scorecard
 
 started = time.perf_counter()
 NOTEBOOK = "00_overview"
@@ -146,4 +149,4 @@ else:
 # ## Provenance
 
 # %% tags=["nbval-ignore-output"]
-print(manifest.provenance(records, data.content_hash("gowalla"), 0, started))
+print(manifest.provenance(records, datasets.content_hash("gowalla"), 0, started))

@@ -38,11 +38,12 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
-from rdcore import data, manifest, plots, report
+from rdcore import data, datasets
 from rdcore.data import interactions as arrays
-from rdcore.data.catalog import CATALOG
-from rdcore.plans import PROFILES
-from rdcore.reported import reported
+from rdcore.datasets.catalog import CATALOG
+from studies.common import manifest, plots, report
+from studies.common.reported import reported
+from studies.plans import PROFILES
 
 started = time.perf_counter()
 plots.use_style()
@@ -60,7 +61,7 @@ print(f"profile {profile}: {entry.title}")
 # every use.
 
 # %%
-files = data.fetch(plan.dataset)
+files = datasets.fetch(plan.dataset)
 table = pd.DataFrame([
     {
         "file": file.path,
@@ -90,7 +91,7 @@ display(Markdown(f"**Licence.** {entry.licence}\n\n**Cite.** {entry.citation}\n\
 #   times; they are in order already and stay so.)
 
 # %%
-interactions = data.load(plan.dataset)
+interactions = datasets.load(plan.dataset)
 stats = interactions.statistics()
 some = slice(int(interactions.offsets[1]), int(interactions.offsets[1]) + 6)
 first = {"user": interactions.users(), "position": interactions.positions(), "item": interactions.items}
@@ -109,7 +110,7 @@ else:
 
 # %% tags=["nbval-check-output"]
 print(f"{plan.dataset}: {stats['users']} users, {stats['items']} items, {stats['interactions']} interactions")
-print("content as described in the catalog:", interactions.sha256() == data.content_hash(plan.dataset))
+print("content as described in the catalog:", interactions.sha256() == datasets.content_hash(plan.dataset))
 
 # %% [markdown]
 # ## The split
@@ -204,26 +205,26 @@ else:
 #    5 actions are the fewest that always leave a user something to be judged by.
 # 4. The numbering starts anew, so that places that are gone are neither drawn nor ranked.
 #
-# `merge_revisits` and `min_actions` of `data.load` change steps 2 and 3. Profile `smoke` shows this section only when the
+# `merge_revisits` and `min_actions` of `datasets.load` change steps 2 and 3. Profile `smoke` shows this section only when the
 # files are in place.
 
 # %%
 SECOND = "foursquare-nyc"
 try:
-    data.fetch(SECOND, download=profile != "smoke")
+    datasets.fetch(SECOND, download=profile != "smoke")
     at_hand = True
 except data.DataError:
     at_hand = False
     print(f"{SECOND} is not at hand, so its figures are left out (`rdcore fetch {SECOND}` brings it, or says what is missing).")
 
 # %%
-least = data.FOURSQUARE_MIN_ACTIONS
+least = datasets.FOURSQUARE_MIN_ACTIONS
 if at_hand:
     steps = {
-        "check-ins, both parts together": data.load(SECOND, merge_revisits=False, min_actions=1),
-        "re-visits merged": data.load(SECOND, min_actions=1),
-        f"{least} actions at least: what is used": data.load(SECOND),
-        "(10 at least: not used)": data.load(SECOND, min_actions=10),
+        "check-ins, both parts together": datasets.load(SECOND, merge_revisits=False, min_actions=1),
+        "re-visits merged": datasets.load(SECOND, min_actions=1),
+        f"{least} actions at least: what is used": datasets.load(SECOND),
+        "(10 at least: not used)": datasets.load(SECOND, min_actions=10),
     }
     found = {step: loaded.statistics() for step, loaded in steps.items()}
     display(pd.DataFrame([

@@ -31,10 +31,14 @@ import time
 import pandas as pd
 from IPython.display import display
 
-from rdcore import data, evaluation, losses, manifest, metrics, plots, report, runs
+from rdcore import data, datasets, losses
+from rdcore.eval import full_ranking as evaluation
+from rdcore.eval import metrics
 from rdcore.models import Caser, CaserSettings
-from rdcore.plans import PROFILES
-from rdcore.reported import reported
+from rdcore.store import runs
+from studies.common import manifest, plots, report
+from studies.common.reported import reported
+from studies.plans import PROFILES
 
 started = time.perf_counter()
 plots.use_style()
@@ -138,7 +142,7 @@ print(f"{settings.epochs} epochs, batches of {settings.batch_size}, learning rat
 
 # %%
 try:
-    interactions = data.load(plan.dataset)
+    interactions = datasets.load(plan.dataset)
     popular = {stage: metrics.mean(evaluation.popularity(data.stage(interactions, stage))) for stage in ("V", "F")}
 except data.DataError:
     popular = {}

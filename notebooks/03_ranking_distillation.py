@@ -39,13 +39,16 @@ import pandas as pd
 import torch
 from IPython.display import display
 
-from rdcore import data, evaluation, manifest, plots, report, runs, significance
-from rdcore.distill import Discrepancy, Equal, Hybrid, Position, Reciprocal
-from rdcore.distill import ranking_distillation as rd
+from rdcore import data, datasets
+from rdcore.data.sampling import stream, unseen_items
+from rdcore.distill import Discrepancy, Equal, Hybrid, Position, Reciprocal, rd
 from rdcore.distill.lists import exemplary_rankings
-from rdcore.plans import PROFILES
-from rdcore.sampling import stream, unseen_items
-from rdcore.training import training_data
+from rdcore.eval import full_ranking as evaluation
+from rdcore.eval import significance
+from rdcore.store import runs
+from rdcore.train.loop import training_data
+from studies.common import manifest, plots, report
+from studies.plans import PROFILES
 
 started = time.perf_counter()
 plots.use_style()
@@ -66,7 +69,7 @@ options = {"profile": profile, "recompute": recompute, "jobs": jobs, "progress":
 found = dict(zip(("T", "S"), runs.records([experiments["T"], experiments["S"]], **options), strict=True))
 NOT_HERE = "Not shown: this needs the data and the weights of teacher and student; only their records are here."
 try:
-    interactions = data.load(plan.dataset)
+    interactions = datasets.load(plan.dataset)
     stage = data.stage(interactions, "F")
     local = {role: runs.stored(experiments[role]) for role in ("T", "S")}
 except data.DataError:

@@ -39,10 +39,13 @@ import time
 import pandas as pd
 from IPython.display import Markdown, display
 
-from rdcore import ablation_report as reports
-from rdcore import ablations, data, distill, manifest, plots, report, runs
-from rdcore.plans import PROFILES, fossil
-from rdcore.reported import reported
+from rdcore import data, datasets, distill
+from rdcore.store import runs
+from studies.common import manifest, plots, report
+from studies.common.reported import reported
+from studies.plans import PROFILES, fossil
+from studies.rd import ablation_report as reports
+from studies.rd import ablations
 
 started = time.perf_counter()
 plots.use_style()
@@ -181,7 +184,7 @@ gowalla = int(reported("rd_table1").query("dataset == 'gowalla' and metric == 'i
 steps = {f"{gowalla:,} items (Gowalla, rounded as in Table 1)": gowalla / plan.samples}
 try:
     if plan.dataset != "gowalla":
-        items = data.load(plan.dataset).n_items
+        items = datasets.load(plan.dataset).n_items
         steps = {f"{items:,} items ({plan.dataset})": items / plan.samples} | steps
 except data.DataError:
     print("The data set is not here; its steps are left out.")

@@ -33,12 +33,15 @@ import time
 import numpy as np
 from IPython.display import Markdown, display
 
-from rdcore import data, groups, manifest, matched, plots, report, runs, significance
-from rdcore.matched import MARGINS, PAIRS, ROLES
-from rdcore.overview import scorecard_text
-from rdcore.plans import PROFILES, paper_records
-from rdcore.scorecard import scorecard_of
-from rdcore.selection import chosen_epochs
+from rdcore import data, datasets
+from rdcore.eval import groups, significance
+from rdcore.store import runs
+from studies.common import manifest, matched, plots, report
+from studies.common.matched import MARGINS, PAIRS, ROLES
+from studies.common.selection import chosen_epochs
+from studies.overview import scorecard_text
+from studies.plans import PROFILES, paper_records
+from studies.scorecard import scorecard_of
 
 started = time.perf_counter()
 plots.use_style()
@@ -230,7 +233,7 @@ for label, found in shown.items():
 # %%
 def stage_of(dataset):
     try:
-        return data.stage(data.load(dataset, download=dataset == plan.dataset), "F")
+        return data.stage(datasets.load(dataset, download=dataset == plan.dataset), "F")
     except data.DataError:
         print(f"{dataset}: not fetched here (`rdcore fetch {dataset}`), so its users cannot be grouped")
 
@@ -268,7 +271,7 @@ if panels:
 
 # %%
 described = {experiment.key: experiment for experiment in experiments}
-interactions = data.load(plan.dataset) if train else None
+interactions = datasets.load(plan.dataset) if train else None
 
 
 def from_weights(run):

@@ -37,9 +37,10 @@ import time
 import pandas as pd
 from IPython.display import Markdown, display
 
-from rdcore import efficiency, manifest, plots, report, timing
-from rdcore.plans import PROFILES
-from rdcore.reported import reported
+from studies.common import manifest, plots, report
+from studies.common.reported import reported
+from studies.plans import PROFILES
+from studies.rd import efficiency, timing
 
 started = time.perf_counter()
 plots.use_style()

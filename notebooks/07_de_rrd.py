@@ -35,9 +35,15 @@ import pandas as pd
 import torch
 from IPython.display import Markdown, display
 
-from rdcore import data, derrd, derrd_plots, derrd_report, manifest, matched, plots, report, runs, training
+from rdcore import data, datasets
+from rdcore.data.sampling import stream
 from rdcore.distill import cd, de, rrd
-from rdcore.sampling import stream
+from rdcore.store import runs
+from rdcore.train import loop as training
+from studies.common import manifest, matched, plots, report
+from studies.derrd import plan as derrd
+from studies.derrd import plots as derrd_plots
+from studies.derrd import tables as derrd_report
 
 started = time.perf_counter()
 plots.use_style()
@@ -359,7 +365,7 @@ else:
 by_size = {size: found(pair) for size, pair in plan.size_sweep().items()} if sweeps else {}
 students = {size: pair["DE-RRD"] for size, pair in by_size.items() if "DE-RRD" in pair}
 try:
-    interactions = data.load(plan.dataset, download=profile != "paper")
+    interactions = datasets.load(plan.dataset, download=profile != "paper")
     shape = (interactions.n_users, interactions.n_items)
 except data.DataError:
     shape = None

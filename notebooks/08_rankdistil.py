@@ -37,9 +37,10 @@ from dataclasses import replace
 import pandas as pd
 from IPython.display import display
 
-from rdcore import free_scores, manifest, plots
 from rdcore.distill import rankdistil
-from rdcore.reported import reported
+from studies.common import manifest, plots
+from studies.common.reported import reported
+from studies.rankdistil import free_scores
 
 started = time.perf_counter()
 plots.use_style()

@@ -38,7 +38,12 @@ import time
 import pandas as pd
 from IPython.display import Markdown, display
 
-from rdcore import derrd, groups, manifest, one_protocol, one_protocol_plots, plots, report, runs
+from rdcore.eval import groups
+from rdcore.store import runs
+from studies.common import manifest, plots, report
+from studies.derrd import plan as derrd
+from studies.one_protocol import plan as one_protocol
+from studies.one_protocol import plots as one_protocol_plots
 
 started = time.perf_counter()
 NOTEBOOK = "09_one_protocol"

@@ -40,15 +40,18 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from rdcore import data, manifest, metrics, plots, report, runs, significance
+from rdcore import data, datasets
+from rdcore.data.queries import final_queries
 from rdcore.distill import Distillation, Position, RDSettings
 from rdcore.distill.lists import teacher_lists
 from rdcore.distill.scores import teacher_scores
-from rdcore.experiment import Experiment
+from rdcore.eval import metrics, significance
 from rdcore.losses import log_loss
 from rdcore.models import DotProductModel, PopularitySettings
-from rdcore.queries import final_queries
-from rdcore.training import Training
+from rdcore.store import runs
+from rdcore.store.experiment import Experiment
+from rdcore.train.loop import Training
+from studies.common import manifest, plots, report
 
 started = time.perf_counter()
 plots.use_style()
@@ -64,9 +67,9 @@ size = "small" if profile == "small" else "smoke"
 # %%
 if size == "small":
     columns = ["visitor", "film", "stars", "when"]
-    frame = pd.read_csv(data.fetch("ml-100k")[0], sep="\t", names=columns)
+    frame = pd.read_csv(datasets.fetch("ml-100k")[0], sep="\t", names=columns)
 else:
-    made = data.load("synthetic")
+    made = datasets.load("synthetic")
     frame = pd.DataFrame({"visitor": made.users(), "film": made.items, "when": made.times})
 frame["visitor"] = "visitor-" + frame["visitor"].astype(str)
 frame["film"] = "film-" + frame["film"].astype(str)

@@ -23,9 +23,10 @@ from unittest.mock import patch
 
 import numpy as np
 
-from rdcore.data import DataError, formats, pickles
-from rdcore.data import fetch as bring
-from rdcore.data.catalog import CATALOG, DataSet, File
+from rdcore.data import DataError
+from rdcore.datasets import fetch as bring
+from rdcore.datasets import formats, pickles
+from rdcore.datasets.catalog import CATALOG, DataSet, File
 
 SEPARATOR = b"\n=====\n"  # between the files of a reader that takes several
 

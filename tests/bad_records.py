@@ -19,7 +19,6 @@ import torch
 from bad_input import SEPARATOR, outcome
 from safetensors.torch import load_file
 
-from rdcore import efficiency, manifest, run_tables, runs, selection
 from rdcore.data import synthetic
 from rdcore.distill import (
     BothSettings,
@@ -35,13 +34,16 @@ from rdcore.distill import (
     RRDSettings,
 )
 from rdcore.distill.lists import teacher_lists
-from rdcore.experiment import Experiment
-from rdcore.groups import recorded
+from rdcore.eval.groups import recorded
 from rdcore.models import BPRMFSettings, CaserSettings, FossilSettings, ItemCFSettings, NeuMFSettings, PopularitySettings
-from rdcore.notebooks import checked
-from rdcore.reported import reported
-from rdcore.runs import Run
-from rdcore.training import Training, training_data
+from rdcore.store import run_tables, runs
+from rdcore.store.experiment import Experiment
+from rdcore.store.runs import Run
+from rdcore.train.loop import Training, training_data
+from studies.common import manifest, selection
+from studies.common.reported import reported
+from studies.notebooks.batch import checked
+from studies.rd import efficiency
 
 MODEL = BPRMFSettings(dim=2)
 DATA = synthetic.generate(n_users=6, n_items=12, min_length=7, max_length=8)

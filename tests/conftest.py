@@ -43,7 +43,7 @@ def one_thread():
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project folder that `rdcore.paths` takes for the real one."""
+    """An empty project folder that `rdcore.files.paths` takes for the real one."""
     (tmp_path / "notebooks").mkdir()
     monkeypatch.setenv("RDCORE_ROOT", str(tmp_path))
     for name in ("TQDM_DISABLE", "OMP_NUM_THREADS", "JUPYTER_PREFER_ENV_PATH"):  # the runner sets them; undo it afterwards

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rdcore.experiment import Experiment
-from rdcore.report import METRICS
-from rdcore.runs import Record
+from rdcore.store.experiment import Experiment
+from rdcore.store.runs import Record
+from studies.common.report import METRICS
 
 USERS = 40
 ENVIRONMENT = {

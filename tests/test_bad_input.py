@@ -25,9 +25,10 @@ from bad_input import INSERTED, ODD, SEPARATOR, SPLIT, mutated, outcome
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rdcore.data import DataError, from_frame, pickles
+from rdcore.data import DataError, from_frame
+from rdcore.datasets import pickles
 from rdcore.distill import CDSettings, Position
-from rdcore.runs import Record, _read_checkpoint, read_weights
+from rdcore.store.runs import Record, _read_checkpoint, read_weights
 
 EXAMPLES = int(os.environ.get("RDCORE_FUZZ", "150"))
 LONG = settings(

@@ -95,11 +95,10 @@ def test_training_imports_without_the_notebook_tools() -> None:
         "for name in ('pooch', 'papermill', 'jupytext', 'nbformat', 'seaborn', 'matplotlib', 'tabulate', 'yaml',\n"
         "             'onnx', 'onnxscript', 'onnxruntime'):\n"
         "    sys.modules[name] = None\n"
-        "import rdcore, rdcore.data, rdcore.notebooks, rdcore.cli\n"
-        "import importlib, pathlib\n"
-        "for part in ('models', 'losses', 'sampling', 'training', 'metrics', 'distill', 'runs', 'experiment', 'serving'):\n"
-        "    if list(pathlib.Path(rdcore.__file__).parent.glob(part + '*')):\n"
-        "        importlib.import_module('rdcore.' + part)\n"
+        "import rdcore, rdcore.data, studies.notebooks.batch, studies.cli\n"
+        "import importlib\n"
+        "for part in ('models', 'losses', 'data.sampling', 'train.loop', 'eval.metrics', 'distill', 'store.runs', 'serve'):\n"
+        "    importlib.import_module('rdcore.' + part)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr

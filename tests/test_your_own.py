@@ -10,14 +10,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from rdcore import data, runs
+from rdcore import data
 from rdcore.distill import Distillation
 from rdcore.distill.lists import teacher_lists
 from rdcore.distill.scores import teacher_scores
-from rdcore.experiment import Experiment
 from rdcore.losses import log_loss
 from rdcore.models import DotProductModel
-from rdcore.training import Training
+from rdcore.store import runs
+from rdcore.store.experiment import Experiment
+from rdcore.train.loop import Training
 
 
 @dataclass(frozen=True, kw_only=True)

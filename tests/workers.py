@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from rdcore import sweeps
+from rdcore.store import jobs as sweeps
 
 
 def note(task: tuple[Path, str]) -> None:

@@ -16,11 +16,12 @@ from urllib.parse import unquote
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PAGES = (
-    "README.md", "DEVIATIONS.md", "data/*/README.md", "figures/README.md", "docs/*.md", "notebooks/*.ipynb", "figures/tables/*.md"
+    "README.md", "DEVIATIONS.md", "data/*/README.md", "figures/README.md", "docs/*.md", "notebooks/*.ipynb",
+    "figures/tables/*.md",
 )  # fmt: skip
 HOME = {"README.md": "index.md"}  # the first page; all others keep their place
 LINK = re.compile(r"(\]\()([^)\s#:\\]+)([)#])")  # to a file: an address on the net has a colon
-MODULE = re.compile(r"^- (rdcore[\w.]*)$", re.MULTILINE)  # a line of api.md
+MODULE = re.compile(r"^- ((?:rdcore|studies)[\w.]*)$", re.MULTILINE)  # a line of api.md
 
 
 def pages(root: Path) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from .errors import DataError
+from rdcore.data.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .errors import DataError
-from .interactions import Interactions
+from rdcore.data.errors import DataError
+from rdcore.data.interactions import Interactions
 
 
 def generate(

@@ -5,9 +5,9 @@ from rdcore.distill.both import Both, BothSettings
 from rdcore.distill.cd import CDSettings, CollaborativeDistillation
 from rdcore.distill.de import DESettings, DistillationExperts
 from rdcore.distill.rankdistil import RankDistil, RankDistilSettings
-from rdcore.distill.ranking_distillation import RankingDistillation, RDSettings
+from rdcore.distill.rd import RankingDistillation, RDSettings
+from rdcore.distill.rd_weights import Discrepancy, Equal, Hybrid, Position, Reciprocal
 from rdcore.distill.rrd import RelaxedRankingDistillation, RRDSettings
-from rdcore.distill.weights import Discrepancy, Equal, Hybrid, Position, Reciprocal
 
 __all__ = [
     "Batch",

@@ -9,9 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from rdcore.data.queries import Queries
+from rdcore.data.sampling import SeenItems
 from rdcore.models.base import Model
-from rdcore.queries import Queries
-from rdcore.sampling import SeenItems
 
 
 @dataclass(frozen=True)

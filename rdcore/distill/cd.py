@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rdcore.checks import number, one_of, whole
+from rdcore.data.queries import Queries, final_queries_of
 from rdcore.distill.base import Batch, Distillation, TrainingData, distinct_queries
 from rdcore.distill.lists import Lists, exemplary_rankings, teacher_lists
 from rdcore.distill.rrd import sampled_places
 from rdcore.distill.scores import teacher_scores
 from rdcore.models.base import Model, scores_single_items
-from rdcore.queries import Queries, final_queries_of
 
 
 @dataclass(frozen=True, kw_only=True)

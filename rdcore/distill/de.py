@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rdcore.checks import number, one_of, whole
+from rdcore.data.queries import Queries, final_queries_of
 from rdcore.distill.base import Batch, Distillation, TrainingData, distinct, distinct_queries
 from rdcore.models.base import Model, evaluating, has_hints
-from rdcore.queries import Queries, final_queries_of
 
 # Where two experts tie exactly, the gradient of a share is 1/4 of an inverse temperature, which Adam squares in float32: this
 # leaves it seven decimals of room. The released schedule ends at 1e-10.

@@ -12,13 +12,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from rdcore.disk import locked, remove_partials
+from rdcore.data.queries import Queries, final_queries_of
+from rdcore.data.sampling import SeenItems
 from rdcore.distill.base import Batch, TrainingData
-from rdcore.files import damaged, write_whole
+from rdcore.eval.topk import block_rows, largest
+from rdcore.files.disk import locked, remove_partials
+from rdcore.files.whole import damaged, write_whole
 from rdcore.models.base import Model, evaluating
-from rdcore.queries import Queries, final_queries_of
-from rdcore.ranking import block_rows, largest
-from rdcore.sampling import SeenItems
 
 REMEDY = "delete this file, and the teacher is asked again"
 REVISION = 1  # raise when the same teacher begins to give other lists

@@ -40,12 +40,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rdcore.checks import number, one_of, short, whole
+from rdcore.data.queries import Queries
+from rdcore.data.sampling import SeenItems, unseen_items
 from rdcore.distill.base import Batch, Distillation, TrainingData, distinct_queries
 from rdcore.distill.lists import teacher_lists
 from rdcore.losses import bpr_loss
 from rdcore.models.base import Model, evaluating, scores_single_items
-from rdcore.queries import Queries
-from rdcore.sampling import SeenItems, unseen_items
 
 BLOCK = 2**16  # instances whose negatives are drawn at once on a GPU
 POOL = 5  # mined negatives are the best of so many times m

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from rdcore.checks import number, one_of, whole
+from rdcore.data.queries import Queries, final_queries_of
 from rdcore.distill.base import Batch, Distillation, TrainingData, distinct_queries
 from rdcore.distill.lists import teacher_lists
 from rdcore.distill.scores import teacher_scores
+from rdcore.eval.topk import block_rows
 from rdcore.models.base import Model, scores_single_items
-from rdcore.queries import Queries, final_queries_of
-from rdcore.ranking import block_rows
 
 SAFE = 80  # exp of a float32 difference up to this has all its digits
 

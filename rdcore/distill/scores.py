@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rdcore.data.queries import Queries
 from rdcore.models.base import Model, evaluating
-from rdcore.queries import Queries
 
 
 @torch.no_grad()

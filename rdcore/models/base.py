@@ -11,7 +11,7 @@ from torch import Tensor, addmm, baddbmm, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from rdcore.queries import Queries
+from rdcore.data.queries import Queries
 
 TILE = 1024  # items that a CPU multiplies at a time
 GATHERED = 2**18  # numbers of item vectors that are gathered at once: 1 MB stays in a cache

@@ -8,9 +8,9 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from rdcore.checks import flag, whole
+from rdcore.data.queries import Queries
 from rdcore.losses import bpr_loss
 from rdcore.models.base import DotProductModel
-from rdcore.queries import Queries
 
 
 @dataclass(frozen=True, kw_only=True)

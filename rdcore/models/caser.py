@@ -11,9 +11,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from rdcore.checks import is_number, short, whole
+from rdcore.data.queries import Queries
 from rdcore.losses import log_loss
 from rdcore.models.base import DotProductModel, dropout
-from rdcore.queries import Queries
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from rdcore.checks import is_number, one_of, short, whole
+from rdcore.data.queries import Queries
 from rdcore.losses import bpr_loss, log_loss
 from rdcore.models.base import DotProductModel
-from rdcore.queries import Queries
 
 LOSSES = {"log": log_loss, "bpr": bpr_loss}
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from rdcore.checks import whole
 from rdcore.data.interactions import Interactions
+from rdcore.data.queries import Queries
 from rdcore.models.base import Model
-from rdcore.queries import Queries
 
 ENTRIES = 4_000_000  # of co-occurrence counts held at once; one item's row is held whole
 

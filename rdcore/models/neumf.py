@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rdcore.checks import whole
+from rdcore.data.queries import Queries
 from rdcore.losses import log_loss
 from rdcore.models.base import Model
-from rdcore.queries import Queries
 
 
 @dataclass(frozen=True, kw_only=True)

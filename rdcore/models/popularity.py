@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from rdcore.data.interactions import Interactions
+from rdcore.data.queries import Queries
 from rdcore.models.base import Model
-from rdcore.queries import Queries
 
 
 @dataclass(frozen=True)

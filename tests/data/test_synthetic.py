@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from rdcore.data import DataError, load, stage
+from rdcore.data import DataError, stage
 from rdcore.data.synthetic import generate, of_size
+from rdcore.datasets import load
 
 
 def mean_average_precision(scores, fit, judge):

@@ -42,7 +42,9 @@ ORPHAN_SECONDS = 10
 EVOLVING = ("checkpoint.pt", "MANIFEST.json", ".ipynb")  # under their final name they change until the call is done
 # Processes are forked from a server that has imported torch once.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["rdcore.runs", "rdcore.plots", "pytest", "papermill", "distributed", "torch._dynamo"])
+PROCESSES.set_forkserver_preload(
+    ["rdcore.store.runs", "studies.common.plots", "pytest", "papermill", "distributed", "torch._dynamo"]
+)
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from rdcore import data, notebooks, plots, report, runs
-from rdcore.data.catalog import CATALOG, DataSet, File, Source
-from rdcore.experiment import Experiment
-from rdcore.profiles import PROFILES
-from rdcore.training import Training
+from rdcore import datasets
+from rdcore.datasets.catalog import CATALOG, DataSet, File, Source
+from rdcore.store import runs
+from rdcore.store.experiment import Experiment
+from rdcore.train.loop import Training
+from studies.common import plots, report
+from studies.notebooks import batch as notebooks
+from studies.rd.plan import PROFILES
 
 PARTS = 3
 SIZE = 2_000_000
@@ -59,7 +62,7 @@ SHORT = """
 import time
 
 from rdcore import paths
-from rdcore.files import write_whole
+from rdcore.files.whole import write_whole
 
 # %% tags=["nbval-check-output"]
 time.sleep(1)
@@ -97,7 +100,7 @@ def fetch(folder: Path, services: dict[str, str]) -> None:
         digest, source = hashlib.sha256(part(number)).hexdigest(), Source(url=f"{services['server']}/{number}")
         files.append(File(f"part/{number}.bin", SIZE, digest, (source,)))
     CATALOG["kills"] = DataSet("kills", "made up", "none", "none", files=tuple(files))
-    data.fetch("kills")
+    datasets.fetch("kills")
 
 
 def train(folder: Path, services: dict[str, str]) -> None:

@@ -1,0 +1,1 @@
+"""Time and memory, measured on this machine. Not installed."""

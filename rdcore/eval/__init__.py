@@ -1,0 +1,1 @@
+"""Metrics per user, full ranking, leave-one-out, groups of users and items, significance."""

@@ -1,0 +1,158 @@
+"""Where does a difference come from? Users by how much they did, items by how often they were chosen.
+
+Users can be grouped from a record alone, because it keeps the metrics of every user. Items cannot: which of a user's held-out
+items were found is not in it, so `by_item_popularity` needs the model, and its result is kept with the run (groups.json).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike
+
+from rdcore.data.interactions import Stage
+from rdcore.eval import metrics
+from rdcore.eval.full_ranking import held_out
+from rdcore.models.base import Model
+from rdcore.store.record_files import read_record
+
+N_GROUPS = 5
+
+
+def quantile_groups(values: ArrayLike, n_groups: int = N_GROUPS, weights: ArrayLike | None = None) -> np.ndarray:
+    """The group of every entry, (n,) of 0, 1, ...: ascending in value and of about equal total weight.
+
+    Entries of equal value stay together, so that a group can be named by its values. A value that outweighs a whole group
+    leaves fewer groups than asked for.
+
+    Args:
+        values: (n,).
+        weights: (n,) integers >= 0, by default 1 each: groups of about equal size.
+    """
+    distinct, inverse = np.unique(np.asarray(values), return_inverse=True)
+    mass = np.zeros(len(distinct), dtype=np.int64)
+    np.add.at(mass, inverse, 1 if weights is None else np.asarray(weights, dtype=np.int64))
+    if n_groups < 1 or not mass.sum() > 0:
+        raise ValueError(f"nothing to divide: {n_groups} groups, total weight {mass.sum()}")
+    # Where the middle of each value's share falls; in whole numbers, because a rounded share may fall on either side.
+    group = (2 * np.cumsum(mass) - mass) * n_groups // (2 * mass.sum())
+    group = np.minimum(group, n_groups - 1)  # values of no weight at the end
+    return np.unique(group, return_inverse=True)[1][inverse]
+
+
+def span(values: np.ndarray) -> str:
+    """A group by its least and greatest value."""
+    least, most = int(values.min()), int(values.max())
+    return str(least) if least == most else f"{least}-{most}"
+
+
+def by_activity(
+    a: ArrayLike,
+    b: ArrayLike,
+    activity: ArrayLike,
+    *,
+    rng: np.random.Generator,
+    n_groups: int = N_GROUPS,
+    resamples: int = 10_000,
+) -> dict:
+    """a - b among users of like activity: group, named by its span, -> significance.Comparison.
+
+    Args:
+        a, b: (seeds, users) as `significance.compare` takes them; users without a value are in no group.
+        activity: (users,), the number of a user's training items.
+    """
+    from rdcore.eval.significance import compare  # here, so that a machine that only trains needs less
+
+    a, b, activity = np.asarray(a), np.asarray(b), np.asarray(activity)
+    if activity.shape != a.shape[1:]:
+        raise ValueError(f"activity of {len(activity)} users, metrics of {a.shape[1]}: they are not of the same data")
+    judged = np.flatnonzero(~np.isnan(a[0]))
+    group = quantile_groups(activity[judged], n_groups)
+    found = {}
+    for number in range(group.max() + 1):
+        users = judged[group == number]
+        found[span(activity[users])] = compare(a[:, users], b[:, users], rng=rng, resamples=resamples)
+    return found
+
+
+@torch.no_grad()
+def by_item_popularity(
+    model: Model, stage: Stage, *, device="cpu", n_groups: int = N_GROUPS, n: int = metrics.CUTOFFS[-1], block: int = 512
+) -> dict:
+    """How many of the held-out items a model finds, for items of like popularity.
+
+    Popularity is the number of interactions in ``stage.fit``. The groups hold about equal shares of those, so that the last
+    one is few items which everybody has, and the first one many that few have. An item is found when it is among the first
+    ``n`` unseen items of its user, a tie counting against it as in all metrics: over all groups the hits are those of P@n.
+
+    Returns:
+        Plain JSON, one list entry a group, least popular first: ``least`` and ``most`` interactions of an item, ``items``,
+        ``interactions``, ``held_out`` (rows of stage.judge), ``found`` of them, and ``recall`` (null for a group without
+        held-out items); beside them ``n``.
+    """
+    popularity = stage.fit.item_counts()
+    group = quantile_groups(popularity, n_groups, popularity)
+    size = int(group.max()) + 1
+    hits = np.zeros(size, dtype=np.int64)
+    for scores, seen, (targets, offsets) in held_out(model, stage, device=device, block=block):
+        rows = torch.repeat_interleave(torch.arange(len(scores), device=scores.device), offsets.diff())
+        # target_ranks answers from each user's best target to his worst: put the items in that order too.
+        order = scores[rows, targets].argsort(descending=True)
+        order = order[rows[order].argsort(stable=True)]
+        ranks = metrics.target_ranks(scores, seen, (targets, offsets))
+        found = targets[order][ranks <= n].cpu().numpy()
+        hits += np.bincount(group[found], minlength=size)
+    members = [popularity[group == number] for number in range(size)]
+    rows = np.bincount(group[stage.judge.items], minlength=size).tolist()
+    return {
+        "n": n,
+        "least": [int(counts.min()) for counts in members],
+        "most": [int(counts.max()) for counts in members],
+        "items": [len(counts) for counts in members],
+        "interactions": [int(counts.sum()) for counts in members],
+        "held_out": rows,
+        "found": hits.tolist(),
+        "recall": [hit / out if out else None for hit, out in zip(hits.tolist(), rows, strict=True)],
+    }
+
+
+def recorded(record) -> dict | None:
+    """What `by_item_popularity` gave when the run ended; None for a record that does not have it."""
+    return read_record(record.folder, "groups") if (record.folder / "groups.json").exists() else None
+
+
+def collect(runs, roles: Sequence[str], measure: Callable) -> dict[str, list[dict]]:
+    """role -> what ``measure`` gives of its records, one entry a seed; without those that have nothing (None).
+
+    Args:
+        runs: matched.Matched, the runs of one model under one protocol.
+    """
+    found = {}
+    for role in roles:
+        measured = [measure(runs.by_role[role][seed].record) for seed in runs.seeds(role)]
+        if kept := [one for one in measured if one is not None]:
+            found[role] = kept
+    return found
+
+
+def recall(found: Mapping) -> dict[str, float]:
+    """Of one result of `by_item_popularity`: group, named by the interactions of its items, -> recall (NaN where none)."""
+    spans = [span(np.array(ends)) for ends in zip(found["least"], found["most"], strict=True)]
+    return {name: np.nan if value is None else value for name, value in zip(spans, found["recall"], strict=True)}
+
+
+def popularity_table(measured: Mapping[str, Mapping[str, Sequence[Mapping]]]) -> pd.DataFrame:
+    """label -> role -> results of `by_item_popularity`, one a seed: recall of every group, mean over seeds, as rows."""
+    parts = []
+    for label, roles in measured.items():
+        one = next(iter(roles.values()))[0]
+        means = {role: pd.DataFrame([recall(each) for each in seeds]).mean() for role, seeds in roles.items()}
+        part = pd.DataFrame(means).rename_axis("interactions of an item").reset_index()
+        part.insert(0, "runs", label)
+        part.insert(2, "items", one["items"])
+        part.insert(3, "held out", one["held_out"])
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

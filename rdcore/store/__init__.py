@@ -1,0 +1,1 @@
+"""The run store: description of a run, records, resume, sweeps."""

@@ -1,0 +1,165 @@
+"""The frozen description of a run: everything its numbers depend on, and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+from rdcore.checks import is_number, one_of, short, text, whole
+from rdcore.distill.both import BothSettings
+from rdcore.distill.cd import CDSettings
+from rdcore.distill.de import DESettings
+from rdcore.distill.rankdistil import RankDistilSettings
+from rdcore.distill.rd import RDSettings
+from rdcore.distill.rrd import RRDSettings
+from rdcore.models import BPRMFSettings, CaserSettings, FossilSettings, ItemCFSettings, NeuMFSettings, PopularitySettings
+from rdcore.store.record_files import key_of
+from rdcore.train.loop import Training
+
+
+def describe(value: Any, name: str = "") -> Any:
+    """A description as plain JSON: settings become objects with their class name and revision.
+
+    A field that joined a class whose runs were on record already (``metadata={"later": True}``) is left out at its
+    default, which stands for what had been done before: the keys of those runs stay.
+    """
+    if isinstance(value, (list, tuple)):
+        return [describe(part, name) for part in value]
+    if dataclasses.is_dataclass(value):
+        fields = {
+            field.name: describe(_plain(getattr(value, field.name), field.type), field.name)
+            for field in dataclasses.fields(value)
+            if not (field.metadata.get("later") and getattr(value, field.name) == field.default)
+        }
+        revision = {"revision": value.revision} if hasattr(value, "revision") else {}
+        return {"type": type(value).__name__, **revision, **fields}
+    if value is None or isinstance(value, (str, bool)) or (is_number(value) and abs(value) < 2**63):
+        return value
+    kind = short(value) if isinstance(value, (int, float)) else type(value).__name__
+    raise ValueError(
+        f"{kind} cannot be part of a run's description{f' ({name})' if name else ''}: make it a frozen dataclass of numbers, "
+        "texts and such"
+    )
+
+
+def _plain(value: Any, declared: str | type) -> Any:
+    """A teacher becomes its key; 1 given for a float becomes 1.0, so that both spellings are one run. ``declared`` is a type
+    where a class was written without postponed annotations, as in a notebook."""
+    if isinstance(value, Experiment):
+        return value.key
+    return float(value) if declared in ("float", float) else value
+
+
+def label(description: dict) -> str:
+    """A run for people: data set, stage, model unless it is Caser, role, size and seed."""
+    d, model = description, family(description)
+    parts = [d["dataset"], d["stage"], *([model] if model != "Caser" else []), d["role"]]
+    parts += [f"d{d['model']['dim']}"] if "dim" in d["model"] else []
+    return "-".join([*parts, f"seed{d['seed']}"])
+
+
+def family(description: dict) -> str:
+    """The model of a run as the papers' tables call it."""
+    name = description["model"]["type"].removesuffix("Settings")
+    return {"BPRMF": "BPR", "Popularity": "POP"}.get(name, name)
+
+
+def trained(description: dict) -> bool:
+    """Whether the model has anything to train: POP and ItemCF are counted from the data."""
+    return family(description) not in ("POP", "ItemCF")
+
+
+def choice_name(description: dict, role: str = "") -> str:
+    """Under which name the epoch of such a run is chosen: its role, behind the model's name unless that is Caser."""
+    role, model = role or description["role"], family(description)
+    return role if model == "Caser" else f"{model} {role}"
+
+
+def _settings(value: object, makes: tuple[str, ...]) -> bool:
+    """Whether it is an object of settings (not their class) with one of these methods."""
+    return dataclasses.is_dataclass(value) and not isinstance(value, type) and any(hasattr(value, name) for name in makes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One run.
+
+    dataset, data_hash: name of the data set and the sha256 of its interactions (a run refuses other data).
+    stage: 'V' (fit train, judge validation) or 'F' (fit both, judge test), of a chronological split; or 'L' (leave-one-out:
+    fit train, the validation items choose the run's epoch, the test items are judged at it).
+    role: what the run is in tables: 'T', 'S', 'RD', ... A label, but part of the description.
+    teacher, teacher_epoch: the run that teaches and which of its evaluated epochs; both or neither. On stage L that is
+    'best', the one that its own validation items chose.
+    evaluate_every: metrics and weights are kept at every such epoch, and at the last; on stage L the weights of the best.
+    Device, threads, versions, commit and duration are recorded with the run and not hashed.
+    """
+
+    revision: ClassVar[int] = 1  # of the training loop and the evaluation
+
+    dataset: str
+    data_hash: str
+    stage: str
+    role: str
+    model: CaserSettings | FossilSettings | BPRMFSettings | NeuMFSettings | ItemCFSettings | PopularitySettings
+    training: Training = Training()
+    distillation: RDSettings | RankDistilSettings | DESettings | RRDSettings | CDSettings | BothSettings | None = None
+    teacher: Experiment | None = None
+    teacher_epoch: int | str | None = None
+    evaluate_every: int = 5
+    seed: int = 1
+
+    def __post_init__(self):
+        for name in ("dataset", "role"):
+            text(name, getattr(self, name))
+        if not (isinstance(self.data_hash, str) and re.fullmatch("[0-9a-f]{64}", self.data_hash)):
+            raise ValueError(f"data_hash must be the 64 hex digits of Interactions.sha256(), got {short(self.data_hash)}")
+        one_of("stage", self.stage, "V", "F", "L")
+        for name, kind in (("training", Training), ("teacher", Experiment | None)):
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"{name} must be a {name.capitalize()} object, got {short(getattr(self, name))}")
+        for name, makes in (("model", ("build", "fit")), ("distillation", ("build",))):
+            if not _settings(value := getattr(self, name), makes) and not (name == "distillation" and value is None):
+                raise ValueError(f"{name} must be the settings of a {name}, got {short(value)}")
+        if self.training.patience and self.stage != "L":
+            raise ValueError(f"patience belongs to stage 'L', whose validation items it watches; stage {self.stage!r} has none")
+        whole("evaluate_every", self.evaluate_every)
+        whole("seed", self.seed, least=0)
+        has_teacher = self.teacher is not None
+        if (self.distillation is not None) != has_teacher or (self.teacher_epoch is not None) != has_teacher:
+            raise ValueError("distillation, teacher and teacher_epoch belong together: give all three or none")
+        if has_teacher:
+            epochs = ["best"] if self.stage == "L" else self.teacher.evaluated_epochs
+            if type(self.teacher_epoch) not in (int, str) or self.teacher_epoch not in epochs:
+                raise ValueError(
+                    f"teacher_epoch must be one of the teacher's evaluated epochs {epochs}, got {short(self.teacher_epoch)}"
+                )
+            for name in ("stage", "data_hash"):
+                if getattr(self, name) != getattr(self.teacher, name):
+                    raise ValueError(f"the teacher's {name} differs from the student's: it would know other data")
+
+    @property
+    def counted(self) -> bool:
+        """Whether the model is counted from the data (its settings have ``fit``) instead of built and trained."""
+        return not hasattr(self.model, "build")
+
+    @property
+    def evaluated_epochs(self) -> list[int]:
+        """Epochs (1-based) whose metrics and weights are kept."""
+        last = self.training.epochs
+        return sorted({*range(self.evaluate_every, last + 1, self.evaluate_every), last})
+
+    @cached_property
+    def description(self) -> dict:
+        return describe(self)
+
+    @cached_property
+    def key(self) -> str:
+        """16 hex digits of the sha256 of the description."""
+        return key_of(self.description)
+
+    @property
+    def label(self) -> str:
+        return label(self.description)

@@ -1,0 +1,1 @@
+"""What several studies share: records as tables, matched runs, selection, pictures."""

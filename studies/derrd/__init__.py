@@ -1,0 +1,1 @@
+"""DE-RRD (Kang et al., CIKM 2020)."""

@@ -1,0 +1,193 @@
+"""Pictures of DE-RRD: how experts are selected and lists sampled, and what the runs of its tables show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from rdcore.data.sampling import stream
+from rdcore.distill import DESettings, RRDSettings
+from rdcore.distill.de import gumbel_softmax
+from rdcore.distill.rrd import sampled_places
+from rdcore.eval.significance import Comparison
+from rdcore.store.runs import Record
+from studies.common.plots import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
+
+# One look for every role: colour, dash, marker. T and S as everywhere.
+LOOKS = {
+    "T": (BLUE, "-", "o"), "S": (ORANGE, "--", "s"), "RD": (GREEN, "-.", "D"), "CD": (SKY, "--", "^"), "DE": (PINK, "-.", "v"),
+    "RRD": (RED, "-", "P"), "DE-RRD": (BLACK, "-", "X"),
+}  # fmt: skip
+
+
+def schedule(settings: DESettings, trained: Sequence[Record], temperatures: Sequence[float]) -> Figure:
+    """The temperature of every epoch, with the last epoch of the runs ``trained``; and the share of an entity's strongest
+    expert, epoch by epoch, as those runs logged it."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.7))
+    epoch = np.arange(1, settings.anneal_epochs + 1)
+    left.plot(epoch, [settings.temperature(int(e)) for e in epoch], color=BLACK)
+    for place, temperature in enumerate(temperatures):
+        label = "temperatures of the picture above" if place == 0 else None
+        left.axhline(temperature, color=GREY, linestyle=":", linewidth=1, label=label)
+    for record in trained:
+        left.axvline(record.last_epoch, color=LOOKS["DE"][0], linestyle="--", label=f"training ends ({record.last_epoch})")
+    left.set(yscale="log", xlabel="epoch", ylabel="temperature T", title="Planned")
+    left.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    left.legend(loc="upper right", bbox_to_anchor=(1, 0.9))
+    for record in trained:
+        for side, (colour, dash) in {"user": (BLUE, "-"), "item": (RED, "--")}.items():
+            strongest = record.history[f"{side}_strongest"]
+            right.plot(strongest.index, strongest, color=colour, linestyle=dash, label=f"{side}s")
+    right.set(xlabel="epoch", ylabel="mean share of the strongest expert", title="As trained", ylim=(0, 1.02))
+    right.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    if trained:
+        right.legend(loc="lower right")
+    else:
+        right.text(0.5, 0.5, "not run yet", transform=right.transAxes, ha="center", color="#555555")
+    return fig
+
+
+def selections(alpha: Tensor, temperatures: Sequence[float], seed: int) -> Figure:
+    """What the Gumbel-softmax makes of the shares ``alpha`` (entities, M), drawn with the same noise at every temperature:
+    one column an entity, one row an expert."""
+    columns = {r"$\alpha$": alpha}
+    columns |= {f"T = {t:g}": gumbel_softmax(alpha, t, stream(seed, "shown noise")) for t in temperatures}
+    fig, axes = plt.subplots(len(columns), 1, figsize=(9, 0.55 + 1.15 * len(columns)), sharex=True)
+    for ax, (title, share) in zip(axes, columns.items(), strict=True):
+        picture = ax.imshow(share.T.numpy(), vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+        ax.set_yticks(range(alpha.shape[1]), [str(m) if m in (1, alpha.shape[1]) else "" for m in range(1, alpha.shape[1] + 1)])
+        ax.text(1.01, 0.5, title, transform=ax.transAxes, va="center")
+        ax.grid(visible=False)
+    axes[-1].set_xlabel("entity (user or item)")
+    fig.supylabel("expert", fontsize=10)
+    fig.colorbar(picture, ax=axes, label="share", pad=0.02, shrink=0.8)
+    return fig
+
+
+def sampled_lists(settings: RRDSettings, temperatures: Sequence[float], draws: int, seed: int) -> Figure:
+    """How often each rank of the teacher's list is among the K interesting items, for several temperatures."""
+    fig, ax = plt.subplots(figsize=(7.5, 3.8))
+    rank = np.arange(1, settings.depth + 1)
+    looks = zip((SKY, BLACK, RED, GREEN), ("--", "-", "-.", ":"), strict=True)
+    for temperature, (colour, dash) in zip(temperatures, looks, strict=False):
+        places = torch.arange(settings.depth, dtype=torch.float64)
+        drawn = sampled_places(-places / temperature, draws, settings.K, stream(seed, "shown lists"))
+        share = torch.bincount(drawn.flatten(), minlength=settings.depth).numpy() / draws
+        name = f"T = {temperature:g}" + ", used here" * (temperature == settings.T)
+        ax.plot(rank, share, color=colour, linestyle=dash, label=name)
+    ax.step(rank, rank <= settings.K, where="mid", color=GREY, linewidth=1, label=f"the first K = {settings.K} ('top')")
+    ax.set(xlabel="rank on the teacher's list", ylabel="probability of being drawn", ylim=(0, 1.04), xlim=(1, 4 * settings.K))
+    ax.legend(loc="upper right")
+    return fig
+
+
+def curves(records: Sequence[Record], popularity: float | None = None, metric: str = "H@5-validation") -> Figure:
+    """A metric of the validation items by epoch, one line a role (first seed), a mark at the chosen epoch."""
+    fig, ax = plt.subplots(figsize=(8.6, 4.2))
+    for record in records:
+        role = record.description["role"]
+        colour, dash, marker = LOOKS[role]
+        ax.plot(record.metrics.index, record.metrics[metric], color=colour, linestyle=dash, label=role, linewidth=1.3)
+        ax.plot(record.epoch, record.metrics.loc[record.epoch, metric], marker, color=colour, markersize=9)
+    if popularity is not None:
+        ax.axhline(popularity, color=GREY, linestyle=":", label="popularity")
+    ax.set(xlabel="epoch (a mark: the chosen one)", ylabel="H@5 of the validation items")
+    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    ax.set_ylim(bottom=0)
+    fig.legend(loc="outside right center")
+    return fig
+
+
+def beside_paper(table: pd.DataFrame, roles: Sequence[str], metrics: Sequence[str]) -> Figure:
+    """Rows of `derrd_table2` of one data set and model: the paper's number, a bar, and ours under both protocols."""
+    fig, axes = plt.subplots(1, len(metrics), figsize=(4.6 * len(metrics), 3.7), squeeze=False)
+    for ax, metric in zip(axes[0], metrics, strict=True):
+        for place, role in enumerate(roles):
+            rows = table[(table["role"] == role) & (table["metric"] == metric)]
+            theirs = rows["reported"].dropna()
+            if len(theirs):
+                ax.plot([place - 0.34, place + 0.34], [theirs.iloc[0]] * 2, color=BLACK, linewidth=1.5,
+                        label="paper" if place == 0 else None)  # fmt: skip
+            for shift, protocol in ((-0.13, "validation"), (0.13, "code")):
+                ours = rows[rows["protocol"] == protocol]["replicated"].dropna()
+                colour, _, marker = LOOKS[role]
+                face = colour if protocol == "validation" else "white"
+                ax.plot([place + shift] * len(ours), ours, marker, color=colour, markerfacecolor=face, markersize=7)
+        ax.set_xticks(range(len(roles)), roles)
+        ax.set(ylabel=metric, xlim=(-0.5, len(roles) - 0.5))
+        ax.grid(axis="x", visible=False)
+        ax.margins(y=0.15)
+    handles = [mpl.lines.Line2D([], [], color=BLACK, linewidth=1.5, label="paper")] * bool(table["reported"].notna().any())
+    for protocol, face in (("validation", GREY), ("code", "white")):
+        handles.append(mpl.lines.Line2D([], [], color=GREY, marker="o", linestyle="none", markerfacecolor=face, markersize=7,
+                                        label=f"ours, {protocol}"))  # fmt: skip
+    fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return fig
+
+
+def sampled_and_full(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """metric -> its `derrd_report.rankings`: every role's value among all items over that among 499, and (hollow) over that
+    among 499 others."""
+    fig, axes = plt.subplots(1, len(tables), figsize=(4.8 * len(tables), 3.9), squeeze=False)
+    for ax, (metric, table) in zip(axes[0], tables.items(), strict=True):
+        for role, row in table.iterrows():
+            colour, _, marker = LOOKS[role]
+            ax.plot([row["sampled"], row["drawn anew"]], [row["all items"]] * 2, color=colour, linewidth=1, alpha=0.6)
+            ax.plot(row["drawn anew"], row["all items"], marker, color=colour, markerfacecolor="white", markersize=7)
+            ax.plot(row["sampled"], row["all items"], marker, color=colour, markersize=8, label=role)
+        ax.set(xlabel=f"{metric} among 499 drawn items (hollow: others)", ylabel=f"{metric} among all items")
+        ax.margins(0.08)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center")
+    return fig
+
+
+def differences(compared: Mapping[str, Comparison], metric: str) -> Figure:
+    """Every role's difference to S with its 95 % interval."""
+    fig, ax = plt.subplots(figsize=(7.5, 0.9 + 0.4 * len(compared)))
+    for row, (role, c) in enumerate(compared.items()):
+        colour, _, marker = LOOKS[role]
+        reach = [[c.difference - c.low], [c.high - c.difference]]
+        ax.errorbar(c.difference, row, xerr=reach, fmt=marker, color=colour, capsize=4, markersize=7)
+    ax.axvline(0, color=LOOKS["S"][0], linestyle="--", linewidth=1.3)
+    ax.set_yticks(range(len(compared)), [f"{role} - S" for role in compared])
+    ax.set(ylim=(len(compared) - 0.5, -0.5), xlabel=f"difference in {metric} of the test items, 95 % interval over users")
+    ax.grid(axis="y", visible=False)
+    return fig
+
+
+def weight_grid(table: pd.DataFrame) -> Figure:
+    """`derrd_table5` as a map, H@5 of the test items."""
+    square = table.pivot(index="lambda_de", columns="lambda_rrd", values="H@5")
+    fig, ax = plt.subplots(figsize=(1.6 + 1.15 * square.shape[1], 1.3 + 0.75 * square.shape[0]))
+    picture = ax.imshow(square, aspect="auto")
+    middle = (np.nanmin(square) + np.nanmax(square)) / 2
+    for (y, x), value in np.ndenumerate(square.to_numpy()):
+        if np.isfinite(value):
+            ax.text(x, y, f"{value:.3f}", ha="center", va="center", color="white" if value < middle else "black")
+    ax.set_xticks(range(square.shape[1]), [f"{weight:g}" for weight in square.columns])
+    ax.set_yticks(range(square.shape[0]), [f"{weight:g}" for weight in square.index])
+    ax.set(xlabel=r"$\lambda_{RRD}$", ylabel=r"$\lambda_{DE}$")
+    ax.grid(visible=False)
+    fig.colorbar(picture, ax=ax, label="H@5")
+    return fig
+
+
+def size_sweep(found: Mapping[int, Mapping[str, Record]], teacher: Record, size: int, metric: str = "H@5") -> Figure:
+    """student's size -> role -> run: a metric of the test items over phi = size / the teacher's ``size``."""
+    fig, ax = plt.subplots(figsize=(6.5, 3.6))
+    for role in ("S", "DE-RRD"):
+        points = {dim / size: pair[role].chosen[metric] for dim, pair in found.items() if role in pair}
+        colour, dash, marker = LOOKS[role]
+        ax.plot(list(points), list(points.values()), color=colour, linestyle=dash, marker=marker, label=role, markersize=7)
+    ax.axhline(teacher.chosen[metric], color=LOOKS["T"][0], linewidth=1.3, label="T")
+    ax.set(xlabel=r"$\phi$ = size of the student / of the teacher", ylabel=metric)
+    ax.set_xlim(0, 1.05)
+    fig.legend(loc="outside right center")
+    return fig

@@ -1,0 +1,1 @@
+"""Notebooks in batch, and their pairing with the .py sources."""

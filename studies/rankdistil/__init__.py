@@ -1,0 +1,1 @@
+"""RankDistil (Reddi et al., AISTATS 2021)."""

@@ -1,0 +1,1 @@
+"""Ranking Distillation (Tang & Wang, KDD 2018)."""

@@ -1,0 +1,261 @@
+"""The sweeps and controls of notebook 04 as tables, pictures and sentences.
+
+A run without a record has an empty place in its table and none in its picture: no line is drawn across it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy import stats
+
+from rdcore.eval import significance
+from rdcore.store.experiment import Experiment, family
+from rdcore.store.runs import Record
+from studies.common import plots
+from studies.rd.ablations import TAUGHT, Sweeps, points, unique
+
+COLUMNS = ["sweep", "value", "role", "model", "MAP", "P@10", "nDCG@10", "key"]
+QUALITY = ["MAP", "P@10", "nDCG@10"]
+SATURATED = math.atanh(0.99)  # where tanh is .99: about 2.65
+TWO_APART = 2 / math.sqrt(math.pi)  # mean distance of two normal numbers of spread 1: about 1.13
+Records = Mapping[str, Record]  # by key; what was not run is not in it
+
+
+def last(record: Record | None, metric: str = "MAP") -> float:
+    """A metric after the last epoch; NaN without a record."""
+    return float("nan") if record is None else float(record.metrics[metric].iloc[-1])
+
+
+# ------------------------------------------------------------------------------------------------------------------ tables
+
+
+def plan(sweeps: Sweeps) -> pd.DataFrame:
+    """What is to be run: one row a sweep. A run that several sweeps share is counted in each."""
+    rows = [
+        {"sweep": name, "values": "; ".join(values), "runs": len(unique(points({name: values})))}
+        for name, values in sweeps.items()
+    ]
+    return pd.DataFrame(rows, columns=["sweep", "values", "runs"])
+
+
+def table(sweeps: Sweeps, found: Records) -> pd.DataFrame:
+    """One row for each sweep, value and role, as after the last epoch; the metrics of what was not run are empty."""
+    rows = []
+    for sweep, values in sweeps.items():
+        for value, roles in values.items():
+            for role, run in roles.items():
+                quality = {metric: last(found.get(run.key), metric) for metric in QUALITY}
+                named = {"sweep": sweep, "value": value, "role": role, "model": family(run.description)}
+                rows.append(named | quality | {"key": run.key})
+    return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(QUALITY, float))
+
+
+def wide(frame: pd.DataFrame, sweep: str, metric: str = "MAP") -> pd.DataFrame:
+    """One sweep, a row for each value, a column for each role, in the order of the plan."""
+    part = frame[frame["sweep"] == sweep]
+    return part.pivot(index="value", columns="role", values=metric).loc[part["value"].unique(), part["role"].unique()]
+
+
+def not_run(frame: pd.DataFrame) -> list[str]:
+    """One line for each sweep with points that are not on record."""
+    missing = frame[frame["MAP"].isna()]
+    points = (missing["value"] + " (" + missing["role"] + ")").groupby(missing["sweep"], sort=False)
+    return [f"{sweep}: {'; '.join(part)}" for sweep, part in points]
+
+
+def last_weight_sums(runs: Mapping[str, Experiment], found: Records) -> dict[str, float]:
+    """How much weight the positions of a list had together, on average over the queries of the last epoch."""
+    return {name: sum(found[run.key].history["weights"].iloc[-1]) if run.key in found else float("nan")
+            for name, run in runs.items()}  # fmt: skip
+
+
+def first_steps(mus: Sequence[float], step: float, counts: Sequence[int] = (0, 1, 2, 5)) -> pd.DataFrame:
+    """w^b at the teacher's first position when so many of the samples are scored higher, ranks being multiples of step."""
+    weights = {f"{n} higher": [math.tanh(mu * step * n) for mu in mus] for n in counts}
+    return pd.DataFrame(weights, index=pd.Index([f"{mu:g}" for mu in mus], name="mu"))
+
+
+def over_epochs(records: Mapping[str, Record]) -> pd.DataFrame:
+    """The best evaluated epoch of each run, and what it has lost of that by its last."""
+    maps = {name: record.metrics["MAP"] for name, record in records.items()}
+    rows = [(int(each.idxmax()), each.max(), int(each.index[-1]), each.max() - each.iloc[-1]) for each in maps.values()]
+    return pd.DataFrame(rows, index=list(maps), columns=["best epoch", "MAP there", "last epoch", "lost"])
+
+
+# ------------------------------------------------------------------------------------------------------------------- noise
+
+
+def noise(distilled: Record | None, student: Record | None, seeds: Sequence[Record | None]) -> dict[str, float]:
+    """How much two runs differ for no reason, by the two measures that one seed allows; what cannot be had is left out.
+
+    'epochs': how far RD - S moves over the later half of the evaluated epochs (their common rise cancels).
+    'seeds': the difference between the same student from two seeds.
+    """
+    found = {}
+    if distilled and student:
+        gain = (distilled.metrics["MAP"] - student.metrics["MAP"]).dropna()
+        later = gain[gain.index >= gain.index[-1] / 2]
+        if len(later) > 1:
+            found["epochs"] = float(later.max() - later.min())
+    if all(seeds):
+        found["seeds"] = float(abs(last(seeds[0]) - last(seeds[1])))
+    return found
+
+
+def by_chance(values: int) -> float:
+    """How far the best and the worst of so many values lie apart in 95 of 100 sweeps in which the setting does nothing, in
+    multiples of the distance of two: the range of normal numbers. It takes the noise for known; two guesses at it are not."""
+    return float(stats.studentized_range.ppf(0.95, values, np.inf)) / TWO_APART
+
+
+def verdict(values: pd.Series, floor: float, base: str | None = None) -> str:
+    """One sentence on a sweep: MAP by value, beside what counts as noise (NaN: not known). base: the value of the tables."""
+    known = values.dropna()
+    if len(known) < 2:
+        return f"{len(known)} of {len(values)} points on record: nothing can be said."
+    best, worst = known.idxmax(), known.idxmin()
+    spread = known[best] - known[worst]
+    said = f"best at {best} ({known[best]:.4f}), worst at {worst} ({known[worst]:.4f}), {spread:.4f} apart"
+    if base in known and known[best] - known[base] >= 0.00005:
+        said += f"; {base}, as in the tables, is {known[best] - known[base]:.4f} below the best"
+    if len(known) < len(values):
+        said += f"; {len(values) - len(known)} of {len(values)} points are not on record"
+    if math.isnan(floor):
+        return f"{said}. How much of that is noise is not known."
+    chance = by_chance(len(known))
+    times = f"{spread / floor:.1f} times the noise of {floor:.4f}" if floor else "and no noise was measured"
+    ending = "the setting seems to matter here." if spread > chance * floor else "no difference can be told from noise."
+    return f"{said}. That is {times}, and {len(known)} values spread by {chance:.1f} times by chance: {ending}"
+
+
+def gains(frame: pd.DataFrame, sweep: str, floor: float) -> str:
+    """One sentence on a sweep that has S and RD at every value: where is RD better?"""
+    values = wide(frame, sweep)
+    gain = (values["RD"] - values["S"]).dropna()
+    if gain.empty:
+        return "no point has both S and RD on record: nothing can be said."
+    each = ", ".join(f"{value}: {difference:+.4f}" for value, difference in gain.items())
+    said = f"RD - S is {each}"
+    if math.isnan(floor):
+        return f"{said}. How much of that is noise is not known."
+    # Each is a difference of two runs; the largest of several is to be surprising, hence Bonferroni's division.
+    chance = float(stats.norm.isf(0.025 / len(gain))) * math.sqrt(2) / TWO_APART
+    above, below = (list(gain.index[side]) for side in (gain > chance * floor, gain < -chance * floor))
+    parts = [f"{words} at {', '.join(at)}" for words, at in (("better", above), ("worse", below)) if at]
+    return (f"{said}. By more than {chance:.1f} times the noise of {floor:.4f}, which {len(gain)} gains reach by chance, it is "
+            f"{' and '.join(parts) or 'nowhere better or worse'}.")  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------------------------- controls
+
+
+def controls(plan: Mapping[str, Experiment], found: Records) -> tuple[pd.DataFrame, dict[str, significance.Comparison]]:
+    """Each control's MAP, its difference to S, and which share of RD - S that is, with 95 % intervals over users."""
+    ap = {name: found[run.key].per_user()["AP"].to_numpy()[None] for name, run in plan.items() if run.key in found}
+    rows, compared = [], {}
+    for name, run in plan.items():
+        row = {"control": name, "role": run.role, "MAP": last(found.get(run.key)), "key": run.key}
+        if name != "S" and {"S", name} <= set(ap):
+            c = compared[name] = significance.compare(ap[name], ap["S"], rng=np.random.default_rng(0))
+            row |= {"MAP - S": c.difference, "low": c.low, "high": c.high}
+            if name not in (TAUGHT, "T") and TAUGHT in ap:
+                share = significance.gap_recovered(ap[TAUGHT], ap["S"], ap[name], rng=np.random.default_rng(0))
+                row |= {"share of RD - S": share.share, "share low": share.low, "share high": share.high}
+        rows.append(row)
+    numbers = ["MAP", "MAP - S", "low", "high", "share of RD - S", "share low", "share high"]
+    frame = pd.DataFrame(rows, columns=["control", "role", *numbers, "key"]).astype(dict.fromkeys(numbers, float))
+    return frame, compared
+
+
+def attribution(frame: pd.DataFrame) -> str:
+    """How much of RD - S is the teacher's doing, in words, from the table of `controls`."""
+    rows = frame.set_index("control")
+    if TAUGHT not in rows.index or math.isnan(rows.loc[TAUGHT, "MAP - S"]):
+        return "S or RD is not on record: nothing can be said."
+    gain, low, high = rows.loc[TAUGHT, ["MAP - S", "low", "high"]]
+    said = f"RD - S is {gain:+.4f} (95 % interval {low:+.4f} to {high:+.4f}). "
+    if low <= 0 <= high:
+        return said + "The interval includes 0: there is no gain that could be attributed to the teacher, or to anything else."
+    if gain < 0:
+        return said + "RD is worse than S: there is no gain to attribute, to the teacher or to anything else."
+    shares = rows["share of RD - S"].dropna()
+    if shares.empty:
+        return said + "No control is on record: what the teacher has to do with it cannot be said."
+    each = [f"{name}: {share:.0%} ({rows.loc[name, 'share low']:.0%} to {rows.loc[name, 'share high']:.0%})"
+            for name, share in shares.items()]  # fmt: skip
+    most = shares.idxmax()
+    rest = max(0.0, 1 - max(0.0, float(shares[most])))
+    doubt = "" if rows.loc[most, "share high"] < 1 else ", and the interval leaves open that nothing does"
+    said += f"Without the teacher, this share of it is had by {'; '.join(each)}. The best of them is {most}: "
+    return said + f"{rest:.0%} of the gain needs the teacher{doubt}."
+
+
+# ---------------------------------------------------------------------------------------------------------------- pictures
+
+
+def curve(frame: pd.DataFrame, sweep: str, *, xlabel: str, reference: Mapping[str, float], floor: float = float("nan"),
+          numeric: bool = False) -> Figure | None:  # fmt: skip
+    """MAP of a sweep, a line for each role, or None with fewer than two values on record. reference: role -> MAP, level
+    lines, RD's with a band of `floor` on either side. numeric: values stand where they belong on the axis, not side by side."""
+    values = wide(frame, sweep)
+    if values.notna().any(axis=1).sum() < 2:
+        return None
+    fig, ax = plt.subplots(figsize=(6.5, 3.8))
+    place = values.index.astype(float) if numeric else np.arange(len(values))
+    for role in values:
+        colour, dash, marker = plots.ROLES["RD-hybrid" if role == "RD" else role]
+        ax.plot(place, values[role], color=colour, linestyle=dash, marker=marker, label=role)
+    _levels(ax.axhline, ax.axhspan, reference, floor)
+    ax.set_xticks(place, list(values.index))
+    ax.grid(axis="x", visible=False)
+    ax.set(xlabel=xlabel, ylabel="MAP on validation")
+    fig.legend(loc="outside right center")
+    return fig
+
+
+def dots(frame: pd.DataFrame, sweep: str, *, reference: Mapping[str, float], floor: float = float("nan"),
+         notes: Mapping[str, str] | None = None) -> Figure | None:  # fmt: skip
+    """MAP of a sweep whose values are words, one row each, with a note at the right; None with fewer than two on
+    record."""
+    values = wide(frame, sweep)["RD"]
+    if values.notna().sum() < 2:
+        return None
+    fig, ax = plt.subplots(figsize=(8.5, 1.3 + 0.36 * len(values)))
+    colour, _, marker = plots.ROLES["RD-hybrid"]
+    ax.plot(values, np.arange(len(values)), color=colour, marker=marker, linestyle="none", label="RD")
+    _levels(ax.axvline, ax.axvspan, reference, floor)
+    ax.set_yticks(range(len(values)), list(values.index))
+    ax.set(ylim=(len(values) - 0.5, -0.5), xlabel="MAP on validation")
+    ax.grid(axis="y", visible=False)
+    for row, value in enumerate(values.index):
+        ax.annotate((notes or {}).get(value, ""), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+    ax.legend(ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1))
+    return fig
+
+
+def _levels(line, span, reference: Mapping[str, float], floor: float) -> None:
+    for role, level in reference.items():
+        if not math.isnan(level):
+            colour, dash, _ = plots.ROLES["RD-hybrid" if role == "RD" else role]
+            line(level, color=colour, linestyle=dash, linewidth=1, label=f"{role} of the tables")
+            if role == "RD" and not math.isnan(floor):
+                span(level - floor, level + floor, color=colour, alpha=0.12, linewidth=0, label="noise")
+
+
+def saturation(steps: Mapping[str, float], mus: Sequence[float]) -> Figure:
+    """w^b of an item that one sample beats, over mu, for each size of a rank step; dots are the values of the sweep."""
+    fig, ax = plt.subplots(figsize=(6.5, 4))
+    fine = np.geomspace(min(mus) / 2, max(mus) * 5, 200)
+    for (name, step), colour, dash in zip(steps.items(), (plots.RED, plots.BLUE), ("-", "--"), strict=False):
+        ax.plot(fine, np.tanh(fine * step), color=colour, linestyle=dash, label=f"{name}: steps of {step:.3g}")
+        ax.plot(mus, np.tanh(np.array(mus) * step), "o", color=colour)
+    ax.axhline(math.tanh(SATURATED), color=plots.GREY, linestyle=":", label="0.99")
+    ax.set(xscale="log", xlabel=r"$\mu$", ylabel="weight $w^b$ if one sample is scored higher", ylim=(0, 1.05))
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1))
+    return fig

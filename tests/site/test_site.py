@@ -1,0 +1,153 @@
+"""The documentation site: nothing is forgotten in its navigation, links survive, docstrings become reStructuredText.
+
+Whether the site builds and works in a browser is `make docs-check` (tests/site/check.py), which needs Sphinx and Chromium.
+"""
+
+import fnmatch
+import importlib.util
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SITE = ROOT / "docs" / "site"
+
+
+def _load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"site_{name}", SITE / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+build, docstrings = _load("build"), _load("docstrings")
+
+
+def _entries(text: str) -> list[str]:
+    """What the toctrees of a page list."""
+    trees = re.findall(r"```\{toctree\}\n(.*?)```", text, re.DOTALL)
+    return [line for tree in trees for line in tree.splitlines() if line and not line.startswith(":")]
+
+
+def test_reference_has_every_public_module_once() -> None:
+    files = [*(ROOT / "rdcore").rglob("*.py"), *(ROOT / "studies").rglob("*.py")]
+    names = [file.relative_to(ROOT).with_suffix("").parts for file in files]
+    modules = [".".join(parts[:-1] if parts[-1] == "__init__" else parts) for parts in names]
+    public = [name for name in modules if not any(part.startswith("_") for part in name.split("."))]
+    listed = build.MODULE.findall((SITE / "api.md").read_text())
+    assert sorted(listed) == sorted(set(public) - {"rdcore"}), "docs/site/api.md lists every public module once"
+
+
+@pytest.mark.parametrize("page", [page for page in build.pages(ROOT) if not page.startswith("figures/")])
+def test_navigation_has_every_notebook_and_page(page: str) -> None:
+    if page in build.HOME:
+        return
+    wanted = page.rpartition(".")[0]
+    found = [entry for entry in _entries((SITE / "navigation.md").read_text()) if fnmatch.fnmatchcase(wanted, entry)]
+    assert len(found) == 1, f"docs/site/navigation.md lists {page} once"
+
+
+def test_every_notebook_is_a_page() -> None:
+    notebooks = {source.with_suffix(".ipynb").relative_to(ROOT).as_posix() for source in (ROOT / "notebooks").glob("[0-9]*.py")}
+    assert notebooks <= set(build.pages(ROOT))
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A small repository with links of every kind."""
+    files = {
+        "README.md": "[guide](docs/guide.md#there) [licence](LICENSE) [net](https://example.org/a.md) [gone](gone.md)\n",
+        "LICENSE": "free",
+        "docs/guide.md": "[home](../README.md) [top](../README.md#home) ![curve](../figures/curve.png)\n",
+        "notebooks/00_a.ipynb": json.dumps({"cells": [{"source": ["[home](../README.md)\n", "[code](../rdcore/x.py)"]}]}),
+        "figures/curve.png": "picture",
+        "figures/MANIFEST.json": json.dumps({"tables/one.md": {"runs": [], "source": "00_a"}}),
+        "figures/tables/one.md": "| a |\n|---|\n| 1 |\n",
+        "rdcore/x.py": '"""One\nsentence (x.py). Another.\n\nMore.\n"""\n',
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_gathered_links_lead_somewhere(repository: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    machinery = tmp_path / "machinery"
+    machinery.mkdir()
+    (machinery / "navigation.md").write_text("NAVIGATION")
+    (machinery / "api.md").write_text("# API\n\n- rdcore.x\n")
+    monkeypatch.setattr(build, "HERE", machinery)
+    target = tmp_path / "build" / "docs"
+    build.gather(repository, target)
+
+    home = (target / "index.md").read_text()
+    # A link to nowhere stays as it is: Sphinx fails by it, naming file and line.
+    assert "[guide](docs/guide.md#there) [licence](LICENSE) [net](https://example.org/a.md) [gone](gone.md)" in home
+    assert home.endswith("NAVIGATION")
+    guide = (target / "docs/guide.md").read_text()
+    assert guide == "[home](../index.md) [top](../index.md#home) ![curve](../figures/curve.png)\n"
+    assert (target / "LICENSE").read_text() == "free" and (target / "figures/curve.png").read_text() == "picture"
+    notebook = json.loads((target / "notebooks/00_a.ipynb").read_text())
+    assert notebook["cells"][0]["source"] == ["[home](../index.md)\n", "[code](../rdcore/x.py)"]
+    assert (target / "rdcore/x.py").exists()
+    assert (target / "figures/tables/one.md").read_text().startswith("# one\n\nWritten by [00_a](/notebooks/00_a.ipynb).\n")
+    assert "- [rdcore.x](api/rdcore.x.rst): One sentence (x.py).\n" in (target / "api.md").read_text()
+    assert _entries((target / "api.md").read_text()) == ["api/rdcore.x"]
+    assert _entries((target / "tables.md").read_text()) == ["figures/tables/one"]
+    assert ".. automodule:: rdcore.x" in (target / "api/rdcore.x.rst").read_text()
+    assert sorted(file.name for file in target.rglob("*")) == sorted(
+        ["index.md", "docs", "guide.md", "LICENSE", "notebooks", "00_a.ipynb", "figures", "curve.png", "tables", "one.md",
+         "tables.md", "api.md", "api", "rdcore.x.rst", "rdcore", "x.py"]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("docstring", "expected"),
+    [
+        ("Uses `rank` and `f(x, y)`.", "Uses :py:obj:`rank` and ``f(x, y)``."),
+        ("``n * m`` of `a`s, n_users * n_items, x_ |T_u|, *seen*.",
+         "``n * m`` of :py:obj:`a`\\ s, n_users \\* n_items, x\\_ \\|T_u\\|, *seen*."),
+        ("As\n\n    a * b_\n\nsays.", "As\n\n::\n\n    a * b_\n\nsays."),
+        ("Tree:\n\n    one\n\n      two\n", "Tree:\n\n::\n\n    one\n\n      two"),
+        ("Args:\n    a: first\n\n    b: *second", "Args:\n    a: first\n\n    b: \\*second"),
+        ("- one\n\n  still one", "- one\n\n  still one"),
+        ("a: first\nstill first\nb, c: both", "- :py:obj:`a`: first\n  still first\n- ``b, c``: both"),
+        ("note: one line is prose\nand goes on.", "note: one line is prose\nand goes on."),
+    ],
+)  # fmt: skip
+def test_docstring_as_restructured_text(docstring: str, expected: str) -> None:
+    assert "\n".join(docstrings.restructured(docstring.split("\n"))).rstrip("\n") == expected
+
+
+def test_package_says_what_can_be_imported_from_it() -> None:
+    import rdcore.distill
+
+    lines = ["Methods."]
+    docstrings.process(None, "module", "rdcore.distill", rdcore.distill, None, lines)
+    assert lines[0] == "Methods."
+    assert ":py:obj:`~rdcore.distill.rd_weights.Hybrid`" in "\n".join(lines)
+    lines = ["A class."]
+    docstrings.process(None, "class", "rdcore.distill.Both", rdcore.distill.Both, None, lines)
+    assert lines == ["A class.", ""]
+
+
+def test_first_line_of_a_property_is_no_type() -> None:
+    lines = ["Means: MAP, P@3."]
+    docstrings.process(None, "property", "rdcore.store.runs.Record.metrics", None, None, lines)
+    assert lines == ["..", "", "Means: MAP, P@3.", ""]
+
+
+def test_every_picture_is_in_the_list_of_pictures() -> None:
+    text = (ROOT / "figures" / "README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| \[(\w+)\]\(\1\.png\) \| \S.* \| \[", text, re.MULTILINE)
+    assert listed == sorted(file.stem for file in (ROOT / "figures").glob("*.png"))
+
+
+@pytest.mark.parametrize(("name", "form"), [("kills", {}), ("fuzz", {"intfmt": ","})])
+def test_counts_for_people_are_those_of_the_long_form(name: str, form: dict) -> None:
+    file = ROOT / "figures" / "tables" / f"{name}.csv"
+    assert file.with_suffix(".md").read_text() == pd.read_csv(file).to_markdown(index=False, **form) + "\n"

@@ -1,0 +1,434 @@
+"""The plan of the sweeps, what it refuses, what its reports say, and sweeps that are killed or run twice at once."""
+
+import json
+import multiprocessing
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from fabricated import USERS, record
+from kill import kill_when
+
+from rdcore.distill import Discrepancy
+from rdcore.models.fossil import Fossil
+from rdcore.store import runs
+from rdcore.train.loop import Training
+from studies import plans
+from studies.common import report
+from studies.plans import PROFILES, fossil
+from studies.rd import ablation_report as reports
+from studies.rd import ablations
+from studies.rd.ablations import GRIDS, TAUGHT, Grid, ablation_runs, chosen, controls, points, sweeps, unique
+
+MODELS = ("Caser", "Fossil")
+FAMILIES = {f"{name} {model}": plans.families(name)[i] for name in PROFILES for i, model in enumerate(MODELS)}
+PAPER = fossil(PROFILES["paper"])
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request) -> plans.Profile:
+    return FAMILIES[request.param]
+
+
+# -------------------------------------------------------------------------------------------------------------------- plan
+
+
+def test_the_papers_grid_is_the_one_that_is_owed():
+    assert GRIDS["paper"] == Grid(
+        K=(1, 5, 10, 20, 50), lam=(0.25, 1, 4, 16), mu=(1e-4, 1e-3, 1e-2, 1e-1), samples=(10, 100, 1000, "exact"),
+        start_epochs=(1, 11, 26), alphas=(0, 0.1, 0.3, 0.5, 0.7, 0.9, 1), dims=(10, 20, 50, 100), shares=(0.25, 0.5, 0.75, 1),
+    )  # fmt: skip
+    planned = {name: list(values) for name, values in sweeps(PAPER, "V", 101).items()}
+    assert planned["mu"] == ["0.0001", "0.001", "0.01", "0.1"] and planned["rank samples"] == ["10", "100", "1000", "exact"]
+    assert planned["loss weight"] == ["0", "0.1", "0.3", "0.5", "0.7", "0.9", "1"]
+    assert len(planned["weighting"]) == 9 and len(planned["paper and code"]) == 6
+
+
+def test_a_point_that_changes_nothing_is_the_very_run_of_the_tables(family):
+    base, student, teacher = (make("V", 101) for make in (family.distilled, family.student, family.teacher))
+    planned = sweeps(family, "V", 101)
+    usual = {
+        "K": str(family.K), "lambda": f"{family.lam:g}", "mu": f"{family.mu:g}", "rank samples": str(family.samples),
+        "start epoch": str(family.start_epoch), "student size": str(family.models["S"].dim), "share of data": "1",
+        "weighting": "hybrid, raw", "paper and code": "as released",
+    }  # fmt: skip
+    at = {name: value for name, value in usual.items() if value in planned[name]}
+    assert set(usual) - set(at) <= {"start epoch"}, "Caser's start of profile small is not in the grid"
+    assert {planned[name][value]["RD"].key for name, value in at.items()} == {base.key}
+    assert planned["loss weight"]["0"]["RD"].key == planned["student size"][usual["student size"]]["S"].key == student.key
+    assert planned["share of data"]["1"] == {"T": teacher, "S": student, "RD": base}
+    for run in planned["weighting"].values():
+        if run["RD"].role in family.schemes():
+            assert run["RD"] == family.distilled("V", 101, run["RD"].role)
+
+
+def test_no_two_runs_share_a_label_and_none_is_planned_twice(family):
+    plan = ablation_runs(family)
+    assert len({run.key for run in plan}) == len({run.label for run in plan}) == len(plan)
+    assert {run.stage for run in points(sweeps(family, "V", 101))} == {"V"}, "the sweeps never see test"
+
+
+def test_no_ablation_gets_into_a_table(tmp_path: Path):
+    """Tables are of stage F, where the only ablations are the controls; put beside the runs of the tables, they have rows
+    of their own."""
+    tables = {run.key: run for run in plans.table_runs("paper", {})}
+    ours = [run for profile in plans.families("paper") for run in ablation_runs(profile) if run.key not in tables]
+    assert ours and not {run.key for run in ours} & {run.key for run in plans.table_runs("paper", {})}
+    everything = [*tables.values(), *ours]
+    given = [record(tmp_path, run, {run.training.epochs: 0.1}) for run in everything if run.stage == "F"]
+    for row in report.judged(given):
+        known = row.role in {"T", "S", "baseline", *PAPER.schemes()}
+        assert known == (row.record.key in tables), f"{row.role} {row.record.key}"
+
+
+def test_a_sweep_changes_one_setting(family):
+    base = family.distilled("V", 101).description
+    expected = {
+        "K": {"distillation.K"}, "lambda": {"distillation.weights.position.lam"},
+        "mu": {"distillation.weights.discrepancy.mu"}, "start epoch": {"distillation.weights.start_epoch"},
+        "rank samples": {"distillation.weights.discrepancy.samples", "distillation.weights.discrepancy.estimate"},
+        "student size": {"model.dim"}, "share of data": {"training.share", "teacher"},
+    }  # fmt: skip
+    for name, changed in expected.items():
+        for roles in sweeps(family, "V", 101)[name].values():
+            assert differing(base, roles["RD"].description) - {"role"} <= changed, name
+
+
+def test_the_two_losses_are_balanced_as_in_the_paper():
+    for alpha, roles in list(sweeps(PAPER, "V", 101)["loss weight"].items())[1:]:
+        run = roles["RD"]
+        assert (run.training.base_weight, run.distillation.weight) == pytest.approx((1 - float(alpha), float(alpha)))
+
+
+def test_a_share_of_the_data_is_the_teachers_share_too():
+    for share, roles in sweeps(PAPER, "V", 101)["share of data"].items():
+        assert {run.training.share for run in roles.values()} == {float(share)}
+        assert roles["RD"].teacher == roles["T"]
+
+
+def test_a_control_differs_in_one_thing(family):
+    plan = controls(family, "F", 1)
+    taught = plan[TAUGHT]
+    assert taught == family.distilled("F", 1)
+    for name in ("lists of random unseen items", "lists of popular items"):
+        assert differing(taught.description, plan[name].description) == {"role", "distillation.lists"}
+    other = plan["lists of another student"]
+    assert differing(taught.description, other.description) == {"role", "teacher"}
+    assert other.teacher == replace(plan["S"], seed=2), "same size, other seed"
+    more = plan["S, K further negatives"]
+    assert differing(plan["S"].description, more.description) == {"role", "training.negatives"}
+    assert more.training.negatives == family.training.negatives + family.K
+
+
+def differing(one: dict, other: dict, prefix: str = "") -> set[str]:
+    """The fields, with dots, in which two descriptions differ; one that is absent has its default."""
+    found = set()
+    for name in one.keys() | other.keys():
+        a, b = one.get(name), other.get(name)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found |= differing(a, b, f"{prefix}{name}.")
+        elif a != b:
+            found.add(prefix + name)
+    return found
+
+
+# --------------------------------------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"K": (10, 0)}, "K must be an integer >= 1, got 0"),
+        ({"K": ("ten",)}, "K must be an integer >= 1, got 'ten'"),
+        ({"K": 10}, "K must be a tuple of at least one value, got 10"),
+        ({"lam": ()}, "lam must be a tuple of at least one value"),
+        ({"lam": (-1,)}, "lam must be a finite number > 0, got -1"),
+        ({"mu": (0,)}, "mu must be a finite number > 0, got 0"),
+        ({"mu": (0.1, 0.1)}, "mu names a value twice"),
+        ({"samples": (10, "exat")}, "samples must be whole numbers or 'exact', got 'exat'"),
+        ({"samples": (0,)}, "samples must be an integer >= 1, got 0"),
+        ({"start_epochs": (0,)}, "start_epoch must be an integer >= 1, got 0"),
+        ({"start_epochs": (1, 51)}, r"start_epochs must be <= 50, the epochs of a run, got \[51\]"),
+        ({"alphas": (0, 1.5)}, r"alphas must lie in \[0, 1\], got 1.5"),
+        ({"dims": (0,)}, "dim"),
+        ({"shares": (0, 1)}, r"share must lie in \(0, 1\], got 0"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_before_anything_runs(given: dict, said: str):
+    with pytest.raises(ValueError, match=said):
+        sweeps(PAPER, "V", 101, Grid(**given))
+
+
+def test_a_grid_with_a_typo_is_refused():
+    with pytest.raises(TypeError, match="lambda_"):
+        Grid(lambda_=(1,))
+
+
+def test_a_sweep_with_a_typo_is_refused_with_the_names_there_are():
+    names = [*sweeps(PAPER, "V", 101), "controls"]
+    with pytest.raises(ValueError, match="no sweep 'lamda', 'k'; there are: K, lambda, mu, .*, paper and code, controls"):
+        chosen(names, "mu,lamda,k")
+    assert chosen(names, "controls, mu") == ["mu", "controls"] and chosen(names, "") == names
+
+
+# ----------------------------------------------------------------------------------------------------------------- reports
+
+
+@pytest.fixture
+def found(tmp_path: Path) -> dict[str, runs.Record]:
+    """Records of two values of K, MAP .20 and .21, and of S; the third value was not run."""
+    planned = {"K": {K: roles for K, roles in sweeps(PAPER, "V", 101)["K"].items() if K in ("1", "20")}}
+    made = [record(tmp_path, run, {50: 0.20 + 0.01 * i}) for i, run in enumerate(points(planned))]
+    made.append(record(tmp_path, PAPER.student("V", 101), {25: 0.1, 50: 0.19}))
+    return {each.key: each for each in made}
+
+
+def test_what_was_not_run_is_listed_empty_in_the_table_and_absent_from_the_picture(found):
+    planned = {"K": sweeps(PAPER, "V", 101)["K"]}
+    table = reports.table(planned, found)
+    assert list(table.columns) == "sweep value role model MAP P@10 nDCG@10 key".split()
+    assert table["key"].tolist() == [run.key for run in points(planned)], "also of what was not run: the key makes it"
+    assert table["MAP"].tolist() == pytest.approx([0.20, np.nan, np.nan, 0.21, np.nan], nan_ok=True)
+    assert reports.not_run(table) == ["K: 5 (RD); 10 (RD); 50 (RD)"]
+    fig = reports.curve(table, "K", xlabel="K", reference={"RD": float("nan"), "S": 0.19})
+    line = fig.axes[0].lines[0]
+    assert np.isnan(line.get_ydata()).tolist() == [False, True, True, False, True], "no line across what was not run"
+    assert [text.get_text() for text in fig.axes[0].get_xticklabels()] == ["1", "5", "10", "20", "50"]
+    assert len(fig.axes[0].lines) == 2, "S has a level, RD of the tables has no record"
+    assert reports.verdict(reports.wide(table, "K")["RD"], 0.001, "10").startswith("best at 20 (0.2100), worst at 1 (0.2000)")
+    plt.close("all")
+
+
+def test_without_any_record_there_is_a_table_and_no_picture():
+    planned = sweeps(PAPER, "V", 101)
+    table = reports.table(planned, {})
+    assert table["MAP"].isna().all() and len(reports.not_run(table)) == len(planned)
+    for sweep in planned:
+        assert reports.curve(table, sweep, xlabel="x", reference={}) is None
+    assert reports.dots(table, "weighting", reference={}) is None
+    assert "nothing can be said" in reports.verdict(reports.wide(table, "K")["RD"], 0.001)
+    assert "nothing can be said" in reports.gains(table, "student size", 0.001)
+    assert reports.noise(None, None, [None, None]) == {}
+    frame, compared = reports.controls(controls(PAPER, "F", 1), {})
+    assert compared == {} and frame["MAP"].isna().all()
+    assert reports.attribution(frame) == "S or RD is not on record: nothing can be said."
+    assert "nothing can be said" in reports.attribution(reports.controls({}, {})[0])
+
+
+def test_the_plan_counts_each_run_of_a_sweep_once():
+    planned = reports.plan(sweeps(PAPER, "V", 101)).set_index("sweep")["runs"]
+    assert planned["K"] == 5 and planned["student size"] == 8 and planned["share of data"] == 12
+
+
+def test_noise_is_judged_by_the_later_epochs_and_by_two_seeds(tmp_path: Path):
+    rd = record(tmp_path, PAPER.distilled("V", 101), {10: 0.9, 25: 0.20, 50: 0.31})
+    student = record(tmp_path, PAPER.student("V", 101), {10: 0.1, 25: 0.19, 50: 0.27})
+    seeds = [record(tmp_path, PAPER.student("F", seed), {50: value}) for seed, value in ((1, 0.30), (2, 0.32))]
+    assert reports.noise(rd, student, seeds) == pytest.approx({"epochs": 0.03, "seeds": 0.02})
+    assert reports.noise(rd, student, [seeds[0], None]) == pytest.approx({"epochs": 0.03})
+
+
+def test_a_sweep_says_something_only_beyond_what_so_many_values_spread_by_chance():
+    values = pd.Series({"1": 0.20, "5": 0.23, "10": 0.21})
+    assert reports.verdict(values, 0.010, "10").endswith(
+        "3.0 times the noise of 0.0100, and 3 values spread by 2.9 times by chance: the setting seems to matter here."
+    )
+    assert "10, as in the tables, is 0.0200 below the best" in reports.verdict(values, 0.014, "10")
+    assert reports.verdict(values, 0.011).endswith("no difference can be told from noise.")
+    assert reports.verdict(values, float("nan")).endswith("How much of that is noise is not known.")
+    assert "1 of 3 points are not on record" in reports.verdict(values.where(values > 0.2), 0.01)
+
+
+@pytest.mark.parametrize("count", [2, 6, 9])
+def test_one_sweep_of_twenty_spreads_further_by_chance(count):
+    drawn = np.random.default_rng(count).normal(size=(40_000, count))
+    noise = np.abs(np.diff(np.random.default_rng(1).normal(size=(40_000, 2)))).mean()  # of two runs, if it were known
+    assert (np.ptp(drawn, axis=1) > reports.by_chance(count) * noise).mean() == pytest.approx(0.05, abs=0.005)
+
+
+def test_where_rd_gains_is_said_by_value():
+    rows = [("size", value, role, at) for value, s, rd in (("10", 0.1, 0.2), ("20", 0.2, 0.21), ("50", 0.3, 0.2))
+            for role, at in (("S", s), ("RD", rd))]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["sweep", "value", "role", "MAP"])
+    assert reports.gains(table, "size", 0.02) == (
+        "RD - S is 10: +0.1000, 20: +0.0100, 50: -0.1000. By more than 3.0 times the noise of 0.0200, which 3 gains reach by "
+        "chance, it is better at 10 and worse at 50."
+    )
+    assert reports.gains(table, "size", 0.1).endswith("it is nowhere better or worse.")
+
+
+def test_the_weights_of_the_last_epoch_are_summed(tmp_path: Path):
+    run = PAPER.distilled("V", 101)
+    course = [{"epoch": 1, "loss": 1, "weights": [1, 1]}, {"epoch": 2, "loss": 1, "weights": [0.25, 0.5]}]
+    made = record(tmp_path, run, {2: 0.1}, history=course)
+    sums = reports.last_weight_sums({"hybrid": run, "equal": PAPER.distilled("V", 101, "RD-equal")}, {run.key: made})
+    assert sums["hybrid"] == 0.75 and np.isnan(sums["equal"])
+
+
+def test_one_step_of_the_rank_saturates_the_weight_from_the_stated_mu_on():
+    step = 140
+    for mu, same in ((reports.SATURATED / step, True), (0.9 * reports.SATURATED / step, False)):
+        weight = float(Discrepancy(mu=mu)(1, torch.tensor([[step]]), 1))
+        assert (weight >= 0.99 - 1e-6) == same
+        assert reports.first_steps([mu], step, (1,)).iloc[0, 0] == pytest.approx(weight, rel=1e-5)
+    assert pytest.approx(0.019, abs=1e-4) == reports.SATURATED / step
+    assert reports.first_steps([0.1], step, (0, 1)).iloc[0].tolist() == [0, pytest.approx(1)]
+
+
+def test_the_best_epoch_and_what_is_lost_since(tmp_path: Path):
+    made = record(tmp_path, PAPER.teacher("V", 101), {10: 0.2, 30: 0.5, 50: 0.4})
+    assert reports.over_epochs({"T": made}).loc["T"].tolist() == pytest.approx([30, 0.5, 50, 0.1])
+
+
+# Of 0.02 that RD gains over S, the lists of popular items give a quarter and those of another student three quarters.
+GAINS = {"S": 0, TAUGHT: 0.02, "T": 0.05, "lists of popular items": 0.005, "lists of another student": 0.015}
+
+
+def judged_controls(folder: Path, gains: dict[str, float], jitter: float = 0.0):
+    """The table of the controls where each gains so much over S with every user; ``jitter`` makes RD's users differ."""
+    plan = controls(PAPER, "F", 1)
+    base = np.linspace(0.1, 0.3, USERS)
+    made = {}
+    for name, gain in gains.items():
+        ap = base + gain + (jitter * np.where(np.arange(USERS) % 2, 1, -1) if name == TAUGHT else 0)
+        each = record(folder, plan[name], {50: float(ap.mean())}, ap)
+        made[each.key] = each
+    return reports.controls(plan, made)
+
+
+def test_the_share_that_the_teacher_explains(tmp_path: Path):
+    frame, compared = judged_controls(tmp_path, GAINS)
+    rows = frame.set_index("control")
+    assert rows.loc["lists of popular items", "share of RD - S"] == pytest.approx(0.25)
+    assert rows.loc["lists of another student", ["share of RD - S", "share low", "share high"]].tolist() == pytest.approx(
+        [0.75] * 3
+    )
+    assert rows.loc[TAUGHT, ["MAP - S", "low", "high"]].tolist() == pytest.approx([0.02] * 3)
+    assert rows.loc[["S", "T", TAUGHT], "share of RD - S"].isna().all() and "S" not in compared
+    assert np.isnan(rows.loc["lists of random unseen items", "MAP"]), "not run, and in the table"
+    said = reports.attribution(frame)
+    assert "lists of popular items: 25% (25% to 25%); lists of another student: 75% (75% to 75%)" in said
+    assert said.endswith("The best of them is lists of another student: 25% of the gain needs the teacher.")
+
+
+def test_a_control_as_good_as_rd_leaves_nothing_to_the_teacher(tmp_path: Path):
+    frame, _ = judged_controls(tmp_path, GAINS | {"lists of another student": 0.03})
+    assert reports.attribution(frame).endswith(
+        "0% of the gain needs the teacher, and the interval leaves open that nothing does."
+    )
+
+
+def test_no_gain_is_attributed_where_there_is_none(tmp_path: Path):
+    frame, _ = judged_controls(tmp_path / "unsure", GAINS, jitter=1.0)
+    assert "The interval includes 0: there is no gain that could be attributed" in reports.attribution(frame)
+    assert frame["share of RD - S"].isna().all()
+    frame, _ = judged_controls(tmp_path / "worse", GAINS | {TAUGHT: -0.02})
+    assert "RD is worse than S" in reports.attribution(frame)
+    frame, _ = judged_controls(tmp_path / "alone", {"S": 0, TAUGHT: 0.02})
+    assert reports.attribution(frame).endswith("No control is on record: what the teacher has to do with it cannot be said.")
+
+
+# ------------------------------------------------------------------------------------------- killed, and two at once
+
+# Other processes are forked from a server that has imported torch once.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["studies.rd.ablations", "rdcore.store.runs", "pytest", "matplotlib.pyplot", "torch._dynamo"])
+
+
+def small_sweep() -> list:
+    """Five runs of a second in all: T, S, RD, and RD with two other K."""
+    profile = replace(
+        fossil(PROFILES["smoke"]), training=Training(epochs=3, batch_size=512), evaluate_every=1, start_epoch=2,
+    )  # fmt: skip
+    grid = Grid(K=(2, 3), lam=(1,), mu=(0.1,), samples=(20,), start_epochs=(1,), alphas=(1,), dims=(2,), shares=(1,))
+    planned = sweeps(profile, "V", 101, grid)
+    return unique(points({name: planned[name] for name in ("K", "share of data")}))
+
+
+def sweep_in_another_process(store: Path, slowly: bool, report: Path) -> None:
+    """What a child does: it runs the sweep and writes down how often it trained which run."""
+    os.environ["RDCORE_RUNS"] = str(store)
+    encode, train, trained = Fossil.encode, runs._train, []
+
+    def slow_encode(self, queries):
+        time.sleep(0.02 * self.training)
+        return encode(self, queries)
+
+    def counted(experiment, *arguments):
+        trained.append(experiment.key)
+        train(experiment, *arguments)
+
+    Fossil.encode, runs._train = slow_encode if slowly else encode, counted
+    runs.load_or_train_all(small_sweep())
+    report.write_text(json.dumps(trained))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> Path:
+    store = tmp_path_factory.mktemp("undisturbed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RDCORE_RUNS", str(store))
+        runs.load_or_train_all(small_sweep())
+    return store
+
+
+def assert_complete(store: Path, undisturbed: Path) -> None:
+    """Every run of the sweep, each once, with the numbers of the undisturbed one."""
+    wanted = {run.key for run in small_sweep()}
+    assert {folder.name for folder in store.iterdir() if folder.is_dir()} == wanted
+    for key in wanted:
+        assert (store / key / "DONE").exists() and not (store / key / "checkpoint.pt").exists()
+        for name in ("description.json", "metrics.json"):
+            assert (store / key / name).read_bytes() == (undisturbed / key / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_in_the_middle_goes_on_and_trains_nothing_twice(tmp_path, undisturbed, monkeypatch):
+    store = tmp_path / "runs"
+    process = PROCESSES.Process(target=sweep_in_another_process, args=(store, True, tmp_path / "report"))
+    process.start()
+    # Two done, a third begun (a finished one has a checkpoint for another moment).
+    def begun() -> bool:
+        return any(not file.with_name("DONE").exists() for file in store.glob("*/checkpoint.pt"))
+
+    kill_when(process, lambda: len(list(store.glob("*/DONE"))) >= 2 and begun())
+    done = {file.parent.name: file.stat().st_mtime_ns for file in store.glob("*/DONE")}
+    assert 2 <= len(done) < len(small_sweep())
+
+    monkeypatch.setenv("RDCORE_RUNS", str(store))
+    trained, train = [], runs._train
+    monkeypatch.setattr(runs, "_train", lambda run, *rest: (trained.append(run.key), train(run, *rest)))
+    found = runs.load_or_train_all(small_sweep())
+    assert sorted(trained) == sorted({run.key for run in small_sweep()} - set(done)), "each that was missing, once"
+    assert {key: (store / key / "DONE").stat().st_mtime_ns for key in done} == done, "what was finished was left alone"
+    assert max(run.environment["resumed"] for run in found) == 1, "the one that was interrupted went on from its checkpoint"
+    assert_complete(store, undisturbed)
+
+
+@pytest.mark.slow
+def test_two_sweeps_at_once_on_one_store_lose_and_double_nothing(tmp_path, undisturbed):
+    store, told = tmp_path / "runs", [tmp_path / "one", tmp_path / "two"]
+    both = [PROCESSES.Process(target=sweep_in_another_process, args=(store, True, each)) for each in told]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(120)
+    assert [process.exitcode for process in both] == [0, 0]
+    trained = [key for each in told for key in json.loads(each.read_text())]
+    assert sorted(trained) == sorted(run.key for run in small_sweep())
+    assert_complete(store, undisturbed)
+
+
+def test_what_the_notebook_shows_of_the_paper_is_optional(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """No record at all: nothing is trained, and every run is None."""
+    monkeypatch.setenv("RDCORE_ROOT", str(tmp_path))
+    monkeypatch.setattr(runs, "load_or_train_all", lambda *_, **__: pytest.fail("it began to train"))
+    plan = ablation_runs(PAPER)
+    assert runs.records(plan, profile="paper", optional=True) == [None] * len(plan)
+    assert ablations.GRIDS.keys() == PROFILES.keys()

@@ -1,0 +1,92 @@
+"""Free scores: the student that hides nothing, what is measured on it, and what notebook 08 says of it."""
+
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+
+from rdcore.distill.rankdistil import POOL, RankDistilSettings
+from studies.rankdistil import free_scores
+
+SMOKE = free_scores.SIZES["smoke"]
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def test_scores_are_what_the_model_says():
+    scores = torch.randn(3, 5)
+    model = free_scores.FreeScores(scores)
+    context = model.encode(free_scores._instances(3, 5).queries[torch.tensor([2, 0])])
+    assert torch.equal(model.score_all(context), scores[[2, 0]])
+    assert model.score(context, torch.tensor([[4, 1], [0, 0]])).tolist() == [
+        [scores[2, 4].item(), scores[2, 1].item()], [scores[0, 0].item()] * 2,
+    ]  # fmt: skip
+    assert torch.equal(model.score(context, torch.tensor([3, 1])), scores[[2, 0]][:, [3, 1]])
+
+
+def test_agreement_worked_out_by_hand():
+    """Teacher: items 0, 1, 2 in this order. The first student has items 2, 0, 3 on top, and 1 behind item 4: two of three,
+    one of the three pairs (0, 1) in order and (1, 2), (0, 2) not, and both other items above item 1."""
+    teacher = torch.tensor([[5.0, 4.0, 3.0, 2.0, 1.0]] * 2)
+    student = torch.tensor([[4.0, 1.0, 5.0, 3.0, 2.0], [9.0, 8.0, 7.0, 0.0, 0.0]])
+    found = free_scores.agreement(student, teacher, 3)
+    assert found["overlap"].tolist() == pytest.approx([2 / 3, 1])
+    assert found["order"].tolist() == pytest.approx([-1 / 3, 1])
+    assert found["above"].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("label", free_scores.LOSSES)
+def test_every_loss_brings_the_teachers_top_to_the_top(label):
+    settings = replace(free_scores.LOSSES[label], p=4)
+    teacher, start = free_scores.teachers(3, 20, seed=2), free_scores.starts(3, 20, seed=2)
+    kept = free_scores.learn_whole(settings, teacher, start, 200, seed=2)
+    assert list(kept) == [0, 10, 200] and torch.equal(kept[0], start)
+    whole, drawn = kept[200], free_scores.learn(replace(settings, m=8), teacher, start, 60, seed=2)
+    assert drawn.shape == start.shape
+    before = free_scores.agreement(start, teacher, 4).mean()
+    for scores in (whole, drawn):
+        after = free_scores.agreement(scores, teacher, 4).mean()
+        assert after["overlap"] > 0.9 > 0.5 > before["overlap"] and after["above"] < 0.05
+    assert free_scores.agreement(whole, teacher, 4)["order"].mean() > 0.8
+
+
+def test_what_is_learnt_and_drawn_depends_on_the_seed_alone():
+    settings = RankDistilSettings(p=4, m=8)
+    teacher, start = free_scores.teachers(2, 20, seed=1), free_scores.starts(2, 20, seed=1)
+    one, same, other = (free_scores.learn(settings, teacher, start, 5, seed) for seed in (1, 1, 2))
+    assert torch.equal(one, same) and not torch.equal(one, other)
+    assert (teacher.diff(dim=1) <= 0).all()
+
+
+def test_samples_are_compared_with_all_negatives():
+    table = free_scores.of_samples(["C, exact order", "B, order", "P, order"], SMOKE, 10, seed=1).set_index("loss")
+    assert len(table) == 3 * len(SMOKE.ms)
+    away = ((table["share"] - 1) / table["share error"]).abs()
+    assert away.drop("C, exact order").max() < 4
+    coupled = table.loc["C, exact order"]
+    assert (coupled["share"] < 0.9).all() and coupled["share"].is_monotonic_increasing
+    assert coupled["bias"].is_monotonic_decreasing and (table["bias"] < table["gradient"]).all()
+    everything = replace(SMOKE, ms=(SMOKE.items - 10,), draws=3)
+    exact = free_scores.of_samples(["C, exact order", "B, order"], everything, 10, seed=1)
+    assert exact["share"].tolist() == pytest.approx([1, 1]) and exact["gradient"].max() < 1e-5
+
+
+@pytest.mark.parametrize("size", free_scores.SIZES.values(), ids=list(free_scores.SIZES))
+def test_no_plan_asks_for_more_items_than_there_are(size):
+    for tried in (*free_scores.over_m(size, 10).values(), *free_scores.over_p(size, size.m).values()):
+        assert len(tried) > 1
+        for settings in tried:
+            assert settings.p + settings.m * (POOL if settings.negatives == "mined" else 1) <= size.items
+
+
+def test_a_sweep_has_a_row_a_setting_and_its_picture_a_line_a_label():
+    size = replace(SMOKE, lists=2, budget=3)
+    plan = free_scores.over_m(size, 4)
+    table = free_scores.sweep(plan, size, 4, seed=1)
+    assert len(table) == 1 + sum(map(len, plan.values())) and table["loss"].iloc[0] == "start"
+    assert np.isfinite(table[["overlap", "order", "overlap error"]].to_numpy(dtype=float)).all()
+    fig = free_scores.sweep_curves(table, "m", 4)
+    assert [text.get_text() for text in fig.legends[0].texts] == ["start", *plan]
+    assert [tick.get_text() for tick in fig.axes[0].get_xticklabels()] == ["2", "5", "10"]
+    plt.close(fig)

@@ -1,0 +1,19 @@
+"""What notebook 00 says of runs that are missing."""
+
+from dataclasses import replace
+
+from studies import overview
+from studies.derrd.plan import PLANS
+
+
+def test_missing_runs_are_counted_by_data_set_stage_and_model_without_the_varied_setting() -> None:
+    plan = PLANS["smoke"]
+    runs = [plan.teacher(1), plan.student(1), plan.student(2), replace(plan.student(1), role="S-share0.25"),
+            replace(plan.student(1), role="DE-RRD"),
+            replace(plan.student(1), dataset="other", role="RD-hybrid-K5")]  # fmt: skip
+    table = overview.not_run(runs)
+    assert table.to_dict("list") == {
+        "data set": ["synthetic", "other"], "stage": ["L", "L"], "model": ["BPR", "BPR"], "runs": [5, 1],
+        "roles": ["T, S, DE-RRD", "RD-hybrid"],
+    }  # fmt: skip
+    assert overview.not_run([]).empty

@@ -1,0 +1,91 @@
+"""The house: who may import whom, and how large the method may grow."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# A room may import itself and the rooms named here. `checks` and `losses` are files; everybody may use them.
+CORE = ("data", "models", "eval", "distill", "train")
+MAY_IMPORT = {
+    "rdcore.data": set(),
+    "rdcore.models": {"rdcore.data"},
+    "rdcore.eval": {"rdcore.data", "rdcore.models"},
+    "rdcore.distill": {"rdcore.data", "rdcore.models", "rdcore.eval"},
+    "rdcore.train": {"rdcore.data", "rdcore.models", "rdcore.eval", "rdcore.distill"},
+    "rdcore.files": set(),
+    "rdcore.datasets": {"rdcore.data", "rdcore.files"},
+    "rdcore.store": {f"rdcore.{room}" for room in (*CORE, "files", "datasets")},
+    "studies.common": {"rdcore"},
+    "studies.rd": {"rdcore", "studies.common"},
+    "studies.derrd": {"rdcore", "studies.common"},
+    "studies.rankdistil": {"rdcore", "studies.common"},
+    "studies.one_protocol": {"rdcore", "studies.common", "studies.rd", "studies.derrd"},
+}
+SHARED = {"rdcore.checks", "rdcore.losses", "rdcore.settings", "rdcore.fast"}
+
+# What still points the wrong way. The list may only get shorter.
+BREACHES = {
+    ("rdcore/distill/lists.py", "rdcore.files.disk.locked"),
+    ("rdcore/distill/lists.py", "rdcore.files.disk.remove_partials"),
+    ("rdcore/distill/lists.py", "rdcore.files.whole.damaged"),
+    ("rdcore/distill/lists.py", "rdcore.files.whole.write_whole"),
+    ("rdcore/eval/groups.py", "rdcore.store.record_files.read_record"),
+    ("rdcore/train/loop.py", "rdcore.files.progress.tell"),
+    ("studies/cli.py", "benchmarks.growth"),
+    ("studies/cli.py", "benchmarks.stages"),
+    ("studies/derrd/plan.py", "studies.rd.ablations.unique"),
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Full names of the project's modules and names that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.split(".")[0] in ("rdcore", "studies", "benchmarks")}
+
+
+def breaches(room: str) -> set[tuple[str, str]]:
+    """Pairs of a file of the room and what it must not import."""
+    allowed = MAY_IMPORT[room] | {room} | SHARED
+    found = set()
+    for path in sorted((ROOT / room.replace(".", "/")).rglob("*.py")):
+        for name in imports(path):
+            if not any(name == other or name.startswith(f"{other}.") for other in allowed):
+                found.add((path.relative_to(ROOT).as_posix(), name))
+    return found
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_imports_go_one_way(room):
+    assert breaches(room) <= BREACHES
+
+
+def test_rdcore_never_imports_studies_or_benchmarks():
+    for path in (ROOT / "rdcore").rglob("*.py"):
+        assert {name for name in imports(path) if not name.startswith("rdcore")} == set(), path
+
+
+def test_studies_never_import_benchmarks():
+    for path in (ROOT / "studies").rglob("*.py"):
+        wrong = {name for name in imports(path) if name.startswith("benchmarks")}
+        assert {(path.relative_to(ROOT).as_posix(), name) for name in wrong} <= BREACHES
+
+
+def test_the_method_stays_small():
+    files = [path for room in CORE for path in (ROOT / "rdcore" / room).rglob("*.py")]
+    files += [path for name in ("losses", "settings", "fast") if (path := ROOT / "rdcore" / f"{name}.py").exists()]
+    lines = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8").count("\n") for path in files}
+    assert {name: count for name, count in lines.items() if count > LONGEST.get(name, 300)} == {}
+    assert sum(lines.values()) <= MOST_LINES
+
+
+MOST_LINES = 6_000
+LONGEST = {"rdcore/data/interactions.py": 393}
