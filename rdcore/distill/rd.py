@@ -18,6 +18,7 @@ from rdcore.distill.rd_weights import Hybrid, Weights, discrepancy_of
 from rdcore.eval.topk import block_rows
 from rdcore.models.base import Model
 from rdcore.models.popularity import Popularity
+from rdcore.settings import added
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class RDSettings:
     weights: Weights = field(default_factory=Hybrid)
     exclude: str = "target"
     weight: float = 1.0
-    lists: str = field(default="teacher", metadata={"later": True})
+    lists: str = added("teacher")
 
     def __post_init__(self):
         whole("K", self.K)

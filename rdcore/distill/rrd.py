@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,6 +16,7 @@ from rdcore.distill.lists import teacher_lists
 from rdcore.distill.scores import teacher_scores
 from rdcore.eval.topk import block_rows
 from rdcore.models.base import Model, scores_single_items
+from rdcore.settings import added
 
 SAFE = 80  # exp of a float32 difference up to this has all its digits
 
@@ -37,7 +38,7 @@ class RRDSettings:
     depth: int = 500
     weight: float = 1e-3
     interesting: str = "sampled"
-    order: str = field(default="relaxed", metadata={"later": True})
+    order: str = added("relaxed")
 
     def __post_init__(self):
         whole("K", self.K)

@@ -6,9 +6,9 @@ import dataclasses
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from rdcore.checks import is_number, one_of, short, text, whole
+from rdcore.checks import one_of, short, text, whole
 from rdcore.distill.both import BothSettings
 from rdcore.distill.cd import CDSettings
 from rdcore.distill.de import DESettings
@@ -16,41 +16,9 @@ from rdcore.distill.rankdistil import RankDistilSettings
 from rdcore.distill.rd import RDSettings
 from rdcore.distill.rrd import RRDSettings
 from rdcore.models import BPRMFSettings, CaserSettings, FossilSettings, ItemCFSettings, NeuMFSettings, PopularitySettings
+from rdcore.settings import describe
 from rdcore.store.record_files import key_of
 from rdcore.train.loop import Training
-
-
-def describe(value: Any, name: str = "") -> Any:
-    """A description as plain JSON: settings become objects with their class name and revision.
-
-    A field that joined a class whose runs were on record already (``metadata={"later": True}``) is left out at its
-    default, which stands for what had been done before: the keys of those runs stay.
-    """
-    if isinstance(value, (list, tuple)):
-        return [describe(part, name) for part in value]
-    if dataclasses.is_dataclass(value):
-        fields = {
-            field.name: describe(_plain(getattr(value, field.name), field.type), field.name)
-            for field in dataclasses.fields(value)
-            if not (field.metadata.get("later") and getattr(value, field.name) == field.default)
-        }
-        revision = {"revision": value.revision} if hasattr(value, "revision") else {}
-        return {"type": type(value).__name__, **revision, **fields}
-    if value is None or isinstance(value, (str, bool)) or (is_number(value) and abs(value) < 2**63):
-        return value
-    kind = short(value) if isinstance(value, (int, float)) else type(value).__name__
-    raise ValueError(
-        f"{kind} cannot be part of a run's description{f' ({name})' if name else ''}: make it a frozen dataclass of numbers, "
-        "texts and such"
-    )
-
-
-def _plain(value: Any, declared: str | type) -> Any:
-    """A teacher becomes its key; 1 given for a float becomes 1.0, so that both spellings are one run. ``declared`` is a type
-    where a class was written without postponed annotations, as in a notebook."""
-    if isinstance(value, Experiment):
-        return value.key
-    return float(value) if declared in ("float", float) else value
 
 
 def label(description: dict) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from rdcore.data.sampling import SeenItems, stream, stream_seed, unseen_items
 from rdcore.distill.base import Batch, Distillation, TrainingData
 from rdcore.files.progress import tell
 from rdcore.models.base import Model
+from rdcore.settings import added
 from rdcore.train.graphs import Recorder, recording_stream
 
 
@@ -40,9 +41,9 @@ class Training:
     weight_decay: float = 1e-6
     negatives: int = 3
     base_weight: float = 1.0
-    reduction: str = field(default="mean", metadata={"later": True})
-    share: float = field(default=1.0, metadata={"later": True})
-    patience: int = field(default=0, metadata={"later": True})
+    reduction: str = added("mean")
+    share: float = added(1.0)
+    patience: int = added(0)
 
     def __post_init__(self):
         for name in ("epochs", "batch_size", "negatives"):

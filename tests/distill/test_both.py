@@ -13,7 +13,8 @@ from rdcore.data.sampling import stream
 from rdcore.distill import Batch, Both, BothSettings, DESettings, Equal, RDSettings
 from rdcore.distill.rrd import RRDSettings
 from rdcore.models import BPRMF, BPRMFSettings, Popularity
-from rdcore.store.experiment import Experiment, describe
+from rdcore.settings import describe
+from rdcore.store.experiment import Experiment
 from rdcore.train.loop import Training, make_optimizer, train, training_data
 
 N_USERS, N_ITEMS = 12, 40

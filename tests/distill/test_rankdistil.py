@@ -24,7 +24,7 @@ from rdcore.distill.rankdistil import (
     unlisted_items,
 )
 from rdcore.models import BPRMFSettings, CaserSettings, FossilSettings, PopularitySettings
-from rdcore.store.experiment import describe
+from rdcore.settings import describe
 from rdcore.train.loop import Training, TrainingData, make_optimizer, train, training_data
 from studies.common.reported import reported
 

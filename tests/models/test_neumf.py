@@ -14,7 +14,8 @@ from rdcore.eval.full_ranking import evaluate, popularity
 from rdcore.eval.metrics import mean
 from rdcore.models import NeuMF, NeuMFSettings
 from rdcore.models.base import has_hints
-from rdcore.store.experiment import describe, family
+from rdcore.settings import describe
+from rdcore.store.experiment import family
 from rdcore.train.loop import Training, make_optimizer, train, training_data
 
 FIT = Interactions("few", np.array([3, 0, 5, 2, 1, 4]), np.array([0, 3, 3, 4, 6]), 6)

@@ -22,8 +22,9 @@ from benchmarks import stages as benchmark
 from rdcore.data import DataError, from_frame
 from rdcore.datasets import formats
 from rdcore.models import BPRMFSettings
+from rdcore.settings import describe
 from rdcore.store import runs
-from rdcore.store.experiment import Experiment, describe
+from rdcore.store.experiment import Experiment
 from rdcore.store.runs import Run
 from studies import cli
 from studies.common import selection

@@ -11,7 +11,8 @@ from rdcore import distill, models
 from rdcore.distill import Discrepancy, Equal, Hybrid, Position, RDSettings, Reciprocal
 from rdcore.files import paths
 from rdcore.models import CaserSettings
-from rdcore.store.experiment import Experiment, describe
+from rdcore.settings import describe
+from rdcore.store.experiment import Experiment
 from rdcore.train.loop import Training
 
 TEACHER = Experiment(dataset="d", data_hash="0" * 64, stage="F", role="T", model=CaserSettings(dim=8))
