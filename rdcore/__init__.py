@@ -1,3 +1,60 @@
-"""rdcore: ranking distillation for recommenders, replicated (models, losses, metrics, run records)."""
+"""rdcore: train a small recommender to rank like a large one (ranking distillation).
 
-__version__ = "0.1.0"
+    import rdcore
+
+    clicks = rdcore.load("ml-100k")            # or rdcore.from_frame(frame, user=..., item=..., time=...)
+    teacher = rdcore.fit(clicks, rdcore.CaserSettings(dim=100))
+    student = rdcore.fit(clicks, rdcore.CaserSettings(dim=20), teacher=teacher, method=rdcore.RDSettings())
+    print(rdcore.compare({"teacher": teacher, "student": student}, clicks))
+
+Everything else is in rdcore.data, rdcore.models, rdcore.distill, rdcore.train and rdcore.eval: the method; and in
+rdcore.datasets, rdcore.store and rdcore.serve: what surrounds it.
+"""
+
+import importlib
+
+from rdcore import _moved
+
+__version__ = "0.2.0"
+
+_moved.install()
+
+# Public name -> its module. A name is imported when it is first used: `import rdcore` itself does not import torch.
+PUBLIC = {
+    "BPRMFSettings": "rdcore.models",
+    "BothSettings": "rdcore.distill",
+    "CDSettings": "rdcore.distill",
+    "CaserSettings": "rdcore.models",
+    "DESettings": "rdcore.distill",
+    "Discrepancy": "rdcore.distill",
+    "Equal": "rdcore.distill",
+    "FossilSettings": "rdcore.models",
+    "Hybrid": "rdcore.distill",
+    "ItemCFSettings": "rdcore.models",
+    "NeuMFSettings": "rdcore.models",
+    "PopularitySettings": "rdcore.models",
+    "Position": "rdcore.distill",
+    "RDSettings": "rdcore.distill",
+    "RRDSettings": "rdcore.distill",
+    "RankDistilSettings": "rdcore.distill",
+    "Reciprocal": "rdcore.distill",
+    "Training": "rdcore.train.loop",
+    "compare": "rdcore.api",
+    "evaluate": "rdcore.api",
+    "fit": "rdcore.api",
+    "from_frame": "rdcore.data",
+    "load": "rdcore.datasets",
+    "stage": "rdcore.data",
+}
+
+__all__ = sorted(PUBLIC)
+
+
+def __getattr__(name: str):
+    if name not in PUBLIC:
+        raise AttributeError(f"module 'rdcore' has no attribute {name!r}")
+    return getattr(importlib.import_module(PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *PUBLIC})

@@ -1,0 +1,82 @@
+"""rdcore.fit, evaluate and compare: the same numbers as the store's, without a store."""
+
+import doctest
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import rdcore
+from rdcore import api
+from rdcore.store import runs
+from rdcore.store.experiment import Experiment
+
+TRAINING = rdcore.Training(epochs=2, batch_size=256, learning_rate=1e-2)
+
+
+@pytest.fixture(scope="module")
+def clicks():
+    return rdcore.load("synthetic")
+
+
+def test_the_numbers_are_those_of_the_run_store(clicks, tmp_path, monkeypatch):
+    monkeypatch.setenv("RDCORE_RUNS", str(tmp_path))
+    common = dict(
+        dataset="synthetic", data_hash=clicks.sha256(), stage="F", training=TRAINING, evaluate_every=2, seed=3
+    )
+    teaches = Experiment(role="T", model=rdcore.CaserSettings(dim=8), **common)
+    learns = Experiment(
+        role="RD", model=rdcore.CaserSettings(dim=4), teacher=teaches, teacher_epoch=2,
+        distillation=rdcore.RDSettings(), **common,
+    )  # fmt: skip
+    kept = runs.load_or_train(learns, clicks)
+
+    teacher = rdcore.fit(clicks, rdcore.CaserSettings(dim=8), training=TRAINING, seed=3)
+    student = rdcore.fit(
+        clicks, rdcore.CaserSettings(dim=4), teacher=teacher, method=rdcore.RDSettings(), training=TRAINING, seed=3
+    )
+    table = rdcore.compare({"T": teacher, "RD": student}, clicks)
+    assert table.loc["RD", "MAP"] == kept.metrics["MAP"][2]
+    assert list(table.index) == ["T", "RD"] and table["parameters"]["T"] > table["parameters"]["RD"]
+
+
+def test_a_seed_gives_the_same_model_and_another_seed_another(clicks):
+    one, again, other = (rdcore.fit(clicks, rdcore.BPRMFSettings(dim=4), epochs=1, seed=seed) for seed in (1, 1, 2))
+    users = [rdcore.evaluate(model, clicks)["nDCG@10"] for model in (one, again, other)]
+    assert np.array_equal(users[0], users[1], equal_nan=True)
+    assert not np.array_equal(users[0], users[2], equal_nan=True)
+
+
+def test_a_stage_says_what_to_fit(clicks):
+    part = rdcore.stage(clicks, "V")
+    pop = rdcore.fit(part, rdcore.PopularitySettings())
+    expected = np.bincount(part.fit.items, minlength=clicks.n_items)
+    assert np.array_equal(np.argsort(-expected, kind="stable")[:1], [int(pop.score_all(pop.encode(_first(part)))[0].argmax())])
+    assert np.isfinite(rdcore.compare({"POP": pop}, part)["MAP"]).all()
+
+
+def _first(part):
+    from rdcore.data.queries import final_queries
+
+    return final_queries(part.fit)[:1]
+
+
+@pytest.mark.parametrize("given", [{"method": rdcore.RDSettings()}, {"teacher": object()}])
+def test_teacher_and_method_belong_together(clicks, given):
+    with pytest.raises(ValueError, match="teacher and method belong together"):
+        rdcore.fit(clicks, rdcore.BPRMFSettings(dim=4), epochs=1, **given)
+
+
+def test_the_example_runs():
+    assert doctest.testmod(api).attempted > 0 and doctest.testmod(api).failed == 0
+
+
+@pytest.mark.parametrize("name", rdcore.PUBLIC)
+def test_every_public_name_is_there(name):
+    assert getattr(rdcore, name).__module__.startswith("rdcore.") and name in dir(rdcore)
+
+
+def test_importing_the_package_does_not_import_torch():
+    code = "import sys, rdcore; assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
