@@ -84,7 +84,8 @@ def test_the_method_stays_small():
     files += [path for name in ("losses", "settings", "fast") if (path := ROOT / "rdcore" / f"{name}.py").exists()]
     lines = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8").count("\n") for path in files}
     assert {name: count for name, count in lines.items() if count > LONGEST.get(name, 300)} == {}
-    assert sum(lines.values()) <= MOST_LINES
+    later = ("rdcore/distill/followups/", "rdcore/models/more/")  # what came after the three papers: long files alone count
+    assert sum(count for name, count in lines.items() if not name.startswith(later)) <= MOST_LINES
 
 
 MOST_LINES = 6_000

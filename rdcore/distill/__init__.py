@@ -4,6 +4,7 @@ from rdcore.distill.base import Batch, Distillation
 from rdcore.distill.both import Both, BothSettings
 from rdcore.distill.cd import CDSettings, CollaborativeDistillation
 from rdcore.distill.de import DESettings, DistillationExperts
+from rdcore.distill.followups.kd_ce import KDCESettings
 from rdcore.distill.rankdistil import RankDistil, RankDistilSettings
 from rdcore.distill.rd import RankingDistillation, RDSettings
 from rdcore.distill.rd_weights import Discrepancy, Equal, Hybrid, Position, Reciprocal
@@ -21,6 +22,7 @@ __all__ = [
     "DistillationExperts",
     "Equal",
     "Hybrid",
+    "KDCESettings",
     "Position",
     "RDSettings",
     "RRDSettings",

@@ -40,20 +40,21 @@ def teacher_lists(
     teacher: Model, data: TrainingData, K: int, exclude: str, *, cache: Path | None = None, name: str = "exemplary",
     progress: bool = False,
 ) -> Lists:
-    """The teacher's top K items for every query of ``data``, without the query's target (``exclude`` 'target') or without
-    everything the user has in training ('seen').
+    """The teacher's top K items for every query of ``data``, without the query's target (``exclude`` 'target'), without
+    everything the user has in training ('seen'), or of all items ('nothing').
 
-    A teacher without memory gives all queries of a user one list, so with 'seen' it is asked once a user. ``cache``: a
+    A teacher without memory gives all queries of a user one list, so without 'target' it is asked once a user. ``cache``: a
     folder in which the lists are kept, and found by every student that has the same instances.
     """
-    per_user = exclude == "seen" and teacher.window == 0
+    per_user = exclude != "target" and teacher.window == 0
     seen = data.seen if exclude == "seen" else None
+    target = None if exclude == "nothing" else data.target
 
     def make() -> Tensor:
         if per_user:
             asked = final_queries_of(data.queries)
             return exemplary_rankings(teacher, asked, K, target=None, seen=seen, progress=progress)
-        return exemplary_rankings(teacher, data.queries, K, target=data.target, seen=seen, progress=progress)
+        return exemplary_rankings(teacher, data.queries, K, target=target, seen=seen, progress=progress)
 
     if cache is None:
         return Lists(make(), per_user)

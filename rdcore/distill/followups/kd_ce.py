@@ -1,0 +1,127 @@
+"""KD-CE, knowledge distillation by cross-entropy (Hinton et al., 2015): the baseline of every later method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from rdcore.checks import number, one_of, whole
+from rdcore.data.queries import Queries, final_queries_of
+from rdcore.distill.base import Batch, Distillation, TrainingData
+from rdcore.distill.lists import Lists, exemplary_rankings, teacher_lists
+from rdcore.distill.scores import teacher_scores
+from rdcore.eval.topk import block_rows
+from rdcore.models.base import Model, evaluating, scores_single_items
+from rdcore.settings import Settings, inert
+
+
+@dataclass(frozen=True, kw_only=True)
+class KDCESettings(Settings):
+    """How the student copies the teacher's softmax. The defaults are those of the authors of RCE-KD for their baseline
+    (woriazzc/RCEKD 771322a), but for the items: they take the student's list, we take the teacher's."""
+
+    revision = 1
+
+    items: str = "teacher"
+    """'all' items, the 'teacher's top K, or the 'student's top K at the beginning of the epoch."""
+    K: int = 50
+    """Length of the list. Without effect with items='all', where it stays at its default."""
+    exclude: str = "nothing"
+    """What a list leaves out: 'nothing' (as released), or 'seen', all training items of the user. Without effect with
+    items='all'."""
+    temperature: float = 1.0
+    """Both models' scores are divided by it before the softmax. Teachers with scores in [0, 1] need a small one."""
+    weight: float = 1.0
+    """Factor of the loss, which is a sum over the rows of the batch."""
+
+    def __post_init__(self):
+        one_of("items", self.items, "all", "teacher", "student")
+        one_of("exclude", self.exclude, "nothing", "seen")
+        whole("K", self.K)
+        number("temperature", self.temperature, above=True)
+        number("weight", self.weight)
+        if self.items == "all":
+            inert(self, "items='all'", "K", "exclude")
+
+    def build(self, student: Model, teacher: Model) -> CrossEntropyDistillation:
+        if not scores_single_items(teacher):
+            raise ValueError(f"KD-CE asks the teacher for scores of single items, which {type(teacher).__name__} cannot give")
+        return CrossEntropyDistillation(self, per_user=student.window == 0 and teacher.window == 0)
+
+
+def soft_cross_entropy(teacher: Tensor, logits: Tensor, temperature: float = 1.0, kept: Tensor | None = None) -> Tensor:
+    """-sum_i softmax(t / tau)_i log softmax(s / tau)_i of every row: t (B, n), s (B, n) -> (B,).
+
+    kept (B, n) bool: the items that count, at least one a row; both softmaxes are over them alone.
+    """
+    if kept is not None:
+        lowest = torch.finfo(logits.dtype).min / 4  # finite: minus infinity times a probability of 0 would be no number
+        teacher, logits = (each.masked_fill(~kept, lowest * min(temperature, 1)) for each in (teacher, logits))
+    labels = torch.softmax(teacher / temperature, dim=1)
+    return -(labels * torch.log_softmax(logits / temperature, dim=1)).sum(1)
+
+
+class CrossEntropyDistillation(Distillation):
+    """L = weight sum_rows CE(softmax(t / tau); s / tau), over all items or over a list.
+
+    A user counts as often as the batch has rows of him, as in the released code. Over all items, memory holds the scores
+    of one block of rows, which are computed a second time for the gradient.
+    """
+
+    reduction: ClassVar[str] = "sum"
+
+    def __init__(self, settings: KDCESettings, *, per_user: bool):
+        super().__init__()
+        self.settings, self.per_user = settings, per_user
+
+    def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
+        self.teacher = (teacher,)  # in a tuple, so that it is no part of this module
+        self.seen = data.seen if self.settings.exclude == "seen" else None
+        self.everyone = final_queries_of(data.queries)
+        self.lists: Lists | None = None
+        if self.settings.items == "teacher":
+            K, exclude = self.settings.K, self.settings.exclude
+            self.lists = teacher_lists(teacher, data, K, exclude, cache=cache, progress=progress)
+            if self.per_user:
+                self.labels = teacher_scores(teacher, self.everyone, self.lists.items)
+
+    def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
+        if self.settings.items == "student" and self.per_user:
+            self.lists = Lists(self._students(student, self.everyone), per_user=True)
+            self.labels = teacher_scores(*self.teacher, self.everyone, self.lists.items)
+
+    def _students(self, student: Model, queries: Queries) -> Tensor:
+        """Its first K items for queries (B): (B, K)."""
+        return exemplary_rankings(student, queries, self.settings.K, target=None, seen=self.seen)
+
+    def wants(self, batch: Batch) -> Tensor | None:
+        return None if self.lists is None else self.lists.of(batch)
+
+    def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
+        if self.settings.items == "all":
+            return self.settings.weight * self._over_all(student, batch, context)
+        if self.lists is None:
+            items = self._students(student, batch.queries).long()
+        else:
+            items = self.lists.of(batch)
+        logits = student.score(context, items) if batch.logits is None else batch.logits
+        labels = self.labels[batch.queries.user] if self.per_user else teacher_scores(*self.teacher, batch.queries, items)
+        return self.settings.weight * soft_cross_entropy(labels, logits, self.settings.temperature).sum()
+
+    def _over_all(self, student: Model, batch: Batch, context: Tensor) -> Tensor:
+        (teacher,) = self.teacher
+
+        def part(context: Tensor, queries: Queries) -> Tensor:
+            with torch.no_grad(), evaluating(teacher):
+                labels = teacher.score_all(teacher.encode(queries))
+            return soft_cross_entropy(labels, student.score_all(context), self.settings.temperature).sum()
+
+        rows = block_rows(student.n_items, 256, copies=4)
+        starts = range(0, len(context), rows)
+        blocks = [(context[k : k + rows], batch.queries[k : k + rows]) for k in starts]
+        return torch.stack([checkpoint(part, *block, use_reentrant=False) for block in blocks]).sum()
