@@ -5,6 +5,9 @@ from rdcore.models.bpr_mf import BPRMF, BPRMFSettings
 from rdcore.models.caser import Caser, CaserSettings
 from rdcore.models.fossil import Fossil, FossilSettings
 from rdcore.models.item_cf import ItemCF, ItemCFSettings
+from rdcore.models.more.ease import EASE, EASESettings
+from rdcore.models.more.gf_cf import GFCF, GFCFSettings
+from rdcore.models.more.ials import IALS, IALSSettings
 from rdcore.models.neumf import NeuMF, NeuMFSettings
 from rdcore.models.popularity import Popularity, PopularitySettings
 
@@ -14,8 +17,14 @@ __all__ = [
     "Caser",
     "CaserSettings",
     "DotProductModel",
+    "EASE",
+    "EASESettings",
     "Fossil",
     "FossilSettings",
+    "GFCF",
+    "GFCFSettings",
+    "IALS",
+    "IALSSettings",
     "ItemCF",
     "ItemCFSettings",
     "Model",

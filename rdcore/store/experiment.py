@@ -32,12 +32,12 @@ def label(description: dict) -> str:
 def family(description: dict) -> str:
     """The model of a run as the papers' tables call it."""
     name = description["model"]["type"].removesuffix("Settings")
-    return {"BPRMF": "BPR", "Popularity": "POP"}.get(name, name)
+    return {"BPRMF": "BPR", "Popularity": "POP", "GFCF": "GF-CF", "IALS": "iALS"}.get(name, name)
 
 
 def trained(description: dict) -> bool:
-    """Whether the model has anything to train: POP and ItemCF are counted from the data."""
-    return family(description) not in ("POP", "ItemCF")
+    """Whether the model has anything to train: the others are computed from the data."""
+    return family(description) not in ("POP", "ItemCF", "EASE", "GF-CF", "iALS")
 
 
 def choice_name(description: dict, role: str = "") -> str:
