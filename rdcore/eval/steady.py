@@ -8,7 +8,8 @@ of the power of two just above the user's largest score: about a millionth of it
 What this cannot promise: a score that lies on the border of two grid points may still fall to
 either side. Scores that are computed in float64 agree to about 1e-13 of the largest, so this
 happens to one score in ten million, and matters only where another item of the list lies in the
-next grid point."""
+next grid point.
+"""
 
 from __future__ import annotations
 

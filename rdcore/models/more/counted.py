@@ -14,11 +14,8 @@ from rdcore.models.base import Model
 
 def chosen_items(fit: Interactions) -> sparse.csr_matrix:
     """Who has what, (n_users, n_items) of float64 ones; a re-visit counts once."""
-    rows = (
-        np.ones(len(fit)),
-        fit.items.copy(),
-        fit.offsets.copy(),
-    )  # copies: duplicates leave in place
+    # Copies: duplicates leave in place.
+    rows = np.ones(len(fit)), fit.items.copy(), fit.offsets.copy()
     matrix = sparse.csr_matrix(rows, shape=(fit.n_users, fit.n_items))
     matrix.sum_duplicates()
     matrix.data[:] = 1
@@ -26,11 +23,12 @@ def chosen_items(fit: Interactions) -> sparse.csr_matrix:
 
 
 class Counted(Model):
-    """A model that scores a user by what they have in ``fit``, wherever a query ends: set
+    """A model that scores users by what they have in ``fit``, wherever a query ends: set
     ``scores``.
 
     An item that nobody has in ``fit`` would get the score 0, above every negative one. It gets the
-    user's lowest score."""
+    user's lowest score.
+    """
 
     def __init__(self, fit: Interactions):
         super().__init__()

@@ -54,8 +54,10 @@ def inverse_gram(rows: sparse.csr_matrix, lam: float, precision: str = "float64"
     if not failed:
         lower, failed = invert(lower, lower=1, overwrite_c=1)
     if failed:
-        raise ValueError(f"EASE: the matrix of {n} rows is not positive definite in {precision}:
-        raise lam (now {lam:g})")
+        raise ValueError(
+            f"EASE: the matrix of {n} rows is not positive definite in {precision}: "
+            f"raise lam (now {lam:g})"
+        )
     inverse = lower.T  # its upper triangle is filled
     for start in range(0, n, ROWS):
         part = inverse[start : start + ROWS]  # (ROWS, n)
@@ -72,17 +74,20 @@ class EASE(Counted):
 
     The user-side form, for fewer users than items: with K = (X X' + lam I)^-1 it holds that X P = K
     X and P_jj = (1 - x_j' K x_j) / lam, so that score(u, j) = x_uj - (K X)_uj / P_jj. Exact, seen
-    items included. """
+    items included.
+    """
 
     def __init__(self, fit: Interactions, settings: EASESettings):
         super().__init__(fit)
-        self.by_user = settings.form == "users" or (settings.form == "auto" and fit.n_users < fit.n_items)
+        smaller = "users" if fit.n_users < fit.n_items else "items"
+        self.by_user = (smaller if settings.form == "auto" else settings.form) == "users"
         if self.by_user:
-            self.inverse = inverse_gram(self.chosen, settings.lam, settings.precision)  # K (n_users, n_users)
-            users_of = self.chosen.tocsc()
-            explained = np.array([self.inverse[np.ix_(users, users)].sum(dtype=np.float64)
-                                  for users in np.split(users_of.indices, users_of.indptr[1:-1])])  # fmt: skip
-            self.diagonal = (1 - explained) / settings.lam  # P_jj (n_items,)
+            # K (n_users, n_users)
+            self.inverse = inverse_gram(self.chosen, settings.lam, settings.precision)
+            by_item = self.chosen.tocsc()
+            owners = np.split(by_item.indices, by_item.indptr[1:-1])
+            explained = [self.inverse[np.ix_(own, own)].sum(dtype=np.float64) for own in owners]
+            self.diagonal = (1 - np.array(explained)) / settings.lam  # P_jj (n_items,)
         else:
             weights = inverse_gram(self.chosen.T.tocsr(), settings.lam, settings.precision)
             weights /= -weights.diagonal().copy()

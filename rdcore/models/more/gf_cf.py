@@ -14,7 +14,9 @@ from rdcore.checks import number, whole
 from rdcore.data.interactions import Interactions
 from rdcore.models.more.counted import Counted
 
-DENSE = 512  # with a side this short, all singular vectors are computed: quicker, and there is no limit to their number
+DENSE = (
+    512  # with a side this short, all singular vectors are computed: quicker and without a limit
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,8 @@ class GFCF(Counted):
 
     The first part is a linear filter, the second an ideal low-pass one. Where the last kept
     singular value occurs more than once, which of its vectors are kept is arbitrary; on real data
-    it does not."""
+    it does not.
+    """
 
     def __init__(self, fit: Interactions, settings: GFCFSettings):
         super().__init__(fit)

@@ -64,7 +64,8 @@ def half_step(
 
     For every row w solves ( sum over its items h h' + alpha0 H'H + reg I ) w = sum over its items
     h, with H = ``other`` and reg = lam (n_row + alpha0 m)^nu (Rendle et al. 2022, equation 4, as in
-    the official code). Rows without an item are 0."""
+    the official code). Rows without an item are 0.
+    """
     m, d = other.shape
     everywhere, unit = alpha0 * (other.T @ other), np.eye(d)
     solved = np.zeros((chosen.shape[0], d))
@@ -103,7 +104,8 @@ class IALS(DotProductModel):
 
     As in google-research/ials (Rendle et al. 2022). All is computed in float64 and kept in float32.
     An item that nobody has in ``fit`` has the score 0, in the middle of the others. Here the model
-    knows the users of ``fit`` alone."""
+    knows the users of ``fit`` alone.
+    """
 
     def __init__(self, fit: Interactions, settings: IALSSettings):
         super().__init__()

@@ -15,7 +15,10 @@ from rdcore.eval.steady import lists_hash, steady_lists
 from rdcore.models import EASE, EASESettings
 from rdcore.models.more import ease
 
-EXAMPLES = {"EASE by item": EASESettings(lam=5.0, form="items"), "EASE by user": EASESettings(lam=5.0, form="users")}
+EXAMPLES = {
+    "EASE by item": EASESettings(lam=5.0, form="items"),
+    "EASE by user": EASESettings(lam=5.0, form="users"),
+}
 
 # X = [[1,1,0], [1,1,1], [1,0,0], [0,1,1]], lam .5; computed from the closed form for the notes on
 # follow-ups (B5).
@@ -53,11 +56,15 @@ def test_every_column_is_a_ridge_regression_on_the_other_items():
         np.testing.assert_allclose(model.weights[others, j], column, atol=1e-9)
 
 
-@given(seed=st.integers(0, 10**6), lam=st.sampled_from([0.5, 10.0, 300.0]), n_items=st.integers(3, 40))
+@given(
+    seed=st.integers(0, 10**6), lam=st.sampled_from([0.5, 10.0, 300.0]), n_items=st.integers(3, 40)
+)
 def test_both_forms_give_the_same_scores_of_seen_and_unseen_items(seed, lam, n_items):
     fit = random_sequences(n_items=n_items, seed=seed)
     users = np.arange(fit.n_users)
-    one, other = (EASESettings(lam=lam, form=form).fit(fit).scores(users) for form in ("items", "users"))
+    one, other = (
+        EASESettings(lam=lam, form=form).fit(fit).scores(users) for form in ("items", "users")
+    )
     np.testing.assert_allclose(one, other, atol=1e-10)
 
 
@@ -71,16 +78,19 @@ def test_the_inverse_is_written_in_blocks_of_any_size(rows, monkeypatch):
     monkeypatch.setattr(ease, "ROWS", rows)
     chosen = EASESettings().fit(random_sequences()).chosen
     inverse = ease.inverse_gram(chosen, 3.0)
-    np.testing.assert_allclose(inverse @ ((chosen @ chosen.T).toarray() + 3.0 * np.eye(25)),
-    np.eye(25), atol=1e-12) assert (inverse == inverse.T).all()
+    gram = (chosen @ chosen.T).toarray() + 3.0 * np.eye(25)
+    np.testing.assert_allclose(inverse @ gram, np.eye(25), atol=1e-12)
+    assert (inverse == inverse.T).all()
 
 
 @pytest.mark.parametrize("form", ["items", "users"])
 def test_every_user_twice_is_half_of_lam(form):
     fit = random_sequences()
-    twice = Interactions("twice", np.concatenate([fit.items] * 2), np.concatenate([fit.offsets, fit.offsets[-1] + fit.offsets[1:]]),
-                         fit.n_items)  # fmt: skip
-    one, other = EASESettings(lam=2.0, form=form).fit(fit), EASESettings(lam=4.0, form=form).fit(twice)
+    twice = renumbered(fit, np.concatenate([np.arange(25)] * 2))
+    one, other = (
+        EASESettings(lam=2.0, form=form).fit(fit),
+        EASESettings(lam=4.0, form=form).fit(twice),
+    )
     users = np.arange(fit.n_users)
     np.testing.assert_allclose(one.scores(users), other.scores(users), atol=1e-10)
 
@@ -99,14 +109,19 @@ def test_items_that_nobody_has_get_a_users_lowest_score(form):
     scores = all_scores(model, fit)
     busy = torch.from_numpy(fit.counts() > 0)
     assert model.cold[[0, -1]].all() and (model.scores(np.arange(25)) < -0.01).any()
-    assert (scores[:, [0, -1]] == scores.min(1, keepdim=True).values).all() and (scores[busy, 0] < 0).any()
+    assert (scores[:, [0, -1]] == scores.min(1, keepdim=True).values).all() and (
+        scores[busy, 0] < 0
+    ).any()
     assert (scores[~busy] == 0).all()
 
 
 @pytest.mark.parametrize("form", ["items", "users"])
 def test_float32_differs_by_rounding(form):
     fit = random_sequences()
-    one, other = (all_scores(EASESettings(lam=2.0, form=form, precision=p).fit(fit), fit) for p in ("float64", "float32"))
+    one, other = (
+        all_scores(EASESettings(lam=2.0, form=form, precision=p).fit(fit), fit)
+        for p in ("float64", "float32")
+    )
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
     assert not torch.equal(one, other)
 
@@ -124,7 +139,12 @@ def test_its_lists_have_a_hash_that_rounding_does_not_change():
 
 
 def test_it_finds_the_items_of_a_users_cluster_and_popularity_does_not():
-    data = stage(synthetic.generate(n_users=300, n_items=80, taste=4.0, chain=0.0, min_length=10, max_length=15), "F")
+    data = stage(
+        synthetic.generate(
+            n_users=300, n_items=80, taste=4.0, chain=0.0, min_length=10, max_length=15
+        ),
+        "F",
+    )
     model = EASESettings(lam=20.0).fit(data.fit)
     assert isinstance(model, EASE) and list(model.parameters()) == []
     assert mean(evaluate(model, data))["MAP"] > 2 * mean(popularity(data))["MAP"]
@@ -138,8 +158,16 @@ def test_a_matrix_that_cannot_be_inverted_is_named():
 
 
 @pytest.mark.parametrize(
-    "bad", [{"lam": 0}, {"lam": -1.0}, {"lam": True}, {"form": "rows"}, {"precision": "float16"},
-    {"form": None}], ids=str
+    "bad",
+    [
+        {"lam": 0},
+        {"lam": -1.0},
+        {"lam": True},
+        {"form": "rows"},
+        {"precision": "float16"},
+        {"form": None},
+    ],
+    ids=str,
 )
 def test_bad_settings_are_refused_by_name(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
