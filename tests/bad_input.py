@@ -26,7 +26,8 @@ import numpy as np
 from rdcore.data import DataError
 from rdcore.datasets import fetch as bring
 from rdcore.datasets import formats, pickles
-from rdcore.datasets.catalog import CATALOG, DataSet, File
+from rdcore.datasets.base import DataSet, File
+from rdcore.datasets.catalog import CATALOG
 
 SEPARATOR = b"\n=====\n"  # between the files of a reader that takes several
 

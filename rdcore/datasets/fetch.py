@@ -1,12 +1,13 @@
-"""Brings the files of a data set: from a mirror, from their public source, or out of a package; verified, then placed.
+"""Brings the files of a data set: from a mirror, from their public source, or out of a package;
+verified, then placed.
 
-A file is put together in a temporary folder beside its place and moved there by one atomic rename after its size and hash
-have been checked, so whatever stands under the final name was once whole. It is checked again at every use. Of several
-processes that want a data set one brings it, and removes what an earlier one left that was killed at it.
+A file is put together in a temporary folder beside its place and moved there by one atomic rename
+after its size and hash have been checked, so whatever stands under the final name was once whole.
+It is checked again at every use. Of several processes that want a data set one brings it, and
+removes what an earlier one left that was killed at it.
 
-`RDCORE_MIRROR` names a folder with one folder a data set (`$RDCORE_MIRROR/gowalla/test/train.txt`). It is tried first and
-trusted no more than any other source.
-"""
+`RDCORE_MIRROR` names a folder with one folder a data set (`$RDCORE_MIRROR/gowalla/test/train.txt`).
+It is tried first and trusted no more than any other source."""
 
 import contextlib
 import hashlib
@@ -20,7 +21,8 @@ import zipfile
 from pathlib import Path
 
 from rdcore.data.errors import DataError
-from rdcore.datasets.catalog import CATALOG, DataSet, File, Source
+from rdcore.datasets.base import DataSet, File, Source
+from rdcore.datasets.catalog import CATALOG
 from rdcore.files import paths
 from rdcore.files.disk import DISK_ERRORS, DiskError, locked
 
@@ -29,18 +31,27 @@ READ_SECONDS = 60
 PIP_SECONDS = 300
 
 
-def fetch(name: str, *, download: bool = True) -> list[Path]:
-    """The verified files of the data set `name`, below paths.raw()/name, in the order of the catalog.
-
-    Files that are missing are brought, unless `download` is False. Raises DataError for an unknown name, a file in place
-    that is not the published one, sources that all fail (each with its reason), and a disk that cannot be written.
-    """
+def named(name: str) -> DataSet:
+    """The entry of the catalog. Raises DataError for an unknown name."""
     if name not in CATALOG:
-        raise DataError(f"unknown data set {name!r}: the catalog has {', '.join(CATALOG)}")
-    dataset = CATALOG[name]
+        raise DataError(
+            f"unknown data set {name!r}: the catalog has {', '.join(CATALOG)}; your own data need no catalog: "
+            "make them with rdcore.data.from_frame and hand them over (data=...)"
+        )
+    return CATALOG[name]
+
+
+def fetch(name: str, *, download: bool = True) -> list[Path]:
+    """The verified files of the data set `name`, below paths.raw()/name, in the order of the
+    catalog.
+
+    Files that are missing are brought, unless `download` is False. Raises DataError for an unknown
+    name, a file in place that is not the published one, sources that all fail (each with its
+    reason), and a disk that cannot be written."""
+    dataset = named(name)
     targets = []
     for file in dataset.files:
-        target = paths.raw() / name / file.path
+        target = paths.raw() / dataset.place / file.path
         if not target.exists() and not download:
             raise DataError(f"{target} does not exist, and downloading was not allowed: run `rdcore fetch {name}`")
         if not target.exists():
@@ -54,8 +65,8 @@ def fetch(name: str, *, download: bool = True) -> list[Path]:
 
 
 def verify(path: Path, file: File) -> None:
-    """Raises DataError, naming what was expected and found, unless `path` has the size, the sha256 and (where the
-    catalog knows one) the git blob id of `file`."""
+    """Raises DataError, naming what was expected and found, unless `path` has the size, the sha256
+    and (where the catalog knows one) the git blob id of `file`."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -77,11 +88,16 @@ def _check_hash(what: str, content: bytes, expected: str) -> None:
 def _bring(dataset: DataSet, file: File, target: Path) -> None:
     reasons = []
     mirror = os.environ.get("RDCORE_MIRROR")
-    sources: list[Path | Source] = [Path(mirror).expanduser() / dataset.name / file.path] if mirror else []
+    sources: list[Path | Source] = [Path(mirror).expanduser() / dataset.place / file.path] if mirror else []
     try:
         with contextlib.ExitStack() as stack:
             name = dataset.name
-            stack.enter_context(locked(paths.raw() / name, f"another process is fetching {name}, waiting for it"))
+            stack.enter_context(
+                locked(
+                    paths.raw() / dataset.place,
+                    f"another process is fetching {name}, waiting for it",
+                )
+            )
             if target.exists():  # by now: it was brought while this process waited
                 return
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -95,12 +111,17 @@ def _bring(dataset: DataSet, file: File, target: Path) -> None:
                     if isinstance(source, Path):
                         candidate = _copy(source, work / target.name)
                     else:
-                        candidate = _unpack(source, _download(source, f"{dataset.name}/{file.path}", work), work / target.name)
+                        candidate = _unpack(
+                            source,
+                            _download(source, f"{dataset.name}/{file.path}", work),
+                            work / target.name,
+                        )
                     verify(candidate, file)
                 except (DataError, OSError) as reason:
                     if getattr(reason, "errno", None) in DISK_ERRORS:
                         raise
-                    # The temporary name means nothing to the reader: the source stands in front of the reason.
+                    # The temporary name means nothing to the reader: the source stands in front of
+                    # the reason.
                     reasons.append(f"  - {source}: {_cause(reason).replace(f'{work}{os.sep}', '')}")
                     continue
                 os.replace(candidate, target)
@@ -117,14 +138,15 @@ def _bring(dataset: DataSet, file: File, target: Path) -> None:
             [
                 f"{dataset.name}: no source could provide {file.path} (sha256 {file.sha256}):",
                 *reasons,
-                f"Check the network, or set RDCORE_MIRROR to a folder that holds {dataset.name}/{file.path}.",
+                f"Check the network, or set RDCORE_MIRROR to a folder that holds {dataset.place}/{file.path}.",
             ]
         )
     )
 
 
 def _cause(error: Exception) -> str:
-    """What an error says; of one that requests wrapped around another, what it began with, such as "Failed to resolve ..."."""
+    """What an error says; of one that requests wrapped around another, what it began with, such as
+    "Failed to resolve ..."."""
     inner = getattr(error.args[0], "reason", None) if error.args else None
     return re.sub(r"^\w+\(host=[^)]*\): ", "", str(inner or error)) or type(error).__name__
 
@@ -163,7 +185,8 @@ def _download_url(source: Source, label: str, work: Path) -> Path:
 
 
 def _download_wheel(source: Source, work: Path) -> Path:
-    """pip knows the package index of this machine, its mirrors and proxies. The wheel is opened, never installed."""
+    """pip knows the package index of this machine, its mirrors and proxies. The wheel is opened,
+    never installed."""
     command = [
         sys.executable,
         "-m",

@@ -69,5 +69,5 @@ def test_the_command_brings_it_from_a_mirror(citeulike, tmp_path, monkeypatch, c
 
 
 def test_it_takes_no_options(citeulike):
-    with pytest.raises(DataError, match="one published split and takes no options, got min_actions: leave them out"):
+    with pytest.raises(DataError, match="one published data set and takes no options, got min_actions: leave them out"):
         load("citeulike", min_actions=5)

@@ -13,7 +13,8 @@ import pytest
 
 from rdcore.data import DataError
 from rdcore.datasets import catalog, fetch, load
-from rdcore.datasets.catalog import CATALOG, DataSet, File, Source
+from rdcore.datasets.base import DataSet, File, Source
+from rdcore.datasets.catalog import CATALOG
 from rdcore.files import disk, paths
 
 fetching = sys.modules["rdcore.datasets.fetch"]  # the module; `rdcore.datasets.fetch` is the function

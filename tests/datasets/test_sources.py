@@ -153,5 +153,13 @@ def test_foursquare_with_revisits_is_another_data_set_and_is_not_judged(foursqua
 
 
 @pytest.mark.parametrize("name", [name for name, dataset in CATALOG.items() if dataset.files])
+def test_the_files_are_the_pinned_ones(name):
+    load_or_skip(name)
+    for path, file in zip(fetch(name), CATALOG[name].files, strict=True):
+        assert len(file.sha256) == 64 and len(file.git_blob) in (40, 0 if name == "ml-100k" else 40)
+        fetching.verify(path, file)
+
+
+@pytest.mark.parametrize("name", [name for name, dataset in CATALOG.items() if dataset.content])
 def test_the_catalog_knows_the_content(name):
     assert load_or_skip(name).sha256() == CATALOG[name].content == content_hash(name)

@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 from stores import differences
 
 from rdcore import datasets
-from rdcore.datasets.catalog import CATALOG, DataSet, File, Source
+from rdcore.datasets.base import DataSet, File, Source
+from rdcore.datasets.catalog import CATALOG
 from rdcore.files import paths
 from rdcore.files.disk import DiskError
 from rdcore.files.whole import write_whole

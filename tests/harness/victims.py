@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from rdcore import datasets
-from rdcore.datasets.catalog import CATALOG, DataSet, File, Source
+from rdcore.datasets.base import DataSet, File, Source
+from rdcore.datasets.catalog import CATALOG
 from rdcore.store import runs
 from rdcore.store.experiment import Experiment
 from rdcore.train.loop import Training
