@@ -4,7 +4,10 @@ from rdcore.distill.base import Batch, Distillation
 from rdcore.distill.both import Both, BothSettings
 from rdcore.distill.cd import CDSettings, CollaborativeDistillation
 from rdcore.distill.de import DESettings, DistillationExperts
+from rdcore.distill.followups.ftd import FTDSettings
+from rdcore.distill.followups.htd import HTDSettings
 from rdcore.distill.followups.kd_ce import KDCESettings
+from rdcore.distill.followups.rce_kd import RCEKDSettings
 from rdcore.distill.rankdistil import RankDistil, RankDistilSettings
 from rdcore.distill.rd import RankingDistillation, RDSettings
 from rdcore.distill.rd_weights import Discrepancy, Equal, Hybrid, Position, Reciprocal
@@ -21,9 +24,12 @@ __all__ = [
     "Distillation",
     "DistillationExperts",
     "Equal",
+    "FTDSettings",
+    "HTDSettings",
     "Hybrid",
     "KDCESettings",
     "Position",
+    "RCEKDSettings",
     "RDSettings",
     "RRDSettings",
     "RankDistil",
