@@ -36,7 +36,7 @@ from IPython.display import Markdown, display
 from rdcore import data, datasets
 from rdcore.eval import groups, significance
 from rdcore.store import runs
-from studies.common import manifest, matched, plots, report
+from studies.common import item_groups, manifest, matched, plots, report
 from studies.common.matched import MARGINS, PAIRS, ROLES
 from studies.common.selection import chosen_epochs
 from studies.overview import scorecard_text
@@ -282,7 +282,7 @@ def from_weights(run):
 measured = {}
 for label, found in fixed.items():
     here = any(found is one for one in mine.values())
-    measured[label] = groups.collect(found, ROLES, from_weights if here else groups.recorded)
+    measured[label] = item_groups.collect(found, ROLES, from_weights if here else item_groups.recorded)
     if not measured[label]:
         print(f"{label}: no record has groups.json yet")
 measured = {label: roles for label, roles in measured.items() if roles}
@@ -292,7 +292,7 @@ if measured:
 
 # %%
 if measured:
-    table = groups.popularity_table(measured)
+    table = item_groups.popularity_table(measured)
     report.write_table(table, "05_by_popularity", profile, records, NOTEBOOK)
     show(table)
 

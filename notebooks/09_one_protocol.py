@@ -38,9 +38,8 @@ import time
 import pandas as pd
 from IPython.display import Markdown, display
 
-from rdcore.eval import groups
 from rdcore.store import runs
-from studies.common import manifest, plots, report
+from studies.common import item_groups, manifest, plots, report
 from studies.derrd import plan as derrd
 from studies.one_protocol import plan as one_protocol
 from studies.one_protocol import plots as one_protocol_plots
@@ -211,13 +210,13 @@ for name, table in judged.items():
 # %%
 for name in judged:
     c = comparables[name]
-    measured = {role: [groups.recorded(record) for record in rows[name] if record.description["role"] == role]
+    measured = {role: [item_groups.recorded(record) for record in rows[name] if record.description["role"] == role]
                 for role in ("T", "S", *c.roles)}  # fmt: skip
     measured = {role: found for role, found in measured.items() if found and None not in found}
     if "S" in measured:
         fig = one_protocol_plots.popularity(measured)
         plots.save(fig, f"09_popularity_{name.replace(' ', '_')}", profile, rows[name], NOTEBOOK)
-        mean = {role: pd.DataFrame([groups.recall(one) for one in found]).mean() for role, found in measured.items()}
+        mean = {role: pd.DataFrame([item_groups.recall(one) for one in found]).mean() for role, found in measured.items()}
         methods = [role for role in c.roles if role in mean]
         down = [role for role in methods if mean[role].iloc[0] < mean["S"].iloc[0]]
         up = [role for role in methods if mean[role].iloc[-1] > mean["S"].iloc[-1]]

@@ -34,13 +34,14 @@ from rdcore.distill import (
     RRDSettings,
 )
 from rdcore.distill.lists import teacher_lists
-from rdcore.eval.groups import recorded
 from rdcore.models import BPRMFSettings, CaserSettings, FossilSettings, ItemCFSettings, NeuMFSettings, PopularitySettings
 from rdcore.store import run_tables, runs
 from rdcore.store.experiment import Experiment
+from rdcore.store.list_cache import ListCache
 from rdcore.store.runs import Run
 from rdcore.train.loop import Training, training_data
 from studies.common import manifest, selection
+from studies.common.item_groups import recorded
 from studies.common.reported import reported
 from studies.notebooks.batch import checked
 from studies.rd import efficiency
@@ -227,7 +228,7 @@ def instances():
 @functools.cache
 def list_file(folder: Path) -> Path:
     data, teacher = instances()
-    teacher_lists(teacher, data, 4, "target", cache=folder)
+    teacher_lists(teacher, data, 4, "target", cache=ListCache(folder))
     (file,) = folder.glob("*.safetensors")
     return file
 
@@ -236,7 +237,7 @@ def check_lists(folder: Path, content: bytes) -> bool:
     data, teacher = instances()
     file = list_file(folder / "lists")
     file.write_bytes(content)
-    found, message = outcome(lambda _: teacher_lists(teacher, data, 4, "target", cache=folder / "lists").items, file)
+    found, message = outcome(lambda _: teacher_lists(teacher, data, 4, "target", cache=ListCache(folder / "lists")).items, file)
     if message is None:
         assert found.dtype == torch.int32 and found.shape == (len(data.target), 4)
         assert found.min() >= 0 and found.max() < DATA.n_items

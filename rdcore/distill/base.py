@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,15 @@ class TrainingData:
     seen: SeenItems
 
 
+class Cache(Protocol):
+    """Keeps the lists of one teacher for all its students; `rdcore.store.list_cache` has one."""
+
+    def get(
+        self, name: str, size: tuple[int, int], n_items: int, make: Callable[[], Tensor]
+    ) -> Tensor:
+        """The int32 tensor kept under ``name``; made by ``make`` and kept where there is none."""
+
+
 class Distillation(nn.Module):
     """Adds a term to the student's loss. The teacher must not become part of ``parameters()``.
 
@@ -56,9 +65,9 @@ class Distillation(nn.Module):
         adds up over steps must be added in place."""
         return False
 
-    def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
-        """Takes from the teacher, once, what training needs. ``cache``: a folder for what depends on teacher and
-        data alone, shared by all students of that teacher."""
+    def prepare(self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False) -> None:
+        """Takes from the teacher, once, what training needs. ``cache``: keeps the teacher's lists for all students of that
+        teacher (`rdcore.distill.lists.teacher_lists` asks it)."""
         raise NotImplementedError(f"{type(self).__name__} must implement prepare(teacher, data)")
 
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:

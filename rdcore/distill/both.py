@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from rdcore.checks import short
-from rdcore.distill.base import Batch, Distillation, TrainingData
+from rdcore.distill.base import Batch, Cache, Distillation, TrainingData
 from rdcore.models.base import Model
 
 
@@ -60,7 +59,7 @@ class Both(Distillation):
     def graphable(self) -> bool:
         return all(part.graphable for part in self.parts.values())
 
-    def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
+    def prepare(self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False) -> None:
         for part in self.parts.values():
             part.prepare(teacher, data, cache=cache, progress=progress)
 

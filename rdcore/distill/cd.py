@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -12,7 +11,7 @@ from torch.nn import functional as F
 
 from rdcore.checks import number, one_of, whole
 from rdcore.data.queries import Queries, final_queries_of
-from rdcore.distill.base import Batch, Distillation, TrainingData, distinct_queries
+from rdcore.distill.base import Batch, Cache, Distillation, TrainingData, distinct_queries
 from rdcore.distill.lists import Lists, exemplary_rankings, teacher_lists
 from rdcore.distill.rrd import sampled_places
 from rdcore.distill.scores import teacher_scores
@@ -93,7 +92,7 @@ class CollaborativeDistillation(Distillation):
     def graphable(self) -> bool:
         return self.per_user
 
-    def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
+    def prepare(self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False) -> None:
         depth = self.settings.depth
         fewest = data.seen.fewest_unseen
         if depth > fewest:

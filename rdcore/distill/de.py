@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -13,7 +12,7 @@ from torch.nn import functional as F
 
 from rdcore.checks import number, one_of, whole
 from rdcore.data.queries import Queries, final_queries_of
-from rdcore.distill.base import Batch, Distillation, TrainingData, distinct, distinct_queries
+from rdcore.distill.base import Batch, Cache, Distillation, TrainingData, distinct, distinct_queries
 from rdcore.models.base import Model, evaluating, has_hints
 
 # Where two experts tie exactly, the gradient of a share is 1/4 of an inverse temperature, which Adam squares in float32: this
@@ -206,7 +205,7 @@ class DistillationExperts(Distillation):
     def graphable(self) -> bool:
         return self.user_table is not None or self.teacher[0].graphable
 
-    def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
+    def prepare(self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False) -> None:
         self.teacher = (teacher,)  # in a tuple, so that it is no part of this module
         self.user_table = None
         if teacher.window == 0:  # all queries of a user are one

@@ -1,32 +1,27 @@
-"""The teacher's lists: what it ranks highest for every training query, made once and kept beside the teacher."""
+"""The teacher's lists: what it ranks highest for every training query."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from rdcore.data.queries import Queries, final_queries_of
 from rdcore.data.sampling import SeenItems
-from rdcore.distill.base import Batch, TrainingData
+from rdcore.distill.base import Batch, Cache, TrainingData
 from rdcore.eval.topk import block_rows, largest
-from rdcore.files.disk import locked, remove_partials
-from rdcore.files.whole import damaged, write_whole
 from rdcore.models.base import Model, evaluating
 
-REMEDY = "delete this file, and the teacher is asked again"
 REVISION = 1  # raise when the same teacher begins to give other lists
 
 
 @dataclass(frozen=True)
 class Lists:
-    """items (n_instances, K) int32, one list a training instance, or (n_users, K) where ``per_user``; best first."""
+    """items (n_instances, K) int32, one list for each training instance, or (n_users, K) where
+    ``per_user``; best first."""
 
     items: Tensor
     per_user: bool
@@ -37,14 +32,14 @@ class Lists:
 
 
 def teacher_lists(
-    teacher: Model, data: TrainingData, K: int, exclude: str, *, cache: Path | None = None, name: str = "exemplary",
-    progress: bool = False,
-) -> Lists:
-    """The teacher's top K items for every query of ``data``, without the query's target (``exclude`` 'target'), without
-    everything the user has in training ('seen'), or of all items ('nothing').
+    teacher: Model, data: TrainingData, K: int, exclude: str, *, cache: Cache | None = None,
+    name: str = "exemplary", progress: bool = False,
+) -> Lists:  # fmt: skip
+    """The teacher's top K items for every query of ``data``.
 
-    A teacher without memory gives all queries of a user one list, so without 'target' it is asked once a user. ``cache``: a
-    folder in which the lists are kept, and found by every student that has the same instances.
+    Left out are the query's target (``exclude`` 'target'), everything the user has in training
+    ('seen'), or nothing ('nothing'). A teacher without memory gives all queries of a user one list,
+    so without 'target' it is asked once for each user. ``name``: of the ranking, in the cache.
     """
     per_user = exclude != "target" and teacher.window == 0
     seen = data.seen if exclude == "seen" else None
@@ -52,35 +47,21 @@ def teacher_lists(
 
     def make() -> Tensor:
         if per_user:
-            asked = final_queries_of(data.queries)
-            return exemplary_rankings(teacher, asked, K, target=None, seen=seen, progress=progress)
-        return exemplary_rankings(teacher, data.queries, K, target=target, seen=seen, progress=progress)
+            queries = final_queries_of(data.queries)
+            return exemplary_rankings(
+                teacher, queries, K, target=None, seen=seen, progress=progress
+            )
+        return exemplary_rankings(
+            teacher, data.queries, K, target=target, seen=seen, progress=progress
+        )
 
     if cache is None:
         return Lists(make(), per_user)
     users = "-users" if per_user else ""
-    file = cache / f"{name}-{K}-{exclude}{users}-{_instances_id(data)}.safetensors"
-    with locked(file):  # of several students that want the same lists, one makes them
-        if not file.exists():
-            remove_partials(file.parent, file.name)
-            made = make().cpu()
-            write_whole(file, lambda draft: save_file({"lists": made}, draft))
     rows = len(data.seen.offsets) - 1 if per_user else len(data.target)
-    return Lists(_read(file, (rows, K), teacher.n_items).to(data.target.device), per_user)
-
-
-def _read(file: Path, size: tuple[int, int], n_items: int) -> Tensor:
-    """Kept lists. Raises ValueError naming the file where it holds none of this ``size`` with items below ``n_items``."""
-    try:
-        found = load_file(file).get("lists")
-    except SafetensorError as error:
-        raise damaged(file, f"holds no lists ({str(error)[:200]})", REMEDY) from None
-    if found is None or found.dtype != torch.int32 or tuple(found.shape) != size:
-        kind = "none" if found is None else f"{found.dtype} {tuple(found.shape)}"
-        raise damaged(file, f"does not hold the lists asked for, torch.int32 {size}, but {kind}", REMEDY)
-    if found.numel() and (found.min() < 0 or found.max() >= n_items):
-        raise damaged(file, f"names items beyond the teacher's {n_items}", REMEDY)
-    return found
+    kept = f"{name}-{K}-{exclude}{users}-{_instances_id(data)}"
+    items = cache.get(kept, (rows, K), teacher.n_items, make)
+    return Lists(items.to(data.target.device), per_user)
 
 
 def exemplary_rankings(

@@ -32,7 +32,6 @@ fixes the level as well, which B needs. A discounted Psi, reported to help, is n
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -42,7 +41,7 @@ from torch.nn import functional as F
 from rdcore.checks import number, one_of, short, whole
 from rdcore.data.queries import Queries
 from rdcore.data.sampling import SeenItems, unseen_items
-from rdcore.distill.base import Batch, Distillation, TrainingData, distinct_queries
+from rdcore.distill.base import Batch, Cache, Distillation, TrainingData, distinct_queries
 from rdcore.distill.lists import teacher_lists
 from rdcore.losses import bpr_loss
 from rdcore.models.base import Model, evaluating, scores_single_items
@@ -237,7 +236,7 @@ class RankDistil(Distillation):
         teachers = self._teacher[0].graphable or not self.settings.asks_for_scores
         return self.ahead is not None and teachers
 
-    def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
+    def prepare(self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False) -> None:
         p, seen = self.settings.p, data.seen
         self.n_negatives = seen.n_items - p - seen.distinct
         room = int(self.n_negatives[data.queries.user].min())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -12,7 +11,7 @@ from torch.nn import functional as F
 
 from rdcore.checks import number, one_of, short, whole
 from rdcore.data.sampling import shared_items, stream, unseen_items
-from rdcore.distill.base import Batch, Distillation, TrainingData
+from rdcore.distill.base import Batch, Cache, Distillation, TrainingData
 from rdcore.distill.lists import Lists, teacher_lists
 from rdcore.distill.rd_weights import Hybrid, Weights, discrepancy_of
 from rdcore.eval.topk import block_rows
@@ -106,7 +105,7 @@ class RankingDistillation(Distillation):
     def graphable(self) -> bool:
         return not self.ranked or self.discrepancy.estimate == "shared"
 
-    def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
+    def prepare(self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False) -> None:
         self.seen, ranks, n_items = data.seen, self.discrepancy, data.seen.n_items
         if ranks and ranks.estimate == "shared" and ranks.samples > n_items:  # now, not in the first epoch that ranks
             raise ValueError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from rdcore.checks import number, one_of, whole
 from rdcore.data.queries import Queries, final_queries_of
-from rdcore.distill.base import Batch, Distillation, TrainingData, distinct_queries
+from rdcore.distill.base import Batch, Cache, Distillation, TrainingData, distinct_queries
 from rdcore.distill.lists import teacher_lists
 from rdcore.distill.scores import teacher_scores
 from rdcore.eval.topk import block_rows
@@ -151,7 +150,7 @@ class RelaxedRankingDistillation(Distillation):
     def graphable(self) -> bool:
         return self.per_user
 
-    def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
+    def prepare(self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False) -> None:
         depth, L = self.settings.depth, self.settings.L
         fewest = data.seen.fewest_unseen
         if depth > fewest:

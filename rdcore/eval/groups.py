@@ -6,10 +6,7 @@ items were found is not in it, so `by_item_popularity` needs the model, and its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 
@@ -17,7 +14,6 @@ from rdcore.data.interactions import Stage
 from rdcore.eval import metrics
 from rdcore.eval.full_ranking import held_out
 from rdcore.models.base import Model
-from rdcore.store.record_files import read_record
 
 N_GROUPS = 5
 
@@ -117,42 +113,3 @@ def by_item_popularity(
         "found": hits.tolist(),
         "recall": [hit / out if out else None for hit, out in zip(hits.tolist(), rows, strict=True)],
     }
-
-
-def recorded(record) -> dict | None:
-    """What `by_item_popularity` gave when the run ended; None for a record that does not have it."""
-    return read_record(record.folder, "groups") if (record.folder / "groups.json").exists() else None
-
-
-def collect(runs, roles: Sequence[str], measure: Callable) -> dict[str, list[dict]]:
-    """role -> what ``measure`` gives of its records, one entry a seed; without those that have nothing (None).
-
-    Args:
-        runs: matched.Matched, the runs of one model under one protocol.
-    """
-    found = {}
-    for role in roles:
-        measured = [measure(runs.by_role[role][seed].record) for seed in runs.seeds(role)]
-        if kept := [one for one in measured if one is not None]:
-            found[role] = kept
-    return found
-
-
-def recall(found: Mapping) -> dict[str, float]:
-    """Of one result of `by_item_popularity`: group, named by the interactions of its items, -> recall (NaN where none)."""
-    spans = [span(np.array(ends)) for ends in zip(found["least"], found["most"], strict=True)]
-    return {name: np.nan if value is None else value for name, value in zip(spans, found["recall"], strict=True)}
-
-
-def popularity_table(measured: Mapping[str, Mapping[str, Sequence[Mapping]]]) -> pd.DataFrame:
-    """label -> role -> results of `by_item_popularity`, one a seed: recall of every group, mean over seeds, as rows."""
-    parts = []
-    for label, roles in measured.items():
-        one = next(iter(roles.values()))[0]
-        means = {role: pd.DataFrame([recall(each) for each in seeds]).mean() for role, seeds in roles.items()}
-        part = pd.DataFrame(means).rename_axis("interactions of an item").reset_index()
-        part.insert(0, "runs", label)
-        part.insert(2, "items", one["items"])
-        part.insert(3, "held out", one["held_out"])
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

@@ -48,12 +48,13 @@ from rdcore.eval.full_ranking import agreement, evaluate
 from rdcore.eval.groups import by_item_popularity
 from rdcore.files import paths
 from rdcore.files.disk import locked, remove_partials
-from rdcore.files.progress import silenced
+from rdcore.files.progress import silenced, tell
 from rdcore.files.whole import damaged, misfit, write_whole
 from rdcore.files.whole import write_json as _write_json
 from rdcore.models.base import Model
 from rdcore.store import jobs as sweeps
 from rdcore.store.experiment import Experiment, family, label
+from rdcore.store.list_cache import ListCache
 from rdcore.store.record_files import (
     REMEDY,
     as_table,
@@ -318,7 +319,7 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
     instances = training_data(fit, model.window, device, share=settings.share, seed=seed)
     if distillation:
         cache = paths.runs() / experiment.teacher.key / f"lists-{experiment.teacher_epoch:0>3}"
-        distillation.prepare(teacher, instances, cache=cache, progress=progress)
+        distillation.prepare(teacher, instances, cache=ListCache(cache), progress=progress)
     optimizer = make_optimizer(model, distillation, settings)
 
     state = {"epoch": 0, "history": [], "metrics": [], "seconds": 0.0, "resumed": -1}
@@ -363,7 +364,7 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
     if not state.get("stopped"):
         train(
             model, instances, optimizer, settings, seed=seed, distillation=distillation, first_epoch=state["epoch"] + 1,
-            after_epoch=after_epoch, progress=progress, description=experiment.label,
+            after_epoch=after_epoch, progress=progress, description=experiment.label, report=tell,
         )  # fmt: skip
     if judge:
         _judge_chosen(model, judge, state["metrics"], folder)

@@ -17,7 +17,6 @@ from rdcore.data.interactions import Interactions
 from rdcore.data.queries import training_queries
 from rdcore.data.sampling import SeenItems, stream, stream_seed, unseen_items
 from rdcore.distill.base import Batch, Distillation, TrainingData
-from rdcore.files.progress import tell
 from rdcore.models.base import Model
 from rdcore.settings import added
 from rdcore.train.graphs import Recorder, recording_stream
@@ -103,13 +102,14 @@ def train(
     after_epoch: Callable[[int, dict], bool | None] = lambda epoch, log: None,
     progress: bool = False,
     description: str = "training",
+    report: Callable[[str], None] = lambda text: None,
     graphs: bool = True,
 ) -> None:
     """Trains ``model`` in place for the epochs ``first_epoch`` .. ``settings.epochs`` (1-based).
 
     ``distillation`` must have been prepared. After each epoch ``after_epoch(epoch, log)`` is called with the losses
     and seconds of the epoch; where it returns True the training ends, and raising there (or an interrupt) stops it between
-    epochs.
+    epochs. ``report`` is called with a line before each epoch, and with "" at the end, for a live view.
     Every random stream comes from (seed, name, epoch), so that starting at ``first_epoch`` with the model and the
     optimizer of the epoch before gives the same numbers as never having stopped.
     On a GPU the steps of an epoch are recorded as a CUDA graph where model and distillation allow it (``graphable``) and
@@ -122,7 +122,7 @@ def train(
                mininterval=5)  # fmt: skip
     with recording_stream(device):
         for epoch in bar:
-            tell(f"{description}, epoch {epoch} of {settings.epochs}")
+            report(f"{description}, epoch {epoch} of {settings.epochs}")
             begun = time.perf_counter()
             log = {"epoch": epoch, **_epoch(epoch, model, data, optimizer, settings, seed, distillation, recorder)}
             if not math.isfinite(log["loss"] + log.get("distillation_loss", 0.0)):
@@ -131,7 +131,7 @@ def train(
             bar.set_postfix(loss=f"{log['loss']:.4f}", refresh=False)
             if after_epoch(epoch, log):
                 break
-    tell("")
+    report("")
 
 
 def batch_loss(

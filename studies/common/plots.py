@@ -20,12 +20,12 @@ from torch import Tensor
 
 from rdcore.data.interactions import Interactions, Split
 from rdcore.distill.rd_weights import Discrepancy, Hybrid, Weights
-from rdcore.eval.groups import recall
 from rdcore.eval.significance import Comparison
 from rdcore.files import paths
 from rdcore.models.caser import CaserSettings
 from rdcore.store.runs import Record
 from studies.common import manifest
+from studies.common.item_groups import recall
 
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rdcore.eval.groups import recall
+from studies.common.item_groups import recall
 from studies.common.plots import BLACK, BLUE, GREEN, ORANGE, PINK, RED, SKY, log_ticks
 from studies.one_protocol.plan import JUDGED, METHODS, SOURCES
 

@@ -15,6 +15,7 @@ from rdcore.distill.rrd import RRDSettings
 from rdcore.models import BPRMF, BPRMFSettings, Popularity
 from rdcore.settings import describe
 from rdcore.store.experiment import Experiment
+from rdcore.store.list_cache import ListCache
 from rdcore.train.loop import Training, make_optimizer, train, training_data
 
 N_USERS, N_ITEMS = 12, 40
@@ -62,7 +63,7 @@ def test_loss_gradients_and_log_are_those_of_both(data, tmp_path):
         distillation, instances = prepared(settings, student, data)
         alone.append((*step(distillation, student, instances, stream(1, "distillation")), distillation.log()))
     for order in ((first, RRD), (RRD, first)):
-        both, _ = prepared(BothSettings(first=order[0], second=order[1]), student, data, tmp_path)
+        both, _ = prepared(BothSettings(first=order[0], second=order[1]), student, data, ListCache(tmp_path))
         loss, gradients = step(both, student, instances, stream(1, "distillation"))
         torch.testing.assert_close(loss, alone[0][0] + alone[1][0])
         for got, one, other in zip(gradients, alone[0][1], alone[1][1], strict=True):

@@ -22,6 +22,7 @@ from rdcore.data.sampling import stream
 from rdcore.distill import CDSettings
 from rdcore.distill.cd import soft_label_loss
 from rdcore.models import Caser, CaserSettings, Popularity
+from rdcore.store.list_cache import ListCache
 from rdcore.train.loop import Training, make_optimizer, train, training_data
 
 __all__ = ["data"]  # the fixture
@@ -150,12 +151,12 @@ def test_the_students_ranking_is_that_of_the_moment_and_the_teachers_stays(data)
 @pytest.mark.parametrize("mode", ["student", "teacher"])
 def test_every_epoch_has_its_own_sample_and_a_fresh_start_finds_the_same(data, tmp_path, mode):
     student, teacher = model("bpr", 2), model("bpr", 1)
-    straight, _ = prepared(data, student, teacher, cache=tmp_path, mode=mode)
+    straight, _ = prepared(data, student, teacher, cache=ListCache(tmp_path), mode=mode)
     epochs = []
     for epoch in (1, 2):
         straight.begin_epoch(student, epoch, 1, stream(1, "distillation", epoch))
         epochs.append((straight.items.clone(), straight.labels.clone()))
-    resumed, _ = prepared(data, student, teacher, cache=tmp_path, mode=mode)
+    resumed, _ = prepared(data, student, teacher, cache=ListCache(tmp_path), mode=mode)
     resumed.begin_epoch(student, 2, 1, stream(1, "distillation", 2))
     assert torch.equal(resumed.items, epochs[1][0]) and torch.equal(resumed.labels, epochs[1][1])
     assert not torch.equal(epochs[0][0], epochs[1][0])

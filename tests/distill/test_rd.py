@@ -14,6 +14,7 @@ from rdcore.distill.lists import exemplary_rankings, teacher_lists
 from rdcore.distill.rd import RankingDistillation, distillation_loss, exact_rank, sampled_rank
 from rdcore.eval import topk as ranking
 from rdcore.models import BPRMFSettings, Caser, CaserSettings
+from rdcore.store.list_cache import ListCache
 from rdcore.train.loop import Training, TrainingData, batch_loss, make_optimizer, train, training_data
 
 N_ITEMS = 40
@@ -143,7 +144,7 @@ def test_a_teacher_without_memory_is_asked_once_a_user_and_teaches(data, tmp_pat
         with torch.no_grad():
             slow = slow_lists(teacher, data, given, 6, "seen")
         asked.clear()
-        made = teacher_lists(teacher, given, 6, "seen", cache=tmp_path)
+        made = teacher_lists(teacher, given, 6, "seen", cache=ListCache(tmp_path))
         assert made.per_user and made.items.shape == (12, 6) and sum(asked) == 12
         batch = batch_of(given, [30, 0, 1, 17])
         assert made.of(batch).tolist() == [slow[index] for index in (30, 0, 1, 17)]
@@ -155,7 +156,7 @@ def test_a_teacher_without_memory_is_asked_once_a_user_and_teaches(data, tmp_pat
         student = BPRMFSettings(dim=4).build(12, N_ITEMS)
         hybrid = Hybrid(discrepancy=Discrepancy(samples=20), start_epoch=5)
         distillation = RankingDistillation(RDSettings(K=6, weights=hybrid, exclude="seen", weight=weight))
-        distillation.prepare(teacher, given, cache=tmp_path)
+        distillation.prepare(teacher, given, cache=ListCache(tmp_path))
         train(student, given, make_optimizer(student, distillation, settings), settings, seed=1, distillation=distillation)
         own = teacher_lists(student, given, 6, "seen").items
         common.append((own.unsqueeze(2) == made.items.unsqueeze(1)).any(2).double().mean().item())
@@ -179,10 +180,10 @@ def prepared(instances, cache, K=5, teacher=1, **settings):
 
 
 def test_a_cached_file_gives_the_same_lists_without_asking_the_teacher(instances, tmp_path, monkeypatch):
-    first = prepared(instances, tmp_path / "lists")
+    first = prepared(instances, ListCache(tmp_path / "lists"))
     assert torch.equal(first, prepared(instances, None))
     monkeypatch.setattr(lists, "exemplary_rankings", lambda *_, **__: pytest.fail("the cached file was not used"))
-    again = prepared(instances, tmp_path / "lists")
+    again = prepared(instances, ListCache(tmp_path / "lists"))
     assert torch.equal(first, again) and first.dtype == again.dtype
 
 
@@ -191,7 +192,7 @@ def test_other_lists_under_the_same_teacher_are_not_taken_for_these(data, instan
     cases = [(instances, {}), (instances, {"K": 6}), (instances, {"exclude": "seen"}), (shorter_window, {})]
     for given, settings in cases * 2:
         teacher_sees = given if given is instances else training_data(data, 3, "cpu")
-        assert torch.equal(prepared(teacher_sees, tmp_path, **settings), prepared(given, None, **settings))
+        assert torch.equal(prepared(teacher_sees, ListCache(tmp_path), **settings), prepared(given, None, **settings))
     assert len(list(tmp_path.glob("*.safetensors"))) == len(cases)
 
 
@@ -200,12 +201,12 @@ def test_an_interrupted_write_leaves_no_file(instances, tmp_path, monkeypatch):
         file.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(lists, "save_file", interrupted)
+    monkeypatch.setattr("rdcore.store.list_cache.save_file", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        prepared(instances, tmp_path)
+        prepared(instances, ListCache(tmp_path))
     assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
     monkeypatch.undo()
-    assert torch.equal(prepared(instances, tmp_path), prepared(instances, None))
+    assert torch.equal(prepared(instances, ListCache(tmp_path)), prepared(instances, None))
 
 
 # The student's ranks --------------------------------------------------------------------------------------------------
@@ -610,9 +611,9 @@ def test_random_lists_favour_no_item(data):
 def test_cached_lists_are_never_taken_for_those_of_another_kind(instances, tmp_path):
     for _ in range(2):
         for exclude in ("target", "seen"):
-            theirs = prepared(instances, tmp_path, exclude=exclude)
-            popular = control(instances, "popular", cache=tmp_path, exclude=exclude)
-            drawn = control(instances, "random", cache=tmp_path)
+            theirs = prepared(instances, ListCache(tmp_path), exclude=exclude)
+            popular = control(instances, "popular", cache=ListCache(tmp_path), exclude=exclude)
+            drawn = control(instances, "random", cache=ListCache(tmp_path))
             assert torch.equal(theirs, prepared(instances, None, exclude=exclude))
             assert torch.equal(popular, control(instances, "popular", exclude=exclude))
             assert torch.equal(drawn, control(instances, "random"))

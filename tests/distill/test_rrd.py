@@ -17,6 +17,7 @@ from rdcore.distill.rrd import OtherItems, relaxed_loss, sampled_places
 from rdcore.eval import topk as ranking
 from rdcore.models import BPRMFSettings, CaserSettings, NeuMFSettings
 from rdcore.models.base import Model
+from rdcore.store.list_cache import ListCache
 from rdcore.train.loop import Training, TrainingData, make_optimizer, train, training_data
 
 N_USERS, N_ITEMS = 12, 40
@@ -295,12 +296,12 @@ def items_of(distillation) -> torch.Tensor:
 
 def test_every_epoch_has_its_own_samples_and_a_fresh_start_finds_the_same(data, tmp_path):
     student, teacher = model("bpr", 2), model("bpr", 1)
-    straight, _ = prepared(data, student, teacher, cache=tmp_path)
+    straight, _ = prepared(data, student, teacher, cache=ListCache(tmp_path))
     epochs = []
     for epoch in (1, 2, 3):
         straight.begin_epoch(student, epoch, 1, stream(1, "distillation", epoch))
         epochs.append(items_of(straight))
-    resumed, _ = prepared(data, student, teacher, cache=tmp_path)
+    resumed, _ = prepared(data, student, teacher, cache=ListCache(tmp_path))
     resumed.begin_epoch(student, 3, 1, stream(1, "distillation", 3))
     assert torch.equal(items_of(resumed), epochs[2])
     for one, other in itertools.pairwise(epochs):

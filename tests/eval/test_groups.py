@@ -12,7 +12,7 @@ from rdcore import data, datasets
 from rdcore.eval import full_ranking as evaluation
 from rdcore.eval import groups, significance
 from rdcore.models import CaserSettings, PopularitySettings
-from studies.common import plots
+from studies.common import item_groups, plots
 
 
 @pytest.fixture(scope="module")
@@ -138,12 +138,12 @@ def test_what_a_record_keeps_is_read_and_put_in_a_table(tmp_path) -> None:
             (folder / "groups.json").write_text(json.dumps(kept))
         records[seed] = SimpleNamespace(record=SimpleNamespace(folder=folder))
     runs = SimpleNamespace(by_role={"S": records, "T": {2: records[2]}}, seeds=lambda role: sorted(runs.by_role.get(role, {})))
-    found = groups.collect(runs, ["T", "S", "RD-hybrid"], groups.recorded)
+    found = item_groups.collect(runs, ["T", "S", "RD-hybrid"], item_groups.recorded)
     assert found == {"S": [one, other]}, "older records do not have it"
-    assert groups.recall(one) == {"0-4": 0.25, "5": pytest.approx(np.nan, nan_ok=True)}
-    table = groups.popularity_table({"here": found})
+    assert item_groups.recall(one) == {"0-4": 0.25, "5": pytest.approx(np.nan, nan_ok=True)}
+    table = item_groups.popularity_table({"here": found})
     assert table["S"].iloc[0] == 0.375 and np.isnan(table["S"].iloc[1]) and list(table["items"]) == [30, 2]
-    assert groups.popularity_table({}).empty
+    assert item_groups.popularity_table({}).empty
 
 
 # ---------------------------------------------------------------------------------------------------------------- pictures

@@ -229,7 +229,7 @@ def test_a_checkpoint_without_what_a_run_needs_is_refused(checkpoint, change, sa
 )
 def test_lists_that_are_not_the_teachers_are_named(lists, said, tmp_path):
     data, teacher = made.instances()
-    right = made.teacher_lists(teacher, data, 4, "target", cache=tmp_path).items.clone()  # the file is mapped
+    right = made.teacher_lists(teacher, data, 4, "target", cache=made.ListCache(tmp_path)).items.clone()  # the file is mapped
     (file,) = tmp_path.glob("*.safetensors")
     ((name, value),) = lists.items()
     if isinstance(value, int):
@@ -238,11 +238,11 @@ def test_lists_that_are_not_the_teachers_are_named(lists, said, tmp_path):
         value = right.to(value)
     file.write_bytes(save({name: value} if value is not None else {}))
     with pytest.raises(ValueError) as caught:
-        made.teacher_lists(teacher, data, 4, "target", cache=tmp_path)
+        made.teacher_lists(teacher, data, 4, "target", cache=made.ListCache(tmp_path))
     assert str(caught.value).startswith(f"{file} {said}")
     assert str(caught.value).endswith(": delete this file, and the teacher is asked again")
     file.unlink()
-    assert torch.equal(made.teacher_lists(teacher, data, 4, "target", cache=tmp_path).items, right)
+    assert torch.equal(made.teacher_lists(teacher, data, 4, "target", cache=made.ListCache(tmp_path)).items, right)
 
 
 # ------------------------------------------------------------------------------------------ choices, measurements, tables

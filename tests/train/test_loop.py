@@ -26,13 +26,13 @@ def caser(data: Stage, **settings):
     return CaserSettings(**({"dim": 4} | settings)).build(data.fit.n_users, data.fit.n_items)
 
 
-def fit(data: Stage, model, seed=1, distillation=None, **settings) -> list[dict]:
+def fit(data: Stage, model, seed=1, distillation=None, report=lambda text: None, **settings) -> list[dict]:
     """Trains and returns the logs without the seconds."""
     settings = Training(**({"epochs": 2, "batch_size": 16} | settings))
     logs = []
     train(
         model, training_data(data.fit, 5, "cpu"), make_optimizer(model, distillation, settings), settings, seed=seed,
-        distillation=distillation, after_epoch=lambda epoch, log: logs.append(log),
+        distillation=distillation, after_epoch=lambda epoch, log: logs.append(log), report=report,
     )  # fmt: skip
     for log in logs:
         assert log.pop("seconds") >= 0
@@ -118,10 +118,9 @@ def test_the_distillation_is_told_epochs_and_batches_and_has_its_own_stream(tiny
     assert spy.epochs == [(epoch, -(-n // 16), draw) for epoch, draw in zip((1, 2, 3), first_draw, strict=True)]
 
 
-def test_the_view_of_a_notebook_is_told_every_epoch_and_the_end(tiny, monkeypatch):
+def test_the_view_of_a_notebook_is_told_every_epoch_and_the_end(tiny):
     told = []
-    monkeypatch.setattr("rdcore.train.loop.tell", told.append)
-    fit(tiny, caser(tiny))
+    fit(tiny, caser(tiny), report=told.append)
     assert told == ["training, epoch 1 of 2", "training, epoch 2 of 2", ""]
 
 

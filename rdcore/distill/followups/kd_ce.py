@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -12,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from rdcore.checks import number, one_of, whole
 from rdcore.data.queries import Queries, final_queries_of
-from rdcore.distill.base import Batch, Distillation, TrainingData
+from rdcore.distill.base import Batch, Cache, Distillation, TrainingData
 from rdcore.distill.lists import Lists, exemplary_rankings, teacher_lists
 from rdcore.distill.scores import teacher_scores
 from rdcore.eval.topk import block_rows
@@ -79,7 +78,7 @@ class CrossEntropyDistillation(Distillation):
         super().__init__()
         self.settings, self.per_user = settings, per_user
 
-    def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
+    def prepare(self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False) -> None:
         self.teacher = (teacher,)  # in a tuple, so that it is no part of this module
         self.seen = data.seen if self.settings.exclude == "seen" else None
         self.everyone = final_queries_of(data.queries)
