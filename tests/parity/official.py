@@ -1,0 +1,58 @@
+"""The authors' own code as an oracle: found in a folder that the user names, imported, never copied.
+
+    export RDCORE_OFFICIAL=~/checkouts     # holds rank_distill/ and DE-RRD_CIKM20/, cloned from their public repositories
+    python -m pytest tests/parity
+    python tests/parity/measure.py         # writes figures/tables/parity.csv
+
+Without RDCORE_OFFICIAL the tests are skipped and say so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+VARIABLE = "RDCORE_OFFICIAL"
+
+
+def missing(name: str) -> str:
+    """Why the checkout cannot be used; "" when it can."""
+    folder = os.environ.get(VARIABLE)
+    if not folder:
+        return f"{VARIABLE} is not set: it names a folder with a checkout of {name}"
+    return "" if (Path(folder) / name).is_dir() else f"{folder} holds no checkout {name}"
+
+
+def checkout(name: str) -> Path:
+    """The folder of a checkout."""
+    return (Path(os.environ[VARIABLE]) / name).resolve()
+
+
+def commit(name: str) -> str:
+    """The first 7 digits of the commit that is checked out."""
+    done = subprocess.run(["git", "-C", str(checkout(name)), "rev-parse", "--short=7", "HEAD"], capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@contextlib.contextmanager
+def modules(name: str, *wanted: str) -> Iterator[list[ModuleType]]:
+    """Imports modules of a checkout. Their names are general (`utils`, `losses`), so they leave sys.modules afterwards."""
+    before = set(sys.modules)
+    sys.path.insert(0, str(checkout(name)))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old code under a new Python: not ours to mend
+            yield [importlib.import_module(module) for module in wanted]
+    finally:
+        sys.path.remove(str(checkout(name)))
+        for module in set(sys.modules) - before:
+            file = getattr(sys.modules[module], "__file__", None) or ""
+            if file.startswith(str(checkout(name))):
+                del sys.modules[module]
