@@ -1,9 +1,9 @@
-"""FTD, full topology distillation (Kang et al., KDD 2021): the student keeps all relations among the vectors of a batch."""
+"""FTD, full topology distillation (Kang et al., KDD 2021): the student keeps all relations among
+the vectors of a batch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -11,19 +11,21 @@ from torch import Tensor
 
 from rdcore.checks import number
 from rdcore.data.queries import Queries, final_queries_of
-from rdcore.distill.base import Batch, Distillation, TrainingData, distinct, distinct_queries
+from rdcore.distill.base import Batch, Cache, Distillation, TrainingData, distinct, distinct_queries
 from rdcore.models.base import Model, evaluating, has_hints
 from rdcore.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
 class FTDSettings(Settings):
-    """How strongly all relations are kept. The default is the released code's for BPR on CiteULike."""
+    """How strongly all relations are kept. The default is the released code's for BPR on
+    CiteULike."""
 
     revision = 1
 
     weight: float = 1e-3
-    """lambda_TD, factor of a sum over all ordered pairs of the batch's different users and items."""
+    """lambda_TD, factor of a sum over all ordered pairs of the batch's different users and
+    items."""
 
     def __post_init__(self):
         number("weight", self.weight)
@@ -46,30 +48,40 @@ def both_show_vectors(method: str, student: Model, teacher: Model) -> None:
 def directions(vectors: Tensor) -> Tensor:
     """Every row at length 1, so that a product of two rows is their cosine: (n, d) -> (n, d).
 
-    A row of zeros stays one: all of its cosines are 0. The released code has no such guard, and one row of zeros turns its
-    loss into NaN.
+    A row of zeros stays one: all of its cosines are 0. The released code has no such guard, and one
+    row of zeros turns its loss into NaN.
     """
     length = vectors.norm(dim=1, keepdim=True)
     return vectors / torch.where(length > 0, length, 1)
 
 
 def full_topology_loss(teacher: Tensor, student: Tensor) -> Tensor:
-    """sum_ij ( cos(t_i, t_j) - cos(s_i, s_j) )^2 over all ordered pairs: t (b, d_t), s (b, d_s) -> ().
+    """sum_ij ( cos(t_i, t_j) - cos(s_i, s_j) )^2 over all ordered pairs: t (b, d_t), s (b, d_s) ->
+    ().
 
-    With T and S of `directions`, this is |TT' - SS'|^2 = |T'T|^2 - 2 |T'S|^2 + |S'S|^2: matrices of d by d in place of b by
-    b. The three terms nearly cancel, so they are float64.
+    With T and S of `directions`, this is |TT' - SS'|^2 = |T'T|^2 - 2 |T'S|^2 + |S'S|^2: matrices of
+    d by d in place of b by b. The three terms nearly cancel, so they are float64.
     """
     T, S = directions(teacher).double(), directions(student).double()
-    return ((T.T @ T).square().sum() - 2 * (T.T @ S).square().sum() + (S.T @ S).square().sum()).to(student.dtype)
+    return ((T.T @ T).square().sum() - 2 * (T.T @ S).square().sum() + (S.T @ S).square().sum()).to(
+        student.dtype
+    )
 
 
 class Entities(Distillation):
-    """What FTD and HTD share: the different users of a batch (queries, for a student with a memory), then its different
-    items, positives and negatives together."""
+    """What FTD and HTD share: the different users of a batch (queries, for a student with a
+    memory), then its different items, positives and negatives together."""
 
     reduction: ClassVar[str] = "sum"
 
-    def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
+    def prepare(
+        self,
+        teacher: Model,
+        data: TrainingData,
+        *,
+        cache: Cache | None = None,
+        progress: bool = False,
+    ) -> None:
         self.teacher = (teacher,)  # in a tuple, so that it is no part of this module
         self.user_table = None
         if teacher.window == 0:  # all queries of a user are one
@@ -87,8 +99,11 @@ class Entities(Distillation):
         with evaluating(teacher):
             return teacher.item_hint(items)
 
-    def entities(self, student: Model, batch: Batch, context: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """Vectors of the teacher and of the student: users' (n, d_t) and (n, d_s), items' (m, d_t) and (m, d_s)."""
+    def entities(
+        self, student: Model, batch: Batch, context: Tensor
+    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Vectors of the teacher and of the student: users' (n, d_t) and (n, d_s), items' (m, d_t)
+        and (m, d_s)."""
         place, once = distinct_queries(student, batch)
         if isinstance(place, slice):  # all queries, with repetitions where they are a GPU's
             place = once.nonzero()[:, 0]
@@ -96,12 +111,16 @@ class Entities(Distillation):
         shown = self._shown(queries) if self.user_table is None else self.user_table[queries.user]
         both = torch.cat([batch.target, batch.negatives.flatten()])
         items = both[distinct(both, in_shape=False)[0]]
-        return (shown, student.hint(context[place])), (self._shown_items(items), student.item_hint(items))
+        return (shown, student.hint(context[place])), (
+            self._shown_items(items),
+            student.item_hint(items),
+        )
 
 
 class FullTopology(Entities):
-    """FTD as in SeongKu-Kang/Topology_Distillation_KDD21 44a694a, model.py: L = weight sum_ij (A^t_ij - A^s_ij)^2, A the
-    cosines of the batch's entities, users and items mixed. No parameters of its own."""
+    """FTD as in SeongKu-Kang/Topology_Distillation_KDD21 44a694a, model.py: L = weight sum_ij
+    (A^t_ij - A^s_ij)^2, A the cosines of the batch's entities, users and items mixed. No parameters
+    of its own."""
 
     def __init__(self, settings: FTDSettings):
         super().__init__()

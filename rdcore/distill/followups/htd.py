@@ -1,4 +1,5 @@
-"""HTD, hierarchical topology distillation (Kang et al., KDD 2021): coarse relations of groups, fine ones inside them."""
+"""HTD, hierarchical topology distillation (Kang et al., KDD 2021): coarse relations of groups, fine
+ones inside them."""
 
 from __future__ import annotations
 
@@ -20,8 +21,9 @@ ROWS = 512  # of relations computed at a time
 
 @dataclass(frozen=True, kw_only=True)
 class HTDSettings(Settings):
-    """How entities are grouped and which relations count. The defaults are those of the released code for BPR on
-    CiteULike; a field that names the paper has the paper's text as its other value."""
+    """How entities are grouped and which relations count. The defaults are those of the released
+    code for BPR on CiteULike; a field that names the paper has the paper's text as its other
+    value."""
 
     revision = 1
 
@@ -30,15 +32,20 @@ class HTDSettings(Settings):
     weight: float = 1e-3
     """lambda_TD, factor of gamma (E + G) + (1 - gamma) GA, all of them sums."""
     gamma: float = 0.5
-    """Share of the relations in the loss; the rest is the group assignment's. At 1 nothing ever trains the groups."""
+    """Share of the relations in the loss; the rest is the group assignment's. At 1 nothing ever
+    trains the groups."""
     level: str = "entities"
-    """What is related to the groups' prototypes: all 'entities' of the batch, or the 'prototypes' themselves."""
+    """What is related to the groups' prototypes: all 'entities' of the batch, or the 'prototypes'
+    themselves."""
     own_members: bool = True
-    """Whether a prototype is also related to the members of its own group. The paper leaves them out."""
+    """Whether a prototype is also related to the members of its own group. The paper leaves them
+    out."""
     positive_only: bool = True
-    """Whether a pair of one group counts only where the teacher's cosine is above 0. The paper keeps every pair."""
+    """Whether a pair of one group counts only where the teacher's cosine is above 0. The paper
+    keeps every pair."""
     groups: str = "argmax"
-    """An entity's group: the 'argmax' of its assignment, or one 'sampled' from it in each step, as in the paper."""
+    """An entity's group: the 'argmax' of its assignment, or one 'sampled' from it in each step, as
+    in the paper."""
     start_temperature: float = 1.0
     """Of the Gumbel-softmax in the group assignment, in the first two epochs."""
     end_temperature: float = 1e-10
@@ -46,8 +53,8 @@ class HTDSettings(Settings):
     anneal_epochs: int = 100
     """In how many epochs; as many as the released run has (DE-RRD's plans 1000)."""
     as_released: bool = False
-    """With level 'prototypes' the released code cuts the student's gradient at its prototypes, so that the group level
-    teaches nothing. Off, they carry it."""
+    """With level 'prototypes' the released code cuts the student's gradient at its prototypes, so
+    that the group level teaches nothing. Off, they carry it."""
 
     def __post_init__(self):
         whole("K", self.K)
@@ -66,9 +73,13 @@ class HTDSettings(Settings):
         for name in ("own_members", "positive_only", "as_released"):
             flag(name, getattr(self, name))
         if self.level == "entities" and self.as_released:
-            raise ValueError("as_released=True has no effect with level='entities': leave it at False")
+            raise ValueError(
+                "as_released=True has no effect with level='entities': leave it at False"
+            )
         if self.level == "prototypes" and not self.own_members:
-            raise ValueError("own_members=False has no effect with level='prototypes': leave it at True")
+            raise ValueError(
+                "own_members=False has no effect with level='prototypes': leave it at True"
+            )
 
     def temperature(self, epoch: int) -> float:
         """In epoch 1, 2, ... The first two have the first one, as in DE."""
@@ -81,10 +92,11 @@ class HTDSettings(Settings):
 
 
 class Relations(torch.autograd.Function):
-    """sum over the ordered pairs of one group of (A^t_ij - A^s_ij)^2: T (b, d_t), S (b, d_s) of `directions`, groups (b,).
+    """sum over the ordered pairs of one group of (A^t_ij - A^s_ij)^2: T (b, d_t), S (b, d_s) of
+    `directions`, groups (b,).
 
-    The gradient, 4 sum_j (A^s_ij - A^t_ij) s_j, is made beside the sum, block of rows by block, so that memory holds one
-    block of cosines.
+    The gradient, 4 sum_j (A^s_ij - A^t_ij) s_j, is made beside the sum, block of rows by block, so
+    that memory holds one block of cosines.
     """
 
     @staticmethod
@@ -111,7 +123,9 @@ class Relations(torch.autograd.Function):
         return None, factor * ctx.saved_tensors[0], None, None
 
 
-def entity_loss(teacher: Tensor, student: Tensor, group: Tensor, positive_only: bool = True) -> Tensor:
+def entity_loss(
+    teacher: Tensor, student: Tensor, group: Tensor, positive_only: bool = True
+) -> Tensor:
     """E, the relations inside groups: t (b, d_t), s (b, d_s), group (b,) -> ()."""
     return Relations.apply(directions(teacher), directions(student), group, positive_only)
 
@@ -123,13 +137,18 @@ def prototypes(vectors: Tensor, member: Tensor, count: int) -> Tensor:
 
 
 def group_loss(
-    teacher: Tensor, student: Tensor, group: Tensor, level: str = "entities", own_members: bool = True, constant: bool = True
+    teacher: Tensor,
+    student: Tensor,
+    group: Tensor,
+    level: str = "entities",
+    own_members: bool = True,
+    constant: bool = True,
 ) -> Tensor:
     """G, the relations of the groups that are there: t (b, d_t), s (b, d_s), group (b,) -> ().
 
-    sum_kj ( cos(P^t_k, t_j) - cos(P^s_k, s_j) )^2 over all entities j ('entities'), or over the other groups' prototypes
-    ('prototypes'). own_members=False leaves out the entities of group k. ``constant``: no gradient goes through the
-    student's prototypes.
+    sum_kj ( cos(P^t_k, t_j) - cos(P^s_k, s_j) )^2 over all entities j ('entities'), or over the
+    other groups' prototypes ('prototypes'). own_members=False leaves out the entities of group k.
+    ``constant``: no gradient goes through the student's prototypes.
     """
     present, member = torch.unique(group, return_inverse=True)
     P_t, P_s = (prototypes(each, member, len(present)) for each in (teacher, student))
@@ -145,15 +164,20 @@ def group_loss(
 
 
 class HierarchicalTopology(Entities):
-    """HTD as in SeongKu-Kang/Topology_Distillation_KDD21 44a694a, model.py: for the batch's entities
+    """HTD as in SeongKu-Kang/Topology_Distillation_KDD21 44a694a, model.py: for the batch's
+    entities
 
-    L = weight ( gamma (E + G) + (1 - gamma) (GA_users + GA_items) ),  GA = sum_e || h_t(e) - sum_k z^e_k f_k(h_s(e)) ||^2
+    L = weight ( gamma (E + G) + (1 - gamma) (GA_users + GA_items) )
+    GA = sum_e || h_t(e) - sum_k z^e_k f_k(h_s(e)) ||^2
 
-    z is DE's Gumbel-softmax of a selection network on the teacher's vector, and the groups of E and G are its strongest
-    entry, without noise. The networks and experts learn from GA alone; no gradient goes through groups or prototypes.
+    z is DE's Gumbel-softmax of a selection network on the teacher's vector, and the groups of E and
+    G are its strongest entry, without noise. The networks and experts learn from GA alone; no
+    gradient goes through groups or prototypes.
     """
 
-    def __init__(self, settings: HTDSettings, student_sizes: tuple[int, int], teacher_sizes: tuple[int, int]):
+    def __init__(
+        self, settings: HTDSettings, student_sizes: tuple[int, int], teacher_sizes: tuple[int, int]
+    ):
         super().__init__()
         self.settings = settings
         made = [
@@ -184,9 +208,13 @@ class HierarchicalTopology(Entities):
         constant = settings.level == "entities" or settings.as_released
         G = group_loss(teacher, own, group, settings.level, settings.own_members, constant)
         self.present, self.steps = self.present + len(torch.unique(group)), self.steps + 1
-        relations, assignment = settings.gamma * (E + G), (1 - settings.gamma) * (assigned_users + assigned_items)
+        relations, assignment = (
+            settings.gamma * (E + G),
+            (1 - settings.gamma) * (assigned_users + assigned_items),
+        )
         return settings.weight * (relations + assignment)
 
     def log(self) -> dict:
-        """temperature; and how many of the 2 K groups had a member, in the mean over the epoch's steps."""
+        """temperature; and how many of the 2 K groups had a member, in the mean over the epoch's
+        steps."""
         return {"temperature": self.temperature, "groups": round(self.present / self.steps, 3)}

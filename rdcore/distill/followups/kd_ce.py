@@ -1,4 +1,5 @@
-"""KD-CE, knowledge distillation by cross-entropy (Hinton et al., 2015): the baseline of every later method."""
+"""KD-CE, knowledge distillation by cross-entropy (Hinton et al., 2015): the baseline of every later
+method."""
 
 from __future__ import annotations
 
@@ -21,8 +22,9 @@ from rdcore.settings import Settings, inert
 
 @dataclass(frozen=True, kw_only=True)
 class KDCESettings(Settings):
-    """How the student copies the teacher's softmax. The defaults are those of the authors of RCE-KD for their baseline
-    (woriazzc/RCEKD 771322a), but for the items: they take the student's list, we take the teacher's."""
+    """How the student copies the teacher's softmax. The defaults are those of the authors of RCE-KD
+    for their baseline (woriazzc/RCEKD 771322a), but for the items: they take the student's list, we
+    take the teacher's."""
 
     revision = 1
 
@@ -31,10 +33,11 @@ class KDCESettings(Settings):
     K: int = 50
     """Length of the list. Without effect with items='all', where it stays at its default."""
     exclude: str = "nothing"
-    """What a list leaves out: 'nothing' (as released), or 'seen', all training items of the user. Without effect with
-    items='all'."""
+    """What a list leaves out: 'nothing' (as released), or 'seen', all training items of the user.
+    Without effect with items='all'."""
     temperature: float = 1.0
-    """Both models' scores are divided by it before the softmax. Teachers with scores in [0, 1] need a small one."""
+    """Both models' scores are divided by it before the softmax. Teachers with scores in [0, 1] need
+    a small one."""
     weight: float = 1.0
     """Factor of the loss, which is a sum over the rows of the batch."""
 
@@ -49,18 +52,26 @@ class KDCESettings(Settings):
 
     def build(self, student: Model, teacher: Model) -> CrossEntropyDistillation:
         if not scores_single_items(teacher):
-            raise ValueError(f"KD-CE asks the teacher for scores of single items, which {type(teacher).__name__} cannot give")
+            raise ValueError(
+                f"KD-CE asks the teacher for scores of single items, which {type(teacher).__name__} cannot give"
+            )
         return CrossEntropyDistillation(self, per_user=student.window == 0 and teacher.window == 0)
 
 
-def soft_cross_entropy(teacher: Tensor, logits: Tensor, temperature: float = 1.0, kept: Tensor | None = None) -> Tensor:
+def soft_cross_entropy(
+    teacher: Tensor, logits: Tensor, temperature: float = 1.0, kept: Tensor | None = None
+) -> Tensor:
     """-sum_i softmax(t / tau)_i log softmax(s / tau)_i of every row: t (B, n), s (B, n) -> (B,).
 
     kept (B, n) bool: the items that count, at least one a row; both softmaxes are over them alone.
     """
     if kept is not None:
-        lowest = torch.finfo(logits.dtype).min / 4  # finite: minus infinity times a probability of 0 would be no number
-        teacher, logits = (each.masked_fill(~kept, lowest * min(temperature, 1)) for each in (teacher, logits))
+        lowest = (
+            torch.finfo(logits.dtype).min / 4
+        )  # finite: minus infinity times a probability of 0 would be no number
+        teacher, logits = (
+            each.masked_fill(~kept, lowest * min(temperature, 1)) for each in (teacher, logits)
+        )
     labels = torch.softmax(teacher / temperature, dim=1)
     return -(labels * torch.log_softmax(logits / temperature, dim=1)).sum(1)
 
@@ -68,8 +79,8 @@ def soft_cross_entropy(teacher: Tensor, logits: Tensor, temperature: float = 1.0
 class CrossEntropyDistillation(Distillation):
     """L = weight sum_rows CE(softmax(t / tau); s / tau), over all items or over a list.
 
-    A user counts as often as the batch has rows of him, as in the released code. Over all items, memory holds the scores
-    of one block of rows, which are computed a second time for the gradient.
+    A user counts as often as the batch has rows of him, as in the released code. Over all items,
+    memory holds the scores of one block of rows, which are computed a second time for the gradient.
     """
 
     reduction: ClassVar[str] = "sum"
@@ -78,7 +89,14 @@ class CrossEntropyDistillation(Distillation):
         super().__init__()
         self.settings, self.per_user = settings, per_user
 
-    def prepare(self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False) -> None:
+    def prepare(
+        self,
+        teacher: Model,
+        data: TrainingData,
+        *,
+        cache: Cache | None = None,
+        progress: bool = False,
+    ) -> None:
         self.teacher = (teacher,)  # in a tuple, so that it is no part of this module
         self.seen = data.seen if self.settings.exclude == "seen" else None
         self.everyone = final_queries_of(data.queries)
@@ -109,8 +127,15 @@ class CrossEntropyDistillation(Distillation):
         else:
             items = self.lists.of(batch)
         logits = student.score(context, items) if batch.logits is None else batch.logits
-        labels = self.labels[batch.queries.user] if self.per_user else teacher_scores(*self.teacher, batch.queries, items)
-        return self.settings.weight * soft_cross_entropy(labels, logits, self.settings.temperature).sum()
+        labels = (
+            self.labels[batch.queries.user]
+            if self.per_user
+            else teacher_scores(*self.teacher, batch.queries, items)
+        )
+        return (
+            self.settings.weight
+            * soft_cross_entropy(labels, logits, self.settings.temperature).sum()
+        )
 
     def _over_all(self, student: Model, batch: Batch, context: Tensor) -> Tensor:
         (teacher,) = self.teacher
@@ -118,9 +143,13 @@ class CrossEntropyDistillation(Distillation):
         def part(context: Tensor, queries: Queries) -> Tensor:
             with torch.no_grad(), evaluating(teacher):
                 labels = teacher.score_all(teacher.encode(queries))
-            return soft_cross_entropy(labels, student.score_all(context), self.settings.temperature).sum()
+            return soft_cross_entropy(
+                labels, student.score_all(context), self.settings.temperature
+            ).sum()
 
         rows = block_rows(student.n_items, 256, copies=4)
         starts = range(0, len(context), rows)
         blocks = [(context[k : k + rows], batch.queries[k : k + rows]) for k in starts]
-        return torch.stack([checkpoint(part, *block, use_reentrant=False) for block in blocks]).sum()
+        return torch.stack(
+            [checkpoint(part, *block, use_reentrant=False) for block in blocks]
+        ).sum()

@@ -1,9 +1,9 @@
-"""RCE-KD, rejuvenated cross-entropy (Zhu and Zhang, arXiv 2509.20989): the teacher's list and what the student puts above."""
+"""RCE-KD, rejuvenated cross-entropy (Zhu and Zhang, arXiv 2509.20989): the teacher's list and what
+the student puts above."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rdcore.checks import number, one_of, whole
 from rdcore.data.queries import Queries, final_queries_of
-from rdcore.distill.base import Batch, Distillation, TrainingData
+from rdcore.distill.base import Batch, Cache, Distillation, TrainingData
 from rdcore.distill.followups.draws import weighted_places
 from rdcore.distill.followups.kd_ce import soft_cross_entropy
 from rdcore.distill.lists import exemplary_rankings, teacher_lists
@@ -24,8 +24,8 @@ MOST_BEHIND = 50  # of the teacher's items that a weight counts
 
 @dataclass(frozen=True, kw_only=True)
 class RCEKDSettings(Settings):
-    """Which items the two softmaxes are over. The defaults are those of the released configuration for MF to MF on
-    CiteULike."""
+    """Which items the two softmaxes are over. The defaults are those of the released configuration
+    for MF to MF on CiteULike."""
 
     revision = 1
 
@@ -38,18 +38,20 @@ class RCEKDSettings(Settings):
     T: float = 10.0
     """Temperature of that draw."""
     draw: str = "teacher"
-    """What a place of the student's ranking weighs: 'teacher', exp((c + 1) / T), where c counts the teacher's items that
-    are at this place or behind it (at most 50); or 'rank', exp(-(place + 1) / T)."""
+    """What a place of the student's ranking weighs: 'teacher', exp((c + 1) / T), where c counts the
+    teacher's items that are at this place or behind it (at most 50); or 'rank', exp(-(place + 1) /
+    T)."""
     beta: float = 3.0
-    """How fast the student's own list takes over while the draw comes to hold the teacher's items: its share is
-    1 - exp(-beta overlap)."""
+    """How fast the student's own list takes over while the draw comes to hold the teacher's items:
+    its share is 1 - exp(-beta overlap)."""
     temperature: float = 1.0
     """Both models' scores are divided by it before the softmax."""
     exclude: str = "nothing"
-    """What both lists leave out: 'nothing' (as released), or 'seen', all training items of the user."""
+    """What both lists leave out: 'nothing' (as released), or 'seen', all training items of the
+    user."""
     weight: float = 500.0
-    """Factor of the loss, which is a sum over the rows of the batch. It belongs to the scale of the teacher's scores: the
-    released ones span five orders of magnitude."""
+    """Factor of the loss, which is a sum over the rows of the batch. It belongs to the scale of the
+    teacher's scores: the released ones span five orders of magnitude."""
 
     def __post_init__(self):
         for name in ("K", "L", "depth"):
@@ -65,41 +67,61 @@ class RCEKDSettings(Settings):
 
     def build(self, student: Model, teacher: Model) -> RejuvenatedCrossEntropy:
         if not scores_single_items(teacher):
-            raise ValueError(f"RCE-KD asks the teacher for scores of single items, which {type(teacher).__name__} cannot give")
+            raise ValueError(
+                f"RCE-KD asks the teacher for scores of single items, which {type(teacher).__name__} cannot give"
+            )
         return RejuvenatedCrossEntropy(self, per_user=student.window == 0 and teacher.window == 0)
 
 
 def contained(items: Tensor, others: Tensor) -> Tensor:
-    """Which items (B, n) are among the row's others (B, m): (B, n) bool. Memory for B m numbers, not B n m."""
+    """Which items (B, n) are among the row's others (B, m): (B, n) bool. Memory for B m numbers,
+    not B n m."""
     ordered = others.sort(dim=1).values
     place = torch.searchsorted(ordered, items.contiguous()).clamp(max=others.shape[1] - 1)
     return ordered.gather(1, place) == items
 
 
 def draw_log_weights(ranking: Tensor, top: Tensor, T: float, draw: str = "teacher") -> Tensor:
-    """Log-weights of the places of the student's rankings (B, depth), beside the teacher's lists (B, K): (B, depth) float64."""
+    """Log-weights of the places of the student's rankings (B, depth), beside the teacher's lists
+    (B, K): (B, depth) float64."""
     if draw == "rank":
-        return -(torch.arange(ranking.shape[1], dtype=torch.float64, device=ranking.device) + 1).expand(ranking.shape) / T
+        return (
+            -(
+                torch.arange(ranking.shape[1], dtype=torch.float64, device=ranking.device) + 1
+            ).expand(ranking.shape)
+            / T
+        )
     behind = contained(ranking, top).flip(1).cumsum(1).flip(1).clamp(max=MOST_BEHIND)
     return (behind.double() + 1) / T
 
 
 def taught_items(ranking: Tensor, drawn: Tensor, top: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """All items of a row, S (its first K) then A (drawn) then the teacher's: (B, K + L + K); which of the teacher's are in
-    neither S nor A, (B, K) bool; and the share of the teacher's that are in A, (B,).
+    """All items of a row, S (its first K) then A (drawn) then the teacher's: (B, K + L + K); which
+    of the teacher's are in neither S nor A, (B, K) bool; and the share of the teacher's that are in
+    A, (B,).
 
     ranking (B, depth) and top (B, K) best first, drawn (B, L).
     """
     own = ranking[:, : top.shape[1]]
     in_drawn = contained(top, drawn)
-    return torch.cat([own, drawn, top], dim=1), ~(in_drawn | contained(top, own)), in_drawn.double().mean(1)
+    return (
+        torch.cat([own, drawn, top], dim=1),
+        ~(in_drawn | contained(top, own)),
+        in_drawn.double().mean(1),
+    )
 
 
 def rejuvenated_loss(
-    teacher: Tensor, logits: Tensor, other: Tensor, overlap: Tensor, beta: float, temperature: float = 1.0
+    teacher: Tensor,
+    logits: Tensor,
+    other: Tensor,
+    overlap: Tensor,
+    beta: float,
+    temperature: float = 1.0,
 ) -> Tensor:
-    """(1 - g) CE over S + g CE over J of every row, g = exp(-beta overlap): the scores of `taught_items`, teacher and logits
-    (B, K + L + K), ``other`` (B, K) and overlap (B,) from there -> (B,). J is A and the ``other`` of the teacher's items."""
+    """(1 - g) CE over S + g CE over J of every row, g = exp(-beta overlap): the scores of
+    `taught_items`, teacher and logits (B, K + L + K), ``other`` (B, K) and overlap (B,) from there
+    -> (B,). J is A and the ``other`` of the teacher's items."""
     K = other.shape[1]
     own = soft_cross_entropy(teacher[:, :K], logits[:, :K], temperature)
     kept = torch.cat([other.new_ones((len(other), logits.shape[1] - 2 * K)), other], dim=1)
@@ -111,9 +133,10 @@ def rejuvenated_loss(
 class RejuvenatedCrossEntropy(Distillation):
     """RCE-KD as in woriazzc/RCEKD 771322a, modeling/KD/playground.py.
 
-    The teacher's list is made once, the student's ranking at the beginning of every epoch, from which A is drawn without
-    replacement; a student or teacher with a memory is asked in every step. A user counts as often as the batch has rows of
-    him. The released code takes exponentials of raw scores, which overflow; the value is the same.
+    The teacher's list is made once, the student's ranking at the beginning of every epoch, from
+    which A is drawn without replacement; a student or teacher with a memory is asked in every step.
+    A user counts as often as the batch has rows of him. The released code takes exponentials of raw
+    scores, which overflow; the value is the same.
     """
 
     reduction: ClassVar[str] = "sum"
@@ -122,25 +145,41 @@ class RejuvenatedCrossEntropy(Distillation):
         super().__init__()
         self.settings, self.per_user = settings, per_user
 
-    def prepare(self, teacher: Model, data: TrainingData, *, cache: Path | None = None, progress: bool = False) -> None:
+    def prepare(
+        self,
+        teacher: Model,
+        data: TrainingData,
+        *,
+        cache: Cache | None = None,
+        progress: bool = False,
+    ) -> None:
         self.teacher = (teacher,)  # in a tuple, so that it is no part of this module
         self.everyone = final_queries_of(data.queries)
         K, exclude = self.settings.K, self.settings.exclude
         self.seen = data.seen if exclude == "seen" else None
         room = data.seen.fewest_unseen if self.seen else data.seen.n_items - 1
         if self.settings.depth > room:
-            raise ValueError(f"depth must be <= {room}, the items that can be ranked for everybody, got {self.settings.depth}")
+            raise ValueError(
+                f"depth must be <= {room}, the items that can be ranked for everybody, got {self.settings.depth}"
+            )
         self.lists = teacher_lists(teacher, data, K, exclude, cache=cache, progress=progress)
 
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         self.rng = rng
         self.sums = torch.zeros(2, dtype=torch.float64, device=rng.device)
         if self.per_user:
-            self.items, self.other, self.overlap, self.labels = self._taught(student, self.everyone, self.lists.items)
+            self.items, self.other, self.overlap, self.labels = self._taught(
+                student, self.everyone, self.lists.items
+            )
 
-    def _taught(self, student: Model, queries: Queries, top: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """`taught_items` of queries (B) with teacher's lists (B, K), and the teacher's scores of the items."""
-        ranking = exemplary_rankings(student, queries, self.settings.depth, target=None, seen=self.seen)
+    def _taught(
+        self, student: Model, queries: Queries, top: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """`taught_items` of queries (B) with teacher's lists (B, K), and the teacher's scores of
+        the items."""
+        ranking = exemplary_rankings(
+            student, queries, self.settings.depth, target=None, seen=self.seen
+        )
         top = top.to(ranking.dtype)
         weights = draw_log_weights(ranking, top, self.settings.T, self.settings.draw)
         drawn = ranking.gather(1, weighted_places(weights, self.settings.L, self.rng)[0])
@@ -153,12 +192,18 @@ class RejuvenatedCrossEntropy(Distillation):
     def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
         if self.per_user:
             user = batch.queries.user
-            items, other, overlap, labels = (each[user] for each in (self.items, self.other, self.overlap, self.labels))
+            items, other, overlap, labels = (
+                each[user] for each in (self.items, self.other, self.overlap, self.labels)
+            )
         else:
-            items, other, overlap, labels = self._taught(student, batch.queries, self.lists.of(batch))
+            items, other, overlap, labels = self._taught(
+                student, batch.queries, self.lists.of(batch)
+            )
         logits = student.score(context, items.long()) if batch.logits is None else batch.logits
         self.sums += torch.stack([overlap.sum(), overlap.new_tensor(len(overlap))])
-        loss = rejuvenated_loss(labels, logits, other, overlap, self.settings.beta, self.settings.temperature)
+        loss = rejuvenated_loss(
+            labels, logits, other, overlap, self.settings.beta, self.settings.temperature
+        )
         return self.settings.weight * loss.sum()
 
     def log(self) -> dict:
