@@ -6,6 +6,7 @@ from rdcore.distill.cd import CDSettings, CollaborativeDistillation
 from rdcore.distill.de import DESettings, DistillationExperts
 from rdcore.distill.followups.ftd import FTDSettings
 from rdcore.distill.followups.htd import HTDSettings
+from rdcore.distill.followups.ir_rrd import IRRRDSettings
 from rdcore.distill.followups.kd_ce import KDCESettings
 from rdcore.distill.followups.rce_kd import RCEKDSettings
 from rdcore.distill.rankdistil import RankDistil, RankDistilSettings
@@ -27,6 +28,7 @@ __all__ = [
     "FTDSettings",
     "HTDSettings",
     "Hybrid",
+    "IRRRDSettings",
     "KDCESettings",
     "Position",
     "RCEKDSettings",
