@@ -9,6 +9,7 @@ from rdcore.distill.followups.htd import HTDSettings
 from rdcore.distill.followups.ir_rrd import IRRRDSettings
 from rdcore.distill.followups.kd_ce import KDCESettings
 from rdcore.distill.followups.rce_kd import RCEKDSettings
+from rdcore.distill.followups.unkd import UnKDSettings
 from rdcore.distill.rankdistil import RankDistil, RankDistilSettings
 from rdcore.distill.rd import RankingDistillation, RDSettings
 from rdcore.distill.rd_weights import Discrepancy, Equal, Hybrid, Position, Reciprocal
@@ -39,4 +40,5 @@ __all__ = [
     "RankingDistillation",
     "Reciprocal",
     "RelaxedRankingDistillation",
+    "UnKDSettings",
 ]
