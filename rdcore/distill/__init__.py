@@ -4,6 +4,7 @@ from rdcore.distill.base import Batch, Distillation
 from rdcore.distill.both import Both, BothSettings
 from rdcore.distill.cd import CDSettings, CollaborativeDistillation
 from rdcore.distill.de import DESettings, DistillationExperts
+from rdcore.distill.followups.dcd import DCDSettings
 from rdcore.distill.followups.ftd import FTDSettings
 from rdcore.distill.followups.htd import HTDSettings
 from rdcore.distill.followups.ir_rrd import IRRRDSettings
@@ -21,6 +22,7 @@ __all__ = [
     "BothSettings",
     "CDSettings",
     "CollaborativeDistillation",
+    "DCDSettings",
     "DESettings",
     "Discrepancy",
     "Distillation",
