@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from small_contract import holds
 from test_rrd import (
     N_ITEMS,
     N_USERS,
@@ -20,7 +21,7 @@ from test_rrd import (
 
 from rdcore.data.sampling import stream
 from rdcore.distill import CDSettings
-from rdcore.distill.cd import soft_label_loss
+from rdcore.distill.cd import linear_places, positives_loss, soft_label_loss
 from rdcore.models import Caser, CaserSettings, Popularity
 from rdcore.store.list_cache import ListCache
 from rdcore.train.loop import Training, make_optimizer, train, training_data
@@ -38,6 +39,75 @@ def sigmoid(x: float) -> float:
 def cross_entropy(labels: list[float], logits: list[float]) -> float:
     pairs = zip(labels, map(sigmoid, logits), strict=True)
     return -sum(q * math.log(p) + (1 - q) * math.log(1 - p) for q, p in pairs)
+
+
+EXAMPLES = {
+    "CD-student": CDSettings(samples=6, depth=12, weight=0.2),
+    "CD-teacher": CDSettings(samples=6, depth=12, weight=0.2, mode="teacher"),
+    "CD-published": CDSettings(samples=6, depth=None, weight=0.2, positives=True),
+}
+
+# The published form ---------------------------------------------------------------------------------------------------
+
+
+def test_golden_values_of_the_published_form():
+    """t = 1, -1 at temperature 2: labels .622459, .377541; s = .2, .4: .673647 + .761999. Positives 2 and -.5."""
+    labels = torch.sigmoid(torch.tensor([[1.0, -1.0]]) / 2)
+    assert labels[0].tolist() == pytest.approx([0.622459, 0.377541], abs=1e-6)
+    assert soft_label_loss(labels, torch.tensor([[0.2, 0.4]])).item() == pytest.approx(1.435646, abs=1e-6)
+    assert positives_loss(torch.tensor([2.0, -0.5])).item() == pytest.approx(1.101005, abs=1e-6)
+
+
+def test_linear_places_are_successive_draws():
+    """Four places weigh 4, 3, 2, 1: all pairs as often as drawing one after the other says. Other rows do not matter."""
+    length = torch.tensor([4, 9]).repeat(20_000)
+    drawn = linear_places(length, 2, torch.Generator().manual_seed(1))
+    check_frequencies(drawn[::2], inclusion([4.0, 3.0, 2.0, 1.0], 2))
+    first = torch.bincount(drawn[1::2, 0], minlength=9).double() / 20_000
+    assert first.tolist() == pytest.approx([(9 - r) / 45 for r in range(9)], abs=4.5 * math.sqrt(0.16 / 20_000))
+    every = linear_places(torch.full((50,), 6), 6, torch.Generator().manual_seed(2))
+    assert (every.sort(1).values == torch.arange(6)).all()
+
+
+@pytest.mark.parametrize("mode", ["student", "teacher"])
+@pytest.mark.parametrize(("student", "teacher"), [("BPR", "BPR"), ("Caser", "Caser"), ("BPR", "Caser")])
+def test_the_published_form_teaches_the_student_alone(mode, student, teacher):
+    holds(CDSettings(samples=6, depth=None, weight=0.2, mode=mode), student, teacher)
+
+
+def test_the_published_form_draws_unseen_items_from_the_top_down_to_the_last(data, monkeypatch):
+    student, teacher = model("bpr", 2), model("bpr", 1)
+    distillation, instances = prepared(data, student, teacher, depth=None, samples=8)
+    index = list(range(0, 60, 3))
+    batch = batch_of(instances, index)
+    rng = stream(1, "distillation", 1)
+    places = []
+    for epoch in range(300):
+        distillation.begin_epoch(student, epoch + 1, 1, rng)
+        for user in range(0, N_USERS, 4):
+            own, scores = seen_by(data, user), student.score_all(student.encode(distillation.everyone))[user].tolist()
+            ranking = sorted(set(range(N_ITEMS)) - own, key=lambda i: -scores[i])
+            places += [ranking.index(item) / len(ranking) for item in distillation.items[user].tolist()]
+    assert 0.3 < sum(places) / len(places) < 0.45 and max(places) > 0.9
+    with_base = CDSettings(samples=8, depth=None, positives=True).build(student, teacher)
+    with_base.prepare(teacher, instances)
+    with_base.begin_epoch(student, 1, 1, stream(1, "distillation", 1))
+    context = student.encode(batch.queries)
+    scores = student.score(context, batch.target[:, None]).tolist()
+    base = sum(math.log1p(math.exp(-s)) for (s,) in scores)
+    whole = with_base.loss(student, batch, 0, context).item()
+    labels = torch.sigmoid(teacher.score(teacher.encode(batch.queries), with_base.items[batch.queries.user]) / 2)
+    once = {user: k for k, user in enumerate(batch.queries.user.tolist())}.values()
+    own = soft_label_loss(labels, student.score(context, with_base.items[batch.queries.user]))[list(once)].sum().item()
+    assert whole == pytest.approx(0.1 * own + base, rel=1e-5)
+
+
+def test_the_published_form_is_linear_and_fits_the_most_active_user(data):
+    with pytest.raises(ValueError, match="depth=None is the published form, which is 'linear'"):
+        CDSettings(depth=None, sampling="exponential")
+    fewest = N_ITEMS - int(data.counts().max())
+    with pytest.raises(ValueError, match=f"samples must be <= {fewest}"):
+        prepared(data, model("bpr", 2), model("bpr", 1), depth=None, samples=fewest + 1)
 
 
 # The loss and the weights ---------------------------------------------------------------------------------------------
