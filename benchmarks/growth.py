@@ -197,8 +197,8 @@ def write(table: pd.DataFrame) -> list[Path]:
     matplotlib.use("agg")  # no window: this is a command
     from benchmarks import growth_plots
     from rdcore.files import paths
-    from studies.common import plots, report
+    from studies.common import report, style
 
-    plots.use_style()
-    plots.save(growth_plots.growth(table), "growth", "paper", [], SOURCE)
+    style.use_style()
+    style.save(growth_plots.growth(table), "growth", "paper", [], SOURCE)
     return [report.write_table(table, "growth", "paper", [], SOURCE), paths.figures() / "growth.png"]

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from studies.common.plots import BLACK, BLUE, GREEN, GREY, ORANGE, RED
+from studies.common.style import BLACK, BLUE, GREEN, GREY, ORANGE, RED
 
 LOOKS = ((RED, "x"), (ORANGE, "s"), (GREEN, "D"), (BLACK, "^"), (BLUE, "o"))
 AXES = {"interactions": "interactions", "items": "items"}
@@ -40,13 +40,13 @@ def growth(table: pd.DataFrame) -> Figure:
     axes[0, 0].set_ylabel("processor seconds")
     axes[1, 0].set_ylabel("peak memory of the process, GiB")
     axes[1, 1].axhline(4, color=GREY, linewidth=0.8)
-    axes[1, 1].annotate("4 GiB", (part[varied].min(), 4), xytext=(0, 3), textcoords="offset points", color=GREY, fontsize=9)
+    axes[1, 1].annotate("4 GiB", (part[varied].min(), 4), xytext=(0, 3), textcoords="offset points", color=GREY, fontsize=10)
     for ax in axes.flat:  # when all is drawn: the columns share their vertical axes
         _guides(ax)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     handles += [plt.Line2D([], [], color=GREY, linestyle="--", linewidth=0.8), plt.Line2D([], [], color=GREY, linestyle=":")]
     labels += ["linear growth", "empty process + parameters + data"]
-    fig.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    fig.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=10)
     return fig
 
 

@@ -41,7 +41,7 @@ from rdcore.data.queries import final_queries
 from rdcore.data.sampling import SeenItems
 from rdcore.models import BPRMFSettings, CaserSettings
 from rdcore.models.base import Model
-from studies.common import plots, report
+from studies.common import report, style
 from studies.rd import efficiency, timing
 
 USERS, ACTIONS = 13_149, 33  # Gowalla's, and what a user has there on average in both training files
@@ -208,12 +208,12 @@ def table(rows: list[dict]) -> pd.DataFrame:
 
 def picture(frame: pd.DataFrame) -> plt.Figure:
     """Teacher and student joined by a line, with the ratio of the two; log axes."""
-    plots.use_style()
+    style.use_style()
     shown = {"latency_ms": ("time of one query, ms", 1), "memory_bytes": ("peak memory of a process, MB", 1e6),
              "file_bytes": ("file, MB", 1e6)}  # fmt: skip
     kinds = frame[["n_items", "model", "engine"]][frame["engine"] != ""].drop_duplicates().itertuples(index=False)
     kinds = sorted(kinds, key=lambda kind: (kind.n_items, kind.engine, kind.model))
-    fig, axes = plt.subplots(1, len(shown), figsize=(13, 1.4 + 0.4 * len(kinds)), sharey=True)
+    fig, axes = plt.subplots(1, len(shown), figsize=(10, 1.4 + 0.4 * len(kinds)), sharey=True)
     for ax, (quantity, (label, unit)) in zip(axes, shown.items(), strict=True):
         part = frame[frame["quantity"] == quantity].set_index(["n_items", "model", "engine", "role"])
         for row, kind in enumerate(kinds):
@@ -221,17 +221,17 @@ def picture(frame: pd.DataFrame) -> plt.Figure:
                 continue
             teacher, student = part.loc[(*kind, "T")], part.loc[(*kind, "S")]
             ends = [teacher["value"] / unit, student["value"] / unit]
-            ax.plot(ends, [row, row], color=plots.GREY, linewidth=2, zorder=1)
+            ax.plot(ends, [row, row], color=style.GREY, linewidth=2, zorder=1)
             for value, spread, colour, marker, who in (
-                (ends[0], teacher["spread"], plots.BLUE, "o", "teacher"),
-                (ends[1], student["spread"], plots.ORANGE, "s", "student"),
+                (ends[0], teacher["spread"], style.BLUE, "o", "teacher"),
+                (ends[1], student["spread"], style.ORANGE, "s", "student"),
             ):
                 error = None if np.isnan(spread) else spread / unit / 2
                 ax.errorbar(value, row, xerr=error, fmt=marker, color=colour, capsize=3, zorder=2,
                             label=who if row == 0 else None)  # fmt: skip
             edge = max(ends) + np.nan_to_num(max(teacher["spread"], student["spread"])) / unit / 2
             ax.annotate(f"{student['ratio']:.2f}", (edge, row), xytext=(9, 0), textcoords="offset points", va="center",
-                        fontsize=9)  # fmt: skip
+                        fontsize=10)  # fmt: skip
         ax.set(xscale="log", xlabel=label)
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_formatter("")
@@ -267,7 +267,7 @@ def main() -> None:
     print(frame.to_string(index=False, float_format="{:.4g}".format, na_rep=""))
     print(f"{efficiency.cpu_name()}, torch {torch.__version__}, onnxruntime {onnxruntime.__version__}")
     print(f"written: {report.write_table(frame, 'serving', profile, [], SOURCE)}")
-    plots.save(picture(frame), "serving", profile, [], SOURCE)
+    style.save(picture(frame), "serving", profile, [], SOURCE)
 
 
 if __name__ == "__main__":

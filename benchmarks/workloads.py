@@ -24,14 +24,14 @@ import torch
 from benchmarks.limits import forget_peak, peak, timed
 from rdcore.data.interactions import stage
 from rdcore.data.synthetic import of_size
-from rdcore.distill import Hybrid, RankingDistillation, RDSettings
+from rdcore.distill import DESettings, Hybrid, RankingDistillation, RDSettings, RRDSettings
 from rdcore.distill.base import Distillation, TrainingData
 from rdcore.distill.lists import exemplary_rankings
 from rdcore.eval.full_ranking import evaluate
 from rdcore.eval.leave_one_out import Judge, full_ranks
 from rdcore.models import BPRMFSettings, CaserSettings, Model, NeuMFSettings
 from rdcore.train.loop import Training, make_optimizer, seeded, train, training_data
-from studies.derrd import plan as derrd
+from studies.common.profiles import OFFICIAL
 from studies.rd.timing import now
 
 NUMBER = 4  # bytes of a float32
@@ -170,13 +170,13 @@ def bpr_epoch(quick: bool, device: str, steps: int | None, *, dim: int, method: 
     judge = Judge(size.make(), device)
     data = training_data(judge.fit, 0, device)
     model = _built(BPRMFSettings(dim=dim), size.users, size.items, device)
-    training = derrd.OFFICIAL
+    training = OFFICIAL
     n, batch = len(data.queries), training.batch_size
     flops, moved = batch * 3 * 2 * 2 * dim, batch * 3 * NUMBER * 3 * dim
     distillation = None
     if method:
         teacher = _built(BPRMFSettings(dim=teacher_dim), size.users, size.items, device)
-        chosen = derrd.Plan(name="", dataset="", models={}).methods()[method]
+        chosen = {"RRD": RRDSettings(), "DE": DESettings()}[method]
         distillation = chosen.build(model, teacher).to(device)
         distillation.prepare(teacher, data)
         order = torch.randperm(n, generator=torch.Generator().manual_seed(1)).to(device)[:batch]

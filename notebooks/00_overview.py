@@ -33,9 +33,12 @@ from rdcore import datasets
 from rdcore.store import runs
 from studies import overview
 from studies.common import manifest, plots, report
+from studies.common.profiles import PROFILES
 from studies.common.reported import reported
 from studies.common.selection import chosen_epochs, read_selection
-from studies.plans import PROFILES, control_records, open_choices, paper_records, paper_runs
+from studies.plans import all_runs
+from studies.rd.ablations import control_records
+from studies.rd.plan import open_choices, paper_records
 from studies.scorecard import scorecard
 
 started = time.perf_counter()
@@ -129,8 +132,8 @@ if choices:
 # ## What has run
 
 # %%
-missing = [run for run in paper_runs() if not runs.is_committed(run)]
-on_record = len(paper_runs()) - len(missing)
+missing = [run for run in all_runs("paper") if not runs.is_committed(run)]
+on_record = len(all_runs("paper")) - len(missing)
 print(f"{on_record} of {on_record + len(missing)} planned paper-size runs are on record; `rdcore train --list` names the others:")
 display(Markdown(report.markdown(overview.not_run(missing).astype(str))))
 

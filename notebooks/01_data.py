@@ -42,13 +42,13 @@ from rdcore import data, datasets
 from rdcore.data import interactions as arrays
 from rdcore.datasets.catalog import CATALOG
 from studies.common import manifest, plots, report
+from studies.common.profiles import PROFILES
 from studies.common.reported import reported
-from studies.plans import PROFILES
 
 started = time.perf_counter()
 plots.use_style()
 NOTEBOOK = "01_data"
-plan = PROFILES[profile]
+plan = PROFILES[profile].rd[0]
 entry = CATALOG[plan.dataset]
 print(f"profile {profile}: {entry.title}")
 

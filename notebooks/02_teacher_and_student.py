@@ -37,13 +37,14 @@ from rdcore.eval import metrics
 from rdcore.models import Caser, CaserSettings
 from rdcore.store import runs
 from studies.common import manifest, plots, report
+from studies.common.profiles import PROFILES
 from studies.common.reported import reported
-from studies.plans import PROFILES
+from studies.rd import method_plots
 
 started = time.perf_counter()
 plots.use_style()
 NOTEBOOK = "02_teacher_and_student"
-plan = PROFILES[profile]
+plan = PROFILES[profile].rd[0]
 choices = plan.seeds["V"][0]
 experiments = {
     ("V", "T"): plan.teacher("V", choices),
@@ -70,7 +71,7 @@ for (stage, role), experiment in experiments.items():
 # $$\hat y_j = W_{2,j} \cdot [z \,;\, P_u] + b_{2,j}, \qquad z = \sigma(W_1 [\text{filters of } E] + b_1).$$
 
 # %%
-fig = plots.caser_diagram(plan.teacher("F", seed).model)
+fig = method_plots.caser_diagram(plan.teacher("F", seed).model)
 plots.save(fig, "02_caser", profile, [], NOTEBOOK)
 
 # %% [markdown]

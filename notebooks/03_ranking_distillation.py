@@ -32,7 +32,6 @@ example: int = 32500  # the training instance that serves as the example
 # %%
 import inspect
 import time
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -48,17 +47,21 @@ from rdcore.eval import significance
 from rdcore.store import runs
 from rdcore.train.loop import training_data
 from studies.common import manifest, plots, report
-from studies.plans import PROFILES
+from studies.common.profiles import PROFILES
+from studies.rd import method_plots
+from studies.rd import plan as rd_plan
 
 started = time.perf_counter()
 plots.use_style()
 NOTEBOOK = "03_ranking_distillation"
-plan = replace(PROFILES[profile], K=K or PROFILES[profile].K, lam=lam, mu=mu)
-schemes = plan.schemes()
+plan = PROFILES[profile].rd[0]
+plan = rd_plan.varied(plan, lam=lam, mu=mu, K=K or rd_plan.values(plan).K)
+values = rd_plan.values(plan)
+schemes = {role: settings.weights for role, settings in plan.methods.items()}
 experiments = {"T": plan.teacher("F", seed), "S": plan.student("F", seed)}
 experiments |= {role: plan.distilled("F", seed, role) for role in schemes}
-print(f"{plan.dataset}, seed {seed}: K = {plan.K}, lambda = {plan.lam:g}, mu = {plan.mu:g}, "
-      f"{plan.samples} rank samples, hybrid from epoch {plan.start_epoch} of {plan.training.epochs}")
+print(f"{plan.dataset}, seed {seed}: K = {values.K}, lambda = {values.lam:g}, mu = {values.mu:g}, "
+      f"{values.samples} rank samples, hybrid from epoch {values.start_epoch} of {plan.training.epochs}")
 
 # %% [markdown]
 # Teacher and student are those of notebook 02 (trained now, where they are not in the run store). Some pictures need
@@ -110,7 +113,7 @@ print(inspect.getsource(rd.distillation_loss))
 if at_hand:
     index = torch.tensor([example % len(instances.queries)])
     query, target = instances.queries[index], instances.target[index]
-    lists = exemplary_rankings(models["T"], query, plan.K, target=target).long()
+    lists = exemplary_rankings(models["T"], query, values.K, target=target).long()
     user = int(query.user)
     mine = {
         name: set(part.items[part.offsets[user] : part.offsets[user + 1]].tolist())
@@ -128,10 +131,10 @@ if at_hand:
         "teacher's score (sigmoid)": confidence.numpy().round(3),
         "this user has it": where,
         "student's rank": student_ranks + 1,
-        "$w^a$": schemes["RD-position"](plan.K, None, 1).numpy().round(4),
-        "$w^b$": schemes["RD-discrepancy"](plan.K, student_ranks[None], 1)[0].numpy().round(4),
-        "hybrid": schemes["RD-hybrid"](plan.K, student_ranks[None], plan.start_epoch)[0].numpy().round(4),
-    }, index=pd.RangeIndex(1, plan.K + 1, name="r"))
+        "$w^a$": schemes["RD-position"](values.K, None, 1).numpy().round(4),
+        "$w^b$": schemes["RD-discrepancy"](values.K, student_ranks[None], 1)[0].numpy().round(4),
+        "hybrid": schemes["RD-hybrid"](values.K, student_ranks[None], values.start_epoch)[0].numpy().round(4),
+    }, index=pd.RangeIndex(1, values.K + 1, name="r"))
     print(f"user {user}; last items {query.history(models['S'].window)[0].tolist()}; next came {int(target)}")
     display(table)
 else:
@@ -141,7 +144,7 @@ else:
 if at_hand:
     chosen = torch.randperm(len(instances.queries), generator=stream(seed, "shown queries"))[:2000]
     asked = instances.queries[chosen]
-    many = exemplary_rankings(models["T"], asked, plan.K, target=instances.target[chosen]).long()
+    many = exemplary_rankings(models["T"], asked, values.K, target=instances.target[chosen]).long()
     known = instances.seen.contains(asked.user, many).numpy()
     in_test = stage.judge.users() * interactions.n_items + stage.judge.items
     hits = np.isin((asked.user[:, None] * interactions.n_items + many).numpy(), in_test)[~known].mean()
@@ -170,16 +173,16 @@ shapes = {
     "equal, $1/K$": Equal(),
     "reciprocal, normalised": Reciprocal(),
     "reciprocal, raw": Reciprocal(normalise=False),
-    f"position, $\\lambda$ = {plan.lam:g}": Position(plan.lam),
-    f"position, $\\lambda$ = {10 * plan.lam:g}": Position(10 * plan.lam),
+    f"position, $\\lambda$ = {values.lam:g}": Position(values.lam),
+    f"position, $\\lambda$ = {10 * values.lam:g}": Position(10 * values.lam),
 }
-fig = plots.static_weights(shapes, plan.K)
+fig = method_plots.static_weights(shapes, values.K)
 plots.save(fig, "03_static_weights", profile, [], NOTEBOOK)
 
 # %% tags=["nbval-check-output"]
-by_position = Position(plan.lam)(plan.K, None, 1)
+by_position = Position(values.lam)(values.K, None, 1)
 print("position importance:", " ".join(f"{weight:.4f}" for weight in by_position.tolist()))
-print(f"With lambda = {plan.lam:g} the first three of {plan.K} positions carry {by_position[:3].sum():.0%} of the weight.")
+print(f"With lambda = {values.lam:g} the first three of {values.K} positions carry {by_position[:3].sum():.0%} of the weight.")
 
 # %% [markdown]
 # ## Weights that look at the student
@@ -206,11 +209,11 @@ if at_hand:
 else:
     shown_ranks = torch.tensor([0, 4, 155])
     print("The right picture shows the worked example of the paper's poster, because the models are not at hand.")
-fig = plots.rank_weights(schemes["RD-hybrid"], len(shown_ranks), shown_ranks)
+fig = method_plots.rank_weights(schemes["RD-hybrid"], len(shown_ranks), shown_ranks)
 plots.save(fig, "03_rank_weights", profile, [local["T"], local["S"]] if at_hand else [], NOTEBOOK)
 
 # %%
-raw = schemes["RD-hybrid"](len(shown_ranks), shown_ranks[None], plan.start_epoch)[0]
+raw = schemes["RD-hybrid"](len(shown_ranks), shown_ranks[None], values.start_epoch)[0]
 if raw.sum() > 0:
     print(f"On this query the raw hybrid weights sum to {raw.sum():.3f}: divided by the sum, the query counts\n"
           f"{1 / raw.sum():.1f} times as much. The largest weight is at the teacher's position {int(raw.argmax()) + 1}.")
@@ -236,12 +239,12 @@ if at_hand:
     with torch.no_grad():
         context = models["S"].encode(asked)
         logits = models["S"].score(context, part)
-        drawn = unseen_items(asked.user, plan.samples, instances.seen, stream(seed, "shown samples"))
+        drawn = unseen_items(asked.user, values.samples, instances.seen, stream(seed, "shown samples"))
         estimate = rd.sampled_rank(logits, models["S"].score(context, drawn), None, interactions.n_items)
         unseen = torch.ones((len(asked), interactions.n_items), dtype=torch.bool)
         unseen[instances.seen.of(asked.user)] = False
         exact = rd.exact_rank(part, models["S"].score_all(context), unseen)
-    fig = plots.rank_estimates(exact, estimate, schemes["RD-discrepancy"], interactions.n_items)
+    fig = method_plots.rank_estimates(exact, estimate, schemes["RD-discrepancy"], interactions.n_items)
     plots.save(fig, "03_rank_estimates", profile, [local["T"], local["S"]], NOTEBOOK)
 else:
     print(NOT_HERE)
@@ -249,10 +252,10 @@ else:
 # %%
 if at_hand:
     weight = schemes["RD-discrepancy"]
-    estimated, true = weight(plan.K, estimate, 1), weight(plan.K, exact, 1)
+    estimated, true = weight(values.K, estimate, 1), weight(values.K, exact, 1)
     ends, true_ends = (float(((w < 0.05) | (w > 0.9)).float().mean()) for w in (estimated, true))
-    print(f"With {plan.samples} samples of {interactions.n_items:,} items a rank is estimated in steps of "
-          f"{interactions.n_items / plan.samples:.3g}.\n{ends:.0%} of the estimated weights lie below 0.05 or above 0.9 "
+    print(f"With {values.samples} samples of {interactions.n_items:,} items a rank is estimated in steps of "
+          f"{interactions.n_items / values.samples:.3g}.\n{ends:.0%} of the estimated weights lie below 0.05 or above 0.9 "
           f"({true_ends:.0%} of those from exact ranks):\n"
           f"{'in effect w^b asks whether one sample beats the item.' if ends > 0.75 else 'w^b still grades the items.'}")
 else:
@@ -302,7 +305,7 @@ plots.save(fig, "03_learning_curves", profile, list(found.values()), NOTEBOOK)
 # %%
 drawn = [found[role] for role in ("RD-hybrid", "RD-hybrid-normalised", "RD-position", "RD-discrepancy") if role in found]
 if drawn:
-    fig = plots.weight_curves(drawn)
+    fig = method_plots.weight_curves(drawn)
     plots.save(fig, "03_weight_curves", profile, drawn, NOTEBOOK)
 
 # %%

@@ -42,18 +42,21 @@ from IPython.display import Markdown, display
 from rdcore import data, datasets, distill
 from rdcore.store import runs
 from studies.common import manifest, plots, report
+from studies.common.plan import unique
+from studies.common.profiles import PROFILES
 from studies.common.reported import reported
-from studies.plans import PROFILES, fossil
 from studies.rd import ablation_report as reports
-from studies.rd import ablations
+from studies.rd import ablations, sweep_plots
+from studies.rd import plan as rd
 
 started = time.perf_counter()
 plots.use_style()
 NOTEBOOK = "04_ablations"
-models = {"Fossil": fossil(PROFILES[profile]), "Caser": PROFILES[profile]}
+caser, fossil = PROFILES[profile].rd
+models = {"Fossil": fossil, "Caser": caser}
 if model not in models:
     raise ValueError(f"no plan for model {model!r}; there are: {', '.join(models)}")
-plan = models[model]
+plan, values = models[model], rd.values(models[model])
 suffixes = {"Fossil": "", "Caser": "_caser"}  # so that one model's pictures do not replace the other's
 suffix = suffixes[model]
 
@@ -67,11 +70,11 @@ controlled = [run for runs_of_model in controls.values() for run in runs_of_mode
 # T, S and RD as in the tables are the lines that every sweep is compared with.
 reference = {"RD": plan.distilled("V", seed + 100), "S": plan.student("V", seed + 100), "T": plan.teacher("V", seed + 100)}
 two_seeds = [plan.student("F", seed), plan.student("F", seed + 1)]
-wanted = ablations.unique([*reference.values(), *ablations.points(sweeps), *controlled, *two_seeds])
+wanted = unique([*reference.values(), *ablations.points(sweeps), *controlled, *two_seeds])
 
 print(f"{plan.dataset}, {model}, T d = {plan.models['T'].dim}, S d = {plan.models['S'].dim}; {plan.training.epochs} epochs, "
-      f"evaluated every {plan.evaluate_every}\nK = {plan.K}, lambda = {plan.lam:g}, mu = {plan.mu:g}, {plan.samples} rank "
-      f"samples, hybrid from epoch {plan.start_epoch}")
+      f"evaluated every {plan.evaluate_every}\nK = {values.K}, lambda = {values.lam:g}, mu = {values.mu:g}, {values.samples} rank "
+      f"samples, hybrid from epoch {values.start_epoch}")
 with pd.option_context("display.max_colwidth", None):
     display(reports.plan(sweeps).set_index("sweep"))
 print(f"{len(wanted)} different runs, {len(controlled)} controls among them")
@@ -122,7 +125,7 @@ def filled(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.map(lambda cell: cell if isinstance(cell, str) else "" if pd.isna(cell) else f"{cell:.4f}")
 
 
-def show(sweep: str, draw=reports.curve, base: str | None = None, lines: tuple = ("RD", "S"), **look) -> None:
+def show(sweep: str, draw=sweep_plots.curve, base: str | None = None, lines: tuple = ("RD", "S"), **look) -> None:
     """A sweep's picture, its table, and a sentence on it."""
     if sweep not in sweeps:
         print("Left out by the parameter `only`.")
@@ -152,7 +155,7 @@ if shown["T"] and shown["S"]:
 # figure over $K$ is known to us from the paper (its full text was not at hand); its code has 10.
 
 # %%
-show("K", base=str(plan.K), xlabel="K, length of the teacher's list")
+show("K", base=str(values.K), xlabel="K, length of the teacher's list")
 
 # %% [markdown]
 # ## Lambda: how far down the list the weight reaches
@@ -163,7 +166,7 @@ show("K", base=str(plan.K), xlabel="K, length of the teacher's list")
 # figure over $\lambda$ is known to us either.
 
 # %%
-show("lambda", base=f"{plan.lam:g}", xlabel=r"$\lambda$")
+show("lambda", base=f"{values.lam:g}", xlabel=r"$\lambda$")
 
 # %% [markdown]
 # ## Mu: how soon a discrepancy of ranks counts
@@ -179,26 +182,26 @@ show("lambda", base=f"{plan.lam:g}", xlabel=r"$\lambda$")
 print(inspect.getsource(distill.Discrepancy.__call__))
 
 # %%
-mus = list(ablations.GRIDS[profile].mu)
+mus = list(plan.sweeps["mu"])
 gowalla = int(reported("rd_table1").query("dataset == 'gowalla' and metric == 'items'")["value"].iloc[0])
-steps = {f"{gowalla:,} items (Gowalla, rounded as in Table 1)": gowalla / plan.samples}
+steps = {f"{gowalla:,} items (Gowalla, rounded as in Table 1)": gowalla / values.samples}
 try:
     if plan.dataset != "gowalla":
         items = datasets.load(plan.dataset).n_items
-        steps = {f"{items:,} items ({plan.dataset})": items / plan.samples} | steps
+        steps = {f"{items:,} items ({plan.dataset})": items / values.samples} | steps
 except data.DataError:
     print("The data set is not here; its steps are left out.")
-fig = reports.saturation(steps, mus)
+fig = sweep_plots.saturation(steps, mus)
 plots.save(fig, f"04_mu_steps{suffix}", profile, [], NOTEBOOK)
 for name, step in steps.items():
     edge = reports.SATURATED / step
     same = [f"{mu:g}" for mu in mus if mu >= edge]
-    print(f"{name}, {plan.samples} samples: ranks in steps of {step:.3g}; every mu from {edge:.2g} on is one method; "
+    print(f"{name}, {values.samples} samples: ranks in steps of {step:.3g}; every mu from {edge:.2g} on is one method; "
           f"of this sweep: {', '.join(same) or 'none'}")
 display(pd.concat({name: reports.first_steps(mus, step) for name, step in steps.items()}).round(3))
 
 # %%
-show("mu", base=f"{plan.mu:g}", xlabel=r"$\mu$")
+show("mu", base=f"{values.mu:g}", xlabel=r"$\mu$")
 if "mu" in sweeps:
     left = reports.last_weight_sums({value: roles["RD"] for value, roles in sweeps["mu"].items()}, found)
     print("sum of the weights in the last epoch:", "; ".join(f"{mu}: {total:.4f}" for mu, total in left.items() if total == total))
@@ -212,7 +215,7 @@ if "mu" in sweeps:
 # not what matters about it.
 
 # %%
-show("rank samples", base=str(plan.samples), xlabel="items sampled for the student's rank")
+show("rank samples", base=str(values.samples), xlabel="items sampled for the student's rank")
 
 # %% [markdown]
 # ## When the hybrid begins
@@ -222,7 +225,7 @@ show("rank samples", base=str(plan.samples), xlabel="items sampled for the stude
 # how much the hybrid part does at all: the later it begins, the more this is the scheme `RD-position`.
 
 # %%
-show("start epoch", base=str(plan.start_epoch), xlabel="first epoch with hybrid weights")
+show("start epoch", base=str(values.start_epoch), xlabel="first epoch with hybrid weights")
 
 # %% [markdown]
 # ## The balance of the two losses (the paper's Fig. 6)
@@ -294,7 +297,7 @@ else:
 if "weighting" in sweeps:
     sums = reports.last_weight_sums({value: roles["RD"] for value, roles in sweeps["weighting"].items()}, found)
     notes = {value: f"sum {total:.2f}" for value, total in sums.items() if total == total}
-    show("weighting", reports.dots, base="hybrid, raw", lines=("RD", "S", "T"), notes=notes)
+    show("weighting", sweep_plots.dots, base="hybrid, raw", lines=("RD", "S", "T"), notes=notes)
     quality = pd.concat({metric: reports.wide(table, "weighting", metric)["RD"] for metric in reports.QUALITY}, axis=1)
     display(filled(quality.assign(**{"sum of weights, last epoch": pd.Series(sums)})))
 else:
@@ -308,7 +311,7 @@ else:
 # need not worry about; another would mean that the text alone does not suffice to get the published numbers.
 
 # %%
-show("paper and code", reports.dots, base="as released", lines=("RD", "S", "T"))
+show("paper and code", sweep_plots.dots, base="as released", lines=("RD", "S", "T"))
 
 # %% [markdown]
 # ## Is it the teacher?

@@ -38,9 +38,11 @@ from rdcore.eval import groups, significance
 from rdcore.store import runs
 from studies.common import item_groups, manifest, matched, plots, report
 from studies.common.matched import MARGINS, PAIRS, ROLES
+from studies.common.profiles import PROFILES
 from studies.common.selection import chosen_epochs
 from studies.overview import scorecard_text
-from studies.plans import PROFILES, paper_records
+from studies.rd import result_plots
+from studies.rd.plan import paper_records
 from studies.scorecard import scorecard_of
 
 started = time.perf_counter()
@@ -48,7 +50,7 @@ plots.use_style()
 NOTEBOOK = "05_significance"
 if seeds < 1 or n_groups < 1 or resamples < 0:
     raise ValueError("seeds and n_groups must be at least 1, resamples at least 0")
-plan = PROFILES[profile]
+plan = PROFILES[profile].rd[0]
 resamples = resamples or (1_000 if profile == "smoke" else 10_000)
 train = profile != "paper" or recompute
 own_seeds = plan.seeds["F"] if profile == "paper" else range(1, seeds + 1)
@@ -171,7 +173,7 @@ for label, found in fixed.items():
         compared[name] = found.compare(*pair)
         means[name] = significance.resampled(*found.arrays(*pair), rng=np.random.default_rng(0), resamples=resamples)
 if means:
-    fig = plots.resampled_means(means, compared)
+    fig = result_plots.resampled_means(means, compared)
     plots.save(fig, "05_bootstrap", profile, records, NOTEBOOK)
 
 # %% [markdown]
@@ -211,7 +213,7 @@ for label, found in shown.items():
     if row[0] or row[1]:
         rows.setdefault(found.dataset, {})[label] = row
 if rows:
-    fig = plots.margins(rows)
+    fig = result_plots.margins(rows)
     plots.save(fig, "05_margins", profile, records, NOTEBOOK)
 
 # %%
@@ -249,7 +251,7 @@ for label, found in fixed.items():
                 resamples=resamples,
             )  # fmt: skip
 if panels:
-    fig = plots.by_activity(panels)
+    fig = result_plots.by_activity(panels)
     plots.save(fig, "05_by_activity", profile, records, NOTEBOOK)
 
 # %%
@@ -287,7 +289,7 @@ for label, found in fixed.items():
         print(f"{label}: no record has groups.json yet")
 measured = {label: roles for label, roles in measured.items() if roles}
 if measured:
-    fig = plots.by_popularity(measured)
+    fig = result_plots.by_popularity(measured)
     plots.save(fig, "05_by_popularity", profile, records, NOTEBOOK)
 
 # %%

@@ -38,14 +38,14 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from studies.common import manifest, plots, report
+from studies.common.profiles import PROFILES
 from studies.common.reported import reported
-from studies.plans import PROFILES
-from studies.rd import efficiency, timing
+from studies.rd import efficiency, result_plots, timing
 
 started = time.perf_counter()
 plots.use_style()
 NOTEBOOK = "06_efficiency"
-plan = PROFILES[profile]
+plan = PROFILES[profile].rd[0]
 for model, pair in efficiency.PAIRS.items():
     print(f"{model}: d = {pair['T'].dim} (T) and {pair['RD'].dim} (RD)")
 
@@ -125,7 +125,7 @@ display(efficiency.side_by_side(table))
 # shrink with $d$, the last does not.
 
 # %%
-fig = plots.efficiency(record.ratios(), record.parts())
+fig = result_plots.efficiency(record.ratios(), record.parts())
 plots.save(fig, "06_efficiency", profile, [record], NOTEBOOK)
 
 # %% [markdown]

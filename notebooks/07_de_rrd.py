@@ -41,6 +41,8 @@ from rdcore.distill import cd, de, rrd
 from rdcore.store import runs
 from rdcore.train import loop as training
 from studies.common import manifest, matched, plots, report
+from studies.common.plan import at_border, chosen_weights, weights_on_file
+from studies.common.profiles import PROFILES
 from studies.derrd import plan as derrd
 from studies.derrd import plots as derrd_plots
 from studies.derrd import tables as derrd_report
@@ -51,13 +53,14 @@ NOTEBOOK = "07_de_rrd"
 if resamples < 0:
     raise ValueError(f"resamples must be at least 0, got {resamples}")
 resamples = resamples or (1_000 if profile == "smoke" else 10_000)
-plan = derrd.PLANS[profile]
-seed = plan.seeds[0]
+plan, *further_plans = PROFILES[profile].derrd
+seed = plan.table_seeds[0]
+de_settings, rrd_settings = plan.methods["DE"], plan.methods["RRD"]
 sizes = {role: settings.dim for role, settings in plan.models.items()}
-print(f"{plan.dataset}: T has vectors of {sizes['T']}, S of {sizes['S']}; seeds {', '.join(map(str, plan.seeds))}; at most "
+print(f"{plan.dataset}: T has vectors of {sizes['T']}, S of {sizes['S']}; seeds {', '.join(map(str, plan.table_seeds))}; at most "
       f"{plan.training.epochs} epochs,\nstopped after {plan.training.patience} without a new best on the validation items")
-print(f"DE: M = {plan.de.M} experts, weight {plan.de.weight:g}. RRD: K = {plan.rrd.K}, L = {plan.rrd.L}, T = {plan.rrd.T:g}, "
-      f"list of {plan.rrd.depth}, weight {plan.rrd.weight:g}")
+print(f"DE: M = {de_settings.M} experts, weight {de_settings.weight:g}. RRD: K = {rrd_settings.K}, L = {rrd_settings.L}, T = {rrd_settings.T:g}, "
+      f"list of {rrd_settings.depth}, weight {rrd_settings.weight:g}")
 
 
 def show(table):
@@ -81,7 +84,7 @@ def show(table):
 
 # %%
 options = {"profile": profile, "recompute": recompute, "jobs": jobs, "progress": True, "optional": True}
-wanted = [*derrd.runs_of(plan, {}), plan.popularity(), *(derrd.sweep_runs(plan) if sweeps else [])]
+wanted = [*derrd.runs_of(plan, {}), derrd.popularity(plan), *(derrd.sweep_runs(plan) if sweeps else [])]
 given = {run.key: record for run, record in zip(wanted, runs.records(wanted, **options), strict=True) if record}
 
 
@@ -91,23 +94,23 @@ def found(experiments):
 
 
 tried = {role: list(found(trials).values()) for role, trials in plan.trials().items()}
-complete = [record for role, records in tried.items() if len(records) == len(plan.weights[role]) for record in records]
-chosen = derrd.chosen_weights(complete)
+complete = [record for role, records in tried.items() if len(records) == len(plan.grids[role]) for record in records]
+chosen = chosen_weights(plan, complete)
 rows_of = derrd.table_runs(plan, chosen)
 given |= {run.key: record for run, record in zip(rows_of, runs.records(rows_of, **options), strict=True) if record}
 records = [given[run.key] for run in rows_of if run.key in given]
 first = {r.description["role"]: r for r in records if r.description["seed"] == seed}
-popularity = given.get(plan.popularity().key)
+popularity = given.get(derrd.popularity(plan).key)
 missing = [f"{run.role} seed {run.seed}" for run in rows_of if run.key not in given]
-missing += [f"{role}, whose weight is not chosen" for role in plan.competitors if role not in chosen]
+missing += [f"{role}, whose weight is not chosen" for role in plan.grids if role not in chosen]
 print(f"{len(given)} runs. Not run yet: {', '.join(missing)}." if missing else f"{len(given)} runs; none of Table 2 is missing.")
 
 # %%
 if complete:
-    table = derrd_report.trial_table(complete, chosen)
+    table = derrd_report.trial_table(plan, complete)
     report.write_table(table, "07_trials", profile, complete, NOTEBOOK)
     show(table.assign(chosen=table["chosen"].map({True: "yes", False: ""}), weight=table["weight"].map("{:g}".format)))
-    border = derrd.at_border(plan.weights, chosen)
+    border = at_border(plan, chosen)
     print(f"At the border of the grid, so that a better weight may lie beyond: {', '.join(border)}." if border
           else "No chosen weight lies at the border of the grid.")
 else:
@@ -155,7 +158,7 @@ print(inspect.getsource(de.mixture_of_all))
 
 # %%
 entities = 48
-alpha = torch.softmax(1.5 * torch.randn(entities, plan.de.M, generator=stream(1, "shown alpha")), dim=1)
+alpha = torch.softmax(1.5 * torch.randn(entities, de_settings.M, generator=stream(1, "shown alpha")), dim=1)
 temperatures = (1.0, 0.1, 0.001)
 fig = derrd_plots.selections(alpha, temperatures, 1)
 plots.save(fig, "07_selection", profile, [], NOTEBOOK)
@@ -175,7 +178,7 @@ for temperature in temperatures:
 
 # %%
 trained = [first["DE"]] if "DE" in first else []
-fig = derrd_plots.schedule(plan.de, trained, temperatures)
+fig = derrd_plots.schedule(de_settings, trained, temperatures)
 plots.save(fig, "07_temperature", profile, trained, NOTEBOOK)
 
 # %%
@@ -205,14 +208,14 @@ print(inspect.getsource(rrd.relaxed_loss))
 print(inspect.getsource(rrd.sampled_places))
 
 # %%
-fig = derrd_plots.sampled_lists(plan.rrd, (plan.rrd.T / 5, plan.rrd.T, 4 * plan.rrd.T), 4000, 1)
+fig = derrd_plots.sampled_lists(rrd_settings, (rrd_settings.T / 5, rrd_settings.T, 4 * rrd_settings.T), 4000, 1)
 plots.save(fig, "07_sampled_lists", profile, [], NOTEBOOK)
 
 # %%
-places = -torch.arange(plan.rrd.depth, dtype=torch.float64) / plan.rrd.T
-drawn = rrd.sampled_places(places, 4000, plan.rrd.K, stream(1, "shown lists"))
-print(f"With T = {plan.rrd.T:g} and K = {plan.rrd.K} of {plan.rrd.depth}, {(drawn < plan.rrd.K).float().mean():.0%} of the interesting items "
-      f"are among the teacher's first {plan.rrd.K}; half of the draws go no deeper than rank {int(drawn.amax(1).median()) + 1}.")
+places = -torch.arange(rrd_settings.depth, dtype=torch.float64) / rrd_settings.T
+drawn = rrd.sampled_places(places, 4000, rrd_settings.K, stream(1, "shown lists"))
+print(f"With T = {rrd_settings.T:g} and K = {rrd_settings.K} of {rrd_settings.depth}, {(drawn < rrd_settings.K).float().mean():.0%} of the interesting items "
+      f"are among the teacher's first {rrd_settings.K}; half of the draws go no deeper than rank {int(drawn.amax(1).median()) + 1}.")
 
 # %% [markdown]
 # Two small lists show what the loss sees. Turning two interesting items round costs something; turning two uninteresting ones round costs nothing.
@@ -260,8 +263,8 @@ else:
 # Both protocols beside the paper's numbers, where the data are the paper's.
 
 # %%
-others = [record for further in derrd.related(plan)[1:] if profile == "paper"
-          for run in derrd.table_runs(further, derrd.weights_on_file(further))
+others = [record for further in further_plans if profile == "paper"
+          for run in derrd.table_runs(further, weights_on_file(further))
           for record in runs.records([run], profile=profile, optional=True) if record]  # fmt: skip
 shown = [*records, *([popularity] if popularity else []), *others]
 table2 = derrd_report.derrd_table2(shown)
@@ -362,7 +365,7 @@ else:
 # the median of a training epoch, so the two are not compared. The ratio is DE-RRD's H@5 over its teacher's.
 
 # %%
-by_size = {size: found(pair) for size, pair in plan.size_sweep().items()} if sweeps else {}
+by_size = {size: found(pair) for size, pair in derrd.size_sweep(plan).items()} if sweeps else {}
 students = {size: pair["DE-RRD"] for size, pair in by_size.items() if "DE-RRD" in pair}
 try:
     interactions = datasets.load(plan.dataset, download=profile != "paper")
@@ -396,7 +399,7 @@ for size, pair in by_size.items():
 # $K + L$ items (**full**), on the **interesting** ones alone ($L = 0$: ListMLE), and on the **top** of the list without drawing. The paper's numbers are of Foursquare, whose split is not published.
 
 # %%
-designs = found(plan.designs()) if sweeps else {}
+designs = found(derrd.designs(plan)) if sweeps else {}
 base = [first[role] for role in ("DE", "RRD") if role in first]
 table4 = derrd_report.derrd_table4([*base, *designs.values()])
 report.write_table(table4, "derrd_table4", profile, [*base, *designs.values()], NOTEBOOK)
@@ -416,7 +419,7 @@ for name in ("DE", "RRD"):
 # ## Table 5: the two weights
 
 # %%
-pairs = found(plan.weight_grid()) if sweeps else {}
+pairs = found(derrd.weight_grid(plan)) if sweeps else {}
 table5 = derrd_report.derrd_table5(plan, pairs)
 report.write_table(table5, "derrd_table5", profile, list(pairs.values()), NOTEBOOK)
 if len(pairs) == len(table5):
@@ -449,4 +452,4 @@ else:
 
 # %% tags=["nbval-ignore-output"]
 every = list({record.key: record for record in [*given.values(), *others]}.values())
-print(manifest.provenance(every, plan.teacher(seed).data_hash, seed, started))
+print(manifest.provenance(every, plan.teacher("L", seed).data_hash, seed, started))

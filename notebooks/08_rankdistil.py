@@ -45,7 +45,7 @@ from studies.rankdistil import free_scores
 started = time.perf_counter()
 plots.use_style()
 NOTEBOOK = "08_rankdistil"
-size = free_scores.SIZES[profile]
+size = free_scores.size_of(profile)
 losses = {name: replace(loss, p=p) for name, loss in free_scores.LOSSES.items()}
 losses = {name: replace(loss, temperature=temperature) if loss.asks_for_scores else loss for name, loss in losses.items()}
 for name, value in {"p": p, "judged": judged}.items():

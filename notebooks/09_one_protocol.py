@@ -40,16 +40,18 @@ from IPython.display import Markdown, display
 
 from rdcore.store import runs
 from studies.common import item_groups, manifest, plots, report
-from studies.derrd import plan as derrd
+from studies.common.plan import at_border, chosen_weights
+from studies.common.profiles import PROFILES
 from studies.one_protocol import plan as one_protocol
 from studies.one_protocol import plots as one_protocol_plots
+from studies.one_protocol import tables as one_protocol_tables
 
 started = time.perf_counter()
 NOTEBOOK = "09_one_protocol"
-if profile not in derrd.PLANS or resamples < 100:
-    raise ValueError(f"profile must be one of {', '.join(derrd.PLANS)} and resamples at least 100")
+if profile not in PROFILES or resamples < 100:
+    raise ValueError(f"profile must be one of {', '.join(PROFILES)} and resamples at least 100")
 plots.use_style()
-comparables = {c.name: c for c in one_protocol.comparables(profile)}
+comparables = {plan.label: plan for plan in PROFILES[profile].one_protocol}
 
 
 def show(frame, **formats):
@@ -63,9 +65,9 @@ def show(frame, **formats):
 
 # %% tags=["nbval-check-output"]
 for c in comparables.values():
-    sizes = {role: settings.dim for role, settings in c.plan.models.items()}
-    print(f"{c.name}: T d = {sizes['T']}, S d = {sizes['S']}, seeds {', '.join(map(str, c.plan.seeds))}; {len(c.roles)} methods and S, "
-          f"{len(c.weights['S'])} trials each")
+    sizes = {role: settings.dim for role, settings in c.models.items()}
+    print(f"{c.label}: T d = {sizes['T']}, S d = {sizes['S']}, seeds {', '.join(map(str, c.table_seeds))}; {len(one_protocol.roles(c))} methods and S, "
+          f"{len(c.grids['S'])} trials each")
 
 # %% [markdown]
 # ## The weights
@@ -83,8 +85,8 @@ if not_run:
     print(f"Not run, and left out below: {', '.join(not_run)}.")
     comparables = {name: c for name, c in comparables.items() if name not in not_run}
     tried = {name: tried[name] for name in comparables}
-chosen = {name: one_protocol.choose(c, tried[name]) for name, c in comparables.items()}
-trials = pd.concat([one_protocol.trial_table(c, tried[name]) for name, c in comparables.items()], ignore_index=True)
+chosen = {name: chosen_weights(c, tried[name]) for name, c in comparables.items()}
+trials = pd.concat([one_protocol_tables.trial_table(c, tried[name]) for name, c in comparables.items()], ignore_index=True)
 seen = [record for records in tried.values() for record in records if record is not None]
 trials["weight"] = trials["weight"].map("{:g}".format)
 report.write_table(trials, "09_trials", profile, seen, NOTEBOOK)
@@ -92,8 +94,8 @@ for name, part in trials.groupby("runs", sort=False):
     display(Markdown(f"**{name}**, nDCG@10 of the validation items"))
     lines = part.assign(chosen=part["chosen"].map({True: "yes", False: ""}))
     show(lines.drop(columns="runs"))
-    at_border = derrd.at_border(comparables[name].weights, chosen[name])
-    print(f"{name}: {len(chosen[name])} of {len(comparables[name].weights)} have a weight"
+    at_border = at_border(comparables[name], chosen[name])
+    print(f"{name}: {len(chosen[name])} of {len(comparables[name].grids)} have a weight"
           + (f"; at the border of their grid: {', '.join(at_border)}." if at_border else "."))
 
 # %% [markdown]
@@ -104,15 +106,15 @@ for name, part in trials.groupby("runs", sort=False):
 # a table. *indication*: the interval lies above 0 and all seeds agree, with fewer than five of them; *replicates*: with five.
 
 # %%
-wanted = {name: c.rows(chosen[name]) for name, c in comparables.items()}
+wanted = {name: one_protocol.table_runs(c, chosen[name]) for name, c in comparables.items()}
 rows = {name: [record for record in runs.records(planned, **options) if record] for name, planned in wanted.items()}
-tables = {name: one_protocol.table(c, rows[name], resamples) for name, c in comparables.items()}
+tables = {name: one_protocol_tables.table(c, rows[name], resamples) for name, c in comparables.items()}
 tables = {name: table for name, table in tables.items() if len(table)}
 used = [record for records in rows.values() for record in records]
 if tables:
     everything = pd.concat(tables.values(), ignore_index=True)
     report.write_table(everything, "09_methods", profile, used, NOTEBOOK)
-    for_programs = pd.concat([one_protocol.long_table(c, rows[name]) for name, c in comparables.items()], ignore_index=True)
+    for_programs = pd.concat([one_protocol_tables.long_table(c, rows[name]) for name, c in comparables.items()], ignore_index=True)
     report.write_table(for_programs, "one_protocol", profile, used, NOTEBOOK)
 for name, table in tables.items():
     display(Markdown(f"**{name}**"))
@@ -120,7 +122,7 @@ for name, table in tables.items():
          **{"over S": "{:+.4f}"}, low="{:+.4f}", high="{:+.4f}")  # fmt: skip
 for name, planned in wanted.items():
     lacking = len(planned) - len(rows[name])
-    without = [role for role in comparables[name].weights if role not in chosen[name]]
+    without = [role for role in comparables[name].grids if role not in chosen[name]]
     if lacking or without:
         print(f"{name}: {lacking} of {len(planned)} runs are not on record" + (
             f"; without a weight, because a trial is not run: {', '.join(without)}." if without else "."))
@@ -135,10 +137,10 @@ for name, c in comparables.items():
     if chosen[name].get("S", 1) == 1:
         print(f"{name}: S keeps the plan's decay.")
         continue
-    alone = [record for record in runs.records([c.plan.student(seed) for seed in c.plan.seeds], **options) if record]
-    over = one_protocol.over_the_plans_own(c, rows[name], alone, resamples)
+    alone = [record for record in runs.records([c.student("L", seed) for seed in c.table_seeds], **options) if record]
+    over = one_protocol_tables.over_the_plans_own(c, rows[name], alone, resamples)
     report.write_table(over, f"09_plans_decay_{name.replace(' ', '_')}", profile, [*rows[name], *alone], NOTEBOOK)
-    mean = {what: sum(record.chosen[one_protocol.JUDGED] for record in found) / len(found)
+    mean = {what: sum(record.chosen[one_protocol.METRIC] for record in found) / len(found)
             for what, found in (("own", alone), ("chosen", [r for r in rows[name] if r.description["role"] == "S"]))}
     display(Markdown(f"**{name}**: S has {mean['own']:.4f} with the plan's decay, {mean['chosen']:.4f} with the chosen one"))
     show(over.drop(columns="runs"), **{"over S, plan's decay": "{:+.4f}"}, low="{:+.4f}", high="{:+.4f}")
@@ -157,7 +159,7 @@ if judged:
 # them, one may hold by chance.
 
 # %%
-said = pd.concat([one_protocol.conclusions(c, rows[name], resamples) for name, c in comparables.items()], ignore_index=True)
+said = pd.concat([one_protocol_tables.conclusions(c, rows[name], resamples) for name, c in comparables.items()], ignore_index=True)
 report.write_table(said, "09_conclusions", profile, used, NOTEBOOK)
 for name, part in said.groupby("runs", sort=False):
     display(Markdown(f"**{name}**"))
@@ -165,12 +167,12 @@ for name, part in said.groupby("runs", sort=False):
 
 # %%
 for name, table in judged.items():
-    methods = [role for role in comparables[name].roles if role in set(table["role"])]
-    against = one_protocol.against_each_other(rows[name], methods, resamples)
+    methods = [role for role in one_protocol.roles(comparables[name]) if role in set(table["role"])]
+    against = one_protocol_tables.against_each_other(rows[name], methods, resamples)
     if not against:
         continue
     by_role = table.set_index("role")
-    best = by_role.loc[methods, one_protocol.JUDGED].idxmax()
+    best = by_role.loc[methods, one_protocol.METRIC].idxmax()
     better = [role for role in methods if by_role.loc[role, "better than S"] != "no"]
     worse = [role for role in methods if by_role.loc[role, "high"] < 0]
     beaten = [role for role, c in against.items() if c.low > 0]
@@ -195,7 +197,7 @@ for name, table in judged.items():
     plots.save(fig, f"09_cost_{name.replace(' ', '_')}", profile, rows[name], NOTEBOOK)
     distilled = table[~table["role"].isin(["T", "S"])].dropna(subset=["overlap@10"])
     if len(distilled) > 2:
-        rank = distilled["overlap@10"].corr(distilled[one_protocol.JUDGED], method="spearman")
+        rank = distilled["overlap@10"].corr(distilled[one_protocol.METRIC], method="spearman")
         cost = distilled.set_index("role")["seconds"] / table.set_index("role").loc["S", "seconds"]
         print(f"{name}: over {len(distilled)} methods, Spearman's correlation of overlap and nDCG@10 is {rank:+.2f}. "
               f"Training takes {cost.min():.1f} ({cost.idxmin()}) to {cost.max():.1f} ({cost.idxmax()}) times the student's time."
@@ -211,13 +213,13 @@ for name, table in judged.items():
 for name in judged:
     c = comparables[name]
     measured = {role: [item_groups.recorded(record) for record in rows[name] if record.description["role"] == role]
-                for role in ("T", "S", *c.roles)}  # fmt: skip
+                for role in ("T", "S", *one_protocol.roles(c))}  # fmt: skip
     measured = {role: found for role, found in measured.items() if found and None not in found}
     if "S" in measured:
         fig = one_protocol_plots.popularity(measured)
         plots.save(fig, f"09_popularity_{name.replace(' ', '_')}", profile, rows[name], NOTEBOOK)
         mean = {role: pd.DataFrame([item_groups.recall(one) for one in found]).mean() for role, found in measured.items()}
-        methods = [role for role in c.roles if role in mean]
+        methods = [role for role in one_protocol.roles(c) if role in mean]
         down = [role for role in methods if mean[role].iloc[0] < mean["S"].iloc[0]]
         up = [role for role in methods if mean[role].iloc[-1] > mean["S"].iloc[-1]]
         print(f"{name}: on the least popular items {len(down)} of {len(methods)} methods find fewer than S"
@@ -231,7 +233,7 @@ for name in judged:
 # %%
 if profile == "paper":
     complete = [name for name, planned in wanted.items()
-                if len(planned) == len(rows[name]) and len(chosen[name]) == len(comparables[name].weights)]
+                if len(planned) == len(rows[name]) and len(chosen[name]) == len(comparables[name].grids)]
     print(f"Complete: {', '.join(complete) or 'none of the comparisons yet'}. Not complete: "
           + (", ".join([*(name for name in comparables if name not in complete), *not_run]) or "none") + ".")
 else:
@@ -242,5 +244,5 @@ else:
 
 # %% tags=["nbval-ignore-output"]
 every = list({record.key: record for record in [*seen, *used]}.values())
-first = next(iter(comparables.values())).plan
-print(manifest.provenance(every, first.teacher(first.seeds[0]).data_hash, first.seeds[0], started))
+first = next(iter(comparables.values()))
+print(manifest.provenance(every, first.teacher("L", 1).data_hash, first.table_seeds[0], started))

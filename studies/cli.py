@@ -191,6 +191,7 @@ def _add_only(command: argparse.ArgumentParser) -> None:
 def train(arguments: argparse.Namespace) -> int:
     from rdcore.store import runs
     from studies import plans
+    from studies.rd import plan as rd
 
     if isinstance(arguments.jobs, int):  # else a cluster, whose workers have devices of their own
         if arguments.jobs < 1:
@@ -201,7 +202,7 @@ def train(arguments: argparse.Namespace) -> int:
     wanted = plans.matching(arguments.profile, arguments.only)
     for experiment in wanted:
         print(f"{'done' if runs.stored(experiment) else 'to do':7}{plans.title(experiment)}", flush=True)
-    for sentence in plans.open_choices(plans.choices_of(arguments.profile)) if arguments.profile == "paper" else ():
+    for sentence in rd.open_choices(rd.choices_of("paper")) if arguments.profile == "paper" else ():
         print(f"left out for now: {sentence}", flush=True)
     if arguments.list:
         return 0
@@ -222,10 +223,11 @@ def train(arguments: argparse.Namespace) -> int:
 def _publish(experiments: list, replace: bool = False) -> int:
     from rdcore.store import runs
     from studies import plans
+    from studies.rd import plan as rd
 
     kept = [] if replace else [experiment for experiment in experiments if runs.other_numbers(experiment)]
     wanted = [experiment for experiment in experiments if experiment not in kept]
-    folders = plans.publish(wanted, plans.choices_of("paper"), replace=replace)
+    folders = plans.publish(wanted, rd.choices_of("paper"), replace=replace)
     for folder in folders:
         print(f"published: {folder.name}", flush=True)
     for experiment in kept:
@@ -264,17 +266,17 @@ def add_select(commands: argparse._SubParsersAction) -> None:
 
 
 def select(arguments: argparse.Namespace) -> int:
-    from studies import plans
     from studies.common import selection
+    from studies.rd import plan as rd
 
-    choices = plans.choose()
+    choices = rd.choose()
     if not choices:
         raise ValueError("no V run is finished or committed: train them with `rdcore train --only gowalla-V`")
     print(f"written: {selection.write_selection(choices).name}")
     for role, choice in choices.items():
         grid, border = f"{min(choice.means)}..{choice.last_epoch}", f"; {choice.border}" if choice.border else ""
         print(f"{role}: epoch {choice.epoch} of {grid}, MAP {choice.means[choice.epoch]:.5f}{border}")
-    for sentence in plans.open_choices(choices):
+    for sentence in rd.open_choices(choices):
         print(f"still open: {sentence}")
     return 0
 
@@ -285,12 +287,13 @@ def add_readme(commands: argparse._SubParsersAction) -> None:
 
 
 def write_readme(arguments: argparse.Namespace) -> int:
-    from studies import plans, readme
+    from studies import readme
     from studies.derrd import plan as derrd
     from studies.one_protocol import plan as one_protocol
+    from studies.rd import plan as rd
 
-    compared, alone = one_protocol.committed_comparisons(), one_protocol.plans_own_students()
-    file = readme.write(plans.paper_records(), derrd.committed_rows(), compared, alone, readme.card_on_file())
+    compared, alone = one_protocol.committed_comparisons(), one_protocol.students_with_the_plans_decay()
+    file = readme.write(rd.paper_records(), derrd.committed_rows(), compared, alone, readme.card_on_file())
     print(f"written: {file.name}")
     return 0
 

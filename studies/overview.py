@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rdcore.store.experiment import Experiment, family
-from studies.common.plots import ROLES
+from studies.common import text
 from studies.common.report import Judged
 from studies.common.reported import reported
 from studies.common.selection import Choice
+from studies.common.style import look
 from studies.notebooks import pairing
 
 HEADING = re.compile(r"^# # (?:\d\d )?(.+)$", re.MULTILINE)
@@ -34,29 +35,15 @@ def scorecard_text(card: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({
         "claim": card["claim"],
         "verdict": card["verdict"].map(lambda verdict: verdict if verdict.startswith("not") else f"**{verdict}**"),
-        "paper": card["paper"].map(_number),
-        "ours (95 % interval)": [_effect(row) for row in card.itertuples()],
-        "effect size": card["effect_size"].map(lambda value: "" if pd.isna(value) else f"{value:+.3f}"),
-        "p, Holm": card["p"].map(lambda value: "" if pd.isna(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"),
+        "paper": card["paper"].map(text.effect),
+        "ours (95 % interval)": [text.effect(row.ours, row.low, row.high) for row in card.itertuples()],
+        "effect size": card["effect_size"].map(lambda value: text.number(value, "+.3f")),
+        "p, Holm": card["p"].map(text.p_value),
         "seeds": card["seeds"].map(lambda value: "" if pd.isna(value) else str(value)),
         "note": card["note"],
         "source": card["source"],
         "notebook": card["notebook"].map(lambda name: f"[{name[:2]}]({name}.ipynb)" if name else ""),
     })  # fmt: skip
-
-
-def _form(value: float) -> str:
-    """Of a difference, or of a ratio, which is larger."""
-    return "{:+.4f}" if abs(value) < 0.1 else "{:.3f}"
-
-
-def _number(value: float) -> str:
-    return "" if pd.isna(value) else _form(value).format(value)
-
-
-def _effect(row) -> str:
-    form = _form(row.ours)
-    return _number(row.ours) + ("" if pd.isna(row.low) else f" ({form.format(row.low)} to {form.format(row.high)})")
 
 
 def not_run(missing: Sequence[Experiment]) -> pd.DataFrame:
@@ -89,11 +76,11 @@ def beside_the_paper(runs: Sequence[Judged], roles: Sequence[str], dataset: str,
                     x = place + 0.24 * (column - (len(protocols) - 1) / 2)
                     values = [j.record.metrics.loc[j.epoch, metric] for j in of_model
                               if (j.role, j.protocol) == (role, protocol)]  # fmt: skip
-                    colour, _, marker = ROLES.get(role, ("black", "-", "o"))
+                    colour, _, marker = look(role)
                     ax.plot([x] * len(values), values, marker, color=colour, alpha=0.85, linestyle="none",
                             markerfacecolor=colour if column == 0 else "white")  # fmt: skip
             ax.set_xticks(range(len(roles)), [role.removesuffix("-hybrid") for role in roles])
-            ax.set(ylabel=metric, xlim=(-0.5, len(roles) - 0.5), title=model)
+            ax.set(ylabel=metric, xlim=(-0.5, len(roles) - 0.5), title=text.where(dataset, model))
             ax.grid(axis="x", visible=False)
             ax.margins(y=0.15)
     handles = [Line2D([], [], color="black", linewidth=1.5, label="paper")]
@@ -114,10 +101,10 @@ def choice_curves(choices: Mapping[str, Choice]) -> Figure:
     fig, axes = plt.subplots(1, max(len(by_model), 1), figsize=(5 * max(len(by_model), 1), 3.6), squeeze=False)
     for ax, (model, of_model) in zip(axes[0], by_model.items(), strict=False):
         for role, choice in of_model.items():
-            colour, dash, marker = ROLES.get(role, ("black", "-", "o"))
+            colour, dash, marker = look(role)
             ax.plot(list(choice.means), list(choice.means.values()), color=colour, linestyle=dash, label=role)
             ax.plot(choice.epoch, choice.means[choice.epoch], marker, color=colour, markersize=9,
                     markerfacecolor="white" if choice.at_border else colour)  # fmt: skip
-        ax.set(xlabel="epoch", ylabel="MAP on validation (stage V)", title=model)
+        ax.set(xlabel="epoch", ylabel="MAP on validation", title=text.where("gowalla", model))
         ax.legend()
     return fig

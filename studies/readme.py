@@ -12,14 +12,16 @@ from rdcore.files import paths
 from rdcore.files.whole import write_whole
 from rdcore.store.runs import Record
 from studies import overview
+from studies.common.profiles import PROFILES
 from studies.common.report import rd_table2
 from studies.common.reported import reported
 from studies.common.selection import chosen_epochs
 from studies.derrd.tables import derrd_table2
-from studies.one_protocol.plan import JUDGED, METHODS
+from studies.one_protocol.plan import METRIC as JUDGED
 from studies.scorecard import OURS
 
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+METHODS = list(PROFILES["paper"].one_protocol[0].methods)
 METRICS = ["P@10", "nDCG@10", "MAP"]
 OF_ONE = ["H@5", "N@10"]
 METHODS_OF_ONE = {

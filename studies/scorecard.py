@@ -16,10 +16,13 @@ from rdcore.eval.significance import Comparison, holm, opposite, verdict
 from rdcore.files import paths
 from rdcore.store.runs import Record
 from studies.common.matched import MARGINS, NOT_TESTABLE, Matched, matched, no_worse, says_little
+from studies.common.profiles import PROFILES
+from studies.common.profiles import RANKDISTIL as FORMS
 from studies.common.reported import reported
 from studies.derrd import plan as derrd
 from studies.derrd import tables as derrd_report
 from studies.one_protocol import plan as one_protocol
+from studies.one_protocol import tables as one_protocol_tables
 from studies.rd import efficiency
 
 COLUMNS = ["claim", "source", "verdict", "paper", "ours", "low", "high", "p", "effect_size", "seeds", "note", "notebook"]
@@ -214,15 +217,15 @@ def _rankdistil(resamples: int) -> list[dict]:
     """RankDistil's forms against RD on data of this field, by nDCG@10 of the test items among all items, under the one
     protocol. The paper claims no more than that its losses distil better than earlier ones, on other data."""
     rows = []
-    for comparable in one_protocol.comparables("paper"):
-        if not comparable.name.endswith(" BPR"):
+    for plan in PROFILES["paper"].one_protocol:
+        if not plan.label.endswith(" BPR"):
             continue
-        where = {"citeulike": "CiteULike", "gowalla": "Gowalla"}[comparable.plan.dataset]
-        records = one_protocol.committed_rows(comparable)
-        for role in one_protocol.RANKDISTIL.values():
+        where = {"citeulike": "CiteULike", "gowalla": "Gowalla"}[plan.dataset]
+        records = one_protocol.committed_rows(plan)
+        for role in FORMS.values():
             claim = f"{role} ranks better than RD: nDCG@10 among all items (BPR, {where})"
             row = _row(claim, source=OURS, notebook="09_one_protocol")
-            rows.append(row | _said(one_protocol.compared(records, role, "RD", resamples)))
+            rows.append(row | _said(one_protocol_tables.compared(records, role, "RD", resamples)))
     return rows
 
 

@@ -30,7 +30,6 @@ SHARED = {"rdcore.checks", "rdcore.losses", "rdcore.settings", "rdcore.fast"}
 BREACHES = {
     ("studies/cli.py", "benchmarks.growth"),
     ("studies/cli.py", "benchmarks.stages"),
-    ("studies/derrd/plan.py", "studies.rd.ablations.unique"),
 }
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 from rdcore.files import paths
 from rdcore.store.experiment import choice_name, family, trained
 from rdcore.store.runs import Record
-from studies.common import manifest
+from studies.common import manifest, text
 from studies.common.reported import reported
 
 NO_DATA = ("foursquare",)  # reported, but neither the data nor the way they were prepared could be found
@@ -168,29 +168,15 @@ def wide(table: pd.DataFrame) -> pd.DataFrame:
     for key, part in table.groupby(names, sort=False):
         part = part.set_index("metric")
         seeds = part["seeds"].dropna()
-        ours = f"ours, {seeds.iloc[0]} seed{'s' * int(seeds.iloc[0] > 1)}" if len(seeds) else ""
+        ours = f"ours, {text.count(seeds.iloc[0], 'seed')}" if len(seeds) else ""
         theirs = "paper" if ours else "paper (no data)" if part["dataset"].iloc[0] in NO_DATA else "paper (not run)"
         for column, what in (("reported", theirs), ("replicated", ours), ("std", "std"), ("difference", "difference")):
             if part[column].notna().any():
-                cells = {metric: _text(column, part.loc[metric, column]) for metric in part.index}
+                cells = {metric: text.cell(column, part.loc[metric, column]) for metric in part.index}
                 lines.append(dict(zip(names, key, strict=True)) | {"": what} | cells)
     named = list(dict.fromkeys(table["metric"]))
     metrics = [metric for metric in METRICS if metric in named] + [metric for metric in named if metric not in METRICS]
     return pd.DataFrame(lines, columns=[*names, "", *metrics]).fillna("")
-
-
-def _text(column: str, value) -> str:
-    if pd.isna(value):
-        return ""
-    if column == "difference":
-        return f"{value:+.1%}"
-    if not isinstance(value, float):
-        return str(value)
-    if column == "p" and value < 0.0001:
-        return "< 0.0001"
-    if abs(value) < 10:
-        return f"{value:.4f}"
-    return f"{value:,.0f}" if value.is_integer() else f"{value:,.6g}"
 
 
 def write_table(frame: pd.DataFrame, name: str, profile: str, records: Sequence[Record], source: str) -> Path:
@@ -200,7 +186,7 @@ def write_table(frame: pd.DataFrame, name: str, profile: str, records: Sequence[
     paper's shape there. The same frame gives the same bytes.
     """
     folder = paths.figures(profile) / "tables"
-    shown = wide(frame) if list(frame.columns) == COLUMNS else frame.apply(lambda c: c.map(lambda v: _text(c.name, v)))
+    shown = wide(frame) if list(frame.columns) == COLUMNS else text.cells(frame)
     contents = {
         "csv": frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"),
         "md": markdown(shown),
@@ -214,9 +200,8 @@ def write_table(frame: pd.DataFrame, name: str, profile: str, records: Sequence[
 
 
 def markdown(shown: pd.DataFrame) -> str:
-    """A Markdown table of a frame of text."""
-    escaped = shown.map(lambda cell: cell.replace("|", "\\|"))
-    return escaped.to_markdown(index=False, disable_numparse=True) + "\n"
+    """A Markdown table of a frame of text, with its closing line break."""
+    return text.markdown(shown) + "\n"
 
 
 def latex(shown: pd.DataFrame) -> str:

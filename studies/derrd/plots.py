@@ -8,6 +8,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -18,13 +19,7 @@ from rdcore.distill.de import gumbel_softmax
 from rdcore.distill.rrd import sampled_places
 from rdcore.eval.significance import Comparison
 from rdcore.store.runs import Record
-from studies.common.plots import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
-
-# One look for every role: colour, dash, marker. T and S as everywhere.
-LOOKS = {
-    "T": (BLUE, "-", "o"), "S": (ORANGE, "--", "s"), "RD": (GREEN, "-.", "D"), "CD": (SKY, "--", "^"), "DE": (PINK, "-.", "v"),
-    "RRD": (RED, "-", "P"), "DE-RRD": (BLACK, "-", "X"),
-}  # fmt: skip
+from studies.common.style import BLACK, BLUE, GREEN, GREY, RED, ROLES, SKY, interval, look, rows, whole_epochs
 
 
 def schedule(settings: DESettings, trained: Sequence[Record], temperatures: Sequence[float]) -> Figure:
@@ -37,16 +32,15 @@ def schedule(settings: DESettings, trained: Sequence[Record], temperatures: Sequ
         label = "temperatures of the picture above" if place == 0 else None
         left.axhline(temperature, color=GREY, linestyle=":", linewidth=1, label=label)
     for record in trained:
-        left.axvline(record.last_epoch, color=LOOKS["DE"][0], linestyle="--", label=f"training ends ({record.last_epoch})")
+        left.axvline(record.last_epoch, color=ROLES["DE"].colour, linestyle="--", label=f"training ends ({record.last_epoch})")
     left.set(yscale="log", xlabel="epoch", ylabel="temperature T", title="Planned")
-    left.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    whole_epochs(left, right)
     left.legend(loc="upper right", bbox_to_anchor=(1, 0.9))
     for record in trained:
         for side, (colour, dash) in {"user": (BLUE, "-"), "item": (RED, "--")}.items():
             strongest = record.history[f"{side}_strongest"]
             right.plot(strongest.index, strongest, color=colour, linestyle=dash, label=f"{side}s")
     right.set(xlabel="epoch", ylabel="mean share of the strongest expert", title="As trained", ylim=(0, 1.02))
-    right.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
     if trained:
         right.legend(loc="lower right")
     else:
@@ -93,13 +87,13 @@ def curves(records: Sequence[Record], popularity: float | None = None, metric: s
     fig, ax = plt.subplots(figsize=(8.6, 4.2))
     for record in records:
         role = record.description["role"]
-        colour, dash, marker = LOOKS[role]
+        colour, dash, marker = look(role)
         ax.plot(record.metrics.index, record.metrics[metric], color=colour, linestyle=dash, label=role, linewidth=1.3)
         ax.plot(record.epoch, record.metrics.loc[record.epoch, metric], marker, color=colour, markersize=9)
     if popularity is not None:
         ax.axhline(popularity, color=GREY, linestyle=":", label="popularity")
     ax.set(xlabel="epoch (a mark: the chosen one)", ylabel="H@5 of the validation items")
-    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    whole_epochs(ax)
     ax.set_ylim(bottom=0)
     fig.legend(loc="outside right center")
     return fig
@@ -117,7 +111,7 @@ def beside_paper(table: pd.DataFrame, roles: Sequence[str], metrics: Sequence[st
                         label="paper" if place == 0 else None)  # fmt: skip
             for shift, protocol in ((-0.13, "validation"), (0.13, "code")):
                 ours = rows[rows["protocol"] == protocol]["replicated"].dropna()
-                colour, _, marker = LOOKS[role]
+                colour, _, marker = look(role)
                 face = colour if protocol == "validation" else "white"
                 ax.plot([place + shift] * len(ours), ours, marker, color=colour, markerfacecolor=face, markersize=7)
         ax.set_xticks(range(len(roles)), roles)
@@ -138,7 +132,7 @@ def sampled_and_full(tables: Mapping[str, pd.DataFrame]) -> Figure:
     fig, axes = plt.subplots(1, len(tables), figsize=(4.8 * len(tables), 3.9), squeeze=False)
     for ax, (metric, table) in zip(axes[0], tables.items(), strict=True):
         for role, row in table.iterrows():
-            colour, _, marker = LOOKS[role]
+            colour, _, marker = look(role)
             ax.plot([row["sampled"], row["drawn anew"]], [row["all items"]] * 2, color=colour, linewidth=1, alpha=0.6)
             ax.plot(row["drawn anew"], row["all items"], marker, color=colour, markerfacecolor="white", markersize=7)
             ax.plot(row["sampled"], row["all items"], marker, color=colour, markersize=8, label=role)
@@ -152,13 +146,10 @@ def differences(compared: Mapping[str, Comparison], metric: str) -> Figure:
     """Every role's difference to S with its 95 % interval."""
     fig, ax = plt.subplots(figsize=(7.5, 0.9 + 0.4 * len(compared)))
     for row, (role, c) in enumerate(compared.items()):
-        colour, _, marker = LOOKS[role]
-        reach = [[c.difference - c.low], [c.high - c.difference]]
-        ax.errorbar(c.difference, row, xerr=reach, fmt=marker, color=colour, capsize=4, markersize=7)
-    ax.axvline(0, color=LOOKS["S"][0], linestyle="--", linewidth=1.3)
-    ax.set_yticks(range(len(compared)), [f"{role} - S" for role in compared])
-    ax.set(ylim=(len(compared) - 0.5, -0.5), xlabel=f"difference in {metric} of the test items, 95 % interval over users")
-    ax.grid(axis="y", visible=False)
+        interval(ax, row, c, role)
+    ax.axvline(0, color=ROLES["S"].colour, linestyle="--", linewidth=1.3)
+    rows(ax, [f"{role} - S" for role in compared])
+    ax.set(xlabel=f"difference in {metric} of the test items, 95 % interval")
     return fig
 
 
@@ -166,16 +157,8 @@ def weight_grid(table: pd.DataFrame) -> Figure:
     """`derrd_table5` as a map, H@5 of the test items."""
     square = table.pivot(index="lambda_de", columns="lambda_rrd", values="H@5")
     fig, ax = plt.subplots(figsize=(1.6 + 1.15 * square.shape[1], 1.3 + 0.75 * square.shape[0]))
-    picture = ax.imshow(square, aspect="auto")
-    middle = (np.nanmin(square) + np.nanmax(square)) / 2
-    for (y, x), value in np.ndenumerate(square.to_numpy()):
-        if np.isfinite(value):
-            ax.text(x, y, f"{value:.3f}", ha="center", va="center", color="white" if value < middle else "black")
-    ax.set_xticks(range(square.shape[1]), [f"{weight:g}" for weight in square.columns])
-    ax.set_yticks(range(square.shape[0]), [f"{weight:g}" for weight in square.index])
+    sns.heatmap(square, annot=True, fmt=".3f", cmap="cividis", cbar_kws={"label": "H@5"}, ax=ax)
     ax.set(xlabel=r"$\lambda_{RRD}$", ylabel=r"$\lambda_{DE}$")
-    ax.grid(visible=False)
-    fig.colorbar(picture, ax=ax, label="H@5")
     return fig
 
 
@@ -184,9 +167,9 @@ def size_sweep(found: Mapping[int, Mapping[str, Record]], teacher: Record, size:
     fig, ax = plt.subplots(figsize=(6.5, 3.6))
     for role in ("S", "DE-RRD"):
         points = {dim / size: pair[role].chosen[metric] for dim, pair in found.items() if role in pair}
-        colour, dash, marker = LOOKS[role]
+        colour, dash, marker = look(role)
         ax.plot(list(points), list(points.values()), color=colour, linestyle=dash, marker=marker, label=role, markersize=7)
-    ax.axhline(teacher.chosen[metric], color=LOOKS["T"][0], linewidth=1.3, label="T")
+    ax.axhline(teacher.chosen[metric], color=ROLES["T"].colour, linewidth=1.3, label="T")
     ax.set(xlabel=r"$\phi$ = size of the student / of the teacher", ylabel=metric)
     ax.set_xlim(0, 1.05)
     fig.legend(loc="outside right center")

@@ -19,9 +19,12 @@ from rdcore.eval.leave_one_out import best_epoch
 from rdcore.eval.significance import Comparison
 from rdcore.store.experiment import Experiment, family
 from rdcore.store.runs import Record
+from studies.common import text
+from studies.common.plan import Plan
+from studies.common.plan import trial_table as all_trials
 from studies.common.report import beside_reported
 from studies.common.reported import reported
-from studies.derrd.plan import Plan
+from studies.derrd.plan import size_sweep, weight_grid
 
 METRICS = [f"{metric}@{n}" for n in metrics.CUTOFFS_OF_ONE for metric in "HMN"]
 LOGGED = [*METRICS, *(f"epoch@{n}" for n in metrics.CUTOFFS_OF_ONE), "epochs", "seconds_per_epoch"]
@@ -115,10 +118,10 @@ def derrd_table3(
         shape: (users, items) of the data; without it parameters are those that a committed record has counted.
     """
     theirs = reported("derrd_table3").query("dataset == @plan.dataset")
-    model = family(plan.teacher(plan.seeds[0]).description)
+    model = family(plan.teacher("L", 0).description)
     theirs = theirs[theirs["model"] == model].set_index(["phi", "quantity"])["value"]
     rows = []
-    for size, pair in plan.size_sweep().items():
+    for size, pair in size_sweep(plan).items():
         phi, record = size / plan.models["T"].dim, records.get(size)
         ours = {"parameters": parameters(pair["DE-RRD"], *shape) if shape else _counted(record)}
         if record is not None:
@@ -134,13 +137,13 @@ def derrd_table3(
 
 def table3_text(table: pd.DataFrame) -> pd.DataFrame:
     """`derrd_table3` for people: one row a size, paper and ours side by side, without the columns that nobody fills."""
-    forms = {"parameters": "{:,.0f}", "seconds": "{:.2f}", "seconds_per_epoch": "{:.2f}", "H@5_ratio": "{:.3f}"}
+    forms = {"parameters": ",.0f", "seconds": ".2f", "seconds_per_epoch": ".2f", "H@5_ratio": ".3f"}
     lines = []
     for phi, part in table.groupby("phi", sort=False):
         line = {"phi": f"{phi:g}"}
         for row in part.itertuples():
             for who, value in (("paper", row.reported), ("ours", row.replicated)):
-                line[f"{row.quantity}, {who}"] = "" if pd.isna(value) else forms[row.quantity].format(value)
+                line[f"{row.quantity}, {who}"] = text.number(value, forms[row.quantity])
         lines.append(line)
     found = pd.DataFrame(lines)
     return found.loc[:, found.ne("").any()]
@@ -155,26 +158,20 @@ def derrd_table5(plan: Plan, records: Mapping[tuple[float, float], Record]) -> p
 
     ``H@5-validation`` is what a weight would be chosen by.
     """
-    model = family(plan.teacher(plan.seeds[0]).description)
+    model = family(plan.teacher("L", 0).description)
     theirs = reported("derrd_table5").query("dataset == @plan.dataset and model == @model")
     theirs = theirs.set_index(["lambda_de", "lambda_rrd"])["value"]
     rows = []
-    for pair in plan.weight_grid():
+    for pair in weight_grid(plan):
         own = records[pair].chosen if pair in records else {}
         own = [own.get(metric, np.nan) for metric in ("H@5", "H@5-validation")]
         rows.append([plan.dataset, model, *pair, theirs.get(pair, np.nan), *own])
     return pd.DataFrame(rows, columns=["dataset", "model", "lambda_de", "lambda_rrd", "reported", "H@5", "H@5-validation"])
 
 
-def trial_table(records: Iterable[Record], chosen: Mapping[str, float]) -> pd.DataFrame:
-    """What the competitors' weights were chosen from: one row a trial."""
-    rows = [
-        [d["role"], weight := d["distillation"]["weight"], record.chosen["H@5-validation"], record.epoch,
-         chosen.get(d["role"]) == weight]
-        for record in records
-        for d in [record.description]
-    ]  # fmt: skip
-    return pd.DataFrame(rows, columns=["role", "weight", "H@5-validation", "epoch", "chosen"])
+def trial_table(plan: Plan, records: Iterable[Record]) -> pd.DataFrame:
+    """The trials from which RD's and CD's weights are chosen, one in a row; only those on record."""
+    return all_trials(plan, records).drop(columns="runs").dropna(subset="epoch").astype({"epoch": int})
 
 
 # ------------------------------------------------------------------------------------------------ sampled and full ranking

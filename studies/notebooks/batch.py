@@ -43,10 +43,7 @@ __all__ = [
     "write_back",
 ]  # fmt: skip
 
-# Which data sets a profile works on; what else a profile means is decided in the notebooks' own first cells.
-PROFILES: dict[str, tuple[str, ...]] = {"smoke": (), "small": ("ml-100k",), "paper": ("gowalla", "foursquare-nyc")}
-# Those of runs that the profile shows from committed records alone (07, 09): needed to train them again, not to show them.
-TO_RECOMPUTE: dict[str, tuple[str, ...]] = {"paper": ("citeulike", "foursquare")}
+PROFILES = ("smoke", "small", "paper")  # as in studies/common/profiles.py, which is imported where it is needed: it takes torch
 TIMEOUT = 4 * 3600
 WORDS = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false"}
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -55,7 +52,11 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 def data_sets(profile: str, recompute: bool = False) -> tuple[str, ...]:
     """Names of the data sets that a profile's notebooks read, and with ``recompute`` also those that they train on then; none
     of an unknown profile."""
-    return PROFILES.get(profile, ()) + (TO_RECOMPUTE.get(profile, ()) if recompute else ())
+    from studies.common.profiles import PROFILES as plans
+
+    if profile not in plans:
+        return ()
+    return plans[profile].data_sets + (plans[profile].to_recompute if recompute else ())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,6 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from rdcore.checks import Named
 from rdcore.data.interactions import Interactions
 from rdcore.data.queries import Queries
 from rdcore.data.sampling import stream
@@ -25,7 +24,8 @@ from rdcore.distill.rankdistil import POOL, RankDistilSettings, list_loss, unlis
 from rdcore.eval.metrics import overlap_at, rank_correlation
 from rdcore.models.base import Model
 from rdcore.train.loop import TrainingData, training_data
-from studies.common import plots
+from studies.common.profiles import PROFILES
+from studies.common.style import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
 
 # The losses in the order of the pictures: form, and what of the teacher's top is matched.
 LOSSES = {
@@ -37,7 +37,7 @@ LOSSES = {
     "P, scores": RankDistilSettings(form="P", psi="scores"),
 }
 SWEPT = ("C, sampled orders", "B, order", "P, order")
-COLOURS = dict(zip(LOSSES, (plots.BLUE, plots.SKY, plots.RED, plots.ORANGE, plots.GREEN, plots.PINK), strict=True))
+COLOURS = dict(zip(LOSSES, (BLUE, SKY, RED, ORANGE, GREEN, PINK), strict=True))
 MARKERS = dict(zip(LOSSES, "os^vDP", strict=True))
 
 
@@ -57,12 +57,9 @@ class Size:
     m: int = 50
 
 
-SIZES = Named("profile", {
-    "smoke": Size(steps=40, items=60, lists=4, budget=20, draws=40, ms=(2, 5, 10), ps=(2, 10, 20), m=20),
-    "small": Size(steps=500, items=400, lists=30, budget=40, draws=1000, ms=(2, 5, 20, 50), ps=(1, 2, 5, 10, 20, 50)),
-    "paper": Size(steps=3000, items=3000, lists=100, budget=200, draws=2000, ms=(2, 5, 10, 20, 50, 100, 200, 500),
-                  ps=(1, 2, 5, 10, 20, 50, 100, 200)),
-})  # fmt: skip
+def size_of(profile: str) -> Size:
+    """How much notebook 08 computes in a profile."""
+    return Size(**PROFILES[profile].free_scores)
 
 
 class FreeScores(Model):
@@ -235,13 +232,13 @@ def score_panels(teacher: Tensor, learnt: Mapping[str, Mapping[int, Tensor]], p:
     fig, axes = _panels(6.4, sharex=True)
     place = np.arange(1, len(teacher) + 1)
     for column, (ax, (label, kept)) in enumerate(zip(axes.flat, learnt.items(), strict=True)):
-        ax.plot(place, teacher.numpy(), color=plots.BLACK, linewidth=1.2, label="teacher")
-        for (step, scores), colour, marker in zip(kept.items(), (plots.GREY, plots.SKY, plots.BLUE), ".xo", strict=True):
+        ax.plot(place, teacher.numpy(), color=BLACK, linewidth=1.2, label="teacher")
+        for (step, scores), colour, marker in zip(kept.items(), (GREY, SKY, BLUE), ".xo", strict=True):
             name = f"student after {step:,} steps" if step else "student at the start"
             ax.plot(place, scores.numpy(), marker, color=colour, label=name)
-        ax.axvline(p + 0.5, color=plots.GREY, linestyle=":", linewidth=1)
+        ax.axvline(p + 0.5, color=GREY, linestyle=":", linewidth=1)
         if label.startswith("B"):
-            ax.axhline(0, color=plots.RED, linestyle="--", linewidth=0.8)
+            ax.axhline(0, color=RED, linestyle="--", linewidth=0.8)
         ax.set_title(label)
         if column % 3 == 0:
             ax.set_ylabel("score")
@@ -258,11 +255,11 @@ def rank_panels(scores: Mapping[str, Tensor], p: int) -> Figure:
         n = len(own)
         rank = own.argsort(descending=True).argsort().numpy() + 1
         place = np.arange(1, n + 1)
-        ax.plot([1, n], [1, n], color=plots.GREY, linewidth=1)
-        ax.plot(place[:p], rank[:p], "o", color=plots.BLUE, label="the teacher's top p")
-        ax.plot(place[p:], rank[p:], "o", color=plots.RED, markerfacecolor="white", label="the rest")
+        ax.plot([1, n], [1, n], color=GREY, linewidth=1)
+        ax.plot(place[:p], rank[:p], "o", color=BLUE, label="the teacher's top p")
+        ax.plot(place[p:], rank[p:], "o", color=RED, markerfacecolor="white", label="the rest")
         for line in (ax.axvline, ax.axhline):
-            line(p + 0.5, color=plots.GREY, linestyle=":", linewidth=1)
+            line(p + 0.5, color=GREY, linestyle=":", linewidth=1)
         ticks = [1, *range(5, n + 1, 5)]
         ax.set(title=label, xlim=(0, n + 1), ylim=(n + 1, 0), xticks=ticks, yticks=ticks, box_aspect=1)
         if column % 3 == 0:
@@ -282,8 +279,8 @@ def sample_curves(table: pd.DataFrame) -> Figure:
         share.errorbar(part["m"], part["share"], 1.96 * part["share error"], capsize=2, **look)
         gradient.plot(part["m"], part["gradient"], **look)
         gradient.plot(part["m"], part["bias"], **look | {"linestyle": ":", "markerfacecolor": "white", "label": None})
-    gradient.plot([], [], color=plots.GREY, linestyle=":", marker="o", markerfacecolor="white", label="mean over the draws")
-    share.axhline(1, color=plots.BLACK, linewidth=0.8)
+    gradient.plot([], [], color=GREY, linestyle=":", marker="o", markerfacecolor="white", label="mean over the draws")
+    share.axhline(1, color=BLACK, linewidth=0.8)
     share.set(ylabel="mean loss / loss on all negatives", ylim=(0, None))
     gradient.set(ylabel="distance from the whole gradient / its length", yscale="log")
     for ax in (share, gradient):
@@ -303,7 +300,7 @@ def sweep_curves(table: pd.DataFrame, over: str, top: int) -> Figure:
             look = {"color": COLOURS[base], "marker": MARKERS[base], "label": label, "capsize": 2}
             look |= {"linestyle": "--", "markerfacecolor": "white"} if base != label else {}
             ax.errorbar(part[over], part[what], 1.96 * part[f"{what} error"], **look)
-        ax.axhline(table.loc[table["loss"] == "start", what].item(), color=plots.GREY, linestyle=":", label="start")
+        ax.axhline(table.loc[table["loss"] == "start", what].item(), color=GREY, linestyle=":", label="start")
         ax.set_xlabel({"p": "p, the teacher's items", "m": "m, sampled negatives"}[over])
         ax.set_ylim(min(-0.1, ax.get_ylim()[0]), 1.05)
         _log_ticks(ax, drawn[over].unique())

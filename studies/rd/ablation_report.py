@@ -1,24 +1,19 @@
-"""The sweeps and controls of notebook 04 as tables, pictures and sentences.
-
-A run without a record has an empty place in its table and none in its picture: no line is drawn across it.
-"""
+"""The sweeps and controls of notebook 04 as tables and sentences. A run without a record has an empty place."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from scipy import stats
 
 from rdcore.eval import significance
 from rdcore.store.experiment import Experiment, family
 from rdcore.store.runs import Record
-from studies.common import plots
-from studies.rd.ablations import TAUGHT, Sweeps, points, unique
+from studies.common.plan import unique
+from studies.rd.ablations import TAUGHT, Sweeps, points
 
 COLUMNS = ["sweep", "value", "role", "model", "MAP", "P@10", "nDCG@10", "key"]
 QUALITY = ["MAP", "P@10", "nDCG@10"]
@@ -194,68 +189,3 @@ def attribution(frame: pd.DataFrame) -> str:
     doubt = "" if rows.loc[most, "share high"] < 1 else ", and the interval leaves open that nothing does"
     said += f"Without the teacher, this share of it is had by {'; '.join(each)}. The best of them is {most}: "
     return said + f"{rest:.0%} of the gain needs the teacher{doubt}."
-
-
-# ---------------------------------------------------------------------------------------------------------------- pictures
-
-
-def curve(frame: pd.DataFrame, sweep: str, *, xlabel: str, reference: Mapping[str, float], floor: float = float("nan"),
-          numeric: bool = False) -> Figure | None:  # fmt: skip
-    """MAP of a sweep, a line for each role, or None with fewer than two values on record. reference: role -> MAP, level
-    lines, RD's with a band of `floor` on either side. numeric: values stand where they belong on the axis, not side by side."""
-    values = wide(frame, sweep)
-    if values.notna().any(axis=1).sum() < 2:
-        return None
-    fig, ax = plt.subplots(figsize=(6.5, 3.8))
-    place = values.index.astype(float) if numeric else np.arange(len(values))
-    for role in values:
-        colour, dash, marker = plots.ROLES["RD-hybrid" if role == "RD" else role]
-        ax.plot(place, values[role], color=colour, linestyle=dash, marker=marker, label=role)
-    _levels(ax.axhline, ax.axhspan, reference, floor)
-    ax.set_xticks(place, list(values.index))
-    ax.grid(axis="x", visible=False)
-    ax.set(xlabel=xlabel, ylabel="MAP on validation")
-    fig.legend(loc="outside right center")
-    return fig
-
-
-def dots(frame: pd.DataFrame, sweep: str, *, reference: Mapping[str, float], floor: float = float("nan"),
-         notes: Mapping[str, str] | None = None) -> Figure | None:  # fmt: skip
-    """MAP of a sweep whose values are words, one row each, with a note at the right; None with fewer than two on
-    record."""
-    values = wide(frame, sweep)["RD"]
-    if values.notna().sum() < 2:
-        return None
-    fig, ax = plt.subplots(figsize=(8.5, 1.3 + 0.36 * len(values)))
-    colour, _, marker = plots.ROLES["RD-hybrid"]
-    ax.plot(values, np.arange(len(values)), color=colour, marker=marker, linestyle="none", label="RD")
-    _levels(ax.axvline, ax.axvspan, reference, floor)
-    ax.set_yticks(range(len(values)), list(values.index))
-    ax.set(ylim=(len(values) - 0.5, -0.5), xlabel="MAP on validation")
-    ax.grid(axis="y", visible=False)
-    for row, value in enumerate(values.index):
-        ax.annotate((notes or {}).get(value, ""), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9)
-    ax.legend(ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1))
-    return fig
-
-
-def _levels(line, span, reference: Mapping[str, float], floor: float) -> None:
-    for role, level in reference.items():
-        if not math.isnan(level):
-            colour, dash, _ = plots.ROLES["RD-hybrid" if role == "RD" else role]
-            line(level, color=colour, linestyle=dash, linewidth=1, label=f"{role} of the tables")
-            if role == "RD" and not math.isnan(floor):
-                span(level - floor, level + floor, color=colour, alpha=0.12, linewidth=0, label="noise")
-
-
-def saturation(steps: Mapping[str, float], mus: Sequence[float]) -> Figure:
-    """w^b of an item that one sample beats, over mu, for each size of a rank step; dots are the values of the sweep."""
-    fig, ax = plt.subplots(figsize=(6.5, 4))
-    fine = np.geomspace(min(mus) / 2, max(mus) * 5, 200)
-    for (name, step), colour, dash in zip(steps.items(), (plots.RED, plots.BLUE), ("-", "--"), strict=False):
-        ax.plot(fine, np.tanh(fine * step), color=colour, linestyle=dash, label=f"{name}: steps of {step:.3g}")
-        ax.plot(mus, np.tanh(np.array(mus) * step), "o", color=colour)
-    ax.axhline(math.tanh(SATURATED), color=plots.GREY, linestyle=":", label="0.99")
-    ax.set(xscale="log", xlabel=r"$\mu$", ylabel="weight $w^b$ if one sample is scored higher", ylim=(0, 1.05))
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1))
-    return fig

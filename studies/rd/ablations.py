@@ -7,24 +7,36 @@ from dataclasses import dataclass, fields, replace
 
 from rdcore.distill import Discrepancy, Hybrid, Position, RDSettings, Reciprocal
 from rdcore.store.experiment import Experiment
-from studies.rd.plan import Profile
+from rdcore.store.runs import Record, committed, is_committed
+from studies.common.plan import Plan, unique
+from studies.common.profiles import PROFILES
+from studies.rd.plan import values
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The values of every sweep, each once. ``dims``: sizes of the student; ``alphas``: the paper's balance of the two
-    losses, from the ranking loss alone (0) to the distillation loss alone (1); ``shares`` of the training instances.
+    """The values of every sweep, each once.
 
-    What a value may be is for the settings to say that it ends up in; here is refused what they cannot see."""
+    Each value is checked by the settings class that receives it. Only what no settings class can see is
+    checked here.
+    """
 
-    K: Sequence[int] = (1, 5, 10, 20, 50)
-    lam: Sequence[float] = (0.25, 1, 4, 16)
-    mu: Sequence[float] = (1e-4, 1e-3, 1e-2, 1e-1)
-    samples: Sequence[int | str] = (10, 100, 1000, "exact")
-    start_epochs: Sequence[int] = (1, 11, 26)
-    alphas: Sequence[float] = (0, 0.1, 0.3, 0.5, 0.7, 0.9, 1)
-    dims: Sequence[int] = (10, 20, 50, 100)
-    shares: Sequence[float] = (0.25, 0.5, 0.75, 1)
+    K: Sequence[int]
+    """Lengths of the teacher's list."""
+    lam: Sequence[float]
+    """lambda of the position weights."""
+    mu: Sequence[float]
+    """mu of the discrepancy weights."""
+    samples: Sequence[int | str]
+    """Rank samples, or 'exact'."""
+    start_epochs: Sequence[int]
+    """First epochs of the hybrid weights."""
+    alphas: Sequence[float]
+    """The paper's balance of the losses: 0 is the ranking loss alone, 1 the distillation loss alone."""
+    dims: Sequence[int]
+    """Sizes of the student."""
+    shares: Sequence[float]
+    """Shares of the training instances."""
 
     def __post_init__(self):
         for field in fields(self):
@@ -41,42 +53,30 @@ class Grid:
                 raise ValueError(f"alphas must lie in [0, 1], got {alpha!r}")
 
 
-GRIDS = {
-    "paper": Grid(),
-    # As many as train in three minutes, next to the nine weightings, the five ways of the paper and the controls.
-    "small": Grid(
-        samples=(10, 100, "exact"), start_epochs=(1, 3), alphas=(0, 0.25, 0.5, 0.75, 1), dims=(5, 10, 20),
-        shares=(0.25, 0.5, 1),
-    ),
-    "smoke": Grid(
-        K=(1, 5), lam=(1, 16), mu=(1e-4, 1e-1), samples=(20, "exact"), start_epochs=(1, 3), alphas=(0, 0.5, 1), dims=(2, 4),
-        shares=(0.5, 1),
-    ),
-}  # fmt: skip
-
 # Sweep -> value as shown -> role -> run.
 Sweeps = dict[str, dict[str, dict[str, Experiment]]]
 BASE = "RD-hybrid"
 TAUGHT = "lists of the teacher (RD)"  # what the controls are held against
 
 
-def sweeps(profile: Profile, stage: str, seed: int, grid: Grid | None = None) -> Sweeps:
-    """Every sweep around the profile's RD-hybrid. A point that changes nothing is the very run of the tables; every other
-    has a role of its own, such as RD-hybrid-K20, so that no table takes it for one of its rows. (Students of other sizes
-    are told apart by their size.)
+def sweeps(plan: Plan, stage: str, seed: int, grid: Grid | None = None) -> Sweeps:
+    """Every sweep around the plan's RD-hybrid.
+
+    A point that changes nothing is the run of the tables. Every other point has its own role, such as
+    RD-hybrid-K20, and is no row of a table. Students of other sizes differ by their size.
 
     Args:
-        grid: by default the profile's, of `GRIDS`.
+        grid: by default the plan's ``sweeps``.
 
     Raises:
-        ValueError: where a value is out of range, or would be the same run as another under a name that promises more.
+        ValueError: for a value out of range, and for one that would be the same run as another.
     """
-    grid = grid or GRIDS[profile.name]
-    late = [epoch for epoch in grid.start_epochs if isinstance(epoch, int) and epoch > profile.training.epochs]
+    grid = grid or Grid(**plan.sweeps)
+    late = [epoch for epoch in grid.start_epochs if isinstance(epoch, int) and epoch > plan.training.epochs]
     if late:
-        raise ValueError(f"start_epochs must be <= {profile.training.epochs}, the epochs of a run, got {late}")
+        raise ValueError(f"start_epochs must be <= {plan.training.epochs}, the epochs of a run, got {late}")
     base, student, teacher = (
-        make(stage, seed) for make in (profile.distilled, profile.student, profile.teacher)
+        make(stage, seed) for make in (plan.distilled, plan.student, plan.teacher)
     )  # fmt: skip
     rd = base.distillation
 
@@ -102,13 +102,13 @@ def sweeps(profile: Profile, stage: str, seed: int, grid: Grid | None = None) ->
         return varied(f"alpha{alpha:g}", replace(rd, weight=alpha), training=training)
 
     def sized(dim: int) -> dict[str, Experiment]:
-        other = replace(profile, models=profile.models | {"S": replace(profile.models["S"], dim=dim)})
+        other = replace(plan, models={**plan.models, "S": replace(plan.models["S"], dim=dim)})
         return {"S": other.student(stage, seed), "RD": other.distilled(stage, seed)}
 
     def shared(share: float) -> dict[str, Experiment]:
         if share == 1:
             return {"T": teacher, "S": student, "RD": base}
-        part = replace(profile, training=replace(profile.training, share=share))
+        part = replace(plan, training=replace(plan.training, share=share))
         made = {"T": part.teacher(stage, seed), "S": part.student(stage, seed)}
         made["T"] = replace(made["T"], role=f"T-share{share:g}")
         made["S"] = replace(made["S"], role=f"S-share{share:g}")
@@ -124,12 +124,12 @@ def sweeps(profile: Profile, stage: str, seed: int, grid: Grid | None = None) ->
         "loss weight": {f"{alpha:g}": balanced(alpha) for alpha in grid.alphas},
         "student size": {str(dim): sized(dim) for dim in grid.dims},
         "share of data": {f"{share:g}": shared(share) for share in grid.shares},
-        "weighting": weightings(profile, stage, seed),
-        "paper and code": paper_and_code(profile, stage, seed),
+        "weighting": weightings(plan, stage, seed),
+        "paper and code": paper_and_code(plan, stage, seed),
     }
 
 
-def weightings(profile: Profile, stage: str, seed: int) -> dict[str, dict[str, Experiment]]:
+def weightings(plan: Plan, stage: str, seed: int) -> dict[str, dict[str, Experiment]]:
     """The schemes of Table 4, raw and divided by their sum."""
     named = {
         "equal, 1/K": "RD-equal",
@@ -139,23 +139,24 @@ def weightings(profile: Profile, stage: str, seed: int) -> dict[str, dict[str, E
         "hybrid, raw": "RD-hybrid",
         "hybrid, normalised": "RD-hybrid-normalised",
     }
-    found = {value: {"RD": profile.distilled(stage, seed, scheme)} for value, scheme in named.items()}
-    discrepancy = Discrepancy(mu=profile.mu, samples=profile.samples, normalise=True)
+    found = {value: {"RD": plan.distilled(stage, seed, scheme)} for value, scheme in named.items()}
+    known = values(plan)
+    discrepancy = Discrepancy(mu=known.mu, samples=known.samples, normalise=True)
     others = {
         "reciprocal, raw": ("RD-reciprocal-raw", Reciprocal(normalise=False)),
-        "position, raw": ("RD-position-raw", Position(profile.lam, normalise=False)),
+        "position, raw": ("RD-position-raw", Position(known.lam, normalise=False)),
         "discrepancy, normalised": ("RD-discrepancy-normalised", discrepancy),
     }
-    base = profile.distilled(stage, seed)
+    base = plan.distilled(stage, seed)
     for value, (role, weights) in others.items():
         found[value] = {"RD": replace(base, role=role, distillation=replace(base.distillation, weights=weights))}
     return found
 
 
-def paper_and_code(profile: Profile, stage: str, seed: int) -> dict[str, dict[str, Experiment]]:
+def paper_and_code(plan: Plan, stage: str, seed: int) -> dict[str, dict[str, Experiment]]:
     """One point for each difference between the paper's text and the released code that changes numbers, the code's way
     first, and all of the paper's ways together."""
-    base = profile.distilled(stage, seed)
+    base = plan.distilled(stage, seed)
     rd, hybrid = base.distillation, base.distillation.weights
     halves = replace(base.training, base_weight=0.5)
 
@@ -166,7 +167,7 @@ def paper_and_code(profile: Profile, stage: str, seed: int) -> dict[str, dict[st
     by_instance = replace(hybrid, discrepancy=replace(hybrid.discrepancy, estimate="instance"))
     return {
         "as released": {"RD": base},
-        "weights divided by their sum": {"RD": profile.distilled(stage, seed, "RD-hybrid-normalised")},
+        "weights divided by their sum": {"RD": plan.distilled(stage, seed, "RD-hybrid-normalised")},
         "lists of unlabelled items only": changed("seen", replace(rd, exclude="seen")),
         "both losses halved": changed("alpha0.5", replace(rd, weight=0.5), halves),
         "ranks from samples of each query": changed("instance", replace(rd, weights=by_instance)),
@@ -174,17 +175,17 @@ def paper_and_code(profile: Profile, stage: str, seed: int) -> dict[str, dict[st
     }
 
 
-def controls(profile: Profile, stage: str, seed: int) -> dict[str, Experiment]:
+def controls(plan: Plan, stage: str, seed: int) -> dict[str, Experiment]:
     """What the student gains without the teacher's ranking: same K, same weights, other lists; and S with K further
     negatives. 'another student' is S of the next seed, trained like any teacher."""
-    base = profile.distilled(stage, seed)
-    student = profile.student(stage, seed)
+    base = plan.distilled(stage, seed)
+    student = plan.student(stage, seed)
 
     def listed(lists: str) -> Experiment:
         return replace(base, role=f"{BASE}-{lists}", distillation=replace(base.distillation, lists=lists))
 
-    other = profile.student(stage, seed + 1)
-    more = replace(student.training, negatives=student.training.negatives + profile.K)
+    other = plan.student(stage, seed + 1)
+    more = replace(student.training, negatives=student.training.negatives + base.distillation.K)
     return {
         "S": student,
         "S, K further negatives": replace(student, role="S-negatives", training=more),
@@ -192,25 +193,28 @@ def controls(profile: Profile, stage: str, seed: int) -> dict[str, Experiment]:
         "lists of popular items": listed("popular"),
         "lists of another student": replace(base, role=f"{BASE}-student", teacher=other),
         TAUGHT: base,
-        "T": profile.teacher(stage, seed),
+        "T": plan.teacher(stage, seed),
     }
 
 
-def ablation_runs(profile: Profile) -> list[Experiment]:
+def ablation_runs(plan: Plan) -> list[Experiment]:
     """Every run of notebook 04, each once: sweeps on V, controls on F."""
-    plan = list(controls(profile, "F", profile.seeds["F"][0]).values())
-    plan += points(sweeps(profile, "V", profile.seeds["V"][0]))
-    return unique(plan)
+    runs = list(controls(plan, "F", plan.seeds["F"][0]).values())
+    runs += points(sweeps(plan, "V", plan.seeds["V"][0]))
+    return unique(runs)
 
 
 def points(planned: Sweeps) -> list[Experiment]:
-    """The runs of all sweeps; one that stands in several is named several times."""
+    """The runs of all sweeps; a run in several sweeps is named several times."""
     return [run for values in planned.values() for roles in values.values() for run in roles.values()]
 
 
-def unique(plan: Iterable[Experiment]) -> list[Experiment]:
-    """Each run once, where it is first named."""
-    return list({run.key: run for run in plan}.values())
+def control_records() -> list[Record]:
+    """The committed records of Caser's controls on F that are in no table: RD with other lists, S with further negatives."""
+    caser, _ = PROFILES["paper"].rd
+    planned = controls(caser, "F", caser.seeds["F"][0]).values()
+    others = [run for run in planned if run.role.partition("-")[2] not in ("", "hybrid")]
+    return [committed(run) for run in others if is_committed(run)]
 
 
 def chosen(names: Iterable[str], only: str) -> list[str]:

@@ -33,6 +33,7 @@ from rdcore.models import CaserSettings, FossilSettings
 from rdcore.settings import describe
 from rdcore.store import runs
 from rdcore.train.loop import seeded
+from studies.common import text
 from studies.common.reported import reported
 from studies.rd.timing import PARTS, TIMED, devices, measure, rounded
 
@@ -408,13 +409,13 @@ def side_by_side(table: pd.DataFrame) -> pd.DataFrame:
             for role in ("T", "RD"):
                 cells[f"{who}: {role}"] = _cell(part[column].get(role), key[2], printed=who == "paper")
             ratio = part[f"ratio_{column}"].get("RD")
-            cells[f"{who}: RD / T"] = "" if ratio is None or pd.isna(ratio) else f"{ratio:.3f}"
+            cells[f"{who}: RD / T"] = text.number(ratio, ".3f")
         lines.append(dict(zip(names, key, strict=True)) | cells)
     return pd.DataFrame(lines)
 
 
 def _cell(value, quantity: str, printed: bool) -> str:
-    if value is None or pd.isna(value):
+    if text.missing(value):
         return ""
     if quantity in SIZES or value >= 100:
         return f"{value:,.0f}"

@@ -1,161 +1,181 @@
-"""The three profiles (smoke, small, paper): data, models and settings, and the runs that each of them can describe."""
+"""The runs of Ranking Distillation's tables (Tang & Wang, KDD 2018), and which epoch of a run they take.
+
+Protocol `validation` chooses T's epoch first; T teaches as it was then; S's and RD's epochs follow. A
+choice at the end of its grid is not final: the grid is extended by longer runs first.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from typing import NamedTuple
 
-from rdcore import datasets
-from rdcore.checks import Named
-from rdcore.distill import Discrepancy, Equal, Hybrid, Position, RDSettings, Reciprocal
-from rdcore.models import BPRMFSettings, CaserSettings, FossilSettings, ItemCFSettings, PopularitySettings
+from rdcore.files import paths
+from rdcore.models import BPRMFSettings, ItemCFSettings, PopularitySettings
 from rdcore.store.experiment import Experiment, choice_name
+from rdcore.store.runs import Record, Run, committed, is_committed
 from rdcore.train.loop import Training
-from studies.common.selection import Choice, chosen_epochs
+from studies.common.plan import Plan, unique
+from studies.common.profiles import PROFILES, schemes
+from studies.common.selection import Choice, chosen_epochs, read_selection, select
 
 EXTENSION = 30  # epochs added to a grid whose best lies at its end
 
 
-@dataclass(frozen=True, kw_only=True)
-class Profile:
-    """What differs between a quick look and the paper.
+def varied(plan: Plan, **changes) -> Plan:
+    """The plan with other settings of RD: any of K, lam, mu, samples, start_epoch."""
+    return replace(plan, methods=schemes(**(values(plan)._asdict() | changes)))
 
-    models: teacher (T) and student (S). K, lam, mu, samples, start_epoch: of Ranking Distillation. seeds: of stage V
-    (choices) and F (final).
+
+class Values(NamedTuple):
+    """The settings of RD that the sweeps vary."""
+
+    K: int
+    lam: float
+    mu: float
+    samples: int
+    start_epoch: int
+
+
+def values(plan: Plan) -> Values:
+    """K, lambda, mu, the number of rank samples and the hybrid's first epoch in a plan."""
+    rd = plan.methods["RD-hybrid"]
+    place, rank = rd.weights.position, rd.weights.discrepancy
+    return Values(rd.K, place.lam, rank.mu, rank.samples, rd.weights.start_epoch)
+
+
+def named(plan: Plan, role: str) -> str:
+    """The name under which the epoch of a role is chosen."""
+    return choice_name(plan.teacher("V", 0).description, role)
+
+
+def reaching(plan: Plan, choice: Choice | None, stage: str) -> Plan:
+    """The plan with runs long enough for a choice.
+
+    On F they reach the chosen epoch. On V they cover the grid it was chosen from, and go beyond its
+    end where the choice lies there.
     """
-
-    name: str
-    dataset: str
-    models: dict[str, CaserSettings | FossilSettings]
-    training: Training
-    evaluate_every: int
-    K: int = 10
-    lam: float = 1.0
-    mu: float = 0.1
-    samples: int = 100
-    start_epoch: int = 11
-    seeds: dict[str, list[int]] = field(default_factory=lambda: {"V": [101], "F": [1]})
-
-    def teacher(self, stage: str, seed: int) -> Experiment:
-        return Experiment(
-            dataset=self.dataset, data_hash=datasets.content_hash(self.dataset), stage=stage, seed=seed, role="T",
-            model=self.models["T"], training=self.training, evaluate_every=self.evaluate_every,
-        )  # fmt: skip
-
-    def student(self, stage: str, seed: int) -> Experiment:
-        """The same model at the student's size, trained without a teacher."""
-        return replace(self.teacher(stage, seed), role="S", model=self.models["S"])
-
-    def named(self, role: str) -> str:
-        """Under which name the epoch of a role is chosen."""
-        return choice_name(self.teacher("V", 0).description, role)
-
-    def distilled(self, stage: str, seed: int, scheme: str = "RD-hybrid", teacher_epoch: int | None = None) -> Experiment:
-        """The student taught by the teacher of its stage and seed, as it was after ``teacher_epoch`` (default: last)."""
-        teacher = self.teacher(stage, seed)
-        return replace(
-            self.student(stage, seed), role=scheme, teacher=teacher,
-            teacher_epoch=teacher.training.epochs if teacher_epoch is None else teacher_epoch,
-            distillation=RDSettings(K=self.K, weights=self.schemes()[scheme]),
-        )  # fmt: skip
-
-    def lengthened(self, epochs: int) -> Profile:
-        """The same with longer runs: an extended grid."""
-        return replace(self, training=replace(self.training, epochs=epochs))
-
-    def taught_as_chosen(self, stage: str, seed: int, choices: Mapping[str, Choice]) -> Experiment:
-        """RD-hybrid of protocol `validation`: its teacher teaches as it was after the epoch chosen for it. Where that is
-        the last one of this profile, it is the very run that `distilled` gives. The teacher's choice must stand."""
-        epoch = chosen_epochs(choices)[self.named("T")]
-        teacher = self.reaching(choices[self.named("T")], "F").teacher(stage, seed)
-        run = self.reaching(choices.get(self.named("RD-hybrid")), stage).distilled(stage, seed)
-        return replace(run, teacher=teacher, teacher_epoch=epoch)
-
-    def reaching(self, choice: Choice | None, stage: str) -> Profile:
-        """With runs long enough: on F for the chosen epoch; on V for the grid it was chosen from, and beyond its border
-        where the choice lies there."""
-        epochs = self.training.epochs
-        if choice and stage == "V":
-            epochs = choice.last_epoch + EXTENSION * choice.at_border
-        elif choice and choice.epoch > epochs and not choice.at_border:
-            epochs = choice.last_epoch
-        return self.lengthened(epochs)
-
-    def schemes(self) -> dict:
-        """Ranking Distillation's weighting schemes by role. The released code does not renormalise the hybrid
-        product; the paper's formula is 'RD-hybrid-normalised'."""
-        position, discrepancy = Position(lam=self.lam), Discrepancy(mu=self.mu, samples=self.samples)
-        hybrid = Hybrid(position=position, discrepancy=discrepancy, start_epoch=self.start_epoch)
-        return {
-            "RD-hybrid": hybrid,
-            "RD-hybrid-normalised": replace(hybrid, normalise=True),
-            "RD-position": position,
-            "RD-equal": Equal(),
-            "RD-reciprocal": Reciprocal(),
-            "RD-discrepancy": discrepancy,
-        }
+    epochs = plan.training.epochs
+    if choice and stage == "V":
+        epochs = choice.last_epoch + EXTENSION * choice.at_border
+    elif choice and choice.epoch > epochs and not choice.at_border:
+        epochs = choice.last_epoch
+    return plan.lengthened(epochs)
 
 
-PROFILES = Named("profile", {
-    profile.name: profile
-    for profile in (
-        Profile(
-            name="smoke", dataset="synthetic", models={"T": CaserSettings(dim=16), "S": CaserSettings(dim=4)},
-            training=Training(epochs=6, batch_size=128), evaluate_every=2, K=5, samples=20, start_epoch=3,
-        ),
-        Profile(
-            # Made for its minutes: large batches at a large rate, chosen on stage V. With 8e-3 T passes its best at half
-            # time; S and RD still rise a little at the end. The hybrid starts after a fifth of the epochs, as in the official
-            # 50.
-            name="small", dataset="ml-100k", models={"T": CaserSettings(dim=50), "S": CaserSettings(dim=10)},
-            training=Training(epochs=10, batch_size=1024, learning_rate=6e-3), evaluate_every=2, start_epoch=3,
-        ),
-        Profile(
-            name="paper", dataset="gowalla", models={"T": CaserSettings(dim=100), "S": CaserSettings(dim=50)},
-            training=Training(), evaluate_every=5, seeds={"V": [101], "F": [1, 2, 3, 4, 5]},
-        ),
-    )
-})  # fmt: skip
+def taught_as_chosen(plan: Plan, stage: str, seed: int, choices: Mapping[str, Choice]) -> Experiment:
+    """RD-hybrid of protocol `validation`, taught by the teacher as it was after its chosen epoch.
 
-# Dimensions of Fossil's teacher and student.
-FOSSIL = {"smoke": (16, 4), "small": (50, 10), "paper": (50, 20)}
+    Where that is the plan's last epoch, it is the same run as `Plan.distilled`. The teacher's choice
+    must be final.
+    """
+    epoch = chosen_epochs(choices)[named(plan, "T")]
+    teacher = reaching(plan, choices[named(plan, "T")], "F").teacher(stage, seed)
+    student = reaching(plan, choices.get(named(plan, "RD-hybrid")), stage)
+    return replace(student.distilled(stage, seed), teacher=teacher, teacher_epoch=epoch)
 
 
-def fossil(profile: Profile) -> Profile:
-    """The same with Fossil. What the paper leaves open was chosen on stage V of Gowalla among `trials`, by the best MAP of
-    any epoch: point-wise log loss, exponent 0.5, weight decay 1e-5. After some ten epochs its teacher overfits under any
-    of them, so that protocol `validation` is the one that speaks about Fossil."""
-    teacher, student = FOSSIL[profile.name]
-    models = {"T": FossilSettings(dim=teacher, alpha=0.5), "S": FossilSettings(dim=student, alpha=0.5)}
-    if profile.name == "small":  # forty runs in three minutes; chosen on stage V, where all three rise to the end
-        shorter = replace(profile.training, epochs=6, learning_rate=8e-3)
-        return replace(profile, models=models, training=shorter)
-    return replace(profile, models=models, training=replace(profile.training, weight_decay=1e-5))
+def runs_of(plan: Plan, choices: Mapping[str, Choice]) -> list[Experiment]:
+    """All runs of a plan in training order: those of the choices (V), then those of the tables (F).
+
+    Left out is what depends on a choice that is not made or not final; `open_choices` names it.
+    """
+    teacher, student = choices.get(named(plan, "T")), choices.get(named(plan, "S"))
+    final = named(plan, "T") in chosen_epochs(choices)
+    runs = []
+    for seed in plan.seeds["V"]:
+        runs += [p.teacher("V", seed) for p in (plan, reaching(plan, teacher, "V"))]
+        runs += [p.student("V", seed) for p in (plan, reaching(plan, student, "V"))]
+        runs.append(plan.distilled("V", seed))
+        if final:
+            runs.append(taught_as_chosen(plan, "V", seed, choices))
+    first, *others = plan.seeds["F"]
+    runs += [plan.teacher("F", first), plan.student("F", first)]
+    runs += [plan.distilled("F", first, role) for role in ("RD-hybrid", "RD-hybrid-normalised", "RD-position")]
+    for seed in others:
+        runs += [plan.teacher("F", seed), plan.student("F", seed), plan.distilled("F", seed)]
+    for seed in plan.seeds["F"]:
+        runs.append(reaching(plan, teacher, "F").teacher("F", seed))
+        runs.append(reaching(plan, student, "F").student("F", seed))
+        if final:
+            runs.append(taught_as_chosen(plan, "F", seed, choices))
+    runs += [plan.distilled("F", first, role) for role in ("RD-equal", "RD-reciprocal", "RD-discrepancy")]
+    return unique(runs)
 
 
-def trials(profile: Profile) -> dict[str, list[Experiment]]:
-    """The V runs that settings the paper does not state are chosen from: of Fossil's teacher and of BPR."""
-    seed = profile.seeds["V"][0]
-    chosen = fossil(profile).teacher("V", seed)
-
-    def teacher(weight_decay: float, **settings) -> Experiment:
-        model = replace(chosen.model, **settings)
-        return replace(chosen, model=model, training=replace(chosen.training, weight_decay=weight_decay))
-
-    decay = profile.training.weight_decay
-    tried = [teacher(decay, alpha=alpha) for alpha in (0.2, 0.5, 1.0)] + [teacher(decay, alpha=0.2, loss="bpr")]
-    tried += [teacher(other) for other in (1e-5, 1e-4, 1e-3)]
-    bpr = baselines(profile, "V", seed)["BPR"]
-    decays = [replace(bpr, training=replace(bpr.training, weight_decay=other)) for other in (1e-6, 1e-5, 1e-4)]
-    return {"Fossil": tried, "BPR": decays}
-
-
-def baselines(profile: Profile, stage: str, seed: int) -> dict[str, Experiment]:
-    """The baselines of the paper's Table 2: POP, ItemCF and BPR, the latter at the size of the teacher's vectors."""
-    bpr = replace(profile.teacher(stage, seed), role="baseline", model=BPRMFSettings(dim=profile.models["T"].dim, bias=True))
+def baselines(plan: Plan, stage: str, seed: int) -> dict[str, Experiment]:
+    """The baselines of Table 2: POP, ItemCF, and BPR-MF at the size of the teacher's vectors."""
+    model = BPRMFSettings(dim=plan.models["T"].dim, bias=True)
+    bpr = replace(plan.teacher(stage, seed), role="baseline", model=model)
     counted = replace(bpr, training=Training(epochs=1), evaluate_every=1)
     return {
         "POP": replace(counted, model=PopularitySettings()),
         "ItemCF": replace(counted, model=ItemCFSettings()),
         "BPR": bpr,
     }
+
+
+def trials(caser: Plan, fossil: Plan) -> dict[str, list[Experiment]]:
+    """The V runs from which settings are chosen that the paper does not state: Fossil's and BPR-MF's."""
+    seed = caser.seeds["V"][0]
+    chosen = fossil.teacher("V", seed)
+
+    def teacher(weight_decay: float, **model) -> Experiment:
+        training = replace(chosen.training, weight_decay=weight_decay)
+        return replace(chosen, model=replace(chosen.model, **model), training=training)
+
+    decay = caser.training.weight_decay
+    tried = [teacher(decay, alpha=alpha) for alpha in (0.2, 0.5, 1.0)] + [teacher(decay, alpha=0.2, loss="bpr")]
+    tried += [teacher(other) for other in (1e-5, 1e-4, 1e-3)]
+    bpr = baselines(caser, "V", seed)["BPR"]
+    decays = [replace(bpr, training=replace(bpr.training, weight_decay=other)) for other in (1e-6, 1e-5, 1e-4)]
+    return {"Fossil": tried, "BPR": decays}
+
+
+def table_runs(name: str, choices: Mapping[str, Choice]) -> list[Experiment]:
+    """The runs behind the paper's tables in a profile: both models, the baselines, and the trials."""
+    caser, fossil = PROFILES[name].rd
+    runs = [run for plan in (caser, fossil) for run in runs_of(plan, choices)]
+    runs += baselines(caser, "F", caser.seeds["F"][0]).values()
+    runs += [run for group in trials(caser, fossil).values() for run in group]
+    return unique(runs)
+
+
+def paper_records() -> list[Record]:
+    """The committed records of the paper-size tables, in training order; no ablation is among them."""
+    return [committed(run) for run in table_runs("paper", read_selection()) if is_committed(run)]
+
+
+# ------------------------------------------------------------------------------ choice of epochs
+
+
+def choices_of(profile: str) -> dict[str, Choice]:
+    """The choices on file, which are those of profile paper; the other profiles choose nothing."""
+    return read_selection() if profile == "paper" else {}
+
+
+def choose() -> dict[str, Choice]:
+    """The epochs of profile paper, chosen from the V runs that are finished here or committed."""
+    wanted = {}
+    for plan in PROFILES["paper"].rd:
+        first = plan.seeds["V"][0]
+        for run in (plan.teacher("V", first), plan.student("V", first), plan.distilled("V", first)):
+            wanted[named(plan, run.role)] = run
+    local = {file.parent.name: Run(file.parent) for file in paths.runs().glob("*/DONE")}
+    known = [Record(file.parent) for file in paths.replicated().glob("*/description.json")]
+    finished = {record.key: record for record in known} | local
+    return select(wanted, plan.seeds["V"], [finished[key] for key in sorted(finished)])
+
+
+def open_choices(choices: Mapping[str, Choice]) -> list[str]:
+    """What still has to be chosen before every run of the plan is known, one sentence each."""
+    sentences = []
+    for role in (named(plan, role) for plan in PROFILES["paper"].rd for role in ("T", "S", "RD-hybrid")):
+        if role not in choices:
+            sentences.append(f"no epoch is chosen for {role}: train its V runs, then `rdcore select`")
+        elif choices[role].at_border:
+            sentences.append(
+                f"the best epoch of {role} is the last of its grid ({choices[role].epoch}): train its longer V run, then "
+                "`rdcore select`"
+            )
+    return sentences

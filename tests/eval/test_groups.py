@@ -12,7 +12,8 @@ from rdcore import data, datasets
 from rdcore.eval import full_ranking as evaluation
 from rdcore.eval import groups, significance
 from rdcore.models import CaserSettings, PopularitySettings
-from studies.common import item_groups, plots
+from studies.common import item_groups
+from studies.rd import result_plots
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +167,7 @@ def test_the_bootstrap_is_drawn_with_the_interval_that_came_from_it(compared) ->
     arrays, c = compared
     values = significance.resampled(*arrays, rng=np.random.default_rng(0), resamples=200)
     assert (c.low, c.high) == tuple(np.quantile(values, [0.025, 0.975]))
-    fig = plots.resampled_means({"x": values}, {"x": c})
+    fig = result_plots.resampled_means({"x": values}, {"x": c})
     (ax,) = fig.axes
     assert sum(bar.get_height() for bar in ax.patches) == 200
     assert [line.get_xdata()[0] for line in ax.lines[:3]] == [c.low, c.high, 0]
@@ -176,7 +177,7 @@ def test_the_bootstrap_is_drawn_with_the_interval_that_came_from_it(compared) ->
 
 def test_margins_are_drawn_left_of_zero_and_only_where_there_is_one(compared) -> None:
     _, c = compared
-    fig = plots.margins({"one": {"with": (c, c, 0.002)}, "other": {"without": (None, c, None)}})
+    fig = result_plots.margins({"one": {"with": (c, c, 0.002)}, "other": {"without": (None, c, None)}})
     drawn = [[line.get_xdata() for line in ax.lines if line.get_label() == "minus the margin"] for ax in fig.axes]
     assert [[list(x) for x in lines] for lines in drawn] == [[[-0.002, -0.002]], []]
     spans = [[segment[:, 0].tolist() for bars in ax.collections for segment in bars.get_segments()] for ax in fig.axes]
@@ -187,11 +188,11 @@ def test_margins_are_drawn_left_of_zero_and_only_where_there_is_one(compared) ->
 
 def test_groups_are_drawn_with_their_sizes(compared) -> None:
     _, c = compared
-    fig = plots.by_activity({"x": {"T": {"1-5": c, "6-9": c}, "RD-hybrid": {"1-5": c, "6-9": c}}})
+    fig = result_plots.by_activity({"x": {"T": {"1-5": c, "6-9": c}, "RD-hybrid": {"1-5": c, "6-9": c}}})
     assert [tick.get_text() for tick in fig.axes[0].get_xticklabels()] == ["1-5\n(60)", "6-9\n(60)"]
     assert legend(fig) == ["T - S", "RD - S"]
     kept = {"n": 7, "least": [0, 5], "most": [4, 5], "recall": [0.25, 0.5]}
-    fig = plots.by_popularity({"x": {"S": [kept, kept | {"recall": [0.75, None]}], "T": [kept]}})
+    fig = result_plots.by_popularity({"x": {"S": [kept, kept | {"recall": [0.75, None]}], "T": [kept]}})
     ax = fig.axes[0]
     assert ax.lines[0].get_ydata()[0] == 0.5 and list(ax.lines[2].get_ydata()) == [0.25, 0.5]
     assert "top 7" in ax.get_ylabel() and legend(fig) == ["S", "T"]

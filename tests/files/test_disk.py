@@ -27,8 +27,8 @@ from rdcore.store import runs
 from rdcore.train.loop import Training
 from studies import cli, plans
 from studies.common import plots, report
+from studies.common.profiles import PROFILES
 from studies.notebooks import batch as notebooks
-from studies.rd.plan import PROFILES
 
 FULL = "the disk is full: free some space, or set RDCORE_ROOT"
 READ_ONLY = "(the file system is read-only|no permission to write there): set RDCORE_ROOT"
@@ -171,7 +171,7 @@ def test_fetching_into_a_folder_that_may_only_be_read(made_up, read_only, capsys
 @pytest.fixture
 def tiny(project: Path, monkeypatch: pytest.MonkeyPatch):
     """A run that `rdcore train --only tiny` trains in a second."""
-    profile = replace(PROFILES["smoke"], training=Training(epochs=2, batch_size=512), evaluate_every=1)
+    profile = replace(PROFILES["smoke"].rd[0], training=Training(epochs=2, batch_size=512), evaluate_every=1)
     experiment = profile.student("V", 1)
     monkeypatch.setattr(plans, "matching", lambda *_: [experiment])
     monkeypatch.delenv("RDCORE_RUNS", raising=False)

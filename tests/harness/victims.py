@@ -21,8 +21,8 @@ from rdcore.store import runs
 from rdcore.store.experiment import Experiment
 from rdcore.train.loop import Training
 from studies.common import plots, report
+from studies.common.profiles import PROFILES
 from studies.notebooks import batch as notebooks
-from studies.rd.plan import PROFILES
 
 PARTS = 3
 SIZE = 2_000_000
@@ -77,7 +77,7 @@ write_whole(paths.build() / "text.txt", lambda file: file.write_text("both write
 def plan() -> list[Experiment]:
     """S and RD, and RD's teacher: Caser, ten epochs each, two or three seconds in all."""
     settings = Training(epochs=10, batch_size=128)
-    profile = replace(PROFILES["smoke"], training=settings, evaluate_every=2)
+    profile = replace(PROFILES["smoke"].rd[0], training=settings, evaluate_every=2)
     return [profile.student("V", 1), profile.distilled("V", 1)]
 
 

@@ -24,7 +24,8 @@ from rdcore.store import jobs as sweeps
 from rdcore.store import runs
 from rdcore.train.loop import Training
 from studies import cli
-from studies.rd.plan import PROFILES, fossil
+from studies.common.profiles import PROFILES
+from studies.rd.plan import varied
 
 # Workers and parents are forked from a server that has imported torch once.
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -96,7 +97,7 @@ def test_worker_processes_do_not_outlive_the_process_that_started_them(tmp_path:
 def plan() -> list:
     """S of three seeds, RD and its teacher: five runs of a second in all."""
     settings = Training(epochs=3, batch_size=512)
-    profile = replace(fossil(PROFILES["smoke"]), training=settings, evaluate_every=1, start_epoch=2)
+    profile = replace(varied(PROFILES["smoke"].rd[1], start_epoch=2), training=settings, evaluate_every=1)
     return [*(profile.student("V", seed) for seed in (1, 2, 3)), profile.distilled("V", 1)]
 
 

@@ -19,20 +19,21 @@ from rdcore.distill import Discrepancy
 from rdcore.models.fossil import Fossil
 from rdcore.store import runs
 from rdcore.train.loop import Training
-from studies import plans
 from studies.common import report
-from studies.plans import PROFILES, fossil
+from studies.common.plan import Plan, unique
+from studies.common.profiles import PROFILES, SWEEPS
 from studies.rd import ablation_report as reports
-from studies.rd import ablations
-from studies.rd.ablations import GRIDS, TAUGHT, Grid, ablation_runs, chosen, controls, points, sweeps, unique
+from studies.rd import sweep_plots
+from studies.rd.ablations import TAUGHT, Grid, ablation_runs, chosen, controls, points, sweeps
+from studies.rd.plan import table_runs, values, varied
 
 MODELS = ("Caser", "Fossil")
-FAMILIES = {f"{name} {model}": plans.families(name)[i] for name in PROFILES for i, model in enumerate(MODELS)}
-PAPER = fossil(PROFILES["paper"])
+FAMILIES = {f"{name} {model}": PROFILES[name].rd[i] for name in PROFILES for i, model in enumerate(MODELS)}
+PAPER = PROFILES["paper"].rd[1]
 
 
 @pytest.fixture(params=FAMILIES)
-def family(request) -> plans.Profile:
+def family(request) -> Plan:
     return FAMILIES[request.param]
 
 
@@ -40,7 +41,7 @@ def family(request) -> plans.Profile:
 
 
 def test_the_papers_grid_is_the_one_that_is_owed():
-    assert GRIDS["paper"] == Grid(
+    assert Grid(**PAPER.sweeps) == Grid(
         K=(1, 5, 10, 20, 50), lam=(0.25, 1, 4, 16), mu=(1e-4, 1e-3, 1e-2, 1e-1), samples=(10, 100, 1000, "exact"),
         start_epochs=(1, 11, 26), alphas=(0, 0.1, 0.3, 0.5, 0.7, 0.9, 1), dims=(10, 20, 50, 100), shares=(0.25, 0.5, 0.75, 1),
     )  # fmt: skip
@@ -53,9 +54,10 @@ def test_the_papers_grid_is_the_one_that_is_owed():
 def test_a_point_that_changes_nothing_is_the_very_run_of_the_tables(family):
     base, student, teacher = (make("V", 101) for make in (family.distilled, family.student, family.teacher))
     planned = sweeps(family, "V", 101)
+    rd = values(family)
     usual = {
-        "K": str(family.K), "lambda": f"{family.lam:g}", "mu": f"{family.mu:g}", "rank samples": str(family.samples),
-        "start epoch": str(family.start_epoch), "student size": str(family.models["S"].dim), "share of data": "1",
+        "K": str(rd.K), "lambda": f"{rd.lam:g}", "mu": f"{rd.mu:g}", "rank samples": str(rd.samples),
+        "start epoch": str(rd.start_epoch), "student size": str(family.models["S"].dim), "share of data": "1",
         "weighting": "hybrid, raw", "paper and code": "as released",
     }  # fmt: skip
     at = {name: value for name, value in usual.items() if value in planned[name]}
@@ -64,7 +66,7 @@ def test_a_point_that_changes_nothing_is_the_very_run_of_the_tables(family):
     assert planned["loss weight"]["0"]["RD"].key == planned["student size"][usual["student size"]]["S"].key == student.key
     assert planned["share of data"]["1"] == {"T": teacher, "S": student, "RD": base}
     for run in planned["weighting"].values():
-        if run["RD"].role in family.schemes():
+        if run["RD"].role in family.methods:
             assert run["RD"] == family.distilled("V", 101, run["RD"].role)
 
 
@@ -77,13 +79,13 @@ def test_no_two_runs_share_a_label_and_none_is_planned_twice(family):
 def test_no_ablation_gets_into_a_table(tmp_path: Path):
     """Tables are of stage F, where the only ablations are the controls; put beside the runs of the tables, they have rows
     of their own."""
-    tables = {run.key: run for run in plans.table_runs("paper", {})}
-    ours = [run for profile in plans.families("paper") for run in ablation_runs(profile) if run.key not in tables]
-    assert ours and not {run.key for run in ours} & {run.key for run in plans.table_runs("paper", {})}
+    tables = {run.key: run for run in table_runs("paper", {})}
+    ours = [run for profile in PROFILES["paper"].rd for run in ablation_runs(profile) if run.key not in tables]
+    assert ours and not {run.key for run in ours} & {run.key for run in table_runs("paper", {})}
     everything = [*tables.values(), *ours]
     given = [record(tmp_path, run, {run.training.epochs: 0.1}) for run in everything if run.stage == "F"]
     for row in report.judged(given):
-        known = row.role in {"T", "S", "baseline", *PAPER.schemes()}
+        known = row.role in {"T", "S", "baseline", *PAPER.methods}
         assert known == (row.record.key in tables), f"{row.role} {row.record.key}"
 
 
@@ -123,7 +125,7 @@ def test_a_control_differs_in_one_thing(family):
     assert other.teacher == replace(plan["S"], seed=2), "same size, other seed"
     more = plan["S, K further negatives"]
     assert differing(plan["S"].description, more.description) == {"role", "training.negatives"}
-    assert more.training.negatives == family.training.negatives + family.K
+    assert more.training.negatives == family.training.negatives + values(family).K
 
 
 def differing(one: dict, other: dict, prefix: str = "") -> set[str]:
@@ -162,7 +164,7 @@ def differing(one: dict, other: dict, prefix: str = "") -> set[str]:
 )
 def test_a_value_out_of_range_is_refused_before_anything_runs(given: dict, said: str):
     with pytest.raises(ValueError, match=said):
-        sweeps(PAPER, "V", 101, Grid(**given))
+        sweeps(PAPER, "V", 101, Grid(**{**PAPER.sweeps, **given}))
 
 
 def test_a_grid_with_a_typo_is_refused():
@@ -196,11 +198,14 @@ def test_what_was_not_run_is_listed_empty_in_the_table_and_absent_from_the_pictu
     assert table["key"].tolist() == [run.key for run in points(planned)], "also of what was not run: the key makes it"
     assert table["MAP"].tolist() == pytest.approx([0.20, np.nan, np.nan, 0.21, np.nan], nan_ok=True)
     assert reports.not_run(table) == ["K: 5 (RD); 10 (RD); 50 (RD)"]
-    fig = reports.curve(table, "K", xlabel="K", reference={"RD": float("nan"), "S": 0.19})
+    fig = sweep_plots.curve(table, "K", xlabel="K", reference={"RD": float("nan"), "S": 0.19})
     line = fig.axes[0].lines[0]
     assert np.isnan(line.get_ydata()).tolist() == [False, True, True, False, True], "no line across what was not run"
     assert [text.get_text() for text in fig.axes[0].get_xticklabels()] == ["1", "5", "10", "20", "50"]
     assert len(fig.axes[0].lines) == 2, "S has a level, RD of the tables has no record"
+    (panel, *_), small = sweep_plots.panels(table, reference={"S": 0.19}).axes, sweep_plots.panels(table.iloc[:1], reference={})
+    np.testing.assert_array_equal(panel.lines[0].get_ydata(), line.get_ydata())
+    assert panel.get_xlabel() == sweep_plots.AXES["K"] and small is None
     assert reports.verdict(reports.wide(table, "K")["RD"], 0.001, "10").startswith("best at 20 (0.2100), worst at 1 (0.2000)")
     plt.close("all")
 
@@ -210,8 +215,8 @@ def test_without_any_record_there_is_a_table_and_no_picture():
     table = reports.table(planned, {})
     assert table["MAP"].isna().all() and len(reports.not_run(table)) == len(planned)
     for sweep in planned:
-        assert reports.curve(table, sweep, xlabel="x", reference={}) is None
-    assert reports.dots(table, "weighting", reference={}) is None
+        assert sweep_plots.curve(table, sweep, xlabel="x", reference={}) is None
+    assert sweep_plots.dots(table, "weighting", reference={}) is None and sweep_plots.panels(table, reference={}) is None
     assert "nothing can be said" in reports.verdict(reports.wide(table, "K")["RD"], 0.001)
     assert "nothing can be said" in reports.gains(table, "student size", 0.001)
     assert reports.noise(None, None, [None, None]) == {}
@@ -344,7 +349,7 @@ PROCESSES.set_forkserver_preload(["studies.rd.ablations", "rdcore.store.runs", "
 def small_sweep() -> list:
     """Five runs of a second in all: T, S, RD, and RD with two other K."""
     profile = replace(
-        fossil(PROFILES["smoke"]), training=Training(epochs=3, batch_size=512), evaluate_every=1, start_epoch=2,
+        varied(PROFILES["smoke"].rd[1], start_epoch=2), training=Training(epochs=3, batch_size=512), evaluate_every=1,
     )  # fmt: skip
     grid = Grid(K=(2, 3), lam=(1,), mu=(0.1,), samples=(20,), start_epochs=(1,), alphas=(1,), dims=(2,), shares=(1,))
     planned = sweeps(profile, "V", 101, grid)
@@ -431,4 +436,4 @@ def test_what_the_notebook_shows_of_the_paper_is_optional(tmp_path: Path, monkey
     monkeypatch.setattr(runs, "load_or_train_all", lambda *_, **__: pytest.fail("it began to train"))
     plan = ablation_runs(PAPER)
     assert runs.records(plan, profile="paper", optional=True) == [None] * len(plan)
-    assert ablations.GRIDS.keys() == PROFILES.keys()
+    assert SWEEPS.keys() == PROFILES.keys()

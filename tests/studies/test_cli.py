@@ -83,7 +83,7 @@ def test_reproduce_brings_first_what_the_notebooks_will_need(words, names, monke
     assert cli.main(["reproduce", "--profile", "paper", *words]) == 0
     assert names <= set(brought) and ("citeulike" in brought) == bool(words)
     if words:
-        assert {run.dataset for run in plans.paper_runs()} <= set(brought), "every run can be trained"
+        assert {run.dataset for run in plans.all_runs("paper")} <= set(brought), "every run can be trained"
 
 
 def test_reproduce_refuses_an_unknown_profile(capsys) -> None:

@@ -18,14 +18,17 @@ from rdcore.store.experiment import Experiment
 from rdcore.store.runs import Record
 from studies import plans
 from studies.common import report, selection
+from studies.common.plan import at_border, chosen_weights, weights_on_file
+from studies.common.profiles import BPR, PROFILES, neumf
 from studies.common.report import COLUMNS
 from studies.common.reported import reported
 from studies.derrd import plan as derrd
 from studies.derrd import tables as derrd_report
+from studies.rd import plan as rd
 from studies.scorecard import scorecard
 
-PAPER = derrd.PLANS["paper"]
-SMOKE = derrd.PLANS["smoke"]
+PAPER = PROFILES["paper"].derrd[0]
+SMOKE = PROFILES["smoke"].derrd[0]
 N = metrics.CUTOFFS_OF_ONE
 NAMES = [f"{metric}@{n}{kind}" for metric in "HMN" for n in N for kind in ("", "-validation", "-redraw", "-full")]
 
@@ -72,17 +75,17 @@ def test_the_runs_of_table_2_stand_in_the_order_they_are_owed() -> None:
     for run in plan:
         assert run.stage == "L" and run.evaluate_every == 1
         if run.teacher is not None:
-            assert run.teacher == PAPER.teacher(run.seed) and run.teacher_epoch == "best"
+            assert run.teacher == PAPER.teacher("L", run.seed) and run.teacher_epoch == "best"
     assert {run.distillation.weight for run in plan if run.role == "RD" and run.seed > 1} == {0.3}
 
 
 def test_the_official_settings_are_the_papers() -> None:
     """From the released code: run.py's defaults, and the printed sizes 200 and 20."""
-    training, de, rrd = PAPER.training, PAPER.de, PAPER.rrd
+    training, de, rrd = PAPER.training, PAPER.methods["DE"], PAPER.methods["RRD"]
     assert (training.epochs, training.batch_size, training.patience, training.reduction) == (1000, 1024, 20, "sum")
     assert (training.learning_rate, training.weight_decay, training.negatives) == (1e-3, 1e-3, 1)
     assert (de.M, de.weight, rrd.K, rrd.L, rrd.T, rrd.depth, rrd.weight) == (30, 0.01, 40, 40, 10, 500, 1e-3)
-    assert [PAPER.models[role].dim for role in "TS"] == [200, 20] and list(PAPER.seeds) == [1, 2, 3]
+    assert [PAPER.models[role].dim for role in "TS"] == [200, 20] and list(PAPER.table_seeds) == [1, 2, 3]
 
 
 def test_the_trial_with_the_chosen_weight_is_the_row_of_the_first_seed() -> None:
@@ -95,20 +98,21 @@ def test_the_trial_with_the_chosen_weight_is_the_row_of_the_first_seed() -> None
     assert {run.role for run in derrd.table_runs(PAPER, {})} == {"T", "S", "DE", "RRD", "DE-RRD"}, "nothing is guessed"
 
 
-@pytest.mark.parametrize("name", derrd.PLANS)
+@pytest.mark.parametrize("name", PROFILES)
 def test_every_run_of_a_profile_is_described_once_and_every_table_finds_its_own(name: str) -> None:
-    plan, planned = derrd.PLANS[name], derrd.all_runs(name)
+    plan, planned = PROFILES[name].derrd[0], derrd.all_runs(name)
     keys = [run.key for run in planned]
     assert len(set(keys)) == len(keys)
-    grid = plan.weight_grid()
-    assert {run.key for run in derrd.sweep_runs(plan)} <= set(keys) and plan.popularity().key in keys
-    assert grid[plan.de.weight, plan.rrd.weight].key == plan.distilled(plan.seeds[0], "DE-RRD").key, "one run, two tables"
-    sizes = plan.size_sweep()
-    assert sizes[plan.models["S"].dim]["S"] == plan.student(plan.seeds[0])
-    assert sizes[plan.models["S"].dim]["DE-RRD"] == plan.distilled(plan.seeds[0], "DE-RRD")
+    grid = derrd.weight_grid(plan)
+    assert {run.key for run in derrd.sweep_runs(plan)} <= set(keys) and derrd.popularity(plan).key in keys
+    own = plan.distilled("L", plan.table_seeds[0], "DE-RRD")
+    assert grid[plan.methods["DE"].weight, plan.methods["RRD"].weight].key == own.key, "one run, two tables"
+    sizes = derrd.size_sweep(plan)
+    assert sizes[plan.models["S"].dim]["S"] == plan.student("L", plan.table_seeds[0])
+    assert sizes[plan.models["S"].dim]["DE-RRD"] == plan.distilled("L", plan.table_seeds[0], "DE-RRD")
     same = plan.models["T"].dim
     if same in sizes:
-        assert sizes[same]["S"] == plan.teacher(plan.seeds[0])
+        assert sizes[same]["S"] == plan.teacher("L", plan.table_seeds[0])
     assert {run.teacher.key for run in planned if run.teacher} <= set(keys)
 
 
@@ -127,13 +131,13 @@ def test_one_large_expert_has_the_parameters_of_all() -> None:
 
 def test_neumf_has_the_papers_sizes() -> None:
     """250, 125 and 25 give the six printed counts of Table 3, those of CiteULike with 5,220 users and 25,182 items."""
-    plan = derrd.neumf(PAPER)
-    assert [plan.models[role].dim for role in "TS"] == [250, 25] and list(plan.sizes) == [25, 125, 250]
-    sweep = {size: pair["DE-RRD"] for size, pair in plan.size_sweep().items()}
+    plan = neumf(PAPER)
+    assert [plan.models[role].dim for role in "TS"] == [250, 25] and list(plan.sweeps["dims"]) == [25, 125, 250]
+    sweep = {size: pair["DE-RRD"] for size, pair in derrd.size_sweep(plan).items()}
     counted = {size: derrd_report.parameters(run, 5220, 25182) for size, run in sweep.items()}
     assert counted == {250: 15_326_751, 125: 7_632_126, 25: 1_521_426}
-    large = plan.designs()["DE-large"].distillation
-    assert large.hidden == derrd.one_large(plan.de, 50, 500).hidden, "both vectors of a user are distilled"
+    large = derrd.designs(plan)["DE-large"].distillation
+    assert large.hidden == derrd.one_large(plan.methods["DE"], 50, 500).hidden, "both vectors of a user are distilled"
 
 
 def test_neumf_has_the_weights_that_are_best_in_the_paper() -> None:
@@ -141,9 +145,10 @@ def test_neumf_has_the_weights_that_are_best_in_the_paper() -> None:
     table = reported("derrd_table5").query("model == 'NeuMF' and metric == 'H@5'").sort_values("value")
     assert len(table) == 16 and table["value"].iloc[-2] < table["value"].iloc[-1]
     best = table.iloc[-1]
-    for plan in (derrd.neumf(PAPER), derrd.neumf(derrd.PLANS["small"])):
-        assert (plan.de.weight, plan.rrd.weight) == (best["lambda_de"], best["lambda_rrd"]) == (1e-4, 1e-1)
-    assert (PAPER.de.weight, PAPER.rrd.weight) == (1e-2, 1e-3), "BPR's are the released code's"
+    for plan in (neumf(PAPER), neumf(BPR["small"])):
+        weights = [plan.methods[role].weight for role in ("DE", "RRD")]
+        assert weights == [best["lambda_de"], best["lambda_rrd"]] == [1e-4, 1e-1]
+    assert (PAPER.methods["DE"].weight, PAPER.methods["RRD"].weight) == (1e-2, 1e-3), "BPR's are the released code's"
 
 
 # ----------------------------------------------------------------------------------------------------------------- weights
@@ -160,39 +165,35 @@ def trial_records(folder: Path, values: dict, **more) -> list[Record]:
 
 def test_weights_are_the_best_on_validation_the_smaller_of_equals(tmp_path: Path) -> None:
     records = trial_records(tmp_path, {"RD": {0.1: 0.2, 1.0: 0.2}, "CD": {0.1: 0.2, 1.0: 0.3}})
-    assert derrd.chosen_weights(records) == derrd.chosen_weights(records[::-1]) == {"RD": 0.1, "CD": 1.0}
-    assert derrd.chosen_weights([]) == {}
-    table = derrd_report.trial_table(records, derrd.chosen_weights(records))
+    assert chosen_weights(SMOKE, records) == chosen_weights(SMOKE, records[::-1]) == {"RD": 0.1, "CD": 1.0}
+    assert chosen_weights(SMOKE, []) == {}
+    table = derrd_report.trial_table(SMOKE, records)
     assert table["chosen"].tolist() == [True, False, False, True]
-    weights = PAPER.weights
-    assert derrd.at_border(weights, {"RD": 0.3, "CD": 3.0}) == ["CD"] and derrd.at_border(weights, {"RD": 0.03}) == ["RD"]
+    assert at_border(PAPER, {"RD": 0.3, "CD": 3.0}) == ["CD"] and at_border(PAPER, {"RD": 0.03}) == ["RD"]
 
 
 def test_a_test_item_never_chooses_a_weight(tmp_path: Path) -> None:
     """Every metric but H@5-validation, all those of the test items among them, says the other weight."""
     best, other = (made_up(tmp_path / str(value), SMOKE.trials()["RD"][weight], ((1, value),), **{"H@5-validation": judged})
                    for weight, value, judged in ((0.1, 0.1, 0.51), (1.0, 0.9, 0.50)))  # fmt: skip
-    assert derrd.chosen_weights([best, other]) == {"RD": 0.1}
+    assert chosen_weights(SMOKE, [best, other]) == {"RD": 0.1}
 
 
-def test_trials_that_differ_in_more_than_the_weight_are_refused(tmp_path: Path) -> None:
+def test_a_role_with_a_trial_missing_or_of_other_settings_has_no_choice(tmp_path: Path) -> None:
     one, other = SMOKE.trials()["RD"].values()
     settings = replace(other.distillation, K=4)
-    wrong = (replace(other, seed=2), replace(one, seed=2), replace(other, distillation=settings))
+    wrong = (replace(other, seed=2), replace(other, distillation=settings))
     for number, changed in enumerate(wrong):
         folder = tmp_path / str(number)
-        with pytest.raises(ValueError, match="differ from it in more"):
-            derrd.chosen_weights([made_up(folder, one), made_up(folder, changed)])
-    again = made_up(tmp_path / "again", one)
-    with pytest.raises(ValueError, match="RD's weight"):
-        derrd.chosen_weights([again, again])
+        values = {"H@5-validation": 0.9}
+        assert chosen_weights(SMOKE, [made_up(folder, one, **values), made_up(folder, changed, **values)]) == {}
 
 
 def test_on_file_a_role_is_chosen_when_all_its_trials_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "replicated", lambda: tmp_path)
     monkeypatch.setenv("RDCORE_RUNS", str(tmp_path / "runs"))
     trial_records(tmp_path, {"RD": {0.1: 0.2, 1.0: 0.4}, "CD": {1.0: 0.3}})
-    assert derrd.weights_on_file(SMOKE) == {"RD": 1.0}
+    assert weights_on_file(SMOKE) == {"RD": 1.0}
 
 
 # -------------------------------------------------------------------------------------------------------------- other plans
@@ -203,11 +204,11 @@ def test_the_tables_of_rd_and_its_choices_never_see_a_run_of_stage_l(tmp_path: P
     monkeypatch.setenv("RDCORE_RUNS", str(tmp_path / "runs"))
     ours = derrd.all_runs("paper")
     records = [made_up(tmp_path, run) for run in ours[:4]]
-    assert {run.key for run in ours} <= {run.key for run in plans.all_runs("paper", {})}
-    assert not {run.key for run in ours} & {run.key for run in plans.table_runs("paper", {})}
-    assert plans.paper_records() == [] and plans.choose() == {}
+    assert {run.key for run in ours} <= {run.key for run in plans.all_runs("paper")}
+    assert not {run.key for run in ours} & {run.key for run in rd.table_runs("paper", {})}
+    assert rd.paper_records() == [] and rd.choose() == {}
     assert report.judged(records, {"BPR T": 1, "BPR S": 1}) == []
-    family = plans.PROFILES["paper"]
+    family = PROFILES["paper"].rd[0]
     assert selection.select({"T": family.teacher("V", 101)}, [101], records) == {}
 
 
@@ -215,7 +216,7 @@ def test_rdcore_train_finds_them_and_tells_them_apart() -> None:
     found = plans.matching("paper", "citeulike-L-BPR-RD-d20-seed1")  # of the other seeds the chosen weight alone
     assert [run.distillation.weight for run in found] == [0.03, 0.1, 0.3, 1.0]
     assert len({plans.title(run).split("  ", 2)[2] for run in found}) == 4
-    (both,) = plans.matching("paper", PAPER.distilled(1, "DE-RRD").key)
+    (both,) = plans.matching("paper", PAPER.distilled("L", 1, "DE-RRD").key)
     assert plans.title(both).endswith("weight 0.01 and 0.001")
 
 
@@ -224,8 +225,8 @@ def test_a_student_is_published_beside_the_teacher_of_his_plan(monkeypatch: pyte
     monkeypatch.setattr(runs, "stored", lambda run: run)
     monkeypatch.setattr(runs, "other_numbers", lambda run: False)
     monkeypatch.setattr(runs, "publish", lambda run, epochs, teacher, replace: asked.update({run.role: (epochs, teacher)}))
-    plans.publish([PAPER.teacher(2), PAPER.student(2), PAPER.distilled(2, "RRD")], {})
-    assert asked == {"T": ([], None), "S": ([], PAPER.teacher(2)), "RRD": ([], None)}
+    plans.publish([PAPER.teacher("L", 2), PAPER.student("L", 2), PAPER.distilled("L", 2, "RRD")], {})
+    assert asked == {"T": ([], None), "S": ([], PAPER.teacher("L", 2)), "RRD": ([], None)}
 
 
 # ------------------------------------------------------------------------------------------------------------------ tables
@@ -233,7 +234,7 @@ def test_a_student_is_published_beside_the_teacher_of_his_plan(monkeypatch: pyte
 
 def test_table_2_by_hand(tmp_path: Path) -> None:
     values = {1: 0.44, 2: 0.46, 3: 0.47}
-    records = [made_up(tmp_path, PAPER.student(seed), ((1, 0.9), (2, value))) for seed, value in values.items()]
+    records = [made_up(tmp_path, PAPER.student("L", seed), ((1, 0.9), (2, value))) for seed, value in values.items()]
     table = derrd_report.derrd_table2(records)
     assert list(table.columns) == COLUMNS
     row = line(table, "S", "H@5", "validation")
@@ -252,7 +253,7 @@ def test_table_2_by_hand(tmp_path: Path) -> None:
 
 
 def test_data_the_paper_does_not_have_leave_its_rows_out(tmp_path: Path) -> None:
-    table = derrd_report.derrd_table2([made_up(tmp_path, SMOKE.student(1)), made_up(tmp_path, SMOKE.popularity())])
+    table = derrd_report.derrd_table2([made_up(tmp_path, SMOKE.student("L", 1)), made_up(tmp_path, derrd.popularity(SMOKE))])
     assert set(table["dataset"]) == {"synthetic"} and table["reported"].isna().all()
     assert table["model"].drop_duplicates().tolist() == ["BPR", "POP"]
 
@@ -267,7 +268,7 @@ def test_code_takes_every_n_at_its_own_best_epoch(tmp_path: Path) -> None:
     """Against a loop as in the released code: a strictly better H@N of the validation items takes over all three."""
     rng = np.random.default_rng(0)
     curve = [(epoch, dict(zip(NAMES, rng.integers(1, 6, len(NAMES)) / 10, strict=True))) for epoch in range(1, 13)]
-    record = made_up(tmp_path, PAPER.student(1), curve)
+    record = made_up(tmp_path, PAPER.student("L", 1), curve)
     best = {n: {"H-validation": -1.0} for n in N}
     for epoch, entry in curve:
         for n in N:
@@ -287,24 +288,24 @@ def test_code_takes_every_n_at_its_own_best_epoch(tmp_path: Path) -> None:
 
 
 def test_the_logs_stand_beside_the_student_and_the_methods_alone(tmp_path: Path) -> None:
-    records = [made_up(tmp_path, run) for run in (PAPER.teacher(1), PAPER.student(1), PAPER.popularity())]
+    records = [made_up(tmp_path, run) for run in (PAPER.teacher("L", 1), PAPER.student("L", 1), derrd.popularity(PAPER))]
     logs = derrd_report.derrd_logs(records)
     assert set(logs["role"]) == {"S", "DE", "RRD", "IR-RRD"} and set(logs["protocol"]) == {"code"}
     assert line(logs, "S", "H@5", "code")["difference"] == pytest.approx(0.1 / 0.4486 - 1)
 
 
 def test_seconds_of_another_device_than_the_students_are_left_out(tmp_path: Path) -> None:
-    records = [made_up(tmp_path, run, device="a GPU") for run in (PAPER.student(1), PAPER.distilled(1, "DE"))]
-    records.append(made_up(tmp_path, PAPER.distilled(1, "RRD"), device="cpu"))
+    records = [made_up(tmp_path, run, device="a GPU") for run in (PAPER.student("L", 1), PAPER.distilled("L", 1, "DE"))]
+    records.append(made_up(tmp_path, PAPER.distilled("L", 1, "RRD"), device="cpu"))
     logs = derrd_report.derrd_logs(records).query("metric == 'seconds_per_epoch'").set_index("role")["replicated"]
     assert logs["S"] == logs["DE"] == 1.0 and "RRD" not in logs.dropna()
     assert line(derrd_report.derrd_logs(records), "RRD", "H@5", "code")["replicated"] == 0.1
 
 
 def test_table_3_counts_to_the_digit_and_forms_no_ratio_of_times(tmp_path: Path) -> None:
-    run = PAPER.distilled(1, "DE-RRD")
+    run = PAPER.distilled("L", 1, "DE-RRD")
     record = made_up(tmp_path, run, ((1, 0.3), (2, 0.4)))
-    teacher = made_up(tmp_path, PAPER.teacher(1), ((1, 0.5),))
+    teacher = made_up(tmp_path, PAPER.teacher("L", 1), ((1, 0.5),))
     table = derrd_report.derrd_table3(PAPER, {20: record}, teacher, (5220, 25182)).set_index(["phi", "quantity"])
     assert table.loc[(0.1, "parameters"), "replicated"] == 608_040, "as the released code prints"
     assert table.loc[(1.0, "parameters"), "replicated"] == 6_080_400
@@ -323,12 +324,12 @@ def test_table_3_counts_to_the_digit_and_forms_no_ratio_of_times(tmp_path: Path)
 
 
 def test_tables_4_and_5_take_their_own_runs(tmp_path: Path) -> None:
-    designs = [made_up(tmp_path, run, ((1, 0.1 * place),)) for place, run in enumerate(PAPER.designs().values(), 1)]
-    table = derrd_report.derrd_table4([*designs, made_up(tmp_path, PAPER.teacher(1))])
+    designs = [made_up(tmp_path, run, ((1, 0.1 * place),)) for place, run in enumerate(derrd.designs(PAPER).values(), 1)]
+    table = derrd_report.derrd_table4([*designs, made_up(tmp_path, PAPER.teacher("L", 1))])
     assert set(table["metric"]) == {"H@5", "N@5", "H@10", "N@10"} and "T" not in set(table["role"])
     assert line(table, "DE-large", "H@5", "validation")["replicated"] == pytest.approx(0.2)
     assert line(table, "RRD-full", "H@10", "validation", "foursquare")["reported"] == 0.6474
-    grid = PAPER.weight_grid()
+    grid = derrd.weight_grid(PAPER)
     pair = (1e-1, 1e-4)
     record = made_up(tmp_path, grid[pair], ((1, 0.3),), **{"H@5-validation": 0.2})
     fifth = derrd_report.derrd_table5(PAPER, {pair: record}).set_index(["lambda_de", "lambda_rrd"])
@@ -343,10 +344,10 @@ def test_tables_4_and_5_take_their_own_runs(tmp_path: Path) -> None:
 
 def test_the_order_of_roles_under_other_rankings(tmp_path: Path) -> None:
     by_role = {"T": (0.5, 0.5, 0.20), "S": (0.3, 0.4, 0.10), "RRD": (0.4, 0.3, 0.15)}
-    runs_of = {"T": PAPER.teacher(1), "S": PAPER.student(1), "RRD": PAPER.distilled(1, "RRD")}
+    runs_of = {"T": PAPER.teacher("L", 1), "S": PAPER.student("L", 1), "RRD": PAPER.distilled("L", 1, "RRD")}
     records = [made_up(tmp_path, runs_of[role], ((1, one),), **{"H@10": one, "H@10-redraw": two, "H@10-full": full})
                for role, (one, two, full) in by_role.items()]  # fmt: skip
-    records.append(made_up(tmp_path, PAPER.teacher(2), ((1, 0.7),)))
+    records.append(made_up(tmp_path, PAPER.teacher("L", 2), ((1, 0.7),)))
     table = derrd_report.rankings(records, "H@10")
     assert table.loc["T", "sampled"] == 0.5, "a seed that T alone has is left out"
     alone = derrd_report.rankings([records[0], records[3]], "H@10")
@@ -361,7 +362,7 @@ def test_the_order_of_roles_under_other_rankings(tmp_path: Path) -> None:
 
 def test_users_are_paired_by_the_ranks_of_their_items(tmp_path: Path) -> None:
     ranks = {"S": [1, 6, 30, np.nan, 3], "RRD": [2, 5, 30, np.nan, 3]}
-    of_role = {"S": (PAPER.student(1), PAPER.student(2)), "RRD": (PAPER.distilled(1, "RRD"),)}
+    of_role = {"S": (PAPER.student("L", 1), PAPER.student("L", 2)), "RRD": (PAPER.distilled("L", 1, "RRD"),)}
     records = [made_up(tmp_path, run, ranks=ranks[role]) for role, of in of_role.items() for run in of]
     c = derrd_report.compared(records, "RRD", "S", "H@5", resamples=50)
     assert (c.n_seeds, c.n_users, c.difference) == (1, 4, pytest.approx(0.25)), "one of four users gains a hit"
@@ -379,13 +380,13 @@ def test_a_real_run_has_what_the_tables_ask_for(tmp_path: Path, monkeypatch: pyt
     """The smallest one, distilled: from the plan through the loop to every table."""
     monkeypatch.setenv("RDCORE_RUNS", str(tmp_path))
     plan = replace(SMOKE, training=replace(SMOKE.training, epochs=2))
-    found = [runs.load_or_train(run) for run in (plan.teacher(1), plan.student(1), plan.distilled(1, "DE-RRD"))]
+    found = [runs.load_or_train(run) for run in (plan.teacher("L", 1), plan.student("L", 1), plan.distilled("L", 1, "DE-RRD"))]
     assert set(derrd_report.derrd_table2(found)["role"]) == {"T", "S", "DE-RRD"}
     assert derrd_report.derrd_logs(found)["replicated"].notna().all()
     table, _ = derrd_report.against_student(found, resamples=20)
     assert len(table) == 6 and derrd_report.rankings(found, "N@10").notna().all(axis=None)
     with torch.no_grad():
-        assert derrd_report.parameters(plan.student(1), 200, 120) == 4 * 320
+        assert derrd_report.parameters(plan.student("L", 1), 200, 120) == 4 * 320
 
 
 # --------------------------------------------------------------------------------------------------------------- scorecard
@@ -397,7 +398,7 @@ def test_the_scorecard_says_what_the_rows_of_table_2_say(tmp_path: Path, monkeyp
     users, records = np.arange(300), []
     for role, every in {"S": 3, "RRD": 2, "DE": 4}.items():
         for seed in (1, 2, 3):
-            run = PAPER.student(seed) if role == "S" else PAPER.distilled(seed, role)
+            run = PAPER.student("L", seed) if role == "S" else PAPER.distilled("L", seed, role)
             records.append(made_up(tmp_path, run, ranks=np.where(users % every == 0, 1 + seed, 9)))
     monkeypatch.setattr(derrd, "committed_rows", lambda: records)
     card = scorecard([], resamples=500).query("notebook == '07_de_rrd'").set_index("claim")
@@ -416,6 +417,6 @@ def test_rows_are_those_of_committed_trials_alone(tmp_path: Path, monkeypatch: p
     values = {0.03: 0.1, 0.1: 0.2, 0.3: 0.4, 1.0: 0.3}
     made = [made_up(tmp_path, PAPER.trials()["RD"][weight], **{"H@5-validation": value}) for weight, value in values.items()]
     other = made_up(tmp_path, PAPER.trials()["CD"][0.1], **{"H@5-validation": 0.9})
-    student = made_up(tmp_path, PAPER.student(2))
+    student = made_up(tmp_path, PAPER.student("L", 2))
     assert [record.key for record in derrd.committed_rows()] == [made[2].key, student.key]
     assert other.key not in [record.key for record in derrd.committed_rows()], "the grid of CD is not complete"

@@ -23,7 +23,7 @@ from rdcore.models.base import Model
 from rdcore.models.popularity import Popularity
 from studies.common import plots, report
 from studies.common.reported import reported
-from studies.rd import efficiency, timing
+from studies.rd import efficiency, result_plots, timing
 from studies.rd.efficiency import COLUMNS, PAIRS, Efficiency, rd_table3
 
 REPORTED = Path(efficiency.__file__).parents[2] / "data" / "reported"
@@ -356,7 +356,7 @@ def test_the_picture_shows_the_ratios_and_the_paper_beside_them() -> None:
     record = made_up(times={"T": [1.0] * 4, "RD": [0.5, 0.6, 0.7, 0.8]})
     with plt.rc_context():
         plots.use_style()
-        fig = plots.efficiency(record.ratios(), record.parts())
+        fig = result_plots.efficiency(record.ratios(), record.parts())
     left, right = fig.axes
     labels = [text.get_text() for text in left.get_yticklabels()]
     rows = ("one query", "lists of all users", "scoring alone")

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from rdcore.distill.rankdistil import POOL, RankDistilSettings
+from studies.common.profiles import PROFILES
 from studies.rankdistil import free_scores
 
-SMOKE = free_scores.SIZES["smoke"]
+SMOKE = free_scores.size_of("smoke")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -72,7 +73,7 @@ def test_samples_are_compared_with_all_negatives():
     assert exact["share"].tolist() == pytest.approx([1, 1]) and exact["gradient"].max() < 1e-5
 
 
-@pytest.mark.parametrize("size", free_scores.SIZES.values(), ids=list(free_scores.SIZES))
+@pytest.mark.parametrize("size", [free_scores.size_of(name) for name in PROFILES], ids=list(PROFILES))
 def test_no_plan_asks_for_more_items_than_there_are(size):
     for tried in (*free_scores.over_m(size, 10).values(), *free_scores.over_p(size, size.m).values()):
         assert len(tried) > 1

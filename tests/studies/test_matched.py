@@ -7,11 +7,11 @@ import pytest
 from fabricated import USERS, record
 
 from rdcore.eval import significance
-from studies import plans
 from studies.common.matched import MARGINS, Matched, all_tests, answers, as_text, matched, no_worse, per_seed, says_little
+from studies.common.profiles import PROFILES
 from studies.common.reported import reported
 
-PAPER = plans.PROFILES["paper"]
+PAPER = PROFILES["paper"].rd[0]
 
 
 def made(folder: Path, gains: dict[str, float], seeds: dict[str, list[int]], spread: float = 0.0005) -> Matched:

@@ -13,14 +13,17 @@ from rdcore.distill import BothSettings, RankDistilSettings
 from rdcore.eval import metrics, significance
 from rdcore.store.experiment import Experiment
 from rdcore.store.runs import Record
+from studies.common.plan import at_border, chosen_weights, weighted
+from studies.common.profiles import BPR, PROFILES, under_one_protocol
 from studies.derrd import plan as derrd
-from studies.derrd.plan import PLANS
 from studies.one_protocol import plan as one_protocol
 from studies.one_protocol import plots as one_protocol_plots
-from studies.one_protocol.plan import CHOOSES, CONCLUSIONS, METHODS, Comparable
+from studies.one_protocol import study, tables
+from studies.one_protocol.tables import CONCLUSIONS
 
-(SMOKE,) = one_protocol.comparables("smoke")
-(SMALL,) = one_protocol.comparables("small")
+(SMOKE,) = PROFILES["smoke"].one_protocol
+(SMALL,) = PROFILES["small"].one_protocol
+METHODS, CHOOSES = list(SMOKE.methods), SMOKE.chosen_by
 USERS = np.arange(240)
 
 
@@ -48,16 +51,16 @@ def made_up(folder: Path, run: Experiment, ranks=None, seconds=(1.0, 2.0), agree
 
 
 def test_every_method_has_as_many_trials_and_they_differ_in_the_weight_alone() -> None:
-    for profile in PLANS:
-        for c in one_protocol.comparables(profile):
-            assert c.roles == METHODS
+    for profile in PROFILES.values():
+        for c in profile.one_protocol:
+            assert one_protocol.roles(c) == METHODS
             assert len({len(tried) for tried in c.trials().values()}) == 1
             for role, tried in c.trials().items():
                 assert len({run.key for run in tried.values()}) == len(tried)
                 for weight, run in tried.items():
-                    taught = (c.plan.teacher(1), "best") if role != "S" else (None, None)
+                    taught = (c.teacher("L", 1), "best") if role != "S" else (None, None)
                     assert (run.stage, run.role, run.seed, run.teacher, run.teacher_epoch) == ("L", role, 1, *taught)
-                    like = c.run(role, weight * 0.7, run.seed)
+                    like = c.tried(role, weight * 0.7, run.seed)
                     what = "weight_decay" if role == "S" else "weight"
                     assert without(what, run.description) == without(what, like.description) and like.key != run.key
 
@@ -69,33 +72,34 @@ def without(what: str, value):
 
 
 def test_the_student_alone_is_tried_with_other_decays_and_taught_with_the_plans_own() -> None:
-    for c in one_protocol.comparables("paper"):
-        decay = c.plan.training.weight_decay
+    for c in PROFILES["paper"].one_protocol:
+        decay = c.training.weight_decay
         tried = c.trials()["S"]
         assert {w: run.training.weight_decay / decay for w, run in tried.items()} == pytest.approx({w: w for w in tried})
-        assert tried[1] == c.plan.student(1), "so that no run is made twice, and DE-RRD's own table has it too"
-        rows = c.rows({"S": 3.0, "RD": 0.1})
+        assert tried[1] == c.student("L", 1), "so that no run is made twice, and DE-RRD's own table has it too"
+        rows = one_protocol.table_runs(c, {"S": 3.0, "RD": 0.1})
         decays = {role: {r.training.weight_decay for r in rows if r.role == role} for role in ("T", "S", "RD")}
         assert decays == {"T": {decay}, "S": {float(f"{3 * decay:.3g}")}, "RD": {decay}} and len(rows) == 9
-        assert [run for run in c.rows({}) if run.role == "S"] == [c.plan.student(seed) for seed in (1, 2, 3)]
-        assert one_protocol.teachers_of(c.run("S", 3.0, 2))[0] == c.plan.teacher(2)
+        alone = [run for run in one_protocol.table_runs(c, {}) if run.role == "S"]
+        assert alone == [c.student("L", seed) for seed in (1, 2, 3)]
+        assert study.teachers_of(c.tried("S", 3.0, 2))[0] == c.teacher("L", 2)
 
 
 def test_unequal_numbers_of_trials_and_unknown_methods_are_refused() -> None:
     with pytest.raises(ValueError, match="same number"):
-        Comparable(plan=PLANS["smoke"], weights={"RD": (0.1,), "CD": (0.1, 1.0)})
+        under_one_protocol(BPR["smoke"], {"RD": (0.1,), "CD": (0.1, 1.0)})
     with pytest.raises(ValueError, match="same number"):
-        Comparable(plan=PLANS["smoke"], weights={"RD": (0.1, 0.3), "CD": (0.1, 0.1)})
+        under_one_protocol(BPR["smoke"], {"RD": (0.1, 0.3), "CD": (0.1, 0.1)})
     with pytest.raises(ValueError, match="no method is called DCD"):
-        Comparable(plan=PLANS["smoke"], weights={"DCD": (0.1,)})
+        under_one_protocol(BPR["smoke"], {"DCD": (0.1,)})
     for decays in ({}, {"S": (0.3, 3.0)}):  # the methods have factor 1
         with pytest.raises(ValueError, match="factor 1"):
-            Comparable(plan=PLANS["smoke"], weights=decays | {"RD": (0.1, 0.3)})
+            under_one_protocol(BPR["smoke"], decays | {"RD": (0.1, 0.3)})
 
 
 def test_methods_are_what_they_are_called() -> None:
     """The hybrid one has the role RD, so that it is the run of notebook 07."""
-    settings = {role: SMALL.settings(role, 0.3) for role in METHODS}
+    settings = SMALL.methods
     kinds = {role: type(one).__name__ for role, one in settings.items()}
     assert kinds == dict.fromkeys(METHODS[:3], "RDSettings") | {
         "CD": "CDSettings", "RRD": "RRDSettings", "DE": "DESettings", "DE-RRD": "BothSettings",
@@ -104,14 +108,14 @@ def test_methods_are_what_they_are_called() -> None:
     weightings = [type(settings[role].weights).__name__ for role in METHODS[:3]]
     assert weightings == ["Hybrid", "Position", "Equal"] and {settings[role].exclude for role in METHODS[:3]} == {"seen"}
     assert [settings[role].form for role in METHODS[7:]] == ["C", "B", "P"]
-    plan = SMALL.plan
-    both = SMALL.settings("DE-RRD", 3.0)
-    assert both == BothSettings(first=replace(plan.de, weight=0.3), second=replace(plan.rrd, weight=0.3)), "0.1 times 3 is 0.3"
-    assert SMALL.settings("DE-RRD", 1.0) == PLANS["small"].distilled(1, "DE-RRD").distillation
+    de, rrd = SMALL.methods["DE"], SMALL.methods["RRD"]
+    both = weighted(SMALL.methods["DE-RRD"], 3.0)
+    assert both == BothSettings(first=replace(de, weight=0.3), second=replace(rrd, weight=0.3)), "0.1 times 3 is 0.3"
+    assert weighted(SMALL.methods["DE-RRD"], 1.0) == BPR["small"].methods["DE-RRD"]
     known = {run.key for run in derrd.all_runs("small")}
     shared = [role for role, tried in SMALL.trials().items() for run in tried.values() if run.key in known]
     assert {"RD", "CD", "RRD", "DE", "DE-RRD"} <= set(shared)
-    assert SMALL.rankdistil["C"] == RankDistilSettings(form="C", m=10, n_orders=1)
+    assert SMALL.methods["RankDistil-C"] == RankDistilSettings(form="C", m=10, n_orders=1)
 
 
 def test_weights_are_chosen_by_the_validation_items_among_all_items(tmp_path: Path) -> None:
@@ -124,14 +128,14 @@ def test_weights_are_chosen_by_the_validation_items_among_all_items(tmp_path: Pa
         made_up(tmp_path, next(iter(tried["DE"].values())), **{CHOOSES: 0.9}),
         None,
     ]
-    assert one_protocol.choose(SMOKE, records) == {"RD": 0.1, "CD": 0.1}, "the smaller one of equals; DE lacks a trial"
-    assert one_protocol.choose(SMOKE, []) == {}
-    table = one_protocol.trial_table(SMOKE, records).set_index(["role", "weight"])
+    assert chosen_weights(SMOKE, records) == {"RD": 0.1, "CD": 0.1}, "the smaller one of equals; DE lacks a trial"
+    assert chosen_weights(SMOKE, []) == {}
+    table = tables.trial_table(SMOKE, records).set_index(["role", "weight"])
     assert table["chosen"].sum() == 2 and table.loc[("RD", 0.1), "chosen"] and table.loc[("CD", 0.1), "chosen"]
     assert table[CHOOSES].notna().sum() == 5 and len(table) == 2 * (1 + len(METHODS))
-    wide = Comparable(plan=PLANS["smoke"], weights={"S": (0.1, 1, 3)} | dict.fromkeys(("RD", "CD"), (0.1, 0.3, 1.0)))
-    assert derrd.at_border(wide.weights, {"RD": 0.3, "CD": 1.0}) == ["CD"]
-    rows = SMOKE.rows({"RD": 0.1})
+    wide = under_one_protocol(BPR["smoke"], {"S": (0.1, 1, 3)} | dict.fromkeys(("RD", "CD"), (0.1, 0.3, 1.0)))
+    assert at_border(wide, {"RD": 0.3, "CD": 1.0}) == ["CD"]
+    rows = one_protocol.table_runs(SMOKE, {"RD": 0.1})
     assert [(run.role, run.seed) for run in rows] == [("T", 1), ("S", 1), ("T", 2), ("S", 2), ("RD", 1), ("RD", 2)]
 
 
@@ -141,8 +145,8 @@ def records(tmp_path: Path) -> list[Record]:
     fourth, each in two seeds."""
     found = []
     for seed in (1, 2):
-        runs = {"T": (SMOKE.plan.teacher(seed), 2), "S": (SMOKE.plan.student(seed), 3)}
-        runs |= {"RD": (SMOKE.run("RD", 0.1, seed), 2), "CD": (SMOKE.run("CD", 0.1, seed), 4)}
+        runs = {"T": (SMOKE.teacher("L", seed), 2), "S": (SMOKE.student("L", seed), 3)}
+        runs |= {"RD": (SMOKE.tried("RD", 0.1, seed), 2), "CD": (SMOKE.tried("CD", 0.1, seed), 4)}
         for role, (run, every) in runs.items():
             agreement = None if role == "T" else {"overlap@10": 0.1 * seed, "kendall@50": 0.2}
             ranks = np.where(USERS % every == 0, 1, 11 + USERS % 3)
@@ -151,7 +155,7 @@ def records(tmp_path: Path) -> list[Record]:
 
 
 def test_the_table_says_what_was_made_up(records) -> None:
-    table = one_protocol.table(SMOKE, records, resamples=300).set_index("role")
+    table = tables.table(SMOKE, records, resamples=300).set_index("role")
     assert list(table.index) == ["T", "S", "RD", "CD"]
     assert table["N@10-full"].tolist() == pytest.approx([1 / 2, 1 / 3, 1 / 2, 1 / 4], abs=1e-6)
     assert table["H@10-full"].tolist() == pytest.approx([1 / 2, 1 / 3, 1 / 2, 1 / 4], abs=1e-6)
@@ -161,21 +165,21 @@ def test_the_table_says_what_was_made_up(records) -> None:
     assert table["seconds"].tolist() == [3.5, 4.5, 3.5, 5.5]
     assert (table["epochs"] == 2).all() and (table["seeds"] == 2).all()
     assert table["overlap@10"].drop("T").tolist() == pytest.approx([0.15] * 3) and table["overlap@10"].isna()["T"]
-    alone = {role: one_protocol.compared(records, role, "S").p_users for role in ("RD", "CD")}
+    alone = {role: tables.compared(records, role, "S").p_users for role in ("RD", "CD")}
     assert table["p"].dropna().to_dict() == pytest.approx(significance.holm(alone)), "of the methods alone: T is none of them"
 
 
 def test_a_record_of_a_catalogue_too_small_for_a_depth_is_a_row_all_the_same(records, tmp_path: Path) -> None:
     found = {"overlap@10": 0.3, "kendall@41": 0.2}  # as records were named once
-    records.append(made_up(tmp_path, SMOKE.run("RRD", 1e-3, 1), np.ones(len(USERS)), (1, 2), found))
-    table = one_protocol.table(SMOKE, records, resamples=100).set_index("role")
+    records.append(made_up(tmp_path, SMOKE.tried("RRD", 1e-3, 1), np.ones(len(USERS)), (1, 2), found))
+    table = tables.table(SMOKE, records, resamples=100).set_index("role")
     assert table.loc["RRD", "overlap@10"] == 0.3 and np.isnan(table.loc["RRD", "kendall@50"])
     assert table.loc["RD", "kendall@50"] == pytest.approx(0.2)
 
 
 def test_times_on_another_device_than_the_students_are_left_out(records, tmp_path: Path) -> None:
-    records.append(made_up(tmp_path, SMOKE.run("RRD", 1e-3, 1), np.ones(len(USERS)), (1, 2), device="a GPU"))
-    table = one_protocol.table(SMOKE, records, resamples=100).set_index("role")
+    records.append(made_up(tmp_path, SMOKE.tried("RRD", 1e-3, 1), np.ones(len(USERS)), (1, 2), device="a GPU"))
+    table = tables.table(SMOKE, records, resamples=100).set_index("role")
     assert np.isnan(table.loc["RRD", "seconds"]) and table["seconds"].drop("RRD").notna().all()
     shown = one_protocol_plots.cost_and_agreement(table.reset_index()).axes[0].lines
     assert sum(len(line.get_xdata()) == 1 for line in shown) == 4
@@ -185,17 +189,17 @@ def test_times_on_another_device_than_the_students_are_left_out(records, tmp_pat
 def test_methods_are_also_set_against_s_with_their_own_decay(records, tmp_path) -> None:
     """The same students as in the table give the same differences; worse ones larger."""
     alone = [record for record in records if record.description["role"] == "S"]
-    same = one_protocol.over_the_plans_own(SMOKE, records, alone, resamples=100).set_index("role")
-    table = one_protocol.table(SMOKE, records, resamples=100).set_index("role")
+    same = tables.over_the_plans_own(SMOKE, records, alone, resamples=100).set_index("role")
+    table = tables.table(SMOKE, records, resamples=100).set_index("role")
     assert same["over S, plan's decay"].to_dict() == table["over S"].dropna().to_dict()
     assert list(same.index) == ["T", "RD", "CD"]
-    worse = [made_up(tmp_path, SMOKE.run("S", 3.0, seed), np.full(len(USERS), 30)) for seed in (1, 2)]
-    other = one_protocol.over_the_plans_own(SMOKE, records, worse, resamples=100).set_index("role")
+    worse = [made_up(tmp_path, SMOKE.tried("S", 3.0, seed), np.full(len(USERS), 30)) for seed in (1, 2)]
+    other = tables.over_the_plans_own(SMOKE, records, worse, resamples=100).set_index("role")
     assert (other["over S, plan's decay"] > same["over S, plan's decay"]).all()
 
 
 def test_the_table_for_programs_has_the_agreed_columns_and_says_the_same(records) -> None:
-    table = one_protocol.long_table(SMOKE, records)
+    table = tables.long_table(SMOKE, records)
     assert list(table.columns) == [
         "dataset", "model", "method", "metric", "mean", "std", "seeds", "trials", "train_seconds"
     ]  # fmt: skip
@@ -204,32 +208,32 @@ def test_the_table_for_programs_has_the_agreed_columns_and_says_the_same(records
     assert not table["metric"].str.contains("validation|redraw").any()
     one = table.set_index(["method", "metric"]).loc[("RD", "N@10-full")]
     assert one["mean"] == pytest.approx(1 / 2, abs=1e-6) and one["std"] == pytest.approx(0) and one["train_seconds"] == 3.5
-    wide = one_protocol.table(SMOKE, records, resamples=100).set_index("role")
+    wide = tables.table(SMOKE, records, resamples=100).set_index("role")
     long = table.set_index(["method", "metric"])["mean"]
     for role in ("T", "S", "RD", "CD"):
         assert long[(role, "H@10-full")] == pytest.approx(wide.loc[role, "H@10-full"])
 
 
 def test_conclusions_hold_fail_or_are_open(records, tmp_path: Path) -> None:
-    said = one_protocol.conclusions(SMOKE, records, resamples=300).set_index("conclusion")["here"]
+    said = tables.conclusions(SMOKE, records, resamples=300).set_index("conclusion")["here"]
     assert len(said) == len(CONCLUSIONS)
     assert said["RD ranks better than the student alone"] == "indication"
     assert (said.drop("RD ranks better than the student alone") == "not run").all()
     for seed in (1, 2):
         ranks = np.where(USERS % 2 == 0, 1, 11)
-        records.append(made_up(tmp_path, SMOKE.run("RRD", 1e-3, seed), np.where(USERS % 6 == 0, 1, 11)))
-        records.append(made_up(tmp_path, SMOKE.run("RD-position", 0.1, seed), np.roll(ranks, 1)))
-    said = one_protocol.conclusions(SMOKE, records, resamples=300).set_index("conclusion")["here"]
+        records.append(made_up(tmp_path, SMOKE.tried("RRD", 1e-3, seed), np.where(USERS % 6 == 0, 1, 11)))
+        records.append(made_up(tmp_path, SMOKE.tried("RD-position", 0.1, seed), np.roll(ranks, 1)))
+    said = tables.conclusions(SMOKE, records, resamples=300).set_index("conclusion")["here"]
     assert said["RRD beats RD"] == "indication of the opposite"
     assert said["the hybrid weighting beats position weights"] == "open"
-    against = one_protocol.against_each_other(records, ["RD", "CD", "RRD"], 300)
+    against = tables.against_each_other(records, ["RD", "CD", "RRD"], 300)
     assert set(against) == {"CD", "RRD"} and against["CD"].difference == pytest.approx(1 / 4, abs=1e-6)
 
 
 def test_the_pictures_show_every_role(records) -> None:
-    table = one_protocol.table(SMOKE, records, resamples=100)
+    table = tables.table(SMOKE, records, resamples=100)
     fig = one_protocol_plots.quality({"a": table, "b": table.iloc[:2]})
-    assert [text.get_text() for text in fig.axes[0].get_yticklabels()] == ["T", "RD", "CD"]
+    assert [text.get_text() for text in fig.axes[0].get_yticklabels()] == ["T", "RD (RD, 2018)", "CD (CD, 2019)"]
     assert [text.get_text() for ax in fig.axes for text in ax.texts] == ["not run"] * 2, "of b, which has T and S alone"
     fig = one_protocol_plots.cost_and_agreement(table)
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["T", "S", "RD", "CD"]
@@ -238,5 +242,5 @@ def test_the_pictures_show_every_role(records) -> None:
     group = {"least": [1, 5], "most": [4, 9], "items": [3, 1], "held_out": [10, 10], "recall": [0.1, 0.5], "n": 10}
     fig = one_protocol_plots.popularity({"S": [group], "RD": [group | {"recall": [0.0, 0.8]}]})
     assert [text.get_text() for text in fig.axes[0].texts] == ["0.100", "0.500", "0.000", "0.800"]
-    np.testing.assert_allclose(fig.axes[0].images[0].get_array(), [[0, 0], [-0.1, 0.3]], atol=1e-12)
+    np.testing.assert_allclose(fig.axes[0].collections[0].get_array().reshape(2, 2), [[0, 0], [-0.1, 0.3]], atol=1e-12)
     plt.close("all")

@@ -18,7 +18,9 @@ from rdcore.models import CaserSettings
 from rdcore.store.record_files import key_of
 from rdcore.store.runs import Record
 from studies.common import manifest, plots
-from studies.plans import PROFILES
+from studies.common import style as looks
+from studies.common.profiles import PROFILES
+from studies.rd import method_plots
 
 EPOCHS = 8
 K = 4
@@ -26,11 +28,13 @@ K = 4
 
 @pytest.fixture(autouse=True)
 def style():
-    """Our style within the test only, and no figure left open behind it."""
+    """Our style within the test only. No figure is left open, and the words of each are large enough."""
     with plt.rc_context():
         plots.use_style()
         yield
+        small = {n: size for n in plt.get_fignums() if (size := looks.smallest_words(plt.figure(n))) < 8}
     plt.close("all")
+    assert not small, "words smaller than 8 points on a page"
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +65,19 @@ def labels(fig) -> set[str]:
     return {text.get_text() for legend in legends if legend for text in legend.texts}
 
 
-def test_every_role_of_every_profile_has_a_look_of_its_own():
-    roles = {"T", "S", *(role for profile in PROFILES.values() for role in profile.schemes())}
-    assert roles <= set(plots.ROLES)
-    assert len(set(plots.ROLES.values())) == len(plots.ROLES)
-    assert len({marker for _, _, marker in plots.ROLES.values()}) == len(plots.ROLES)  # told apart without colour
+def test_every_role_has_a_colour_and_a_marker_of_its_own():
+    planned = {role for profile in PROFILES.values() for plan in (*profile.rd, *profile.derrd, *profile.one_protocol)
+               for role in plan.methods}  # fmt: skip
+    assert {"T", "S", *planned} <= set(looks.ROLES)
+    roles = {role: look for role, look in looks.ROLES.items() if role != "RD"}
+    assert looks.ROLES["RD"] is looks.ROLES["RD-hybrid"]
+    for part in ("colour", "marker"):
+        assert len({getattr(look, part) for look in roles.values()}) == len(roles), part
+
+
+def test_a_variant_looks_like_the_role_it_varies():
+    assert looks.look("RD-hybrid-K20") == looks.ROLES["RD-hybrid"] and looks.look("DE-attention") == looks.ROLES["DE"]
+    assert looks.look("DE-RRD") == looks.ROLES["DE-RRD"] and looks.look("anything").colour == looks.BLACK
 
 
 def test_saved_twice_is_the_same_bytes_and_entered_once(project, tmp_path):
@@ -101,7 +113,7 @@ def test_distributions_fall_from_everybody_to_the_busiest(interactions):
 
 
 def test_caser_diagram_names_the_sizes_of_the_settings():
-    fig = plots.caser_diagram(CaserSettings(dim=24, window=3, vertical=4, horizontal=5))
+    fig = method_plots.caser_diagram(CaserSettings(dim=24, window=3, vertical=4, horizontal=5))
     said = " ".join(text.get_text() for text in fig.axes[0].texts)
     for part in ("L = 3", "d = 24", "5 horizontal", "max over time: 15", "4 x d = 96", "3 ago", "last item"):
         assert part in said
@@ -117,25 +129,25 @@ def test_learning_curves_draw_what_the_records_say(tmp_path):
 
 
 def test_weights_are_drawn_as_they_are():
-    fig = plots.static_weights({"equal": Equal(), "position": Position()}, K)
+    fig = method_plots.static_weights({"equal": Equal(), "position": Position()}, K)
     assert [line.get_ydata().tolist() for line in fig.axes[0].lines] == [
         Equal()(K, None, 1).tolist(), Position()(K, None, 1).tolist()
     ]  # fmt: skip
     hybrid, ranks = Hybrid(), torch.tensor([0, 4, 155])  # the poster's example
-    fig = plots.rank_weights(hybrid, 3, ranks)
+    fig = method_plots.rank_weights(hybrid, 3, ranks)
     heights = np.array([bar.get_height() for bar in fig.axes[2].patches])
     raw = hybrid(3, ranks[None], hybrid.start_epoch)[0]
     np.testing.assert_allclose(heights, torch.cat([raw, raw / raw.sum()]), rtol=1e-6)
 
 
 def test_all_hybrid_weights_zero_is_a_picture_too():
-    fig = plots.rank_weights(Hybrid(), 3, torch.zeros(3, dtype=torch.long))
+    fig = method_plots.rank_weights(Hybrid(), 3, torch.zeros(3, dtype=torch.long))
     assert not any(bar.get_height() for bar in fig.axes[2].patches)
 
 
 def test_the_mean_weight_of_an_estimated_rank_is_that_of_simulated_ones():
     discrepancy, n_items, rank = Hybrid().discrepancy, 400, 30
-    fig = plots.rank_estimates(torch.arange(6), torch.arange(6), discrepancy, n_items)
+    fig = method_plots.rank_estimates(torch.arange(6), torch.arange(6), discrepancy, n_items)
     drawn = fig.axes[1].lines[1].get_ydata()[rank]
     n = torch.from_numpy(np.random.default_rng(0).binomial(discrepancy.samples, rank / n_items, size=20_000))
     weights = discrepancy(1, torch.div(n * n_items, discrepancy.samples, rounding_mode="floor")[:, None], 1)
@@ -144,7 +156,7 @@ def test_the_mean_weight_of_an_estimated_rank_is_that_of_simulated_ones():
 
 def test_weight_curves_have_a_line_for_each_position_and_their_sum(tmp_path):
     records = [make_record(tmp_path, role) for role in ("RD-hybrid", "RD-position")]
-    fig = plots.weight_curves(records)
+    fig = method_plots.weight_curves(records)
     *panels, totals, _ = fig.axes
     assert [len(ax.lines) for ax in panels] == [K, K]
     assert totals.lines[0].get_ydata()[0] == pytest.approx(sum(records[0].history["weights"].iloc[0]))

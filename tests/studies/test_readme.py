@@ -8,8 +8,10 @@ import pytest
 from rdcore.files import paths
 from rdcore.store.runs import Record
 from studies import plans, readme
+from studies.common.profiles import PROFILES
 from studies.derrd import plan as derrd
 from studies.one_protocol import plan as one_protocol
+from studies.rd import plan as rd
 
 
 def _between_marks() -> str:
@@ -18,8 +20,8 @@ def _between_marks() -> str:
 
 
 def test_the_committed_tables_are_those_of_the_records():
-    compared, alone = one_protocol.committed_comparisons(), one_protocol.plans_own_students()
-    found = readme.text(plans.paper_records(), derrd.committed_rows(), compared, alone, readme.card_on_file())
+    compared, alone = one_protocol.committed_comparisons(), one_protocol.students_with_the_plans_decay()
+    found = readme.text(rd.paper_records(), derrd.committed_rows(), compared, alone, readme.card_on_file())
     assert _between_marks() == found, "run `rdcore readme`"
 
 
@@ -39,7 +41,7 @@ def test_the_papers_numbers_stand_beside_ours():
 def test_a_pattern_trains_its_row_and_nothing_else():
     patterns = re.findall(r"`((?:gowalla|citeulike)-[FL]-[^`.]*)`", _between_marks())
     assert len(patterns) == len(set(patterns)) + 1, "one stands in a sentence besides"
-    everything = plans.paper_runs()
+    everything = plans.all_runs("paper")
     for pattern in patterns:
         found = [run for run in everything if pattern in run.label]
         alike = {(run.dataset, run.stage, run.role, type(run.model), run.model.dim) for run in found}
@@ -66,19 +68,19 @@ def test_without_records_every_row_says_so():
     rows = readme.de_rrd([]).splitlines()[2:]
     assert len(rows) == len(readme.METHODS_OF_ONE) and all("not run" in row for row in rows)
     rows = readme.one_protocol({"some data": []}).splitlines()[2:]
-    assert len(rows) == 2 + len(one_protocol.METHODS) and all("not run" in row for row in rows)
+    assert len(rows) == 2 + len(readme.METHODS) and all("not run" in row for row in rows)
 
 
 def test_what_a_role_has_over_the_student_is_paired_by_seed(tmp_path):
     """RD has seed 1 alone, of which S is .25 and not .35, its mean."""
-    plan, records = one_protocol.comparables("smoke")[0].plan, []
+    plan, records = PROFILES["smoke"].one_protocol[0], []
     values = {("S", 1): 0.25, ("S", 2): 0.45, ("RD", 1): 0.35}
     for (role, seed), value in values.items():
-        run = plan.student(seed) if role == "S" else plan.distilled(seed, role, plan.competitors["RD"])
+        run = plan.student("L", seed) if role == "S" else plan.distilled("L", seed, role)
         folder = tmp_path / f"{run.label}-{run.key}"
         folder.mkdir()
         means = {"H@5": 0.5, "H@5-validation": 0.5}
-        chosen = {"epoch": 1, one_protocol.JUDGED: value} | means
+        chosen = {"epoch": 1, one_protocol.METRIC: value} | means
         for name, content in {"description": run.description, "metrics": [{"epoch": 1} | means], "chosen": chosen}.items():
             (folder / f"{name}.json").write_text(json.dumps(content))
         records.append(Record(folder))

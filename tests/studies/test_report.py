@@ -13,19 +13,18 @@ import pytest
 from fabricated import USERS, record
 
 from rdcore.files import paths
-from studies import plans
 from studies.common import report
+from studies.common.profiles import PROFILES
 from studies.common.report import COLUMNS, rd_table2, rd_table4
 from studies.common.reported import reported
 from studies.common.selection import chosen_epochs
 from studies.derrd import plan as derrd
 from studies.one_protocol import plan as one_protocol
 from studies.rd import ablations, efficiency
-from studies.rd.plan import baselines
+from studies.rd.plan import baselines, paper_records
 from studies.scorecard import scorecard
 
-PAPER = plans.PROFILES["paper"]
-FOSSIL = plans.fossil(PAPER)
+PAPER, FOSSIL = PROFILES["paper"].rd
 COMMITTED = sorted(paths.replicated().glob("*-F-*/description.json"))
 
 
@@ -97,8 +96,9 @@ def test_one_run_serves_both_protocols_when_the_last_epoch_is_chosen(tmp_path: P
 
 
 def test_a_longer_run_serves_validation_alone(tmp_path: Path) -> None:
+    longer = PAPER.lengthened(80)
     records = [
-        record(tmp_path, PAPER.lengthened(80).teacher("F", 1), {50: 0.5, 60: 0.6, 80: 0.8}),
+        record(tmp_path, longer.teacher("F", 1), {50: 0.5, 60: 0.6, 80: 0.8}),
         record(tmp_path, PAPER.teacher("F", 1), {50: 0.5}),
     ]
     table = rd_table2(records, {"T": 60})
@@ -130,7 +130,7 @@ def test_two_settings_under_one_role_are_not_averaged(tmp_path: Path) -> None:
 
 
 def test_another_data_set_has_no_reported_rows(tmp_path: Path) -> None:
-    small = plans.PROFILES["small"].teacher("F", 1)
+    small = PROFILES["small"].rd[0].teacher("F", 1)
     last = small.training.epochs
     table = rd_table2([record(tmp_path, small, {last: 0.2})])
     assert set(table["dataset"]) == {"ml-100k"} and set(table["protocol"]) == {f"fixed{last}"}
@@ -192,7 +192,7 @@ def no_others(monkeypatch: pytest.MonkeyPatch) -> None:
 def runs_with(folder: Path, gains: dict[str, float], seeds: int, paper=PAPER) -> list:
     """Runs whose users differ from the student's by a gain (and a little noise, the same in every run of a seed)."""
     roles = {"T": paper.teacher, "S": paper.student} | {
-        scheme: lambda stage, seed, scheme=scheme: paper.distilled(stage, seed, scheme) for scheme in paper.schemes()
+        scheme: lambda stage, seed, scheme=scheme: paper.distilled(stage, seed, scheme) for scheme in paper.methods
     }
     records = []
     for seed in range(1, seeds + 1):
@@ -387,7 +387,7 @@ def test_the_committed_tables_come_from_the_committed_records(
         shutil.copytree(root / "data" / folder, tmp_path / "data" / folder)
     monkeypatch.setenv("RDCORE_ROOT", str(tmp_path))
     monkeypatch.setenv("RDCORE_RUNS", str(tmp_path / "none"))
-    records = plans.paper_records()
+    records = paper_records()
     table = getattr(report, name)(records, chosen_epochs())
     written = report.write_table(table, name, "paper", records, "00_overview")
     for ending in ("csv", "md", "tex"):

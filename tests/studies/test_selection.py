@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from fabricated import record
 
-from studies import cli, plans
+from studies import cli
 from studies.common import selection
+from studies.common.profiles import PROFILES
 from studies.common.selection import Choice, choose_epoch
+from studies.rd import plan as rd
 
-PAPER = plans.PROFILES["paper"]
+PAPER = PROFILES["paper"].rd[0]
 
 
 def choice(epoch: int, last: int = 50) -> Choice:
@@ -41,7 +43,7 @@ def test_a_choice_at_either_end_of_its_grid_says_so(monkeypatch: pytest.MonkeyPa
     ]  # fmt: skip
     assert selection.chosen_epochs(ends) == {"T": 5, "RD-hybrid": 25}
     assert choice(5, last=5).border == "the last of the grid: not final", "a grid of one epoch has both ends there"
-    monkeypatch.setattr(plans, "choose", lambda: ends)
+    monkeypatch.setattr(rd, "choose", lambda: ends)
     assert cli.main(["select"]) == 0
     said = capsys.readouterr().out
     assert "T: epoch 5 of 5..50, MAP 1.00000; the first of the grid: an earlier one may be better\n" in said
@@ -107,7 +109,7 @@ def test_the_choices_survive_the_file_and_those_at_the_border_do_not_stand(proje
 
 
 def test_the_order_of_the_plan_without_choices(project: Path) -> None:
-    labels = [(e.stage, e.role, e.seed) for e in plans.runs_of(PAPER, {})]
+    labels = [(e.stage, e.role, e.seed) for e in rd.runs_of(PAPER, {})]
     assert labels == [
         ("V", "T", 101), ("V", "S", 101), ("V", "RD-hybrid", 101),
         ("F", "T", 1), ("F", "S", 1), ("F", "RD-hybrid", 1), ("F", "RD-hybrid-normalised", 1), ("F", "RD-position", 1),
@@ -115,12 +117,12 @@ def test_the_order_of_the_plan_without_choices(project: Path) -> None:
         ("F", "T", 4), ("F", "S", 4), ("F", "RD-hybrid", 4), ("F", "T", 5), ("F", "S", 5), ("F", "RD-hybrid", 5),
         ("F", "RD-equal", 1), ("F", "RD-reciprocal", 1), ("F", "RD-discrepancy", 1),
     ]  # fmt: skip
-    assert len(plans.open_choices({})) == 6, "three roles with each of two models"
+    assert len(rd.open_choices({})) == 6, "three roles with each of two models"
 
 
 def test_a_choice_adds_the_runs_that_need_it() -> None:
-    before = {e.key for e in plans.runs_of(PAPER, {})}
-    added = [e for e in plans.runs_of(PAPER, {"T": choice(40), "S": choice(30)}) if e.key not in before]
+    before = {e.key for e in rd.runs_of(PAPER, {})}
+    added = [e for e in rd.runs_of(PAPER, {"T": choice(40), "S": choice(30)}) if e.key not in before]
     assert [(e.stage, e.role, e.seed, e.teacher_epoch) for e in added] == [
         ("V", "RD-hybrid", 101, 40), *(("F", "RD-hybrid", seed, 40) for seed in (1, 2, 3, 4, 5))
     ]  # fmt: skip
@@ -128,21 +130,21 @@ def test_a_choice_adds_the_runs_that_need_it() -> None:
 
 def test_a_teacher_chosen_at_the_last_fixed_epoch_needs_no_further_run() -> None:
     """Possible once a longer grid has shown that 50 is not at its border."""
-    before = {e.key for e in plans.runs_of(PAPER, {})}
-    added = [e for e in plans.runs_of(PAPER, {"T": choice(50, last=80)}) if e.key not in before]
+    before = {e.key for e in rd.runs_of(PAPER, {})}
+    added = [e for e in rd.runs_of(PAPER, {"T": choice(50, last=80)}) if e.key not in before]
     assert [(e.stage, e.role, e.training.epochs) for e in added] == [("V", "T", 80)]
 
 
 def test_a_choice_at_the_border_asks_for_a_longer_run_and_nothing_else() -> None:
-    before = {e.key for e in plans.runs_of(PAPER, {})}
+    before = {e.key for e in rd.runs_of(PAPER, {})}
     choices = {"T": choice(50)}
-    added = [e for e in plans.runs_of(PAPER, choices) if e.key not in before]
-    assert [(e.stage, e.role, e.training.epochs) for e in added] == [("V", "T", 50 + plans.EXTENSION)]
-    assert "the best epoch of T is the last of its grid (50)" in plans.open_choices(choices)[0]
+    added = [e for e in rd.runs_of(PAPER, choices) if e.key not in before]
+    assert [(e.stage, e.role, e.training.epochs) for e in added] == [("V", "T", 50 + rd.EXTENSION)]
+    assert "the best epoch of T is the last of its grid (50)" in rd.open_choices(choices)[0]
 
 
 def test_a_choice_beyond_the_fixed_epochs_lengthens_the_final_runs() -> None:
-    final = [e for e in plans.runs_of(PAPER, {"T": choice(60, last=80)}) if e.stage == "F" and e.seed == 1]
+    final = [e for e in rd.runs_of(PAPER, {"T": choice(60, last=80)}) if e.stage == "F" and e.seed == 1]
     assert [(e.role, e.training.epochs) for e in final if e.role == "T"] == [("T", 50), ("T", 80)]
     (taught,) = [e for e in final if e.teacher_epoch == 60]
     assert taught.teacher.training.epochs == 80 and taught.training.epochs == 50
@@ -152,4 +154,4 @@ def test_published_records_are_found_by_the_plan(project: Path) -> None:
     folder = project / "data" / "replicated"
     made = record(folder, PAPER.teacher("F", 1), {50: 0.1})
     record(folder, replace(PAPER.teacher("F", 1), role="ablation"), {50: 0.1})
-    assert [r.key for r in plans.paper_records()] == [made.key], "what is not in the plan is no part of its tables"
+    assert [r.key for r in rd.paper_records()] == [made.key], "what is not in the plan is no part of its tables"

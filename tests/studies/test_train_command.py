@@ -11,23 +11,23 @@ from rdcore.store import runs
 from rdcore.train.loop import Training
 from studies import cli, plans
 from studies.common import selection
-from studies.derrd import plan as derrd
-from studies.rankdistil import free_scores
-from studies.rd import ablations
+from studies.common.plan import Plan
+from studies.common.profiles import PROFILES, fossil
+from studies.rd.plan import varied
 
 
 @pytest.fixture
-def tiny(project: Path, monkeypatch: pytest.MonkeyPatch) -> plans.Profile:
+def tiny(project: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """An empty project whose paper profile takes seconds."""
     models = {"T": CaserSettings(dim=4), "S": CaserSettings(dim=2)}
-    profile = replace(
-        plans.PROFILES["smoke"], name="paper", models=models, training=Training(epochs=2, batch_size=512),
-        evaluate_every=1, seeds={"V": [101], "F": [1]},
+    plan = replace(
+        varied(PROFILES["smoke"].rd[0], start_epoch=2), name="paper", models=models,
+        training=Training(epochs=2, batch_size=512), evaluate_every=1, seeds={"V": [101], "F": [1]},
     )  # fmt: skip
-    monkeypatch.setattr(plans, "PROFILES", {"paper": profile})
-    monkeypatch.setitem(ablations.GRIDS, "paper", replace(ablations.GRIDS["smoke"], start_epochs=(1, 2)))
+    plan = replace(plan, sweeps={**plan.sweeps, "start_epochs": (1, 2)})
+    monkeypatch.setitem(PROFILES, "paper", replace(PROFILES["paper"], rd=(plan, fossil(plan))))
     monkeypatch.delenv("RDCORE_RUNS", raising=False)
-    return profile
+    return plan
 
 
 @pytest.mark.parametrize("word", ["train", "publish", "select"])
@@ -38,7 +38,7 @@ def test_help_is_there(word: str, capsys) -> None:
 
 
 @pytest.mark.slow
-def test_train_publish_select_and_look(tiny: plans.Profile, project: Path, capsys) -> None:
+def test_train_publish_select_and_look(tiny: Plan, project: Path, capsys) -> None:
     assert cli.main(["train", "--only", "synthetic-F-T-d,synthetic-F-S-d", "--publish"]) == 0
     folder = project / "data/replicated"
     teacher, student = tiny.teacher("F", 1), tiny.student("F", 1)
@@ -97,7 +97,7 @@ def test_two_at_a_time_publish_what_has_finished_even_after_a_failure(tiny, monk
     assert asked == [(["T", "S"], 2)] and [e.role for e in published] == ["T", "S"]
 
 
-def test_an_unfinished_run_is_listed_with_what_it_lacks(tiny: plans.Profile, project: Path, capsys) -> None:
+def test_an_unfinished_run_is_listed_with_what_it_lacks(tiny: Plan, project: Path, capsys) -> None:
     experiment = tiny.student("F", 1)
     folder = project / "runs" / experiment.key
     folder.mkdir(parents=True)
@@ -108,7 +108,7 @@ def test_an_unfinished_run_is_listed_with_what_it_lacks(tiny: plans.Profile, pro
     assert "unfinished: metrics come with the end" in capsys.readouterr().out
 
 
-def test_a_pattern_that_matches_nothing_is_told_what_comes_close(tiny: plans.Profile, capsys) -> None:
+def test_a_pattern_that_matches_nothing_is_told_what_comes_close(tiny: Plan, capsys) -> None:
     assert cli.main(["train", "--only", "F-T,RD-hybird"]) == 2
     said = capsys.readouterr().err
     assert "'RD-hybird'" in said and "Did you mean RD-hybrid or" in said and "`rdcore train --profile paper --list`" in said
@@ -116,24 +116,23 @@ def test_a_pattern_that_matches_nothing_is_told_what_comes_close(tiny: plans.Pro
     assert "Did you mean" not in (said := capsys.readouterr().err) and f"like {tiny.teacher('V', 101).label};" in said
 
 
-def test_nonsense_is_refused_before_anything_is_trained(tiny: plans.Profile, project: Path, capsys) -> None:
+def test_nonsense_is_refused_before_anything_is_trained(tiny: Plan, project: Path, capsys) -> None:
     assert cli.main(["train", "--profile", "huge"]) == 2
     assert cli.main(["train", "--jobs", "0"]) == 2
     assert cli.main(["train", "--profile", "small", "--publish"]) == 2
     assert "no profile 'huge'" in (said := capsys.readouterr().err) and "--jobs" in said and "--publish" in said
     assert cli.main(["train", "--list"]) == 0
     listed = capsys.readouterr().out
-    assert listed.count("to do") == len(plans.paper_runs()) and "left out for now: no epoch is chosen for T" in listed
+    assert listed.count("to do") == len(plans.all_runs("paper")) and "left out for now: no epoch is chosen for T" in listed
     assert not (project / "runs").exists()
 
 
-@pytest.mark.parametrize("things", [plans.PROFILES, derrd.PLANS, free_scores.SIZES])
-def test_a_notebook_with_an_unknown_profile_says_which_there_are(things: dict) -> None:
+def test_a_notebook_with_an_unknown_profile_says_which_there_are() -> None:
     with pytest.raises(ValueError, match="^no profile 'huge'; there are: smoke, small, paper$"):
-        things["huge"]
+        PROFILES["huge"]
 
 
-def test_publishing_never_trains_and_says_the_command_that_does(tiny: plans.Profile, project: Path, capsys) -> None:
+def test_publishing_never_trains_and_says_the_command_that_does(tiny: Plan, project: Path, capsys) -> None:
     experiment = tiny.student("F", 1)
     with pytest.raises(ValueError, match=f"is not finished in .*`rdcore train --only {experiment.key}`"):
         runs.publish(experiment, [2])

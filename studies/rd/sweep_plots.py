@@ -1,0 +1,133 @@
+"""Pictures of the sweeps of notebook 04. A run without a record has no place: no line is drawn across it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from studies.common.style import BLUE, GREY, RED, legend_below, look, rows
+from studies.rd.ablation_report import SATURATED, wide
+
+# Sweep -> what its axis says; those that are missing here have words as values.
+AXES = {
+    "K": "K, length of the teacher's list",
+    "lambda": r"$\lambda$ of the position weights",
+    "mu": r"$\mu$ of the discrepancy weights",
+    "rank samples": "items sampled for a rank",
+    "start epoch": "first epoch with hybrid weights",
+    "loss weight": r"$\alpha$, weight of distillation",
+    "student size": "size of the student",
+    "share of data": "share of the training data",
+}
+
+
+def panels(
+    frame: pd.DataFrame, *, reference: Mapping[str, float], floor: float = math.nan, columns: int = 4
+) -> Figure | None:
+    """MAP over the values of every sweep in `AXES`, a panel for each with at least two values on record;
+    None where there is no such sweep.
+
+    Args:
+        frame: from `ablation_report.table`.
+        reference: role -> MAP of the tables' run, a level line.
+        floor: half the height of the band around RD's line, in which a difference is noise.
+    """
+    shown = [sweep for sweep in AXES if sweep in set(frame["sweep"]) and _known(frame, sweep) > 1]
+    if not shown:
+        return None
+    columns = min(columns, len(shown))
+    lines = -(-len(shown) // columns)
+    size = (2.5 * columns, 2.3 * lines + 0.5)
+    fig, axes = plt.subplots(lines, columns, figsize=size, sharey=True, squeeze=False)
+    for ax, sweep in zip(axes.flat, shown, strict=False):
+        _panel(ax, frame, sweep, reference, floor)
+    for ax in axes.flat[len(shown) :]:
+        ax.set_visible(False)
+    fig.supylabel("MAP on validation", fontsize=11)
+    legend_below(fig, axes.flat)
+    return fig
+
+
+def curve(
+    frame: pd.DataFrame, sweep: str, *, xlabel: str = "", reference: Mapping[str, float], floor: float = math.nan,
+    numeric: bool = False,
+) -> Figure | None:  # fmt: skip
+    """One sweep of `panels` alone; None with fewer than two values on record.
+
+    numeric: the values are placed by their size, not at equal distances.
+    """
+    if _known(frame, sweep) < 2:
+        return None
+    fig, ax = plt.subplots(figsize=(6.5, 3.8))
+    _panel(ax, frame, sweep, reference, floor, numeric)
+    ax.set(xlabel=xlabel or AXES[sweep], ylabel="MAP on validation")
+    fig.legend(loc="outside right center")
+    return fig
+
+
+def _known(frame: pd.DataFrame, sweep: str) -> int:
+    """How many values of a sweep are on record."""
+    return int(wide(frame, sweep).notna().any(axis=1).sum())
+
+
+def _panel(
+    ax: Axes, frame: pd.DataFrame, sweep: str, reference: Mapping[str, float], floor: float, numeric: bool = False
+) -> None:
+    values = wide(frame, sweep)
+    place = values.index.astype(float) if numeric else np.arange(len(values))
+    for role in values:
+        colour, dash, marker = look(role)
+        ax.plot(place, values[role], color=colour, linestyle=dash, marker=marker, label=role)
+    _levels(ax.axhline, ax.axhspan, reference, floor)
+    ax.set_xticks(place, list(values.index))
+    ax.grid(axis="x", visible=False)
+    ax.set(xlabel=AXES[sweep])
+
+
+def dots(
+    frame: pd.DataFrame, sweep: str, *, reference: Mapping[str, float], floor: float = math.nan,
+    notes: Mapping[str, str] | None = None,
+) -> Figure | None:  # fmt: skip
+    """MAP of a sweep whose values are words, a row for each, with a note at the right; None with fewer
+    than two on record."""
+    values = wide(frame, sweep)["RD"]
+    if values.notna().sum() < 2:
+        return None
+    fig, ax = plt.subplots(figsize=(8.3, 1.3 + 0.36 * len(values)))
+    colour, _, marker = look("RD")
+    ax.plot(values, np.arange(len(values)), color=colour, marker=marker, linestyle="none", label="RD")
+    _levels(ax.axvline, ax.axvspan, reference, floor)
+    rows(ax, list(values.index))
+    ax.set(xlabel="MAP on validation")
+    for row, value in enumerate(values.index):
+        ax.annotate((notes or {}).get(value, ""), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=10)
+    ax.legend(ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1))
+    return fig
+
+
+def _levels(line, span, reference: Mapping[str, float], floor: float) -> None:
+    for role, level in reference.items():
+        if not math.isnan(level):
+            colour, dash, _ = look(role)
+            line(level, color=colour, linestyle=dash, linewidth=1, label=f"{role} of the tables")
+            if role == "RD" and not math.isnan(floor):
+                span(level - floor, level + floor, color=colour, alpha=0.12, linewidth=0, label="noise")
+
+
+def saturation(steps: Mapping[str, float], mus: Sequence[float]) -> Figure:
+    """w^b of an item that one sample beats, over mu, for each size of a rank step; dots are the values of the sweep."""
+    fig, ax = plt.subplots(figsize=(6.5, 4))
+    fine = np.geomspace(min(mus) / 2, max(mus) * 5, 200)
+    for (name, step), colour, dash in zip(steps.items(), (RED, BLUE), ("-", "--"), strict=False):
+        ax.plot(fine, np.tanh(fine * step), color=colour, linestyle=dash, label=f"{name}: steps of {step:.3g}")
+        ax.plot(mus, np.tanh(np.array(mus) * step), "o", color=colour)
+    ax.axhline(math.tanh(SATURATED), color=GREY, linestyle=":", label="0.99")
+    ax.set(xscale="log", xlabel=r"$\mu$", ylabel="weight $w^b$ if one sample is scored higher", ylim=(0, 1.05))
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1))
+    return fig
