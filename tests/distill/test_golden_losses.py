@@ -1,0 +1,131 @@
+"""data/golden/losses.json against the slow reference that wrote it, against rdcore, and with its checker."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from golden_reference import FILE, FUNCTIONS, entries, gradient
+
+from rdcore.distill.cd import positives_loss, soft_label_loss
+from rdcore.distill.followups.dcd import correction_loss
+from rdcore.distill.followups.ftd import full_topology_loss
+from rdcore.distill.followups.htd import directions, entity_loss, group_loss
+from rdcore.distill.followups.kd_ce import soft_cross_entropy
+from rdcore.distill.followups.rce_kd import rejuvenated_loss, taught_items
+from rdcore.distill.followups.unkd import pair_loss
+from rdcore.distill.rankdistil import binary_loss, coupled_loss, in_order, pairwise_loss
+from rdcore.distill.rd import distillation_loss
+from rdcore.distill.rrd import relaxed_loss
+
+ENTRIES = {entry["id"]: entry for entry in json.loads(FILE.read_text(encoding="utf-8"))}
+NOT_BUILT = {"rrd-as-printed", "de-paper"}  # forms that are misprints or that no released code has; in the file for others
+
+
+def de(teacher, outputs, alpha, noise, temperature):
+    share = torch.softmax(((alpha + 1e-10).log() + noise) / temperature, dim=1)
+    return (teacher - (share.unsqueeze(2) * outputs).sum(1)).square().sum()
+
+
+def relaxed(interesting, uninteresting):
+    return relaxed_loss(interesting[None], uninteresting[None]).sum()
+
+
+def corrected(interesting, uninteresting):
+    real = (torch.ones(1, len(each), dtype=torch.bool) for each in (interesting, uninteresting))
+    return correction_loss(interesting[None], uninteresting[None], *real).sum()
+
+
+def rankdistil(form, positive, negative, factor, teacher=None):
+    positive, negative = positive[None], negative[None]
+    if form == "C":
+        return coupled_loss(torch.cat([positive, negative], 1), in_order(positive.shape[1], "cpu")).sum()
+    loss = {"B": binary_loss, "P": pairwise_loss}[form]
+    return loss(positive, negative, torch.tensor([factor]), None if teacher is None else teacher[None]).sum()
+
+
+def kd_ce(teacher, logits, temperature, K=None):
+    items = teacher.topk(K or len(teacher)).indices
+    return soft_cross_entropy(teacher[items][None], logits[items][None], temperature).sum()
+
+
+def rce_kd(teacher, logits, own, drawn, K, beta, temperature):
+    ranking, drawn = (torch.tensor(each, dtype=torch.long)[None] for each in (own, drawn))
+    items, other, overlap = taught_items(ranking, drawn, teacher.topk(K).indices[None])
+    return rejuvenated_loss(teacher[items], logits[items], other, overlap, beta, temperature).sum()
+
+
+def htd(teacher, student, group, level, own_members, positive_only, prototypes=None):
+    group = torch.tensor(group, dtype=torch.long)
+    constant = prototypes is not None
+    G = group_loss(teacher, student, group, level, own_members, constant)
+    return entity_loss(teacher, student, group, positive_only) + G
+
+
+def unkd(better, worse, over_pairs):
+    return pair_loss(better[None], worse[None], torch.ones(1, len(better), dtype=torch.bool), over_pairs).sum()
+
+
+def cd(logits, teacher, temperature, shift):
+    return soft_label_loss(torch.sigmoid((teacher + shift) / temperature)[None], logits[None]).sum()
+
+
+OURS = {
+    "RD": lambda logits, weights: distillation_loss(weights[None], logits[None]).sum(), "RRD": relaxed, "IR-RRD": relaxed,
+    "DCD": corrected, "DE": de, "CD": cd, "CD-positives": positives_loss, "RankDistil": rankdistil, "KD-CE": kd_ce,
+    "RCE-KD": rce_kd, "FTD": full_topology_loss, "HTD": htd, "UnKD": unkd,
+}  # fmt: skip
+PLAIN = {"group", "own", "drawn", "K", "beta", "temperature", "factor", "shift"}  # inputs that are no tensors of scores
+
+
+def answer(entry: dict) -> dict:
+    """What rdcore gives, in float64."""
+    inputs = {
+        name: torch.tensor(value, dtype=torch.float64) if isinstance(value, list) and name not in PLAIN else value
+        for name, value in entry["inputs"].items()
+    }
+    of = entry.get("gradient_of")
+    if of:
+        inputs[of].requires_grad_()
+    loss = OURS[entry["method"]](**inputs)
+    return {"loss": loss.item()} | ({"gradient": torch.autograd.grad(loss, inputs[of])[0].tolist()} if of else {})
+
+
+def test_the_file_is_what_the_reference_writes():
+    assert entries() == list(ENTRIES.values())
+
+
+def test_every_method_is_there():
+    assert {entry["method"] for entry in ENTRIES.values()} == set(FUNCTIONS) == set(OURS)
+
+
+@pytest.mark.parametrize("name", [name for name in ENTRIES if name not in NOT_BUILT])
+def test_our_losses_and_gradients(name):
+    found, expected = answer(ENTRIES[name]), ENTRIES[name]["expected"]
+    assert found["loss"] == pytest.approx(expected["loss"], abs=2e-6)
+    if "gradient" in expected:
+        np.testing.assert_allclose(found["gradient"], expected["gradient"], atol=2e-6)
+
+
+def test_prototypes_in_the_file_are_the_means():
+    entry = ENTRIES["htd-released"]["inputs"]
+    student, group = np.array(entry["student"], float), np.array(entry["group"])
+    assert entry["prototypes"] == [student[group == k].mean(0).tolist() for k in (0, 3, 4)]
+    assert directions(torch.tensor(entry["prototypes"])).norm(dim=1).tolist() == pytest.approx([1, 1, 1])
+
+
+def test_gradients_are_differences():
+    assert gradient(lambda x: x[0] ** 2 + 3 * x[1], {"x": [2.0, 1.0]}, "x") == pytest.approx([4, 3])
+
+
+@pytest.mark.parametrize(("moved", "status"), [(0.0, 0), (1e-5, 1), (float("nan"), 1)])
+def test_the_checker_says_what_is_wrong(tmp_path, moved, status):
+    answers = {name: answer(entry) for name, entry in ENTRIES.items() if name not in NOT_BUILT}
+    answers["ftd"]["loss"] += moved
+    file = tmp_path / "answers.json"
+    file.write_text(json.dumps(answers))
+    done = subprocess.run([sys.executable, FILE.with_name("check.py"), file], capture_output=True, text=True)
+    assert done.returncode == status and f"{len(answers)} of {len(ENTRIES)} entries answered, {status} wrong" in done.stdout
+    assert ("ftd, loss" in done.stdout) == bool(status)
