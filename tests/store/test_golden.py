@@ -19,6 +19,7 @@ import os
 import typing
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -98,8 +99,14 @@ METHODS = {
     "RankDistil-B": RankDistilSettings(form="B", p=4, m=3, negatives="mined", weight=0.1),
     "RankDistil-P": RankDistilSettings(form="P", p=4, m=6, psi="scores", weight=0.02),
 }
+# The later methods, by the examples of their own tests.
+LATER = ("kd_ce", "ftd", "htd", "rce_kd", "ir_rrd", "unkd", "dcd")
+METHODS |= {name: settings for file in LATER for name, settings in import_module(f"test_{file}").EXAMPLES.items()}
+METHODS |= {"CD published": CDSettings(samples=6, depth=None, weight=0.5, positives=True)}
 IN_EVERY_STEP = ("CD student", "RRD", "DE", "RankDistil-C")  # for a student with a memory
-DRAW_NOTHING = {"RD exact", "RD position", "RD random", "RD popular", "DE attention"}  # while they are trained
+# While they are trained.
+DRAW_NOTHING = {"RD exact", "RD position", "RD random", "RD popular", "DE attention", "FTD", "KD-CE", "KD-CE-all",
+                "KD-CE-student"}  # fmt: skip
 
 
 def plain(model, stage: str = "L", **settings) -> Experiment:
@@ -195,7 +202,7 @@ def test_every_model_and_every_method_has_a_golden_run():
     assert known <= set().union(*map(settings_in, golden_runs().values()))
 
 
-GUMBEL = {"DE", "DE-RRD", "DE, Fossil"}
+GUMBEL = {"DE", "DE-RRD", "DE, Fossil", "HTD", "HTD-paper", "HTD-prototypes"}
 
 
 def exponentials_as_known() -> bool:
