@@ -1,0 +1,1 @@
+"""The later methods under their authors' own protocols."""
