@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "studies.derrd": {"rdcore", "studies.common"},
     "studies.rankdistil": {"rdcore", "studies.common"},
     "studies.one_protocol": {"rdcore", "studies.common", "studies.rd", "studies.derrd"},
+    "studies.followups": {"rdcore", "studies.common"},
 }
 SHARED = {"rdcore.checks", "rdcore.losses", "rdcore.settings", "rdcore.fast"}
 
