@@ -22,8 +22,9 @@ import torch
 
 from benchmarks.limits import GIB, alone, forget_peak, peak
 from benchmarks.workloads import NUMBER, Size
-from rdcore.data.interactions import Interactions, Stage, stage
+from rdcore.data.interactions import Interactions
 from rdcore.data.sampling import stream, unseen_items
+from rdcore.data.splits import Stage, stage
 from rdcore.distill import Hybrid, RankingDistillation, RDSettings
 from rdcore.distill.base import TrainingData
 from rdcore.distill.lists import exemplary_rankings

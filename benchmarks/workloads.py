@@ -22,7 +22,7 @@ from itertools import pairwise
 import torch
 
 from benchmarks.limits import forget_peak, peak, timed
-from rdcore.data.interactions import stage
+from rdcore.data.splits import stage
 from rdcore.data.synthetic import of_size
 from rdcore.distill import DESettings, Hybrid, RankingDistillation, RDSettings, RRDSettings
 from rdcore.distill.base import Distillation, TrainingData

@@ -12,7 +12,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from rdcore.data.interactions import Interactions, Stage, stage
+from rdcore.data.interactions import Interactions
+from rdcore.data.splits import Stage, stage
 from rdcore.data.sampling import stream_seed
 from rdcore.eval import full_ranking, metrics
 from rdcore.models.base import Model

@@ -131,6 +131,8 @@ def test_the_loss_moves_the_student_and_leaves_the_teacher(taught, mine):
 def test_a_time_column_that_was_named_must_be_there():
     frame = pd.DataFrame({"user": [1, 1], "item": [5, 4], "when": [2, 1]})
     assert data.from_frame(frame, time="when").items.tolist() == [0, 1]
-    assert data.from_frame(frame).times is None, "without a column `time` the order given counts"
+    with pytest.raises(data.DataError, match="time='when' looks right.*time=None"):
+        data.from_frame(frame)
+    assert data.from_frame(frame, time=None).times is None
     with pytest.raises(data.DataError, match="no column 'wen'; it has .*time="):
         data.from_frame(frame, time="wen")

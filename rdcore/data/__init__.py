@@ -6,19 +6,11 @@
 """
 
 from rdcore.data.errors import DataError
-from rdcore.data.interactions import (
-    Interactions,
-    LeaveOneOut,
-    Split,
-    Stage,
-    from_frame,
-    in_drawn_order,
-    leave_one_out,
-    split,
-    stage,
-)
+from rdcore.data.frames import from_frame
+from rdcore.data.interactions import Interactions
+from rdcore.data.splits import LeaveOneOut, Split, Stage, in_drawn_order, leave_one_out, split, stage
 
 __all__ = [
-    "DataError", "Interactions", "LeaveOneOut", "Split", "Stage", "from_frame", "in_drawn_order", "leave_one_out",
-    "split", "stage",
+    "DataError", "Interactions", "LeaveOneOut", "Split", "Stage", "from_frame", "in_drawn_order",
+    "leave_one_out", "split", "stage",
 ]  # fmt: skip

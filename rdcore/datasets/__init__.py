@@ -26,7 +26,7 @@ def load(name: str, *, download: bool = True, **options: Any) -> Interactions | 
 
     download: whether missing files may be fetched; with False a missing file is a DataError.
     options: those of `synthetic.generate` for "synthetic", else of `from_frame` (merge_revisits,
-    min_actions); a published split takes none. They make another data set than the catalog's: it
+    min_actions, ties, seed); a published split takes none. They make another data set than the catalog's: it
     shows the options in its name and has its own hash, with which a run is described
     (`Experiment(data_hash=mine.sha256(), ...)`, `runs.load_or_train(experiment, mine)`).
 

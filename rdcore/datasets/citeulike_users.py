@@ -19,7 +19,7 @@ _file = github("SeongKu-Kang/HetComp_WWW23", "59568a9dfc0132c94e6d85a4520655308c
 def read(files: list[Path], name: str, **options) -> Interactions:
     """One line per user. Each user's order is drawn with ORDER_SEED, among the rows that
     ``options`` (of `from_frame`) leave."""
-    return in_drawn_order(from_frame(read_item_lists(files[0]), name=name, **options), ORDER_SEED)
+    return in_drawn_order(from_frame(read_item_lists(files[0]), time=None, name=name, **options), ORDER_SEED)
 
 
 DATASET = DataSet(

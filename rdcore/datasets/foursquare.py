@@ -21,7 +21,7 @@ _file = github("hieunm44/hyperkdma", "2b4c38b881549d3b09e551a2ba77c695e22cf55d",
 def read(files: list[Path], name: str, **options) -> Interactions:
     """One line per user. Each user's order is drawn with ORDER_SEED, among the rows that
     ``options`` (of `from_frame`) leave."""
-    return in_drawn_order(from_frame(read_item_lists(files[0]), name=name, **options), ORDER_SEED)
+    return in_drawn_order(from_frame(read_item_lists(files[0]), time=None, name=name, **options), ORDER_SEED)
 
 
 DATASET = DataSet(

@@ -20,7 +20,8 @@ def read(files: list[Path], name: str, **options) -> Interactions:
 
     ``options``: those of `from_frame`.
     """
-    return from_frame(pd.concat([read_triples(file) for file in files[:2]]), name=name, **options)
+    frame = pd.concat([read_triples(file) for file in files[:2]])
+    return from_frame(frame, time=None, name=name, **options)
 
 
 DATASET = DataSet(

@@ -24,7 +24,7 @@ DATASET = DataSet(
     licence="GroupLens's terms: research use, no redistribution, no commercial use without permission; fetched, never shipped",
     citation="F. M. Harper, J. A. Konstan: The MovieLens Datasets. ACM TiiS 5(4), 2015, doi:10.1145/2827872",
     homepage="https://grouplens.org/datasets/movielens/100k/",
-    content="1b56b1318758998e43e8d151557c2e523e6be8b0784553688ce29927becc934a",
+    content="45b3c9be78fefd0fccd4808bbd21ff74cb3ab137209904ed544230961be9ca72",
     files=(
         File(
             "u.data",

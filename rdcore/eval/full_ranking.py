@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rdcore.data.interactions import Stage
 from rdcore.data.queries import final_queries
 from rdcore.data.sampling import SeenItems
+from rdcore.data.splits import Stage
 from rdcore.eval import metrics
 from rdcore.eval.topk import block_rows
 from rdcore.models.base import Model, evaluating

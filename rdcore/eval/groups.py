@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from rdcore.data.interactions import Stage
+from rdcore.data.splits import Stage
 from rdcore.eval import metrics
 from rdcore.eval.full_ranking import held_out
 from rdcore.models.base import Model

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rdcore.data.interactions import Interactions, Stage, leave_one_out
+from rdcore.data.interactions import Interactions
 from rdcore.data.queries import final_queries
 from rdcore.data.sampling import SeenItems, stream, unseen_items
+from rdcore.data.splits import Stage, leave_one_out
 from rdcore.eval import metrics
 from rdcore.eval.full_ranking import held_out
 from rdcore.models.base import DotProductModel, Model, evaluating

@@ -41,8 +41,9 @@ from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 
 from rdcore import datasets
-from rdcore.data.interactions import Interactions, Stage, stage
+from rdcore.data.interactions import Interactions
 from rdcore.data.sampling import stream_seed
+from rdcore.data.splits import Stage, stage
 from rdcore.eval import leave_one_out, metrics
 from rdcore.eval.full_ranking import agreement, evaluate
 from rdcore.eval.groups import by_item_popularity

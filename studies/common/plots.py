@@ -9,7 +9,8 @@ import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from rdcore.data.interactions import Interactions, Split
+from rdcore.data.interactions import Interactions
+from rdcore.data.splits import Split
 from rdcore.eval.significance import Comparison
 from rdcore.store.runs import Record
 from studies.common.style import (

@@ -1,0 +1,261 @@
+"""Interactions from a table: labels and times as they come, or the line that helps."""
+
+import logging
+import os
+
+import numpy as np
+import pandas as pd
+
+from rdcore.checks import short
+from rdcore.data.errors import DataError
+from rdcore.data.interactions import Interactions
+from rdcore.data.splits import cuts_in_ties
+from rdcore.data.ties import tie_keys
+from rdcore.data.times import missing_times, whole_times
+
+LOG = logging.getLogger(__name__)
+TIME_LIKE = ("time", "date", "when", "stamp", "_ts", "_dt", "_at", "moment", "epoch", "created", "day")
+
+
+def from_frame(
+    frame: pd.DataFrame,
+    user: str = "user",
+    item: str = "item",
+    time: str | None = "time",
+    *,
+    name: str = "data",
+    merge_revisits: bool = True,
+    min_actions: int = 1,
+    ties: str = "hash",
+    seed: int = 0,
+) -> Interactions:
+    """Interactions from a table with one row per action.
+
+    user, item, time: names of its columns. `time=None` says that there are no times and that the rows
+    of a user are in the order in which things happened.
+    merge_revisits: keep only the first action of a user on an item, as in the papers' data. With False
+    all are kept, for statistics and for models of your own: `stage` refuses to evaluate by a re-visit.
+    min_actions: remove users with fewer different items and items with fewer different users, again
+    and again until nobody is left to remove. Re-visits never count here.
+    ties: how actions of one user at one time are ordered. 'hash': by a hash of `seed`, user, item and
+    time that depends on no label (`rdcore.data.ties`); 'file': as they are in the table.
+
+    Users and items get codes in ascending order of their labels. Float labels must be whole and exact,
+    and become integers. Times follow `rdcore.data.times.whole_times`. How many users' split falls
+    inside a tie is logged, and is on record as `stage(...).n_tied`.
+    Raises DataError for a table without rows or columns, a missing value, labels without an order or
+    damaged by rounding, times that cannot be read, or when nothing reaches `min_actions`.
+    """
+    _check_table(frame, name)
+    if ties not in ("hash", "file"):
+        raise DataError(f"ties must be 'hash' or 'file', got {short(ties)}")
+    _check_columns(frame, {"user": user, "item": item, "time": time}, name)
+    user_ids, users = _codes(frame[user], name)
+    item_ids, items = _codes(frame[item], name)
+    times = unit = None
+    if time is not None:
+        _refuse_missing(missing_times(frame[time]), time, name, "remove these rows, or complete their dates")
+        times, unit = whole_times(frame[time], name)
+    if min_actions > 1:
+        rows = _frequent(users, items, min_actions)
+        if not rows.any():
+            raise DataError(
+                f"data set {name!r}: no users and items with {min_actions} different actions each are left: "
+                "lower min_actions"
+            )
+        # The codes ascend with the labels, so renumbering those that are left keeps that order.
+        kept, users = np.unique(users[rows], return_inverse=True)
+        user_ids = user_ids[kept]
+        kept, items = np.unique(items[rows], return_inverse=True)
+        item_ids = item_ids[kept]
+        times = None if times is None else times[rows]
+    if times is None:
+        order = np.argsort(users, kind="stable")
+    else:
+        order = np.lexsort((times, users))  # stable: the order of the file within a tie
+        if ties == "hash" and _any_tie(users[order], times[order]):
+            order = np.lexsort((tie_keys(users, items, times, seed), times, users))
+    if merge_revisits:
+        _, first = np.unique((users * len(item_ids) + items)[order], return_index=True)
+        order = order[np.sort(first)]
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(users[order], minlength=len(user_ids)))])
+    times = None if times is None else times[order]
+    made = Interactions(name, items[order], offsets, len(item_ids), times, user_ids, item_ids, unit)
+    _log_ties(made)
+    return made
+
+
+def _any_tie(users: np.ndarray, times: np.ndarray) -> bool:
+    """Whether two successive rows have the same user and time."""
+    return bool(((users[1:] == users[:-1]) & (times[1:] == times[:-1])).any())
+
+
+def _log_ties(made: Interactions) -> None:
+    """Logs for how many users the times do not say which rows are test rows."""
+    if made.times is not None and (inside := cuts_in_ties(made)):
+        LOG.info(
+            "data set %r: %.0f %% of the rows have the time of the row before; for %d of %d users the cut before "
+            "the test rows lies between two rows of one time", made.name, 100 * made.tied(), inside, made.n_users,
+        )  # fmt: skip
+
+
+def _check_table(frame: object, name: str) -> None:
+    """Raises DataError with the line that helps where `frame` is no pandas table with rows."""
+    if isinstance(frame, (str, os.PathLike)):
+        path = os.fspath(frame)
+        line = f"pandas.read_csv({path!r})"
+        if path.endswith((".inter", ".tsv")):
+            line = f'pandas.read_csv({path!r}, sep="\\t")'
+        raise DataError(
+            f"data set {name!r}: from_frame takes a table, not a path: give it {line}. A file with one user per line, "
+            "`user item item ...`, becomes one by frame = pandas.DataFrame([(user, item) for user, *items in "
+            f"map(str.split, open({path!r})) for item in items], columns=['user', 'item']), without times: time=None"
+        )
+    if not isinstance(frame, pd.DataFrame):
+        made = type(frame)
+        line = "pandas.DataFrame(...) of it"
+        if hasattr(frame, "to_pandas"):
+            line = "frame.to_pandas()"
+        elif isinstance(frame, dict) and all(map(np.isscalar, frame)) and _lists_of_users(frame):
+            line = (
+                "pandas.DataFrame([(user, item) for user, items in given.items() for item in items], "
+                "columns=['user', 'item']), with time=None"
+            )
+        raise DataError(
+            f"data set {name!r}: from_frame takes a pandas DataFrame, not a {made.__module__}.{made.__qualname__}: "
+            f"give it {line}"
+        )
+    if not len(frame):
+        raise DataError(f"data set {name!r} has no rows")
+
+
+def _lists_of_users(given: dict) -> bool:
+    """Whether a dict looks like one list per user rather than one list per column."""
+    return len({len(value) if hasattr(value, "__len__") else -1 for value in given.values()}) != 1 or not any(
+        isinstance(key, str) for key in given
+    )
+
+
+def _check_columns(frame: pd.DataFrame, named: dict[str, str | None], name: str) -> None:
+    """Raises DataError unless each named column is there once."""
+    columns = list(frame.columns)
+    shown = [str(column) for column in columns]
+    for role, column in named.items():
+        if column is None:
+            if role != "time":
+                raise DataError(f"data set {name!r}: {role}= must name a column, one of {shown}")
+            continue
+        if (times := columns.count(column)) > 1:
+            raise DataError(
+                f"data set {name!r} has {times} columns named {column!r}: rename or drop one "
+                "(frame = frame.loc[:, ~frame.columns.duplicated()] keeps the first)"
+            )
+        if times == 0:
+            raise DataError(f"data set {name!r} has no column {column!r}; it has {shown}: {_advice(frame, role, named)}")
+    if named["user"] == named["item"]:
+        raise DataError(f"data set {name!r}: user and item are both column {named['user']!r}: name two columns")
+
+
+def _advice(frame: pd.DataFrame, role: str, named: dict[str, str | None]) -> str:
+    """What to do about a column that is missing."""
+    columns = [column for column in frame.columns if column not in named.values()]
+    if len(frame.columns) == 1 and (separator := next((s for s in "\t;|, " if s in str(frame.columns[0])), None)):
+        return f"read the file with its separator: pandas.read_csv(path, sep={separator!r})"
+    if role != "time":
+        return "name the right one with user=..., item=... or time=..."
+    alike = [
+        column
+        for column in columns
+        if pd.api.types.is_datetime64_any_dtype(frame[column].dtype if columns.count(column) == 1 else object)
+        or any(part in str(column).lower() for part in TIME_LIKE)
+        or str(column).lower() in ("ts", "at", "t")
+    ]
+    known = f"time={str(alike[0])!r} looks right; " if alike else ""
+    return f"{known}name the column of times with time=..., or say time=None: the order of the rows is then that of events"
+
+
+def _refuse_missing(missing: np.ndarray, column: str, name: str, remedy: str) -> None:
+    """Raises DataError where `missing` (N,) bool holds for a row."""
+    rows = np.flatnonzero(missing)
+    if len(rows):
+        raise DataError(
+            f"data set {name!r}: no value in column {column!r}, row {rows[0]} ({len(rows)} such rows): {remedy}"
+        )
+
+
+EXACT = "read the column as text or Int64 (dtype={%r: 'Int64'} in pandas.read_csv)"
+
+
+def _codes(column: pd.Series, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The different labels in ascending order, and the place of each row's label among them.
+
+    Raises DataError where a label is missing, was rounded, or cannot be compared with the others.
+    """
+    remedy = f"remove these rows; where ids are numbers, first {EXACT % str(column.name)}, because a gap makes them floats"
+    _refuse_missing(column.isna().to_numpy(dtype=bool), column.name, name, f"{remedy}, which cannot hold large ids")
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    codes, labels = _distinct_labels(column, name)
+    try:
+        if labels.dtype.kind == "c" or any(isinstance(label, complex) for label in labels if labels.dtype == object):
+            raise TypeError("numpy sorts complex numbers by their parts")
+        with np.errstate(over="ignore"):  # a large number among float32 objects: only their order counts
+            order = np.argsort(labels, kind="stable")
+    except TypeError:
+        kinds = ", ".join(sorted({type(label).__name__ for label in labels}))
+        raise DataError(
+            f"data set {name!r}: the labels in column {column.name!r} have no order ({kinds}): make them all text or "
+            "all numbers"
+        ) from None
+    labels = labels[order]
+    empty = [place for place, label in enumerate(labels) if isinstance(label, (str, bytes)) and not label.strip()]
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    codes = place[codes]
+    if empty:
+        _refuse_missing(np.isin(codes, empty), column.name, name, "empty text is no id: remove these rows")
+    return labels, codes
+
+
+def _distinct_labels(column: pd.Series, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Code of each row (N,) in order of appearance, and the labels; exact whole floats as integers."""
+    try:
+        codes, labels = pd.factorize(column.to_numpy())
+    except TypeError as error:  # lists, dicts
+        raise DataError(
+            f"data set {name!r}: column {column.name!r} holds labels that cannot be compared ({error}): make them all "
+            "text or all numbers"
+        ) from None
+    labels = np.asarray(labels)
+    if labels.dtype == object and len(labels) and all(isinstance(label, (float, np.floating)) for label in labels):
+        labels = labels.astype(float)
+    if labels.dtype.kind != "f":
+        return codes, labels
+    limit = 2.0 ** (np.finfo(labels.dtype).nmant + 1)  # beyond, neighbouring whole numbers are one float
+    wrong = ~(np.abs(labels) < limit) | (labels != np.floor(labels))
+    if wrong.any():
+        row = int(np.flatnonzero(wrong[codes])[0])
+        raise DataError(
+            f"data set {name!r}: column {column.name!r} has the float {column.iloc[row]!r} in row {row}: ids that are not "
+            f"whole or not below 2^{int(np.log2(limit))} were or may have been rounded, and different ones merged: "
+            + EXACT % str(column.name)
+        )
+    return codes, labels.astype(np.int64)
+
+
+def _frequent(users: np.ndarray, items: np.ndarray, least: int) -> np.ndarray:
+    """Which rows are left when users and items of fewer than `least` different pairs go, (N,) bool.
+
+    A removed item may leave a user with too few, and the other way round, so this is repeated until it
+    changes nothing.
+    """
+    n_users, n_items = users.max() + 1, items.max() + 1
+    pairs = np.unique(users * n_items + items)
+    while True:
+        who, what = np.divmod(pairs, n_items)
+        often_who = np.bincount(who, minlength=n_users) >= least
+        often_what = np.bincount(what, minlength=n_items) >= least
+        stay = often_who[who] & often_what[what]
+        if stay.all():
+            return often_who[users] & often_what[items]
+        pairs = pairs[stay]

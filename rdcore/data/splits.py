@@ -1,0 +1,236 @@
+"""Splits: what a model is fitted on and what it is evaluated by."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from rdcore.data.errors import DataError
+from rdcore.data.interactions import Interactions
+
+
+@dataclass(frozen=True)
+class Split:
+    """Each user's sequence cut in three, oldest first. All parts share users and items."""
+
+    train: Interactions
+    """The oldest rows."""
+    validation: Interactions
+    """The rows between."""
+    test: Interactions
+    """The newest rows."""
+
+
+def split(interactions: Interactions) -> Split:
+    """The RD paper's split of every user's sequence.
+
+    Of a user's n actions the last floor(0.2 n) are test, the floor(0.3 n) - floor(0.2 n) before them
+    validation, the rest train. Computed in integers, since 0.3 has no exact binary form. On Gowalla
+    this gives the four files of the official repository byte for byte (tests/datasets/test_sources.py).
+    """
+    test, held = _newest(interactions, 2), _newest(interactions, 3)
+    name = interactions.name
+    return Split(
+        interactions.select(~held, f"{name}/train"),
+        interactions.select(held & ~test, f"{name}/validation"),
+        interactions.select(test, f"{name}/test"),
+    )
+
+
+def _newest(interactions: Interactions, tenths: int) -> np.ndarray:
+    """Which rows are among the last floor(tenths / 10 * n) of their user's n, (N,) bool."""
+    n = np.repeat(interactions.counts(), interactions.counts())
+    return n - interactions.positions() <= tenths * n // 10
+
+
+class _Held:
+    """What a split says about its fitted part and the rows that are held out."""
+
+    fit: Interactions
+
+    @property
+    def held(self) -> Interactions:
+        """The rows by which a model is evaluated."""
+        raise NotImplementedError
+
+    @cached_property
+    def n_cold(self) -> int:
+        """Held-out rows whose item never occurs in `fit`.
+
+        Such items are ordinary: they are drawn as negatives, ranked, and count as missed.
+        """
+        return int((self.fit.item_counts()[self.held.items] == 0).sum())
+
+    @cached_property
+    def n_unjudged(self) -> int:
+        """Users without a held-out row, whom the metrics leave out."""
+        return int((self.held.counts() == 0).sum())
+
+    @cached_property
+    def n_tied(self) -> int:
+        """Users whose last fitted row and first held-out row have the same time; 0 without times.
+
+        For them the split follows the draw that orders equal times (`from_frame`), not the clock.
+        """
+        return _tied(self.fit, self.held)
+
+
+    @cached_property
+    def leak(self) -> float:
+        """Share of the fitted rows that are later than a held-out row: its mean over held-out rows.
+
+        A split per user lets a model see what others did after the moment it is asked for. NaN without times.
+        """
+        if self.fit.times is None or self.held.times is None:
+            return float("nan")
+        earlier = np.searchsorted(np.sort(self.fit.times), self.held.times, side="right")
+        return float(1 - earlier.mean() / len(self.fit))
+
+
+def cuts_in_ties(interactions: Interactions) -> int:
+    """Users whose cut before the test rows lies between two rows of one time; 0 without times."""
+    test = _newest(interactions, 2)
+    return _tied(interactions.select(~test), interactions.select(test))
+
+
+def _tied(before: Interactions, after: Interactions) -> int:
+    """Users whose last time in `before` is their first in `after`."""
+    if before.times is None or after.times is None:
+        return 0
+    both = (before.counts() > 0) & (after.counts() > 0)
+    return int((before.times[before.offsets[1:][both] - 1] == after.times[after.offsets[:-1][both]]).sum())
+
+
+@dataclass(frozen=True)
+class Stage(_Held):
+    """What a model is fitted on and what it is evaluated by."""
+
+    name: str
+    """'V' or 'F'."""
+    fit: Interactions
+    """The rows a model is fitted on."""
+    judge: Interactions
+    """The rows it is evaluated by: later than `fit`, with the same users and items."""
+
+    @property
+    def held(self) -> Interactions:
+        """`judge`."""
+        return self.judge
+
+
+def stage(interactions: Interactions, name: Literal["V", "F"]) -> Stage:
+    """Stage 'V' (fit train, evaluate on validation) or 'F' (fit both, evaluate on test) of `split`.
+
+    Raises DataError when nobody has a row left to be evaluated by, or where such a row is a re-visit:
+    items that a user has had are not ranked, so it could never be found.
+    """
+    if name not in ("V", "F"):
+        raise DataError(
+            f"unknown stage {name!r}: it is 'V' (fit train, judge validation) or 'F' (fit both, judge test)"
+        )
+    test, held = _newest(interactions, 2), _newest(interactions, 3)
+    fitted, judged = (~held, held & ~test) if name == "V" else (~test, test)
+    parts = ("train", "validation") if name == "V" else ("train+validation", "test")
+    if not judged.any():
+        raise DataError(
+            f"data set {interactions.name!r}: no user has a row left to judge stage {name} by: bring users with "
+            f"more actions ({7 if name == 'V' else 5} are always enough)"
+        )
+    _refuse_revisits(interactions, judged, f"judge stage {name}")
+    return Stage(
+        name, *(interactions.select(rows, f"{interactions.name}/{part}")
+                for rows, part in zip((fitted, judged), parts, strict=True))
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LeaveOneOut(_Held):
+    """Each user's last item is `test`, the one before `validation`, all others are `fit`."""
+
+    name: str
+    """'L'."""
+    fit: Interactions
+    """The rows a model is fitted on."""
+    validation: Interactions
+    """The rows that choose a run's epoch, one for each user."""
+    test: Interactions
+    """The rows that are reported, one for each user."""
+
+    @property
+    def held(self) -> Interactions:
+        """`test`."""
+        return self.test
+
+    @cached_property
+    def n_tied(self) -> int:
+        """Users of whom two of last fitted, validation and test row have the same time."""
+        before, after, times = self.fit, self.test, self.test.times
+        if times is None:
+            return 0
+        held = after.counts() > 0
+        last = np.full(len(held), -1)
+        last[before.counts() > 0] = before.offsets[1:][before.counts() > 0] - 1
+        fitted, validation = before.times[last[held]], self.validation.times
+        return int(((validation == times) | ((fitted == validation) & (last[held] >= 0))).sum())
+
+
+def leave_one_out(interactions: Interactions) -> LeaveOneOut:
+    """The split of DE-RRD (Kang et al., CIKM 2020), named 'L'.
+
+    A user with fewer than 3 items keeps all of them in `fit`. The paper draws the two held-out items
+    at random, so data without times come here in an order that says which they are: as
+    `load("citeulike")` keeps the published draw, and `in_drawn_order` makes one. Raises DataError when
+    nobody has 3 items, and for a held-out re-visit (see `stage`).
+    """
+    counts, name = interactions.counts(), interactions.name
+    left = np.repeat(counts, counts) - interactions.positions()  # 1: the last row of its user
+    held = (left <= 2) & np.repeat(counts >= 3, counts)
+    if not held.any():
+        raise DataError(
+            f"data set {name!r}: no user has the 3 items that it takes to hold out two of them: bring users "
+            "with more actions"
+        )
+    _refuse_revisits(interactions, held, "leave-one-out holds out")
+    return LeaveOneOut(
+        "L",
+        interactions.select(~held, f"{name}/leave-one-out fit"),
+        interactions.select(held & (left == 2), f"{name}/leave-one-out validation"),
+        interactions.select(held & (left == 1), f"{name}/leave-one-out test"),
+    )
+
+
+def in_drawn_order(interactions: Interactions, seed: int) -> Interactions:
+    """The same rows with every user's order drawn at random, for data without times.
+
+    The draw depends on `seed` and on who has what, not on the order given. It uses the raw 64-bit
+    numbers of PCG64, which numpy keeps the same in all versions and on all machines, unlike `shuffle`.
+    Times would contradict it and are dropped.
+    """
+    users = interactions.users()
+    order = np.lexsort((interactions.items, users))
+    drawn = np.random.PCG64(seed).random_raw(len(order))
+    order = order[np.lexsort((drawn, users))]  # by user, then by the drawn number
+    return replace(interactions, items=interactions.items[order], times=None, time_unit=None)
+
+
+def _refuse_revisits(interactions: Interactions, judged: np.ndarray, what: str) -> None:
+    """Raises DataError where one of the rows `judged` (N,) bool is a re-visit."""
+    again = np.flatnonzero(judged & _again(interactions))
+    if len(again):
+        user = interactions.user_ids[interactions.users()[again[0]]]
+        item = interactions.item_ids[interactions.items[again[0]]]
+        raise DataError(
+            f"data set {interactions.name!r}: {len(again)} of the {judged.sum()} rows that {what} are re-visits "
+            f"(the first: user {user}, item {item}), but items that a user has had are not ranked, so they could "
+            "never be found: merge re-visits (merge_revisits=True); split() and statistics() work with them"
+        )
+
+
+def _again(interactions: Interactions) -> np.ndarray:
+    """Which rows are not their user's first on their item, (N,) bool."""
+    pairs = interactions.users() * interactions.n_items + interactions.items
+    _, first = np.unique(pairs, return_index=True)
+    rows = np.ones(len(interactions), dtype=bool)
+    rows[first] = False
+    return rows

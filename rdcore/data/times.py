@@ -1,0 +1,114 @@
+"""Times as they come: dates, text and numbers become whole numbers; nothing is cut off or reordered."""
+
+import numpy as np
+import pandas as pd
+
+from rdcore.checks import short
+from rdcore.data.errors import DataError
+
+UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}  # in nanoseconds
+# year-month-day, or with a time of day, a fraction of at most nine digits, and a zone
+ISO = (
+    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?: ?(?:Z|UTC|[+-]\d\d(?::?\d\d)?))?)?"
+)
+NUMBER = r"[+-]?\d+(?:\.\d*)?"
+# A missing date that became an integer, before and after a division by 1000, 10^6 or 10^9.
+MISSING = [sign // 10**k for sign in (-(2**63),) for k in (0, 3, 6, 9)] + [-(2**63 // 10**k) for k in (3, 6, 9)]
+REMEDY = "bring dates as ISO text or datetime64 (pandas.to_datetime(frame[column], format=...)), or whole numbers"
+
+
+def missing_times(column: pd.Series) -> np.ndarray:
+    """Which rows have no time, (N,) bool: NaN, NaT, empty text, and what a missing date becomes as a number."""
+    missing = column.isna().to_numpy(dtype=bool, copy=True)
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return missing
+    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_complex_dtype(column.dtype):
+        return missing | column.isin(MISSING).to_numpy(dtype=bool, na_value=False)
+    if pd.api.types.infer_dtype(column, skipna=True) in ("string", "empty"):
+        missing |= column.astype(str).str.strip().isin(["", "NaT"]).to_numpy(dtype=bool)
+    return missing
+
+
+def whole_times(column: pd.Series, name: str) -> tuple[np.ndarray, str | None]:
+    """Times (N,) int64 in the order of `column`, and their unit: 's', 'ms', 'us', 'ns', or None for numbers.
+
+    Whole numbers stay as they are. Numbers with a fraction are multiplied by 10, 100, ... until all
+    are whole. Dates (datetime64 of any unit and zone, Python's date and datetime, ISO text) become
+    whole numbers since 1970-01-01 UTC, in the largest of s, ms, us and ns in which all are whole. A
+    date without a zone counts as UTC. Text of digits counts as numbers. No value may be missing.
+    Raises DataError naming column, row and value for anything else.
+    """
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    kind = pd.api.types.infer_dtype(column, skipna=False)
+    if kind == "string":
+        text = column.astype(object)
+        if text.str.fullmatch(NUMBER).all():
+            return whole_times(_numbers(text), name)
+        wrong = np.flatnonzero(~text.str.fullmatch(ISO).to_numpy(dtype=bool))
+        if len(wrong):
+            raise _refused(name, column, f"{short(text.iloc[wrong[0]])} in row {wrong[0]}, which is no ISO date")
+        return _dates(text.str.replace(" ?UTC$", "Z", regex=True).str.replace(",", "."), column, name)
+    if kind in ("datetime", "datetime64", "date"):
+        return _dates(column, column, name)
+    if kind == "decimal":
+        return whole_times(_numbers(column.map(str)), name)
+    if kind not in ("integer", "floating", "mixed-integer-float"):
+        raise _refused(name, column, f"{kind} values such as {short(column.iloc[0])}")
+    return _whole(column, name), None
+
+
+def _refused(name: str, column: pd.Series, what: str) -> DataError:
+    return DataError(f"data set {name!r}: column {column.name!r} must hold times, but has {what}: {REMEDY}")
+
+
+def _numbers(text: pd.Series) -> pd.Series:
+    """Text of digits as numbers: integers where all are, else floats."""
+    if text.str.fullmatch(r"[+-]?\d+(?:\.0*)?").all():
+        return pd.Series([int(one.split(".")[0]) for one in text], index=text.index, name=text.name, dtype=object)
+    return text.astype(float)
+
+
+def _dates(dates: pd.Series, column: pd.Series, name: str) -> tuple[np.ndarray, str]:
+    """Dates as whole numbers since 1970-01-01 UTC, (N,) int64, and their unit."""
+    text = {"format": "ISO8601"} if pd.api.types.infer_dtype(dates) == "string" else {}
+    try:
+        moments = pd.to_datetime(dates, utc=True, **text)
+        moments = pd.DatetimeIndex(moments).tz_localize(None)
+    except (ValueError, TypeError, OverflowError) as error:  # month 13; nanoseconds beyond the year 2262
+        raise _refused(name, column, f"a date that cannot be read ({str(error).splitlines()[0][:120]})") from None
+    numbers, unit = moments.to_numpy().astype("int64"), moments.unit
+    for larger in UNITS:
+        factor = UNITS[larger] // UNITS[unit]
+        if factor and not (numbers % factor).any():
+            return numbers // factor, larger
+    raise AssertionError("a unit divides itself")
+
+
+def _whole(column: pd.Series, name: str) -> np.ndarray:
+    """Numbers as int64, (N,): multiplied by the smallest power of ten that makes them whole."""
+    values = column.to_numpy()
+    if values.dtype == object:
+        values = np.array(values.tolist())  # Python's integers, or floats among them
+    if values.dtype.kind == "O":  # integers beyond 64 bits
+        beyond = np.array([not -(2**63) < value < 2**63 for value in values])
+    else:
+        beyond = np.abs(values.astype(float)) >= 2.0**63 if values.dtype.kind in "fu" else np.zeros(len(values), bool)
+    if beyond.any():
+        raise DataError(
+            f"data set {name!r}: column {column.name!r} has {values[beyond][0]} in row {np.argmax(beyond)}, "
+            "more than 64 bits hold: bring smaller whole numbers"
+        )
+    if values.dtype.kind != "f":
+        return values.astype(np.int64)
+    values = values.astype(np.float64)
+    apart = len(np.unique(values))
+    for power in range(19):
+        scaled = np.rint(values * 10.0**power)
+        if (np.abs(scaled) >= 2.0**63).any():
+            break
+        if (np.abs(scaled / 10.0**power - values) <= np.spacing(np.abs(values))).all():
+            if len(np.unique(scaled)) == apart:
+                return scaled.astype(np.int64)
+    row = int(np.argmax(values != np.rint(values)))
+    raise _refused(name, column, f"the fraction {values[row]} in row {row}, which 64 bits do not hold as a whole")
