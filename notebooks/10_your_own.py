@@ -83,14 +83,15 @@ display(frame.head(3))
 # %%
 mine = data.from_frame(frame, user="visitor", item="film", time="when", name="films")
 print(f"{mine.n_users:,} users, {mine.n_items:,} items, {len(mine):,} actions; hash {mine.sha256()[:16]}")
-print(f"user 0 is {mine.user_ids[0]}; his first items: {', '.join(mine.item_ids[mine.items[:3]])}")
+print(f"user 0 is {mine.user_ids[0]}; their first items: {', '.join(mine.item_ids[mine.items[:3]])}")
 
 # %% [markdown]
 # ### When something is wrong with the frame
 #
-# The message names the column, the row where there is one, and usually the remedy. Ids may be of any type that can be sorted. But a missing
-# id in a column of whole numbers makes pandas turn all of them into floats: better remove such rows than fill them with a number.
-# Dates become seconds by `frame["when"].astype("datetime64[s]").astype("int64")`.
+# The message names the column, the row where there is one, and the remedy. Ids may be of any type that can be sorted. But a
+# missing id in a column of whole numbers makes pandas turn all of them into floats, which cannot hold large numbers: read ids as
+# text, or as `Int64`. Times may be numbers, `datetime64` or ISO text; without a zone they count as UTC. Where there are no times,
+# say `time=None`: the order of the rows is then the order of events.
 
 
 # %% tags=["nbval-check-output"]
@@ -107,11 +108,12 @@ third = frame.index == 2
 numbers = frame["visitor"].str.removeprefix("visitor-").astype(int)
 short = data.from_frame(frame.groupby("visitor").head(2), **names)
 attempt("no such column", data.from_frame, frame, **names | {"item": "movie"})
-attempt("a misspelt time column", data.from_frame, frame, **names | {"time": "wen"})
+attempt("no time column named", data.from_frame, frame, **names | {"time": "time"})
 attempt("a missing time", data.from_frame, frame.assign(when=frame["when"].mask(third)), **names)
 attempt("a missing id", data.from_frame, frame.assign(visitor=numbers.mask(third)), **names)
-attempt("times with fractions", data.from_frame, frame.assign(when=frame["when"] + 0.5), **names)
-attempt("times as text", data.from_frame, frame.assign(when=frame["when"].astype(str)), **names)
+attempt("ids that were rounded", data.from_frame, frame.assign(visitor=numbers + 0.5), **names)
+dates = pd.to_datetime(frame["when"], unit="s").dt.strftime("%d.%m.%Y")
+attempt("dates in a form of their own", data.from_frame, frame.assign(when=dates), **names)
 attempt("two actions a user", data.stage, short, "F")
 
 # %% [markdown]

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from rdcore.data.interactions import Interactions
-from rdcore.data.splits import Stage, stage
 from rdcore.data.sampling import stream_seed
+from rdcore.data.splits import Stage, stage
 from rdcore.eval import full_ranking, metrics
 from rdcore.models.base import Model
 from rdcore.train.loop import Training, make_optimizer, seeded, train, training_data
