@@ -16,7 +16,7 @@ from rdcore.data.interactions import Interactions
 from rdcore.data.sampling import stream_seed
 from rdcore.data.splits import Stage, stage
 from rdcore.eval import full_ranking, metrics
-from rdcore.models.base import Model
+from rdcore.models.base import Model, built
 from rdcore.train.loop import Training, make_optimizer, seeded, train, training_data
 
 
@@ -47,7 +47,7 @@ def fit(
     settings = training or Training()
     settings = replace(settings, epochs=epochs) if epochs is not None else settings
     with seeded(stream_seed(seed, "initialisation"), "cpu"):
-        student = model.build(fitted.n_users, fitted.n_items).to(device)
+        student = built(model, fitted).to(device)
         distillation = method.build(student, teacher).to(device) if method else None
     instances = training_data(fitted, student.window, device, share=settings.share, seed=seed)
     if distillation:

@@ -41,7 +41,7 @@ from rdcore.data.sampling import SeenItems
 from rdcore.eval import metrics
 from rdcore.files.whole import write_whole
 from rdcore.models import NeuMF
-from rdcore.models.base import Model, evaluating
+from rdcore.models.base import Model, built, evaluating
 from rdcore.store import run_tables, runs
 from rdcore.store.experiment import label
 from rdcore.store.runs import Record, Run
@@ -258,7 +258,7 @@ def export_run(run: Run, path: Path | str, *, n: int = 10, epoch: int | None = N
     if hasattr(settings, "fit"):
         model = settings.fit(fit)
     else:
-        model, about["epoch"] = _restored(run, settings.build(data.n_users, data.n_items), epoch)
+        model, about["epoch"] = _restored(run, built(settings, fit), epoch)
     files = export(model, path, n=n, about=about)
     files.append(write_users(fit, Path(path).with_suffix(".npz")))
     users = np.unique(np.linspace(0, fit.n_users - 1, CHECKED).astype(int))

@@ -15,7 +15,7 @@ from rdcore.distill import Distillation
 from rdcore.distill.lists import teacher_lists
 from rdcore.distill.scores import teacher_scores
 from rdcore.losses import log_loss
-from rdcore.models import DotProductModel
+from rdcore.models import BPRMFSettings, DotProductModel
 from rdcore.store import runs
 from rdcore.store.experiment import Experiment
 from rdcore.train.loop import Training
@@ -136,3 +136,41 @@ def test_a_time_column_that_was_named_must_be_there():
     assert data.from_frame(frame, time=None).times is None
     with pytest.raises(data.DataError, match="no column 'wen'; it has .*time="):
         data.from_frame(frame, time="wen")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphSettings:
+    """A model that is built from who has what, and from what is known of the items."""
+
+    dim: int
+
+    def build(self, n_users, n_items, fit):
+        model = BPRMFSettings(dim=self.dim).build(n_users, n_items)
+        model.register_buffer("popularity", torch.from_numpy(fit.item_counts().astype("float32")))
+        model.register_buffer("known", torch.from_numpy(fit.item_features))
+        return model
+
+
+def test_a_model_may_be_built_from_the_fitted_part(mine):
+    table = pd.DataFrame({"item": mine.item_ids[::-1], "weight": np.arange(mine.n_items)})
+    rich = data.with_item_features(mine, table)
+    assert rich.item_features[:, 0].tolist() == list(range(mine.n_items))[::-1]
+    assert rich.sha256() != mine.sha256() == data.Interactions("x", mine.items, mine.offsets, mine.n_items).sha256()
+    run = Experiment(
+        dataset="own", data_hash=rich.sha256(), stage="F", role="T", model=GraphSettings(dim=2),
+        training=Training(epochs=1), evaluate_every=1,
+    )  # fmt: skip
+    model = runs.load_or_train(run, rich).model(run, rich)
+    fit = data.stage(rich, "F").fit
+    assert model.popularity.tolist() == fit.item_counts().tolist() != rich.item_counts().tolist()
+    assert model.known.tolist() == rich.item_features.tolist()
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda table: table.iloc[1:], "has no row of features"),
+    (lambda table: pd.concat([table, table.iloc[:1]]), "has two rows"),
+    (lambda table: table.assign(weight="x"), "must be numbers"), (lambda table: table.assign(weight=np.nan), "must be finite"),
+])  # fmt: skip
+def test_item_features_that_do_not_fit_are_refused(mine, change, message):
+    with pytest.raises(data.DataError, match=message):
+        data.with_item_features(mine, change(pd.DataFrame({"item": mine.item_ids, "weight": 1.0})))

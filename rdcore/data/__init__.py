@@ -6,11 +6,11 @@
 """
 
 from rdcore.data.errors import DataError
-from rdcore.data.frames import from_frame
+from rdcore.data.frames import from_frame, with_item_features
 from rdcore.data.interactions import Interactions
 from rdcore.data.splits import LeaveOneOut, Split, Stage, in_drawn_order, leave_one_out, split, stage
 
 __all__ = [
     "DataError", "Interactions", "LeaveOneOut", "Split", "Stage", "from_frame", "in_drawn_order",
-    "leave_one_out", "split", "stage",
+    "leave_one_out", "split", "stage", "with_item_features",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -85,6 +86,30 @@ def from_frame(
     return made
 
 
+def with_item_features(interactions: Interactions, table: pd.DataFrame, item: str = "item") -> Interactions:
+    """The same interactions with `item_features` (n_items, F): the other columns of `table`, by label.
+
+    table: one row per item, its label in column `item`, numbers in all other columns. Rows of items
+    that are not in the catalogue are left out. Raises DataError for an item without a row or with two,
+    and for columns that are no finite numbers.
+    """
+    name = interactions.name
+    _check_table(table, name)
+    _check_columns(table, {"item": item}, name)
+    labels, codes = _codes(table[item], name)
+    if len(labels) < len(codes):
+        raise DataError(f"data set {name!r}: item {labels[np.bincount(codes).argmax()]} has two rows of features: keep one")
+    place = pd.Series(codes.argsort(), index=labels).reindex(interactions.item_ids)
+    if place.isna().any():
+        lost = place.index[place.isna()][0]
+        raise DataError(f"data set {name!r}: item {lost} has no row of features: add one for every item")
+    values = table.drop(columns=item)
+    if not all(pd.api.types.is_numeric_dtype(kind) for kind in values.dtypes):
+        raise DataError(f"data set {name!r}: item features must be numbers, but are {dict(values.dtypes.astype(str))}")
+    features = values.to_numpy(dtype=np.float32, na_value=np.nan)[place.to_numpy(dtype=np.int64)]
+    return replace(interactions, item_features=features)
+
+
 def _any_tie(users: np.ndarray, times: np.ndarray) -> bool:
     """Whether two successive rows have the same user and time."""
     return bool(((users[1:] == users[:-1]) & (times[1:] == times[:-1])).any())
@@ -152,7 +177,7 @@ def _check_columns(frame: pd.DataFrame, named: dict[str, str | None], name: str)
             )
         if times == 0:
             raise DataError(f"data set {name!r} has no column {column!r}; it has {shown}: {_advice(frame, role, named)}")
-    if named["user"] == named["item"]:
+    if "user" in named and named["user"] == named["item"]:
         raise DataError(f"data set {name!r}: user and item are both column {named['user']!r}: name two columns")
 
 

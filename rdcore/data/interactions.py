@@ -33,6 +33,8 @@ class Interactions:
     """(n_items,) labels of the source; by default the codes."""
     time_unit: str | None = None
     """'s', 'ms', 'us' or 'ns' since 1970-01-01 UTC where the source had dates; None for plain numbers."""
+    item_features: np.ndarray | None = None
+    """(n_items, F) float32, what is known of each item; or None. See `with_item_features`."""
 
     def __post_init__(self) -> None:
         def put(field: str, value: object) -> None:
@@ -77,6 +79,12 @@ class Interactions:
             labels = np.arange(count) if labels is None else np.asarray(labels)
             check(labels.shape == (count,), f"{field} has shape {labels.shape}, expected ({count},)")
             put(field, labels)
+        if self.item_features is not None:
+            table = np.asarray(self.item_features, dtype=np.float32)
+            check(table.ndim == 2 and len(table) == self.n_items,
+                  f"item_features has shape {table.shape}, expected ({self.n_items}, F)")  # fmt: skip
+            check(np.isfinite(table).all(), "item_features must be finite numbers")
+            put("item_features", np.ascontiguousarray(table))
 
     @property
     def n_users(self) -> int:
@@ -130,6 +138,7 @@ class Interactions:
             self.user_ids,
             self.item_ids,
             self.time_unit,
+            self.item_features,
         )
 
     def statistics(self, length: int = 5) -> dict[str, int | float]:
@@ -154,11 +163,13 @@ class Interactions:
         }
 
     def sha256(self) -> str:
-        """Hash of items, offsets and n_items, the same on every machine; a run is described by it.
+        """Hash of items, offsets, n_items and item features, the same on every machine.
 
-        Labels and times are left out because no model sees them beyond the order.
+        A run is described by it. Labels and times are left out: no model sees them beyond the order.
         """
         digest = hashlib.sha256()
         for array in (self.items, self.offsets, np.array([self.n_items])):
             digest.update(array.astype("<i8").tobytes())
+        if self.item_features is not None:
+            digest.update(self.item_features.astype("<f4").tobytes())
         return digest.hexdigest()

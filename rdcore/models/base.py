@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -11,6 +12,7 @@ from torch import Tensor, addmm, baddbmm, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from rdcore.data.interactions import Interactions
 from rdcore.data.queries import Queries
 
 TILE = 1024  # items that a CPU multiplies at a time
@@ -140,6 +142,21 @@ class DotProductModel(Model):
 
     def item_hint(self, items: Tensor) -> Tensor:
         return self.item_factors(items)
+
+
+def wants_fit(settings: object) -> bool:
+    """Whether ``settings.build`` asks for what the model is fitted on: it has a parameter ``fit``."""
+    return "fit" in inspect.signature(settings.build).parameters
+
+
+def built(settings, fit: Interactions) -> Model:
+    """The model that ``settings`` describe, for the users and items of ``fit``, not trained.
+
+    The simple form is ``build(n_users, n_items)``. A model that needs more, such as who has what (a
+    graph) or ``fit.item_features``, declares ``build(n_users, n_items, fit)`` and gets the fitted part.
+    """
+    known = {"fit": fit} if wants_fit(settings) else {}
+    return settings.build(fit.n_users, fit.n_items, **known)
 
 
 def has_hints(model: Model) -> bool:

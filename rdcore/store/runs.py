@@ -52,7 +52,7 @@ from rdcore.files.disk import locked, remove_partials
 from rdcore.files.progress import silenced, tell
 from rdcore.files.whole import damaged, misfit, write_whole
 from rdcore.files.whole import write_json as _write_json
-from rdcore.models.base import Model
+from rdcore.models.base import Model, built, wants_fit
 from rdcore.store import jobs as sweeps
 from rdcore.store.experiment import Experiment, family, label
 from rdcore.store.list_cache import ListCache
@@ -177,7 +177,8 @@ class Run(Record):
         """The trained model of an evaluated epoch, by default the last or chosen one ('best'), in eval mode."""
         if experiment.counted:
             return experiment.model.fit(fitted_part(data, experiment.stage)).to(device).eval()
-        return self.restore(experiment.model.build(data.n_users, data.n_items), epoch).to(device)
+        fit = fitted_part(data, experiment.stage) if wants_fit(experiment.model) else data
+        return self.restore(built(experiment.model, fit), epoch).to(device)
 
     def restore(self, model: Model, epoch: int | str | None = None) -> Model:
         """``model`` with the weights of an evaluated epoch, by default the last or chosen one ('best'), in eval mode."""
@@ -315,7 +316,7 @@ def _train(experiment: Experiment, data: Interactions, folder: Path, device: str
         teacher = of_teacher.model(experiment.teacher, data, experiment.teacher_epoch, device)
         taught_by = _sha256(of_teacher.weights(experiment.teacher_epoch))
     with seeded(stream_seed(seed, "initialisation"), "cpu"):
-        model = experiment.model.build(data.n_users, data.n_items).to(device)
+        model = built(experiment.model, fit).to(device)
         distillation = experiment.distillation.build(model, teacher).to(device) if experiment.distillation else None
     instances = training_data(fit, model.window, device, share=settings.share, seed=seed)
     if distillation:
