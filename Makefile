@@ -15,9 +15,10 @@ BIN   := .venv/bin
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 READY := .venv/.ready
 DOCS  := .venv/.docs
+LAB   := .venv/.lab
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test test-fast notebooks benchmark kills fuzz docs docs-check lint lock clean
+.PHONY: help reproduce test test-fast lab notebooks benchmark kills fuzz docs docs-check lint lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -50,12 +51,21 @@ test: $(READY)  ## all tests, then the committed notebooks run once more and com
 test-fast: $(READY)  ## the fast tests: no notebook, no cluster, no kill
 	@$(PYTEST) -m "not slow"
 
+lab: $(LAB)  ## open the notebooks in JupyterLab, with this project's kernel
+	@$(BIN)/jupyter lab --notebook-dir=notebooks
+
 notebooks: $(READY)  ## run the notebooks on `small` and write the results into notebooks/
 	@$(BIN)/python -m studies notebooks execute --jobs $(JOBS) $(if $(NOTEBOOKS),--notebooks "$(NOTEBOOKS)")
 
 benchmark: $(READY)  ## time every stage against this machine's limits (some minutes, quiet machine)
 	@$(BIN)/python -m studies bench
 	@$(BIN)/python benchmarks/serving.py
+
+$(LAB): $(READY)
+	@echo "adding JupyterLab to .venv"
+	@$(BIN)/pip install -qq -c requirements.lock --no-build-isolation -e '.[lab]'
+	@$(BIN)/python -m ipykernel install --sys-prefix --name python3 --display-name "Python 3 (rdcore)" >/dev/null
+	@touch $@
 
 $(DOCS): $(READY)
 	@echo "adding the extra docs to .venv"
@@ -81,7 +91,8 @@ lint: $(READY)  ## ruff
 # One list for Python 3.11 to 3.13. What torch brings along for NVIDIA's cards is left to pip, which knows the machine's build.
 lock: $(READY)  ## write requirements.lock anew from pyproject.toml
 	@$(BIN)/pip install -qq uv
-	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --extra test \
+	@mkdir -p build && echo 'torch==2.13.0' > build/torch.pin
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --extra test -c build/torch.pin \
 	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml \
 	  | grep -vE '^(nvidia-|cuda-|triton)' > requirements.lock.new
 	@mv requirements.lock.new requirements.lock
