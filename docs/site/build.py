@@ -16,12 +16,25 @@ from urllib.parse import unquote
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PAGES = (
-    "README.md", "DEVIATIONS.md", "data/*/README.md", "figures/README.md", "docs/*.md", "notebooks/*.ipynb",
+    "README.md", "DEVIATIONS.md", "data/*/README.md", "figures/README.md", "docs/*.md", "docs/methods/*.md",
+    "notebooks/*.ipynb",
     "figures/tables/*.md",
 )  # fmt: skip
 HOME = {"README.md": "index.md"}  # the first page; all others keep their place
 LINK = re.compile(r"(\]\()([^)\s#:\\]+)([)#])")  # to a file: an address on the net has a colon
-MODULE = re.compile(r"^- ((?:rdcore|studies)[\w.]*)$", re.MULTILINE)  # a line of api.md
+# The internals, in the order in which they are best read. A module belongs to the longest of these names that it begins with.
+ROOMS = {
+    "rdcore": "Shared by all",
+    "rdcore.data": "Interactions, splits, queries, samples",
+    "rdcore.models": "Models",
+    "rdcore.distill": "Distillation",
+    "rdcore.train": "Training",
+    "rdcore.eval": "Evaluation",
+    "rdcore.files": "Files",
+    "rdcore.datasets": "Data sets",
+    "rdcore.store": "The store of runs",
+    "studies": "Papers, results page, command line",
+}
 
 
 def pages(root: Path) -> list[str]:
@@ -43,12 +56,47 @@ def gather(root: Path, target: Path) -> None:
             text += (HERE / "navigation.md").read_text(encoding="utf-8")
         _write(target / HOME.get(name, name), text)
     _write(target / "tables.md", _table_of_tables(tables))
-    reference = (HERE / "api.md").read_text(encoding="utf-8")
-    modules = MODULE.findall(reference)
-    for module in modules:
+    names = modules(root)
+    for module in names:
         _write(target / "api" / f"{module}.rst", f"{module}\n{'=' * len(module)}\n\n.. automodule:: {module}\n")
-    reference = MODULE.sub(lambda line: f"- [{line[1]}](api/{line[1]}.rst): {_first_sentence(root, line[1])}", reference)
-    _write(target / "api.md", reference + _toctree(f"api/{module}" for module in modules))
+    reference = (HERE / "api.md").read_text(encoding="utf-8") + _public_names(root) + _internals(root, names)
+    _write(target / "api.md", reference + _toctree(f"api/{module}" for module in names))
+
+
+def modules(root: Path) -> list[str]:
+    """Every public module of the packages that are installed, by room."""
+    files = [file for package in ("rdcore", "studies") for file in (root / package).rglob("*.py")]
+    parts = [file.relative_to(root).with_suffix("").parts for file in files]
+    names = {".".join(part[:-1] if part[-1] == "__init__" else part) for part in parts if part[-1] != "__main__"}
+    public = [name for name in names if not any(part.startswith("_") for part in name.split("."))]
+    return sorted(set(public) - {"rdcore"}, key=lambda name: (list(ROOMS).index(_room(name)), name))
+
+
+def _room(module: str) -> str:
+    """The room that a module belongs to."""
+    return max((room for room in ROOMS if f"{module}.".startswith(f"{room}.")), key=len)
+
+
+def _public_names(root: Path) -> str:
+    """A table of the names that `rdcore` itself offers, each with a link to the page of its module."""
+    file = root / "rdcore" / "__init__.py"
+    tree = ast.parse(file.read_text(encoding="utf-8")) if file.is_file() else ast.Module([], [])
+    values = [node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "PUBLIC"]
+    if not values:
+        return ""
+    public = ast.literal_eval(values[0])
+    rows = "".join(f"| `{name}` | [{module}](api/{module}.rst) |\n" for name, module in public.items())
+    return f"\n| name | from |\n|---|---|\n{rows}"
+
+
+def _internals(root: Path, names: list[str]) -> str:
+    """A section for each room: its modules, with the first sentence of each."""
+    text = "\n## Internals\n"
+    for room, title in ROOMS.items():
+        inside = [name for name in names if _room(name) == room]
+        lines = "".join(f"- [{name}](api/{name}.rst): {_first_sentence(root, name)}\n" for name in inside)
+        text += f"\n### {title}\n\n{lines}" if inside else ""
+    return text
 
 
 def _linked(link: re.Match, page: str, found: list[str], root: Path, target: Path) -> str:
