@@ -148,7 +148,7 @@ if {"T", "S"} <= set(first):
 
 # %%
 print(inspect.getsource(de.gumbel_softmax))
-print(inspect.getsource(de.mixture_of_all))
+print(inspect.getsource(de.mixture))
 
 # %% [markdown]
 # ### Selection, at several temperatures

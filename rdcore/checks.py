@@ -1,4 +1,5 @@
-"""Checks that all settings share: each raises a ValueError that names the setting and says what it must be."""
+"""Checks that all settings share: each raises a ValueError that names the setting, what it must be
+and what it is."""
 
 from __future__ import annotations
 
@@ -6,48 +7,64 @@ import math
 from collections.abc import Mapping
 
 
-def whole(name: str, value: object, least: int = 1) -> None:
-    """An integer >= ``least``; True and False are none."""
+def integer(name: str, value: object, least: int = 1) -> None:
+    """Refuses anything but an integer >= ``least``, also True and False.
+
+    >>> integer("epochs", 0)
+    Traceback (most recent call last):
+    ValueError: epochs must be an integer >= 1, got 0
+    """
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be an integer >= {least}, got {short(value)}")
 
 
+whole = integer  # its earlier name
+
+
 def number(name: str, value: object, least: float | None = 0, *, above: bool = False) -> None:
-    """A finite number >= ``least`` (None: any), or > ``least`` where ``above``; True and False are none."""
-    if not is_number(value) or (least is not None and (value <= least if above else value < least)):
+    """Refuses anything but a finite number >= ``least`` (None: any), or > ``least`` where
+    ``above``; also True and False."""
+    low = least is not None and is_number(value) and (value <= least if above else value < least)
+    if not is_number(value) or low:
         bound = "" if least is None else f" {'>' if above else '>='} {least:g}"
         raise ValueError(f"{name} must be a finite number{bound}, got {short(value)}")
 
 
 def is_number(value: object) -> bool:
-    """Whether it is a number that a float can hold."""
+    """Whether it is a number that a float can hold; True and False are not."""
     try:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        real = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return real and math.isfinite(value)
     except OverflowError:  # an integer beyond all floats
         return False
 
 
 def one_of(name: str, value: object, *known: str) -> None:
-    """One of these words."""
+    """Refuses anything but one of these words."""
     if not (isinstance(value, str) and value in known):
         words = [repr(word) for word in known]
-        raise ValueError(f"{name} must be {', '.join(words[:-1])} or {words[-1]}, got {short(value)}")
+        listed = f"{', '.join(words[:-1])} or {words[-1]}"
+        raise ValueError(f"{name} must be {listed}, got {short(value)}")
 
 
 def text(name: str, value: object) -> None:
-    """A word or more for tables and names of files."""
-    if not (isinstance(value, str) and value and value.isprintable() and not set(value) & set("/\\")):
-        raise ValueError(f"{name} must be a text of printable characters without / and \\, got {short(value)}")
+    """Refuses what cannot be a word in tables and names of files."""
+    printable = isinstance(value, str) and value and value.isprintable()
+    if not (printable and not set(value) & set("/\\")):
+        raise ValueError(
+            f"{name} must be a text of printable characters without / and \\, got {short(value)}"
+        )
 
 
 def flag(name: str, value: object) -> None:
-    """True or False."""
+    """Refuses anything but True and False."""
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be True or False, got {short(value)}")
 
 
 def short(value: object) -> str:
-    """A value for a message. Some by their type alone: containers may be endless, and Python prints no endless integer."""
+    """A value for a message. Containers, which may be endless, and huge integers, which Python does
+    not print, by their type."""
     if isinstance(value, dict | list | tuple | set):
         return f"a {type(value).__name__}"
     if isinstance(value, int) and value.bit_length() > 64:
@@ -56,7 +73,7 @@ def short(value: object) -> str:
 
 
 class Named(dict):
-    """Things by their names; asking for one that is not there is a ValueError that says which are."""
+    """A dict whose missing names raise a ValueError that says which names there are."""
 
     def __init__(self, what: str, things: Mapping):
         super().__init__(things)

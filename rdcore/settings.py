@@ -9,7 +9,9 @@ from rdcore.checks import is_number, short
 
 
 class Settings:
-    """Base class of settings: a frozen dataclass that validates itself, each field with a docstring under it.
+    """Base class of settings: frozen dataclasses that validate themselves.
+
+    Each field has a docstring under it.
 
     >>> @dataclasses.dataclass(frozen=True, kw_only=True)
     ... class MySettings(Settings):

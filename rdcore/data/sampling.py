@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -63,15 +62,16 @@ class SeenItems:
         """All seen items of the users (B,) as (row (M,), item (M,)): row indexes ``user``."""
         return _owned(user, self.offsets, self.sorted_items)
 
-    def by(self, items: Tensor) -> tuple[Tensor, Tensor]:
-        """All users who have seen the items (S,) as (place (M,), user (M,)): place indexes ``items``."""
-        return _owned(items, *self._users_of_items)
-
-    @cached_property
-    def _users_of_items(self) -> tuple[Tensor, Tensor]:
-        counts = torch.bincount(self.sorted_items, minlength=self.n_items)
-        users = self.keys[self.sorted_items.argsort(stable=True)] // self.n_items
-        return torch.cat([counts.new_zeros(1), counts.cumsum(0)]), users
+    def among(self, user: Tensor, items: Tensor) -> Tensor:
+        """Which of the items (S,), all different, each user (B,) has seen: (B, S) bool."""
+        if user.is_cuda:  # nothing to wait for, and the same shapes in every step
+            return self.contains(user, items.expand(len(user), -1))
+        place = torch.full((self.n_items,), len(items))
+        place[items] = torch.arange(len(items))
+        row, item = self.of(user)
+        among = torch.zeros((len(user), len(items) + 1), dtype=torch.bool)  # last: not in items
+        among[row, place[item]] = True
+        return among[:, :-1]
 
 
 def _owned(owners: Tensor, offsets: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:

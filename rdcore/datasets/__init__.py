@@ -30,7 +30,7 @@ def load(name: str, *, download: bool = True, **options: Any) -> Interactions | 
     shows the options in its name and has its own hash, with which a run is described
     (`Experiment(data_hash=mine.sha256(), ...)`, `runs.load_or_train(experiment, mine)`).
 
-    >>> load("synthetic", n_users=20, n_items=30).n_users
+    >>> load("synthetic", n_users=20, n_items=50).n_users
     20
     """
     dataset = named(name)

@@ -11,32 +11,44 @@ from torch import Tensor, nn
 
 from rdcore.data.queries import Queries
 from rdcore.data.sampling import SeenItems
-from rdcore.models.base import Model
+from rdcore.models.base import Model, evaluating
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One training step: index (B,) of its instances among all, their queries, target (B,), negatives (B, n). logits: the
-    student's scores of what the distillation ``wants`` (B, m), where the loop has computed them with its own."""
+    """One training step."""
 
     index: Tensor
+    """(B,) places of the step's instances among all."""
     queries: Queries
+    """B queries."""
     target: Tensor
+    """(B,) the item that came next."""
     negatives: Tensor
-    logits: Tensor | None = None
+    """(B, n) items the user has not seen."""
+    wanted: Tensor | None = None
+    """(B, m) the student's logits of the items that the distillation ``wants``, if any."""
+
+    @property
+    def logits(self) -> Tensor | None:
+        """The earlier name of ``wanted``."""
+        return self.wanted
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """All instances of a run on its device: queries (N), target (N,), and what each user has seen."""
+    """All instances of a run, on its device."""
 
     queries: Queries
+    """N queries."""
     target: Tensor
+    """(N,) the item that came next."""
     seen: SeenItems
+    """What each user has in training."""
 
 
 class Cache(Protocol):
-    """Keeps the lists of one teacher for all its students; `rdcore.store.list_cache` has one."""
+    """Keeps the lists of one teacher for all its students: `rdcore.store.list_cache.ListCache`."""
 
     def get(
         self, name: str, size: tuple[int, int], n_items: int, make: Callable[[], Tensor]
@@ -44,70 +56,121 @@ class Cache(Protocol):
         """The int32 tensor kept under ``name``; made by ``make`` and kept where there is none."""
 
 
+class Frozen:
+    """A teacher that only answers: in evaluation mode, without gradients, never trained.
+
+    It is no nn.Module, so its weights are no part of the distillation that holds it.
+    """
+
+    def __init__(self, model: Model):
+        self.model = model
+
+    def score(self, queries: Queries, items: Tensor, block: int = 512) -> Tensor:
+        """Logits of each query's own items, some queries at a time: (B), (B, n) -> (B, n)."""
+        with torch.no_grad(), evaluating(self.model) as teacher:
+            return torch.cat([
+                teacher.score(teacher.encode(queries[k : k + block]), items[k : k + block].long())
+                for k in range(0, len(queries), block)
+            ])  # fmt: skip
+
+    def score_all(self, queries: Queries) -> Tensor:
+        """Logits of all items: B queries -> (B, n_items)."""
+        with torch.no_grad(), evaluating(self.model) as teacher:
+            return teacher.score_all(teacher.encode(queries))
+
+    def hint(self, queries: Queries) -> Tensor:
+        """The vectors it shows of queries: B queries -> (B, H)."""
+        with torch.no_grad(), evaluating(self.model) as teacher:
+            return teacher.hint(teacher.encode(queries))
+
+    def item_hint(self, items: Tensor) -> Tensor:
+        """The vectors it shows of items: (n,) -> (n, H)."""
+        with torch.no_grad(), evaluating(self.model) as teacher:
+            return teacher.item_hint(items)
+
+
 class Distillation(nn.Module):
-    """Adds a term to the student's loss. The teacher must not become part of ``parameters()``.
+    """Adds a term to the student's loss.
 
-    Its settings make it, ``settings.build(student, teacher)``, and refuse there, with a ValueError, models that it cannot
-    work with. ``reduction``: what ``loss`` returns over the batch, and what the weight of the method belongs to: its
-    'mean' or its 'sum'. Where the base loss is reduced otherwise, the loop brings the term to the base loss's scale.
-
-    The loop calls ``prepare`` once, ``begin_epoch`` at the start of each epoch (1-based), and ``loss`` in each step
-    with the context that the student has already encoded: a method costs only what it adds, and sees the same
-    dropout mask as the base loss.
+    Its settings make it, ``settings.build(student, teacher)``, and refuse there, with a
+    ValueError, models that it cannot work with. The loop then calls ``prepare`` once,
+    ``begin_epoch`` at the start of each epoch, and ``loss`` in each step with the context that the
+    student has already encoded: a method costs only what it adds, and sees the same dropout mask
+    as the base loss.
     """
 
     reduction: ClassVar[str] = "mean"
+    """What ``loss`` returns over the batch, and what the method's weight belongs to: its 'mean' or
+    its 'sum'. Where the base loss is reduced otherwise, the loop rescales the term."""
 
-    @property
-    def graphable(self) -> bool:
-        """Whether ``loss``, in the epoch that has begun, has the same shapes in every step and never waits for a GPU, so
-        that a step can be recorded as a CUDA graph. ``step`` is then a tensor () on the device, and everything that
-        adds up over steps must be added in place."""
-        return False
+    graphable: ClassVar[bool] = False
+    """Whether every step of the epoch that has begun can be recorded as a CUDA graph: the same
+    shapes, nothing that waits for the GPU, sums kept in tensors and added to in place. ``step`` is
+    then a tensor () on the device (`rdcore.train.graphs`)."""
 
-    def prepare(self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False) -> None:
-        """Takes from the teacher, once, what training needs. ``cache``: keeps the teacher's lists for all students of that
-        teacher (`rdcore.distill.lists.teacher_lists` asks it)."""
+    teacher: Frozen
+    """What `freeze` was given."""
+
+    def freeze(self, teacher: Model) -> Frozen:
+        """Keeps the teacher as ``self.teacher``, which answers without gradients."""
+        self.teacher = Frozen(teacher)
+        return self.teacher
+
+    def prepare(
+        self, teacher: Model, data: TrainingData, *, cache: Cache | None = None,
+        progress: bool = False,
+    ) -> None:  # fmt: skip
+        """Takes from the teacher, once, what training needs. ``cache`` keeps the teacher's lists
+        for all its students (`rdcore.distill.lists.teacher_lists` asks it)."""
         raise NotImplementedError(f"{type(self).__name__} must implement prepare(teacher, data)")
 
-    def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
-        """Schedules and samples of the coming epoch (1-based), from the generator of that epoch."""
+    def begin_epoch(
+        self, student: Model, epoch: int, n_batches: int, rng: torch.Generator
+    ) -> None:
+        """Schedules and samples of the coming epoch (1-based), from that epoch's generator."""
 
     def wants(self, batch: Batch) -> Tensor | None:
-        """Items (B, m) that ``loss`` scores for every query, if any: scored together with the batch's own, with one gradient of
-        the item table instead of two, they cost half."""
+        """Items (B, m), if any, that the loop scores together with the batch's own: one gradient
+        of the item table instead of two. ``loss`` finds their logits in ``batch.wanted``."""
         return None
 
     def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
-        """The distillation loss of one step (0, 1, ...), (), weighted, reduced over the batch as ``reduction`` says."""
-        raise NotImplementedError(f"{type(self).__name__} must implement loss(student, batch, step, context)")
+        """The distillation loss of one step (0, 1, ...): weighted, reduced over the batch, ()."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must implement loss(student, batch, step, context)"
+        )
 
     def log(self) -> dict:
-        """Plain numbers worth keeping about the epoch that just ended, for the history of the run."""
+        """Plain numbers about the epoch that just ended, for the history of the run."""
         return {}
 
 
 def distinct(ids: Tensor, *, in_shape: bool | None = None) -> tuple[Tensor | slice, Tensor]:
-    """The different ones of ids (n,): an index of the places where they stand, and a factor for what is summed over them.
+    """First occurrences of ids (n,): their indices, and a weight for sums that count an id once.
 
-    On a CPU the first place of each, (U,), ids ascending, and ones. ``in_shape``, the default on a GPU, which would have to
-    wait for their number: all places, and a factor (n,) of 1 at the first one of an id and 0 at its repetitions. The same
-    sum, in shapes that do not change.
+    On a CPU the index (U,) of each id's first occurrence, ids ascending, and ones (U,).
+    ``in_shape``, the default on a GPU, which would have to wait for U: all indices, and a
+    weight (n,) of 1 at first occurrences and 0 at repetitions. The sums are the same.
+
+    >>> distinct(torch.tensor([7, 3, 7]))
+    (tensor([1, 0]), tensor([1., 1.]))
+    >>> distinct(torch.tensor([7, 3, 7]), in_shape=True)
+    (slice(None, None, None), tensor([1., 1., 0.]))
     """
     if ids.is_cuda if in_shape is None else in_shape:
-        ordered, place = ids.sort(stable=True)
+        ordered, index = ids.sort(stable=True)
         first = torch.ones_like(ordered, dtype=torch.float32)
         first[1:] = (ordered[1:] != ordered[:-1]).float()
-        return slice(None), torch.empty_like(first).scatter_(0, place, first)
-    found, inverse = torch.unique(ids, return_inverse=True)
-    place = torch.arange(len(ids), device=ids.device)
-    place = place.new_full((len(found),), len(ids)).scatter_reduce_(0, inverse, place, "amin")
-    return place, torch.ones(len(found), device=ids.device)
+        return slice(None), torch.empty_like(first).scatter_(0, index, first)
+    values, inverse = torch.unique(ids, return_inverse=True)
+    every = torch.arange(len(ids), device=ids.device)
+    index = every.new_full((len(values),), len(ids)).scatter_reduce_(0, inverse, every, "amin")
+    return index, torch.ones(len(values), device=ids.device)
 
 
 def distinct_queries(student: Model, batch: Batch) -> tuple[Tensor | slice, Tensor]:
-    """`distinct` of the batch's queries: for a student without memory one of each user, because all queries of a user are
-    one; for any other every query."""
+    """`distinct` of the batch's queries: one for each user where the student has no memory, so
+    that all queries of a user are the same; otherwise every query."""
     user = batch.queries.user
     if student.window > 0:
         return slice(None), torch.ones(len(user), device=user.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,27 +11,35 @@ from torch import Tensor, nn
 from rdcore.checks import short
 from rdcore.distill.base import Batch, Cache, Distillation, TrainingData
 from rdcore.models.base import Model
+from rdcore.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class BothSettings:
-    """first, second: settings of two different methods (``build(student, teacher)``), each with its own weight."""
+class BothSettings(Settings):
+    """Settings of two different methods, each with its own weight."""
 
-    revision: ClassVar[int] = 1  # raise when the same settings begin to give other numbers
+    revision = 1
 
     first: Any
+    """Settings of the one: anything with ``build(student, teacher)``."""
     second: Any
+    """Settings of the other."""
 
     def __post_init__(self):
         for name in ("first", "second"):
             value = getattr(self, name)
             if not hasattr(value, "build") or isinstance(value, BothSettings | type):
-                raise ValueError(f"{name} must be the settings of one distillation, got {short(value)}")
+                raise ValueError(
+                    f"{name} must be the settings of one distillation, got {short(value)}"
+                )
         if _method(self.first) == _method(self.second):
-            raise ValueError(f"first and second must be two methods, got {_method(self.first)} twice")
+            raise ValueError(
+                f"first and second must be two methods, got {_method(self.first)} twice"
+            )
 
     def build(self, student: Model, teacher: Model) -> Both:
-        return Both({_method(part): part.build(student, teacher) for part in (self.first, self.second)})
+        settings = (self.first, self.second)
+        return Both({_method(part): part.build(student, teacher) for part in settings})
 
 
 def _method(settings: object) -> str:
@@ -39,10 +47,11 @@ def _method(settings: object) -> str:
 
 
 class Both(Distillation):
-    """L = L_first + L_second, in the reduction both share; of the epoch's generator the first draws first.
+    """L = L_first + L_second, in the reduction both share; of the epoch's generator the first
+    draws first.
 
-    parts: name of the method -> distillation, in their order. Raises ValueError where their weights belong to different
-    reductions.
+    Made from name of the method -> distillation, in their order. Raises ValueError where their
+    weights belong to different reductions.
     """
 
     def __init__(self, parts: dict[str, Distillation]):
@@ -50,7 +59,8 @@ class Both(Distillation):
         reductions = {name: part.reduction for name, part in parts.items()}
         if len(set(reductions.values())) > 1:
             raise ValueError(
-                f"first and second must have one reduction, got {reductions}: a sum of two losses is weighted in one scale"
+                f"first and second must have one reduction, got {reductions}: "
+                "a sum of two losses is weighted in one scale"
             )
         self.parts = nn.ModuleDict(parts)
         (self.reduction,) = set(reductions.values())
@@ -59,11 +69,16 @@ class Both(Distillation):
     def graphable(self) -> bool:
         return all(part.graphable for part in self.parts.values())
 
-    def prepare(self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False) -> None:
+    def prepare(
+        self, teacher: Model, data: TrainingData, *, cache: Cache | None = None,
+        progress: bool = False,
+    ) -> None:  # fmt: skip
         for part in self.parts.values():
             part.prepare(teacher, data, cache=cache, progress=progress)
 
-    def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
+    def begin_epoch(
+        self, student: Model, epoch: int, n_batches: int, rng: torch.Generator
+    ) -> None:
         for part in self.parts.values():
             part.begin_epoch(student, epoch, n_batches, rng)
 
@@ -73,4 +88,5 @@ class Both(Distillation):
 
     def log(self) -> dict:
         """What both log, under the name of the method: DE_temperature."""
-        return {f"{name}_{key}": value for name, part in self.parts.items() for key, value in part.log().items()}
+        parts = self.parts.items()
+        return {f"{name}_{key}": value for name, part in parts for key, value in part.log().items()}

@@ -12,7 +12,8 @@ from tqdm.auto import tqdm
 from rdcore.data.queries import Queries, final_queries_of
 from rdcore.data.sampling import SeenItems
 from rdcore.distill.base import Batch, Cache, TrainingData
-from rdcore.eval.topk import block_rows, largest
+from rdcore.eval.topk import block_rows
+from rdcore.fast import largest
 from rdcore.models.base import Model, evaluating
 
 REVISION = 1  # raise when the same teacher begins to give other lists
@@ -65,47 +66,43 @@ def teacher_lists(
 
 
 def exemplary_rankings(
-    teacher: Model,
-    queries: Queries,
-    K: int,
-    *,
-    target: Tensor | None,
-    seen: SeenItems | None = None,
-    block: int | None = None,
-    progress: bool = False,
-) -> Tensor:
-    """The teacher's top K items for every query, best first: (B, K).
+    teacher: Model, queries: Queries, K: int, *, target: Tensor | None,
+    seen: SeenItems | None = None, block: int | None = None, progress: bool = False,
+) -> Tensor:  # fmt: skip
+    """The teacher's top K items for every query, best first: (B, K) int32.
 
-    Left out are the query's target (B,), if any, and with ``seen`` all items its user has in training. In blocks of ``block``
-    queries (by default 512, whose scores stay in the cache of a CPU, or 2,048 on a GPU), fewer where there are many items, so
-    that memory holds one block of scores. The official code lists 2 K items with the padding id among them and drops the
-    target afterwards: the same list but for the padding id, which is never ranked here.
+    Left out are the query's ``target`` (B,), if any, and with ``seen`` all items its user has in
+    training. Goes by blocks of ``block`` queries (by default 512, whose scores stay in a CPU's
+    cache, or 2,048 on a GPU), fewer where there are many items. The official code lists 2 K items
+    with the padding id among them and drops the target afterwards: the same list but for the
+    padding id, which is never ranked here.
     """
     room = teacher.n_items - 1
     if K > room:
         raise ValueError(f"K must be <= {room} (the number of items less the target), got {K}")
-    if seen is not None:
-        if K > seen.fewest_unseen:
-            raise ValueError(f"K must be <= {seen.fewest_unseen}, the unseen items of the most active user, got {K}")
+    if seen is not None and K > seen.fewest_unseen:
+        raise ValueError(
+            f"K must be <= {seen.fewest_unseen}, the unseen items of the most active user, got {K}"
+        )
     lists = torch.empty((len(queries), K), dtype=torch.int32, device=queries.user.device)
     rows = block_rows(teacher.n_items, block or (2048 if queries.user.is_cuda else 512))
     starts = range(0, len(queries), rows)
+    bar = tqdm(starts, desc="teacher's lists", unit="block", disable=not progress, mininterval=5)
     with torch.no_grad(), evaluating(teacher):
-        for start in tqdm(starts, desc="teacher's lists", unit="block", disable=not progress, mininterval=5):
+        for start in bar:
             part = slice(start, start + rows)
-            asked = queries[part]
-            scores = teacher.score_all(teacher.encode(asked))
+            scores = teacher.score_all(teacher.encode(queries[part]))  # (rows, n_items)
             if target is not None:
                 scores.scatter_(1, target[part, None], -torch.inf)
             if seen is not None:
-                scores[seen.of(asked.user)] = -torch.inf
+                scores[seen.of(queries.user[part])] = -torch.inf
             lists[part] = largest(scores, K)[1]
     return lists
 
 
 def _instances_id(data: TrainingData) -> str:
-    """Stands for the instances in the name of a cached file: a student with another window has others, in another
-    order, under the same teacher."""
+    """Stands for the training instances in a cache: under the same teacher, a student with another
+    window has others, in another order."""
     digest = hashlib.sha256(f"{REVISION}".encode())
     for part in (data.queries.user, data.queries.end, data.target):
         digest.update(part.cpu().numpy().tobytes())

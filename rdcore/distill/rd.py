@@ -1,15 +1,15 @@
-"""Ranking Distillation (Tang & Wang, KDD 2018): the teacher's top K unlabelled items as weighted positives."""
+"""Ranking Distillation (Tang & Wang, KDD 2018): the teacher's top K items as weighted positives."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rdcore.checks import number, one_of, short, whole
+from rdcore import fast
+from rdcore.checks import integer, number, one_of, short
 from rdcore.data.sampling import shared_items, stream, unseen_items
 from rdcore.distill.base import Batch, Cache, Distillation, TrainingData
 from rdcore.distill.lists import Lists, teacher_lists
@@ -17,81 +17,93 @@ from rdcore.distill.rd_weights import Hybrid, Weights, discrepancy_of
 from rdcore.eval.topk import block_rows
 from rdcore.models.base import Model
 from rdcore.models.popularity import Popularity
-from rdcore.settings import added
+from rdcore.settings import Settings, added, inert
 
 
 @dataclass(frozen=True, kw_only=True)
-class RDSettings:
-    """K: length of the exemplary ranking. exclude: what the teacher's list leaves out, 'target' (released code:
-    only the instance's target) or 'seen' (the paper's unlabelled items: everything the user has in training).
-    weight: factor of the distillation loss (released code's alpha; the paper's alpha is weight / (1 + weight)).
-    lists: whose ranking is distilled, the 'teacher's, or as a control of how much it is the teacher who teaches, the most
-    'popular' items or 'random' unseen ones (he is then named, but not asked). Teacher's and popular lists are K different
-    items and leave out what ``exclude`` says: at its default only the target, so that they may hold other items that the user
-    has in training. Random lists never do (``exclude`` is without effect and stays at its default); they are drawn with
-    replacement, so that an item may be there twice, and once: the same for all seeds and epochs."""
+class RDSettings(Settings):
+    """Settings of Ranking Distillation. The defaults are those of the released code.
 
-    revision: ClassVar[int] = 1  # raise when the same settings begin to give other numbers
+    >>> RDSettings(K=15, weights=Hybrid(start_epoch=1)).K
+    15
+    """
+
+    revision = 1
 
     K: int = 10
+    """Length of the teacher's list."""
     weights: Weights = field(default_factory=Hybrid)
+    """How the K positions count: a scheme of `rdcore.distill.rd_weights`."""
     exclude: str = "target"
+    """What the list leaves out: 'target' (released code: only the instance's target) or 'seen'
+    (the paper's unlabelled items: everything the user has in training)."""
     weight: float = 1.0
+    """Factor of the loss: the released code's alpha; the paper's alpha is weight / (1 + weight)."""
     lists: str = added("teacher")
+    """'teacher', or a control that ignores the teacher: the most 'popular' items, or 'random'
+    unseen ones (drawn once with replacement, the same for all seeds and epochs)."""
 
     def __post_init__(self):
-        whole("K", self.K)
+        integer("K", self.K)
         if not hasattr(self.weights, "needs_rank") or isinstance(self.weights, type):
-            raise ValueError(f"weights must be a scheme such as Hybrid(), got {short(self.weights)}")
+            raise ValueError(
+                f"weights must be a scheme such as Hybrid(), got {short(self.weights)}"
+            )
         one_of("exclude", self.exclude, "target", "seen")
         number("weight", self.weight)
         one_of("lists", self.lists, "teacher", "popular", "random")
-        if self.lists == "random" and self.exclude != type(self).exclude:
-            raise ValueError(
-                f"exclude={self.exclude!r} has no effect beside lists='random', which hold no item of the user: leave it at "
-                f"{type(self).exclude!r}"
-            )
+        if self.lists == "random":
+            inert(self, "lists='random' (no item of the user is in them)", "exclude")
 
     def build(self, student: Model, teacher: Model) -> RankingDistillation:
         return RankingDistillation(self)
 
 
 def distillation_loss(weights: Tensor, logits: Tensor) -> Tensor:
-    """L^D = -sum_r w_r log sigmoid(yhat_{pi_r}): weights (B, K) or (K,), logits (B, K) -> (B,)."""
+    """L^D = -sum_r w_r log sigmoid(yhat_{pi_r}): weights (B, K) or (K,), logits (B, K) -> (B,).
+
+    >>> distillation_loss(torch.tensor([0.5, 0.5]), torch.tensor([[0.0, 0.0]]))
+    tensor([0.6931])
+    """
     return (weights * F.softplus(-logits)).sum(1)
 
 
-def sampled_rank(logits: Tensor, sample_logits: Tensor, valid: Tensor | None, n_items: int) -> Tensor:
-    """The student's 0-based rank of each item, estimated from a sample: floor(n_items * n / S).
+def sampled_rank(
+    logits: Tensor, sample: Tensor, unseen: Tensor | None, n_items: int,
+    itself: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """The student's rank of the listed items, estimated from a sample: floor(n_items n / S).
 
-    logits (B, K); sample_logits (B, S); valid (B, S) marks the sampled items that count (unseen by the user; None:
-    all). n counts the samples scored strictly above the item, S the valid ones. Official code: floor((N - 1) n / S)
-    with N - 1 the number of real items.
+    n counts the unseen samples scored strictly above the item, S the unseen ones. The official
+    code has floor((N - 1) n / S), where N - 1 is the number of real items.
+
+    Args:
+        logits: (B, K) of the listed items.
+        sample: (B, S) logits of the sampled items.
+        unseen: (B, S), which of them the user has not seen; None: all.
+        itself: (B, K, S), where a sample is the listed item: it cannot be above itself, even if
+            another product rounded its score otherwise.
     """
-    if valid is None:
-        size = sample_logits.shape[1]
-    else:
-        sample_logits = sample_logits.masked_fill(~valid, -torch.inf)
-        size = valid.sum(1, keepdim=True).clamp(min=1)
-    # Compared into floats and summed as such: five times as fast on a CPU as a sum of booleans, and as exact.
-    above = logits.new_empty((*logits.shape, sample_logits.shape[1]))
-    n = torch.gt(sample_logits.unsqueeze(1), logits.unsqueeze(2), out=above).sum(2).long()
-    return torch.div(n * n_items, size, rounding_mode="floor")
+    if unseen is None:
+        unseen = torch.ones_like(sample, dtype=torch.bool)
+    above = (sample.unsqueeze(1) > logits.unsqueeze(2)) & unseen.unsqueeze(1)  # (B, K, S)
+    if itself is not None:
+        above &= ~itself
+    size = unseen.sum(1, keepdim=True).clamp(min=1)  # (B, 1)
+    return above.sum(2) * n_items // size  # (B, K)
 
 
-def exact_rank(items: Tensor, all_logits: Tensor, valid: Tensor) -> Tensor:
-    """The student's 0-based rank of items (B, K) among all unseen items: all_logits and valid (B, I) -> (B, K).
-
-    An item's score is taken from ``all_logits``: the same product computed elsewhere may be rounded otherwise, and the
-    item would stand above itself.
-    """
-    logits = all_logits.gather(1, items)
-    scores = all_logits.masked_fill(~valid, -torch.inf)
-    return torch.stack([(scores > item).sum(1) for item in logits.unsqueeze(2).unbind(1)], dim=1)
+def exact_rank(items: Tensor, scores: Tensor, unseen: Tensor) -> Tensor:
+    """The student's 0-based rank of items (B, K) among all unseen ones: scores of all items and
+    unseen, both (B, n_items) -> (B, K)."""
+    logits = scores.gather(1, items)  # (B, K)
+    scores = scores.masked_fill(~unseen, -torch.inf)
+    ranks = [(scores > item.unsqueeze(1)).sum(1) for item in logits.unbind(1)]
+    return torch.stack(ranks, dim=1)
 
 
 class RankingDistillation(Distillation):
-    """The official algorithm (graytowne/rank_distill 4fb5237, distill_caser.py); settings say where it may differ.
+    """The official algorithm (graytowne/rank_distill 4fb5237, distill_caser.py).
 
     Dropout is on while ranks are estimated, and weights carry no gradient, both as there.
     """
@@ -105,85 +117,84 @@ class RankingDistillation(Distillation):
     def graphable(self) -> bool:
         return not self.ranked or self.discrepancy.estimate == "shared"
 
-    def prepare(self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False) -> None:
+    def prepare(
+        self, teacher: Model, data: TrainingData, *, cache: Cache | None = None,
+        progress: bool = False,
+    ) -> None:  # fmt: skip
         self.seen, ranks, n_items = data.seen, self.discrepancy, data.seen.n_items
-        if ranks and ranks.estimate == "shared" and ranks.samples > n_items:  # now, not in the first epoch that ranks
+        if ranks and ranks.estimate == "shared" and ranks.samples > n_items:
             raise ValueError(
-                f"samples must be <= {n_items}, the number of items, got {ranks.samples}: lower samples, or take all of them "
-                "with estimate='exact'"
+                f"samples must be <= {n_items}, the number of items, got {ranks.samples}: "
+                "lower samples, or take all of them with estimate='exact'"
             )
         K, exclude, whose = self.settings.K, self.settings.exclude, self.settings.lists
         if whose == "random":
             rng = stream(0, "random lists", device=data.target.device)
-            self.lists = Lists(unseen_items(data.queries.user, K, data.seen, rng).to(torch.int32), per_user=False)
+            items = unseen_items(data.queries.user, K, data.seen, rng)
+            self.lists = Lists(items.int(), per_user=False)
             return
         if whose == "popular":
-            teacher = Popularity(torch.bincount(data.queries.items, minlength=data.seen.n_items))
+            teacher = Popularity(torch.bincount(data.queries.items, minlength=n_items))
         name = "exemplary" if whose == "teacher" else whose
-        self.lists = teacher_lists(teacher, data, K, exclude, cache=cache, name=name, progress=progress)
+        self.lists = teacher_lists(
+            teacher, data, K, exclude, cache=cache, name=name, progress=progress
+        )
 
-    def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
+    def begin_epoch(
+        self, student: Model, epoch: int, n_batches: int, rng: torch.Generator
+    ) -> None:
         self.epoch, self.rng = epoch, rng
         self.ranked = self.settings.weights.needs_rank(epoch)
         self.sum_weights = torch.zeros(self.settings.K, dtype=torch.float64, device=rng.device)
         self.n_queries = torch.zeros((), dtype=torch.float64, device=rng.device)
         if self.ranked and self.discrepancy.estimate == "shared":
-            self.samples = shared_items(n_batches, self.discrepancy.samples, student.n_items, rng)
-            self.slot = torch.full((student.n_items,), -1, dtype=torch.long, device=rng.device)
-            self.row = torch.full((len(self.seen.offsets) - 1,), -1, dtype=torch.long, device=rng.device)
-
-    @torch.no_grad()
-    def _rank(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor, logits: Tensor) -> Tensor:
-        """(B, K). Where an item of the list is itself in the sample, both its scores come from there: computed as part
-        of another product it may be rounded otherwise, and would stand above itself."""
-        user, listed = batch.queries.user, self.lists.of(batch)
-        if self.discrepancy.estimate == "instance":
-            items = unseen_items(user, self.discrepancy.samples, self.seen, self.rng)
-            scores = student.score(context, items)
-            own = scores.unsqueeze(1).masked_fill(items.unsqueeze(1) != listed.unsqueeze(2), -torch.inf).amax(2)
-            return sampled_rank(torch.where(own > -torch.inf, own, logits), scores, None, student.n_items)
-        if self.discrepancy.estimate == "exact":
-            rows = block_rows(student.n_items, len(user), copies=3)  # scores, theirs without seen items, and masks
-            parts = zip(user.split(rows), listed.split(rows), context.split(rows), strict=True)
-            return torch.cat([self._exact_rank(student, *part) for part in parts])
-        items = self.samples.index_select(0, torch.as_tensor(step, device=listed.device).view(1))[0]
-        self.slot.scatter_(0, items, torch.arange(len(items), device=items.device))
-        own, valid = self.slot[listed], self._unseen(user, items)
-        self.slot.index_fill_(0, items, -1)
-        scores = student.score(context, items)
-        logits = torch.where(own < 0, logits, scores.gather(1, own.clamp(min=0)))
-        return sampled_rank(logits, scores, valid, student.n_items)
-
-    def _exact_rank(self, student: Model, user: Tensor, listed: Tensor, context: Tensor) -> Tensor:
-        user, query = user.unique(return_inverse=True)
-        valid = torch.ones((len(user), student.n_items), dtype=torch.bool, device=user.device)
-        valid[self.seen.of(user)] = False
-        return exact_rank(listed, student.score_all(context), valid[query])
-
-    def _unseen(self, user: Tensor, items: Tensor) -> Tensor:
-        """Which of the items (S,) each user (B,) has not seen: (B, S) bool."""
-        if user.is_cuda:  # nothing to wait for, and the same shapes in every step
-            return ~self.seen.contains(user, items.expand(len(user), -1))
-        # Some items have fewer users than a batch of users has items. Of a user who is in the batch twice any row will do.
-        self.row.scatter_(0, user, torch.arange(len(user)))
-        place, who = self.seen.by(items)
-        valid = torch.ones((len(user) + 1, len(items)), dtype=torch.bool)  # most users are not in the batch: the last row
-        valid[self.row[who], place] = False
-        valid = valid[self.row[user]]
-        self.row.index_fill_(0, user, -1)
-        return valid
+            samples = self.discrepancy.samples
+            self.samples = shared_items(n_batches, samples, student.n_items, rng)
 
     def wants(self, batch: Batch) -> Tensor:
         return self.lists.of(batch)
 
     def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
-        logits = student.score(context, self.lists.of(batch)) if batch.logits is None else batch.logits
-        rank = self._rank(student, batch, step, context.detach(), logits.detach()) if self.ranked else None
+        logits = batch.wanted  # (B, K)
+        if logits is None:
+            logits = student.score(context, self.lists.of(batch))
+        rank = None
+        if self.ranked:
+            rank = self.rank(student, batch, step, context.detach(), logits.detach())
         weights = self.settings.weights(self.settings.K, rank, self.epoch, logits.device)
         self.sum_weights += weights * len(logits) if weights.dim() == 1 else weights.sum(0)
         self.n_queries += len(logits)
         return self.settings.weight * distillation_loss(weights, logits).mean()
 
+    @torch.no_grad()
+    def rank(
+        self, student: Model, batch: Batch, step: int | Tensor, context: Tensor, logits: Tensor
+    ) -> Tensor:
+        """The student's ranks of the batch's lists, (B, K)."""
+        user, listed = batch.queries.user, self.lists.of(batch)  # (B,), (B, K)
+        if self.discrepancy.estimate == "exact":
+            return self._exact_rank(student, user, listed, context)
+        if self.discrepancy.estimate == "shared":
+            sample = fast.pick(self.samples, step)  # (S,)
+            unseen = ~self.seen.among(user, sample)  # (B, S)
+            itself = listed.unsqueeze(2) == sample  # (B, K, S)
+        else:
+            sample = unseen_items(user, self.discrepancy.samples, self.seen, self.rng)  # (B, S)
+            unseen, itself = None, listed.unsqueeze(2) == sample.unsqueeze(1)
+        scores = student.score(context, sample)  # (B, S)
+        return sampled_rank(logits, scores, unseen, student.n_items, itself)
+
+    def _exact_rank(self, student: Model, user: Tensor, listed: Tensor, context: Tensor) -> Tensor:
+        ranks = []
+        rows = block_rows(student.n_items, len(user), copies=3)  # scores, a copy, and masks
+        for part in zip(user.split(rows), listed.split(rows), context.split(rows), strict=True):
+            user, listed, context = part
+            unseen = torch.ones((len(user), student.n_items), dtype=torch.bool, device=user.device)
+            unseen[self.seen.of(user)] = False
+            ranks.append(exact_rank(listed, student.score_all(context), unseen))
+        return torch.cat(ranks)
+
     def log(self) -> dict:
-        """weights: the mean weight at each of the teacher's positions over the queries of the epoch, K numbers."""
-        return {"weights": [round(value, 6) for value in (self.sum_weights / self.n_queries).tolist()]}
+        """weights: the mean weight of each position over the epoch's queries, K numbers."""
+        mean = self.sum_weights / self.n_queries
+        return {"weights": [round(weight, 6) for weight in mean.tolist()]}

@@ -1,18 +1,14 @@
-"""What the teacher says of items that are not his own choice."""
+"""The earlier name of `rdcore.distill.base.Frozen.score`."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from rdcore.data.queries import Queries
-from rdcore.models.base import Model, evaluating
+from rdcore.distill.base import Frozen
+from rdcore.models.base import Model
 
 
-@torch.no_grad()
 def teacher_scores(teacher: Model, queries: Queries, items: Tensor, block: int = 512) -> Tensor:
-    """What the teacher says of each query's own items, block by block: queries (B), items (B, n) -> (B, n)."""
-    starts = range(0, len(queries), block)
-    with evaluating(teacher):
-        parts = [teacher.score(teacher.encode(queries[k : k + block]), items[k : k + block].long()) for k in starts]
-    return torch.cat(parts)
+    """The teacher's scores of each query's own items: queries (B), items (B, n) -> (B, n)."""
+    return Frozen(teacher).score(queries, items, block)

@@ -26,7 +26,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from rdcore.eval.topk import largest
+from rdcore.fast import largest
 
 CUTOFFS = (3, 5, 10)
 CUTOFFS_OF_ONE = (5, 10, 20)

@@ -8,37 +8,36 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import torch
-from torch import Tensor, addmm, baddbmm, nn
-from torch.autograd.function import once_differentiable
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rdcore import fast
 from rdcore.data.interactions import Interactions
 from rdcore.data.queries import Queries
 
-TILE = 1024  # items that a CPU multiplies at a time
-GATHERED = 2**18  # numbers of item vectors that are gathered at once: 1 MB stays in a cache
-FEW = 2**18  # numbers in the gradients of item vectors that are added one by one sooner than sorted
+TILE = 1024  # items that are multiplied at a time on a CPU: their scores stay in its cache
 
 
 class Model(nn.Module):
-    """A recommender over ``n_items`` items, ids 0..n_items-1 (n_items itself is the padding id, never ranked).
+    """A recommender over items 0..n_items-1 (n_items is the padding id, which is never ranked).
 
-    Scores are logits. ``window`` is the number of past items the model looks at (0: a model without memory).
-    ``graphable``: whether encoding and scoring single items have the same shapes for every batch and never wait for a GPU, so
-    that a training step can be recorded as a CUDA graph.
+    Scores are logits.
     """
 
     n_items: int
     window: int
+    """How many past items the model looks at; 0: a model without memory."""
     graphable: ClassVar[bool] = False
+    """Whether encoding and scoring single items have the same shapes for every batch and never
+    wait for a GPU, so that a training step can be recorded as a CUDA graph."""
 
     def encode(self, queries: Queries) -> Tensor:
         """B queries -> context (B, D)."""
         raise NotImplementedError(f"{type(self).__name__} must implement encode(queries)")
 
     def score(self, context: Tensor, items: Tensor) -> Tensor:
-        """Context (B, D) and items, (B, n) each query's own or (n,) shared by all -> logits (B, n). From the scores of all
-        items, where a model has no shorter way."""
+        """Context (B, D) and items, (B, n) each query's own or (n,) shared by all -> logits
+        (B, n). By default from the scores of all items."""
         scores = self.score_all(context)
         return scores[:, items] if items.dim() == 1 else scores.gather(1, items)
 
@@ -48,94 +47,61 @@ class Model(nn.Module):
 
     def base_loss(self, positive: Tensor, negative: Tensor) -> Tensor:
         """Logits (B, P) and (B, N) -> the loss of each query (B,)."""
-        raise NotImplementedError(f"{type(self).__name__} must implement base_loss(positive, negative)")
+        raise NotImplementedError(
+            f"{type(self).__name__} must implement base_loss(positive, negative)"
+        )
 
     def hint(self, context: Tensor) -> Tensor:
         """Context (B, D) -> what a teacher may show of its representation of the query (B, H)."""
-        raise NotImplementedError(f"{type(self).__name__} has no hint(context): its representations cannot be distilled")
+        raise NotImplementedError(
+            f"{type(self).__name__} has no hint(context): its representations cannot be distilled"
+        )
 
     def item_hint(self, items: Tensor) -> Tensor:
         """Items (n,) -> what a teacher may show of its representation of them (n, H)."""
-        raise NotImplementedError(f"{type(self).__name__} has no item_hint(items): its representations cannot be distilled")
+        raise NotImplementedError(
+            f"{type(self).__name__} has no item_hint(items): "
+            "its representations cannot be distilled"
+        )
 
 
-class DotProducts(torch.autograd.Function):
-    """<context_b, table_i> + bias_i of every query's own items, on a CPU: context (B, D), table (n_items, D), bias (n_items,)
-    or None, items (B, n) int32, which are sorted in half the time of long ones -> (B, n).
-
-    PyTorch multiplies one small matrix for each query, and adds the gradients of the B n item vectors to their table one by
-    one. Here they are products with a column of ones, and the gradients, contexts times numbers, are summed item by item
-    (unless they are few): a fifth of the time for lists of 80 items, two thirds for the 4 of a training step. The same
-    function and gradient but for rounding.
-    """
-
-    @staticmethod
-    def forward(ctx, context: Tensor, table: Tensor, bias: Tensor | None, items: Tensor) -> Tensor:
-        """The scores, (B, n)."""
-        ctx.save_for_backward(context, table, items)
-        ctx.has_bias = bias is not None
-        B, n, D = *items.shape, context.shape[1]
-        scores, ones = context.new_empty((B, n)), context.new_ones(D)
-        rows = max(1, GATHERED // (n * D))
-        for part in map(slice, range(0, B, rows), range(rows, B + rows, rows)):
-            vectors = F.embedding(items[part], table).mul_(context[part].unsqueeze(1))
-            torch.matmul(vectors, ones, out=scores[part])
-        return scores.add_(bias[items]) if ctx.has_bias else scores
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradient of every argument that has one."""
-        context, table, items = ctx.saved_tensors
-        flat, weights = items.flatten(), gradient.flatten()
-        of_context = F.embedding_bag(items, table, mode="sum", per_sample_weights=gradient.contiguous())
-        if items.numel() * context.shape[1] < FEW:
-            of_table = torch.zeros_like(table).index_add_(0, flat, (gradient.unsqueeze(2) * context.unsqueeze(1)).flatten(0, 1))
-        else:
-            place = flat.sort(stable=True).indices
-            counts = torch.bincount(flat, minlength=len(table))
-            of_table = F.embedding_bag(
-                place // items.shape[1], context, counts.cumsum(0) - counts, mode="sum",
-                per_sample_weights=weights.index_select(0, place),
-            )  # fmt: skip
-        of_bias = torch.bincount(flat, weights, len(table)).to(table.dtype) if ctx.has_bias else None
-        return of_context, of_table, of_bias, None
+def dot_products(context: Tensor, vectors: Tensor) -> Tensor:
+    """Context (B, D) with each query's own vectors (B, n, D) -> (B, n)."""
+    return (vectors * context.unsqueeze(1)).sum(2)
 
 
 class DotProductModel(Model):
-    """A model whose score is <context, item vector> + item bias: set ``item_factors`` and ``item_bias``.
-
-    item_factors: Embedding (n_items, D); item_bias: Parameter (n_items,), or None for a model without.
-    """
+    """A model whose score is <context, item vector> + item bias: set the two attributes."""
 
     item_factors: nn.Embedding
+    """(n_items, D)."""
     item_bias: nn.Parameter | None
+    """(n_items,), or None for a model without."""
 
     def score(self, context: Tensor, items: Tensor) -> Tensor:
-        if items.dim() == 2 and not context.is_cuda:
-            return DotProducts.apply(context, self.item_factors.weight, self.item_bias, items.int())
-        factors = self.item_factors(items)
+        if items.dim() == 2 and items.shape[1] >= fast.MANY and fast.applies(context):
+            return fast.dot_products(context, self.item_factors.weight, self.item_bias, items)
+        vectors = self.item_factors(items)
+        scores = context @ vectors.T if items.dim() == 1 else dot_products(context, vectors)
         if self.item_bias is None:
-            return context @ factors.T if items.dim() == 1 else (factors @ context.unsqueeze(2)).squeeze(2)
-        bias = F.embedding(items, self.item_bias[:, None]).squeeze(-1)  # the gradient of a gather beats indexing's
-        if items.dim() == 1:
-            return addmm(bias, context, factors.T)
-        return baddbmm(bias.unsqueeze(2), factors, context.unsqueeze(2)).squeeze(2)
+            return scores
+        # A gather whose gradient is faster than that of item_bias[items].
+        return scores + F.embedding(items, self.item_bias[:, None]).squeeze(-1)
 
     def score_all(self, context: Tensor) -> Tensor:
-        """Without gradients a CPU multiplies some items at a time: the same numbers, bit by bit, in three fifths of the time,
-        because what a product writes then stays in a cache until it is whole."""
-        if context.is_cuda or torch.is_grad_enabled() or torch.compiler.is_compiling():
-            return self._score_slice(context, slice(None))
+        if torch.is_grad_enabled() or not fast.applies(context):
+            return self._score_part(context, slice(None))
         scores = context.new_empty((len(context), self.n_items))
         for start in range(0, self.n_items, TILE):
             part = slice(start, start + TILE)
-            scores[:, part] = self._score_slice(context, part)
+            scores[:, part] = self._score_part(context, part)
         return scores
 
-    def _score_slice(self, context: Tensor, part: slice) -> Tensor:
-        factors = self.item_factors.weight[part].T
-        return context @ factors if self.item_bias is None else addmm(self.item_bias[part], context, factors)
+    def _score_part(self, context: Tensor, part: slice) -> Tensor:
+        vectors = self.item_factors.weight[part]
+        if self.item_bias is None:
+            return context @ vectors.T
+        return torch.addmm(self.item_bias[part], context, vectors.T)
 
     def hint(self, context: Tensor) -> Tensor:
         return context
@@ -170,22 +136,19 @@ def scores_single_items(model: Model) -> bool:
 
 
 @contextlib.contextmanager
-def evaluating(model: Model) -> Iterator[None]:
-    """The model in evaluation mode inside, and back in its own afterwards, whatever happens."""
+def evaluating(model: Model) -> Iterator[Model]:
+    """The model, in evaluation mode inside and back in its own mode afterwards."""
     was_training = model.training
     model.eval()
     try:
-        yield
+        yield model
     finally:
         model.train(was_training)
 
 
 def dropout(features: Tensor, p: float, training: bool) -> Tensor:
-    """Dropout with p rounded to a multiple of 1/256 (at most 255/256): one random byte an element.
-
-    PyTorch's own draws 32 random bits an element and took a seventh of a training step on a CPU; this one draws eight
-    elements at once. For the usual p = 0.5 the distribution is the same. Uses torch's global generator.
-    """
+    """Dropout with p rounded to a multiple of 1/256 (at most 255/256): one random byte for each
+    element, from torch's global generator."""
     if not training or p == 0:
         return features
     threshold = min(round(256 * p), 255)

@@ -7,23 +7,26 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from rdcore.checks import flag, whole
+from rdcore.checks import flag, integer
 from rdcore.data.queries import Queries
 from rdcore.losses import bpr_loss
 from rdcore.models.base import DotProductModel
+from rdcore.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class BPRMFSettings:
-    """dim: size of user and item vectors. bias: whether items have one (DE-RRD's code has none)."""
+class BPRMFSettings(Settings):
+    """Settings of BPR-MF."""
 
-    revision: ClassVar[int] = 1  # raise when the same settings begin to give other numbers
+    revision = 1
 
     dim: int
+    """Size of user and item vectors."""
     bias: bool = False
+    """Whether items have a bias (DE-RRD's code has none)."""
 
     def __post_init__(self):
-        whole("dim", self.dim)
+        integer("dim", self.dim)
         flag("bias", self.bias)
 
     def build(self, n_users: int, n_items: int) -> BPRMF:
@@ -44,7 +47,8 @@ class BPRMF(DotProductModel):
         self.n_items, self.window, self.dim = n_items, 0, settings.dim
         self.user = nn.Embedding(n_users, settings.dim)
         self.item_factors = nn.Embedding(n_items, settings.dim)
-        self.item_bias = nn.Parameter(self.user.weight.new_zeros(n_items)) if settings.bias else None
+        zeros = self.user.weight.new_zeros(n_items)
+        self.item_bias = nn.Parameter(zeros) if settings.bias else None
         for table in (self.user, self.item_factors):
             nn.init.normal_(table.weight, std=0.01)
 

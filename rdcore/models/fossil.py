@@ -1,38 +1,43 @@
-"""Fossil: a user's long-term taste by similarity, and a short-term Markov chain (He & McAuley, ICDM 2016)."""
+"""Fossil: long-term taste by similarity, and a short-term Markov chain (He & McAuley, ICDM
+2016)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from rdcore.checks import is_number, one_of, short, whole
+from rdcore.checks import integer, is_number, one_of, short
 from rdcore.data.queries import Queries
 from rdcore.losses import bpr_loss, log_loss
 from rdcore.models.base import DotProductModel
+from rdcore.settings import Settings
 
 LOSSES = {"log": log_loss, "bpr": bpr_loss}
 
 
 @dataclass(frozen=True, kw_only=True)
-class FossilSettings:
-    """dim: size d of the item vectors. order: L, items in the Markov chain. alpha: how far a long history is divided
-    (0: a sum, 1: a mean). span: what the long-term sum covers, 'past' (the items before the query's end) or 'all' (all
-    the user has in training but the target, so that training looks ahead). loss: 'log' (point-wise) or 'bpr'."""
+class FossilSettings(Settings):
+    """Settings of Fossil."""
 
-    revision: ClassVar[int] = 1  # raise when the same settings begin to give other numbers
+    revision = 1
 
     dim: int
+    """d: size of the item vectors."""
     order: int = 5
+    """L: items in the Markov chain."""
     alpha: float = 0.2
+    """How far a long history is divided (0: a sum, 1: a mean)."""
     span: str = "past"
+    """What the long-term sum covers: 'past', the items before the query's end, or 'all', every
+    training item of the user but the target, so that training looks ahead."""
     loss: str = "log"
+    """'log' (point-wise) or 'bpr'."""
 
     def __post_init__(self):
-        whole("dim", self.dim)
-        whole("order", self.order)
+        integer("dim", self.dim)
+        integer("order", self.order)
         if not (is_number(self.alpha) and 0 <= self.alpha <= 1):
             raise ValueError(f"alpha must lie in [0, 1], got {short(self.alpha)}")
         one_of("span", self.span, "past", "all")
@@ -43,20 +48,23 @@ class FossilSettings:
 
 
 class Fossil(DotProductModel):
-    """Fossil in the variant that Ranking Distillation's parameter counts imply; its authors released no Fossil.
+    """Fossil in the variant that Ranking Distillation's parameter counts imply; its authors
+    released no Fossil.
 
-    score(j) = beta_j + < |I|^-alpha sum_{i in I} P_i + sum_{k=1..L} (eta_k + eta^u_k) P_{s_k} , Q_j >
+    score(j) = beta_j
+             + < |I|^-alpha sum_{i in I} P_i + sum_{k=1..L} (eta_k + eta^u_k) P_{s_k} , Q_j >
 
-    with I the user's items before the query (``span``), s_k the k-th item counted back from its end, two item tables
-    P and Q, an item bias, and Markov weights of order L, global and for each user: 2 I d + I + L U + L parameters.
+    with I the user's items before the query (``span``), s_k the k-th item counted back from its
+    end, two item tables P and Q, an item bias, and Markov weights of order L, global and for each
+    user: 2 I d + I + L U + L parameters.
 
-    Initialisation (the paper is silent): P and Q N(0, 1/d) with standard deviation 1/d, as the official code does it for
-    Caser; eta^u N(0, 1/d); eta and beta zero (as in rdevooght/sequence-based-recommendations, whose Fossil has the
-    same tables).
+    Initialisation (the paper is silent): P and Q N(0, 1/d) with standard deviation 1/d, as the
+    official code does it for Caser; eta^u N(0, 1/d); eta and beta zero (as in
+    rdevooght/sequence-based-recommendations, whose Fossil has the same tables).
 
-    Deviations: the counts in the paper include a padding row in both tables and a bias of it, here a fixed zero row
-    of P alone (d + 1 parameters fewer). I excludes the target in the original; here it never holds it, because the
-    data have no re-visits.
+    Deviations: the counts in the paper include a padding row in both tables and a bias of it, here
+    a fixed zero row of P alone (d + 1 parameters fewer). I excludes the target in the original;
+    here it never holds it, because the data have no re-visits.
     """
 
     def __init__(self, n_users: int, n_items: int, settings: FossilSettings):
@@ -67,7 +75,7 @@ class Fossil(DotProductModel):
         self.item = nn.Embedding(n_items + 1, settings.dim, padding_idx=n_items)
         self.item_factors = nn.Embedding(n_items, settings.dim)
         self.item_bias = nn.Parameter(torch.zeros(n_items))
-        self.markov = nn.Parameter(torch.zeros(settings.order))  # most recent last, as in the history
+        self.markov = nn.Parameter(torch.zeros(settings.order))  # most recent last
         self.user_markov = nn.Embedding(n_users, settings.order)
         for table in (self.item, self.item_factors, self.user_markov):
             nn.init.normal_(table.weight, std=1 / settings.dim)
@@ -77,9 +85,10 @@ class Fossil(DotProductModel):
     def encode(self, queries: Queries) -> Tensor:
         """Context (B, d)."""
         total, counts = queries.past_sum(self.item.weight, everything=self.span == "all")
-        long_term = total * counts.clamp(min=1)[:, None] ** -self.alpha
+        long_term = total * counts.clamp(min=1)[:, None] ** -self.alpha  # (B, d)
         weights = self.markov + self.user_markov(queries.user)  # (B, L)
-        return long_term + (weights.unsqueeze(2) * self.item(queries.history(self.window))).sum(1)
+        recent = self.item(queries.history(self.window))  # (B, L, d)
+        return long_term + (weights.unsqueeze(2) * recent).sum(1)
 
     def base_loss(self, positive: Tensor, negative: Tensor) -> Tensor:
         return self.loss(positive, negative)

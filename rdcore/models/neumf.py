@@ -9,38 +9,42 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rdcore.checks import whole
+from rdcore.checks import integer
 from rdcore.data.queries import Queries
 from rdcore.losses import log_loss
-from rdcore.models.base import Model
+from rdcore.models.base import Model, dot_products
+from rdcore.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class NeuMFSettings:
-    """dim: size d of each of the two vectors that a user and an item have, and of the hidden layer."""
+class NeuMFSettings(Settings):
+    """Settings of NeuMF."""
 
-    revision: ClassVar[int] = 1  # raise when the same settings begin to give other numbers
+    revision = 1
 
     dim: int
+    """d: size of each of the two vectors that a user and an item have, and of the hidden layer."""
 
     def __post_init__(self):
-        whole("dim", self.dim)
+        integer("dim", self.dim)
 
     def build(self, n_users: int, n_items: int) -> NeuMF:
         return NeuMF(n_users, n_items, self)
 
 
 class NeuMF(Model):
-    """score(u, j) = w . [P_u * Q_j ; relu(W [p_u ; q_j] + c)] + b, a model without memory: it ignores where a query ends.
+    """score(u, j) = w . [P_u * Q_j ; relu(W [p_u ; q_j] + c)] + b, a model without memory.
 
-    P and Q are the vectors of the factorisation (GMF), p and q those of the network (MLP), all of size d; W is d x 2 d. The
-    released code of DE-RRD has no NeuMF. One hidden layer of these sizes is what the six parameter counts in the paper
-    (Table 3) imply: 2 d (U + I) + 2 d^2 + d + 2 d + 1 with d = 250, 125 and 25.
+    P and Q are the vectors of the factorisation (GMF), p and q those of the network (MLP), all of
+    size d; W is d x 2 d. The released code of DE-RRD has no NeuMF. One hidden layer of these sizes
+    is what the six parameter counts in the paper (Table 3) imply: 2 d (U + I) + 2 d^2 + d + 2 d + 1
+    with d = 250, 125 and 25.
 
-    Not verified, because the paper at hand does not say it: the loss, here the point-wise log loss of NeuMF's authors over
-    the positive and the negatives; the initialisation, here N(0, 0.01^2) for the vectors, as in DE-RRD's code for BPR-MF and
-    NeuMF's own, and PyTorch's default for the layers, as for Caser; and which layer DE distils, here the two vectors side by
-    side, (2 d), of users and of items.
+    Not verified, because the available text of the paper does not say it: the loss, here the
+    point-wise log loss of NeuMF's authors over the positive and the negatives; the initialisation,
+    here N(0, 0.01^2) for the vectors, as in DE-RRD's code for BPR-MF and NeuMF's own, and
+    PyTorch's default for the layers, as for Caser; and which layer DE distils, here the two
+    vectors side by side, (2 d), of users and of items.
     """
 
     graphable: ClassVar[bool] = True
@@ -61,8 +65,12 @@ class NeuMF(Model):
         return torch.cat([self.user_gmf(queries.user), self.user_mlp(queries.user)], dim=1)
 
     def _parts(self, context: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """P_u * w for the first half of the output layer's weights (B, d), the users' share of the hidden layer (B, d), the
-        weights of the items' share (d, d), and the second half of the output layer's (d,)."""
+        """The score's parts that do not depend on the item.
+
+        P_u * w for the first half of the output's weights (B, d), the user's share of the hidden
+        layer (B, d), the weights of the item's share (d, d), and the second half of the output's
+        weights (d,).
+        """
         gmf, mlp = context.split(self.dim, dim=1)
         of_user, of_item = self.hidden.weight.split(self.dim, dim=1)
         output, of_hidden = self.output.weight[0].split(self.dim)
@@ -71,19 +79,23 @@ class NeuMF(Model):
     def score(self, context: Tensor, items: Tensor) -> Tensor:
         """Memory for B n d hidden units, which a gradient needs."""
         gmf, user, of_item, of_hidden = self._parts(context)
-        factors = self.item_gmf(items)
-        product = gmf @ factors.T if items.dim() == 1 else (factors @ gmf.unsqueeze(2)).squeeze(2)
+        vectors = self.item_gmf(items)
+        product = gmf @ vectors.T if items.dim() == 1 else dot_products(gmf, vectors)  # (B, n)
         hidden = torch.relu(user.unsqueeze(1) + F.linear(self.item_mlp(items), of_item))
         return product + hidden @ of_hidden + self.output.bias
 
     def score_all(self, context: Tensor) -> Tensor:
-        """Without the hidden units of all items, which would be B n_items d numbers: because of relu(x) = (x + |x|) / 2, the
-        network's part of the score is a sum over users, one over items and, for the units with positive weights and for
-        those with negative ones, a Manhattan distance of a user's share and an item's. The items' share is computed once."""
+        """Without the hidden units of all items, which would be B n_items d numbers.
+
+        Because of relu(x) = (x + |x|) / 2, the network's part of the score is a sum over users,
+        one over items and, for the units with positive weights and for those with negative ones, a
+        Manhattan distance between a user's share and an item's.
+        """
         gmf, user, of_item, of_hidden = self._parts(context)
-        item = F.linear(self.item_mlp.weight, of_item)
-        scores = gmf @ self.item_gmf.weight.T + (user @ of_hidden)[:, None] / 2 + item @ of_hidden / 2 + self.output.bias
-        positive, size = of_hidden >= 0, of_hidden.abs() / 2
+        item = F.linear(self.item_mlp.weight, of_item)  # (n_items, d)
+        scores = gmf @ self.item_gmf.weight.T + self.output.bias  # (B, n_items)
+        scores += (user @ of_hidden)[:, None] / 2 + item @ of_hidden / 2
+        positive, size = of_hidden >= 0, of_hidden.abs() / 2  # (d,)
         user, item = user * size, -item * size
         scores += torch.cdist(user[:, positive], item[:, positive], p=1)
         scores -= torch.cdist(user[:, ~positive], item[:, ~positive], p=1)

@@ -1,9 +1,8 @@
-"""POP: everybody is shown what most have chosen."""
+"""POP: every user is shown the most popular items."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,20 +10,22 @@ from torch import Tensor
 from rdcore.data.interactions import Interactions
 from rdcore.data.queries import Queries
 from rdcore.models.base import Model
+from rdcore.settings import Settings
 
 
 @dataclass(frozen=True)
-class PopularitySettings:
+class PopularitySettings(Settings):
     """Nothing to set: an item's score is how often it occurs in what is fitted."""
 
-    revision: ClassVar[int] = 1  # raise when the same settings begin to give other numbers
+    revision = 1
 
     def fit(self, interactions: Interactions) -> Popularity:
         return Popularity(torch.from_numpy(interactions.item_counts()))
 
 
 class Popularity(Model):
-    """Scores every item by how often it occurs, counts (n_items,), for everybody alike. Nothing is trained."""
+    """Scores every item by how often it occurs, counts (n_items,), the same for every user.
+    Nothing is trained."""
 
     def __init__(self, counts: Tensor):
         super().__init__()

@@ -1,5 +1,8 @@
-"""The steps of an epoch on a GPU, recorded once as a CUDA graph and played back: a small model's step is a hundred kernels of
-some microseconds each, and launching them one by one from Python takes ten times as long as running them."""
+"""The steps of an epoch on a GPU, recorded once as a CUDA graph and played back.
+
+A small model's step is a hundred kernels of some microseconds each; launching them one by one from
+Python takes ten times as long as running them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from torch import Tensor
 
 @contextlib.contextmanager
 def recording_stream(device) -> Iterator[None]:
-    """A stream of its own for everything inside, because the default one cannot be recorded. On a CPU nothing."""
+    """A CUDA stream for everything inside, because the default one cannot be recorded. On a CPU
+    nothing."""
     if torch.device(device).type != "cuda":
         yield
         return
@@ -31,15 +35,17 @@ class Recorder:
         self.graph: torch.cuda.CUDAGraph | None = None
 
     def play(
-        self, step: Callable[[Tensor, Tensor], None], order: Tensor, batch_size: int, generators: Sequence[torch.Generator]
-    ) -> None:
-        """Calls ``step(index, number)`` for every whole batch of ``order`` (n,), and for what is left behind them.
+        self, step: Callable[[Tensor, Tensor], None], order: Tensor, batch_size: int,
+        generators: Sequence[torch.Generator],
+    ) -> None:  # fmt: skip
+        """Calls ``step(index, number)`` for every full batch of ``order`` (n,), and for the rest.
 
-        index (batch_size,): the batch's part of ``order``; number (): 0, 1, ..., a tensor too. The step must have the same
-        shapes in every call, wait for nothing, and keep what it adds up in tensors; it may draw from the default generator and
-        from ``generators``. The first batch runs unrecorded: what is made at first use (the optimizer's moments) is then there.
+        index (batch_size,): the batch's part of ``order``; number (): 0, 1, ..., a tensor too. The
+        step must have the same shapes in every call, wait for nothing, and keep its sums in
+        tensors; it may draw from the default generator and from ``generators``. The first batch
+        runs unrecorded: what is made at first use (the optimizer's moments) then exists.
         """
-        whole = len(order) // batch_size
+        full = len(order) // batch_size
         number = torch.zeros((), dtype=torch.long, device=order.device)
         places = torch.arange(batch_size, device=order.device)
 
@@ -47,11 +53,11 @@ class Recorder:
             step(order.index_select(0, number * batch_size + places), number)
             number.add_(1)
 
-        if whole:
+        if full:
             one()
-        if whole > 1:
-            # Anew in every epoch: schedules change numbers that a graph has for ever. It shares its memory with the one before,
-            # which has to live until then.
+        if full > 1:
+            # Recorded again in every epoch, because schedules change numbers that a graph keeps.
+            # It shares its memory with the one before, which has to live until then.
             graph = torch.cuda.CUDAGraph()
             for generator in generators:
                 graph.register_generator_state(generator)
@@ -62,7 +68,7 @@ class Recorder:
             finally:
                 graph.capture_end()
             self.graph = graph
-            for _ in range(whole - 1):
+            for _ in range(full - 1):
                 graph.replay()
         if len(order) % batch_size:
-            step(order[whole * batch_size :], number)
+            step(order[full * batch_size :], number)

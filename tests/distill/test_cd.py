@@ -22,6 +22,7 @@ from test_rrd import (
 from rdcore.data.sampling import stream
 from rdcore.distill import CDSettings
 from rdcore.distill.cd import linear_places, positives_loss, soft_label_loss
+from rdcore.distill.lists import exemplary_rankings
 from rdcore.models import Caser, CaserSettings, Popularity
 from rdcore.store.list_cache import ListCache
 from rdcore.train.loop import Training, make_optimizer, train, training_data
@@ -87,7 +88,7 @@ def test_the_published_form_draws_unseen_items_from_the_top_down_to_the_last(dat
         for user in range(0, N_USERS, 4):
             own, scores = seen_by(data, user), student.score_all(student.encode(distillation.everyone))[user].tolist()
             ranking = sorted(set(range(N_ITEMS)) - own, key=lambda i: -scores[i])
-            places += [ranking.index(item) / len(ranking) for item in distillation.items[user].tolist()]
+            places += [ranking.index(item) / len(ranking) for item in distillation.sample[0][user].tolist()]
     assert 0.3 < sum(places) / len(places) < 0.45 and max(places) > 0.9
     with_base = CDSettings(samples=8, depth=None, positives=True).build(student, teacher)
     with_base.prepare(teacher, instances)
@@ -196,7 +197,7 @@ def test_items_are_drawn_for_every_user_as_their_weights_say(data, mode, samplin
     places = []
     for epoch in range(600):
         distillation.begin_epoch(student, epoch, 1, stream(1, "distillation", epoch))
-        for user, items in enumerate(distillation.items.tolist()):
+        for user, items in enumerate(distillation.sample[0].tolist()):
             places.append([lists[user].index(item) for item in items])
     weights = [1 - r / 5 if sampling == "linear" else math.exp(-3 * r / 5) for r in range(5)]
     check_frequencies(torch.tensor(places), inclusion(weights, 2))
@@ -212,7 +213,7 @@ def test_the_students_ranking_is_that_of_the_moment_and_the_teachers_stays(data)
             if change:
                 student.load_state_dict(model("bpr", 3).state_dict())
             distillation.begin_epoch(student, 1, 1, stream(1, "distillation", 1))
-            sets.append([set(row) for row in distillation.items.tolist()])
+            sets.append([set(row) for row in distillation.sample[0].tolist()])
         guide = model("bpr", 3) if mode == "student" else teacher
         expected = [set(teachers_list(guide, data, instances, int(data.offsets[u]), 9)) for u in range(N_USERS)]
         assert sets[1] == expected and (sets[0] == sets[1]) is (mode == "teacher")
@@ -225,10 +226,10 @@ def test_every_epoch_has_its_own_sample_and_a_fresh_start_finds_the_same(data, t
     epochs = []
     for epoch in (1, 2):
         straight.begin_epoch(student, epoch, 1, stream(1, "distillation", epoch))
-        epochs.append((straight.items.clone(), straight.labels.clone()))
+        epochs.append(straight.sample)
     resumed, _ = prepared(data, student, teacher, cache=ListCache(tmp_path), mode=mode)
     resumed.begin_epoch(student, 2, 1, stream(1, "distillation", 2))
-    assert torch.equal(resumed.items, epochs[1][0]) and torch.equal(resumed.labels, epochs[1][1])
+    assert all(map(torch.equal, resumed.sample, epochs[1]))
     assert not torch.equal(epochs[0][0], epochs[1][0])
 
 
@@ -252,7 +253,7 @@ def test_a_students_dropout_neither_blurs_his_ranking_nor_spends_the_loops_rando
     distillation.begin_epoch(student.train(), 1, 1, stream(1, "distillation", 1))
     context = student.encode(batch.queries)
     before = torch.random.get_rng_state()
-    rankings = distillation._students(student, batch.queries)
+    rankings = exemplary_rankings(student, batch.queries, 9, target=None, seen=instances.seen)
     distillation.loss(student, batch, 0, context)
     assert torch.equal(torch.random.get_rng_state(), before)
     student.eval()
@@ -303,7 +304,7 @@ def test_a_ranking_of_more_items_than_there_are_is_refused(data):
     distillation, _ = prepared(data, model("bpr", 2), model("bpr", 1), depth=fewest, samples=fewest)
     distillation.begin_epoch(model("bpr", 2), 1, 1, stream(1, "distillation"))
     active = int(np.argmax(data.counts()))
-    assert set(distillation.items[active].tolist()) == set(range(N_ITEMS)) - seen_by(data, active)
+    assert set(distillation.sample[0][active].tolist()) == set(range(N_ITEMS)) - seen_by(data, active)
 
 
 def test_a_teacher_that_scores_all_items_only_is_refused():

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from rdcore import fast
 from rdcore.data import Interactions, synthetic
 from rdcore.data.sampling import stream
-from rdcore.distill import Batch, DESettings, DistillationExperts, de
-from rdcore.distill.de import COLDEST, Experts, blocks_of, gumbel_softmax, hint_sizes, mixture_of_all, mixture_of_kept
+from rdcore.distill import Batch, DESettings, DistillationExperts
+from rdcore.distill.de import COLDEST, Experts, gumbel_softmax, hint_sizes, mixture
 from rdcore.models import BPRMF, BPRMFSettings, Caser, CaserSettings, FossilSettings, Popularity
 from rdcore.train.loop import Training, TrainingData, make_optimizer, train, training_data
 
@@ -138,20 +139,26 @@ def experts_of(M: int, student: int, teacher: int, **settings) -> Experts:
     return Experts(student, teacher, DESettings(M=M, **settings))
 
 
+FORMS = {  # of vectors, share, which pairs are kept, and the experts' weights
+    "plain": lambda vectors, share, kept, *weights: mixture(vectors, share, *weights),
+    "all": lambda vectors, share, kept, *weights: fast.mixture_of_all(vectors, share, *weights),
+    "kept": lambda vectors, share, kept, *weights: fast.mixture_of_kept(vectors, share, fast.blocks_of(kept), *weights),
+}
+
+
 def selecting(n: int, M: int, temperature: float, spread: float = 1.0) -> Tensor:
     """Shares (n, M) of entities whose selection logits deviate by ``spread``, in float64."""
     alpha = torch.softmax(spread * torch.randn(n, M, generator=stream(1, "logits"), dtype=torch.float64), dim=1)
     return gumbel_softmax(alpha, temperature, stream(1, "noise"))
 
 
-@pytest.mark.parametrize("form", ["all", "kept"])
+@pytest.mark.parametrize("form", FORMS)
 def test_a_mixture_equals_a_loop_over_entities_and_experts(form):
     experts = experts_of(5, 3, 7).double()
     vectors, share = torch.randn(9, 3, dtype=torch.float64), selecting(9, 5, 0.5)
     share[:, 2] = 0  # an expert without entities
     weights = experts.w1, experts.b1, experts.w2, experts.b2
-    blocks = blocks_of(share > 0)
-    got = mixture_of_all(vectors, share, *weights) if form == "all" else mixture_of_kept(vectors, share, blocks, *weights)
+    got = FORMS[form](vectors, share, share > 0, *weights)
     modules = separate(experts)
     for n in range(9):
         slow = sum(share[n, m] * modules[m](vectors[n]) for m in range(5))
@@ -164,39 +171,36 @@ def values_and_gradients(experts: Experts, vectors: Tensor, logits: Tensor, temp
     share = gumbel_softmax(torch.softmax(logits, dim=1), temperature, stream(4, "noise"))
     weights = experts.w1, experts.b1, experts.w2, experts.b2
     kept = share.detach() > (1e-8 if share.dtype == torch.float32 else 1e-16)
-    if form == "all":
-        mixture = mixture_of_all(vectors, share, *weights)
-    else:
-        mixture = mixture_of_kept(vectors, share, blocks_of(kept), *weights)
-    target = torch.randn(mixture.shape, generator=stream(5, "target"), dtype=torch.float64).to(mixture)
-    gradients = torch.autograd.grad((target - mixture).square().sum(), [vectors, logits, *weights])
-    return [mixture.detach(), *gradients]
+    mixed = FORMS[form](vectors, share, kept, *weights)
+    target = torch.randn(mixed.shape, generator=stream(5, "target"), dtype=torch.float64).to(mixed)
+    gradients = torch.autograd.grad((target - mixed).square().sum(), [vectors, logits, *weights])
+    return [mixed.detach(), *gradients]
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.3, 0.1, 0.01, 1e-10])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 3e-6), (torch.float64, 1e-12)])
-def test_the_sparse_form_equals_the_dense_one_to_rounding(dtype, tolerance, temperature):
+def test_the_fast_forms_equal_the_plain_one_to_rounding(dtype, tolerance, temperature):
     """Each tensor by its largest entry: sums of many products cancel in the small ones."""
     experts = experts_of(12, 6, 20).to(dtype)
     vectors = torch.randn(150, 6, generator=stream(1, "x"), dtype=torch.float64).to(dtype)
     logits = 2 * torch.randn(150, 12, generator=stream(1, "logits"), dtype=torch.float64).to(dtype)
-    dense, sparse = (values_and_gradients(experts, vectors, logits, temperature, form) for form in ("all", "kept"))
-    for one, other in zip(dense, sparse, strict=True):
-        assert (one - other).abs().max() <= tolerance * one.abs().max()
+    dense, *others = (values_and_gradients(experts, vectors, logits, temperature, form) for form in FORMS)
+    for other_form in others:
+        for one, other in zip(dense, other_form, strict=True):
+            assert (one - other).abs().max() <= tolerance * one.abs().max()
     gradients = [part.abs().max() > 0 for part in dense]
     # A single expert is not chosen by degrees: only its selection has no gradient.
     assert gradients == [True, True, temperature > 1e-10, *[True] * 4]
 
 
-@pytest.mark.parametrize("form", ["all", "kept"])
-def test_gradcheck_of_both_forms(form):
+@pytest.mark.parametrize("form", FORMS)
+def test_gradcheck_of_all_forms(form):
     experts = experts_of(3, 2, 4, hidden=3).double()
     vectors = torch.randn(4, 2, dtype=torch.float64, requires_grad=True)
     share = selecting(4, 3, 1.0).requires_grad_()
-    blocks = blocks_of(torch.ones(4, 3, dtype=torch.bool))
 
-    def of(*inputs):
-        return mixture_of_all(*inputs) if form == "all" else mixture_of_kept(*inputs[:2], blocks, *inputs[2:])
+    def of(vectors, share, *weights):
+        return FORMS[form](vectors, share, torch.ones(4, 3, dtype=torch.bool), *weights)
 
     weights = [part.detach().requires_grad_() for part in (experts.w1, experts.b1, experts.w2, experts.b2)]
     assert torch.autograd.gradcheck(of, (vectors, share, *weights))
@@ -213,11 +217,11 @@ def test_blocks_hold_every_kept_pair_once_and_pad_by_half_at_most(n, M, density,
     likely = density * torch.rand(M, generator=rng) ** 3  # some experts much, some never
     kept = torch.rand(n, M, generator=rng) < likely
     kept[torch.arange(n), torch.randint(M, (n,), generator=rng)] = True
-    expert, row, real = blocks_of(kept)
+    expert, row, real = fast.blocks_of(kept)
     pairs = sorted((r, e) for e, rows, real in zip(*map(Tensor.tolist, (expert, row, real)), strict=True)
                    for r, is_real in zip(rows, real, strict=True) if is_real)  # fmt: skip
     assert pairs == [tuple(pair) for pair in kept.nonzero().tolist()]
-    size, smallest = row.shape[1], de.SMALLEST
+    size, smallest = row.shape[1], fast.SMALLEST
     assert size == max(smallest, math.ceil(len(pairs) / (2 * M)))
     assert row.numel() <= len(pairs) + M * (size - 1)  # of an expert only the last block is padded
     if size > smallest:
@@ -226,14 +230,14 @@ def test_blocks_hold_every_kept_pair_once_and_pad_by_half_at_most(n, M, density,
 
 @pytest.mark.parametrize("rows", [1, 30, 400])
 def test_only_what_is_not_negligible_is_computed_where_that_saves_work(monkeypatch, rows):
-    asked = []
-    watched = lambda v, s, blocks, *w: asked.append(blocks) or mixture_of_kept(v, s, blocks, *w)  # noqa: E731
-    monkeypatch.setattr(de, "mixture_of_kept", watched)
+    asked, plain = [], fast.mixture_of_kept
+    watched = lambda v, s, blocks, *w: asked.append(blocks) or plain(v, s, blocks, *w)  # noqa: E731
+    monkeypatch.setattr(fast, "mixture_of_kept", watched)
     experts, vectors = experts_of(10, 4, 6), torch.randn(rows, 4)
     one = torch.zeros(rows, 10)
     one[:, 3] = 1  # all rows with the same expert: one full matrix, and no more
     for share in (selecting(rows, 10, 1.0).float(), selecting(rows, 10, 0.02).float(), one):
-        torch.testing.assert_close(experts(vectors, share), mixture_of_all(vectors, share, *list(experts.parameters())[:4]))
+        torch.testing.assert_close(experts(vectors, share), mixture(vectors, share, *list(experts.parameters())[:4]))
     if rows == 400:
         cold, single = asked
         expected = selecting(rows, 10, 0.02).float() > 1e-8

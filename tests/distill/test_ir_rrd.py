@@ -95,7 +95,7 @@ def test_an_epoch_in_slow_motion():
     users = sorted(set(batch.queries.user.tolist()))
     expected, touched = 0.0, set()
     for user in users:
-        drawn = method.users.drawn[user].tolist()
+        drawn = method.users.sample[0][user].tolist()
         touched |= set(drawn)
         expected += 0.1 * relaxed_loss(scores[user, drawn[:3]][None], scores[user, drawn[3:]][None]).item()
     kept = [item for item in touched if len(has(item)) <= 24 - 6]

@@ -252,7 +252,7 @@ def rank_of(estimate, samples, instances, data, student, batch, seed, step=0) ->
     with torch.no_grad():
         context = exactly(student.encode(batch.queries))
         logits = student.score(context, distillation.lists.of(batch))
-        return distillation._rank(student, batch, step, context, logits), distillation
+        return distillation.rank(student, batch, step, context, logits), distillation
 
 
 def test_no_item_stands_above_itself_however_its_score_is_rounded(data, instances, monkeypatch):
@@ -282,17 +282,6 @@ def test_exact_ranks_are_counted_in_blocks_of_bytes(data, instances, monkeypatch
     monkeypatch.setattr(student, "score_all", lambda context: asked.append(len(context)) or plain(context))
     assert rank_of("exact", 1, instances, data, student, batch, seed=1)[0].tolist() == whole.tolist()
     assert asked == [2, 2, 1]
-
-
-def test_what_a_sample_holds_of_the_seen_equals_a_look_at_every_pair(data, instances):
-    student, batch = model(2), batch_of(instances, [0, 20, 50, 1, 2, 51])
-    _, distillation = rank_of("shared", 20, instances, data, student, batch, seed=1)
-    user, items = batch.queries.user, torch.randperm(N_ITEMS)[:20]
-    assert len(set(user.tolist())) < len(user)  # some are in the batch twice
-    for _ in range(2):  # and nothing is left behind
-        unseen = distillation._unseen(user, items)
-        assert torch.equal(unseen, ~instances.seen.contains(user, items.expand(len(user), -1)))
-        assert 0.1 < unseen.float().mean() < 0.9 and (distillation.row == -1).all()
 
 
 def test_lists_scored_with_the_batch_give_the_loss_and_gradients_of_lists_scored_alone(data, instances):
@@ -363,13 +352,13 @@ def test_an_item_never_stands_above_itself_by_rounding(data, instances, estimate
     lists = distillation.lists.of(batch)
     logits = student.score(context, lists)
     distillation.begin_epoch(student, 1, 1, stream(1, "distillation"))
-    expected = distillation._rank(student, batch, 0, context, logits)
+    expected = distillation.rank(student, batch, 0, context, logits)
     distillation.begin_epoch(student, 1, 1, stream(1, "distillation"))
     users = batch.queries.user.tolist()
     rows = [[item in seen_by(data, user) for item in row] for user, row in zip(users, lists.tolist(), strict=True)]
     seen = torch.tensor(rows)
     assert (~seen).sum() > 5
-    lowered = distillation._rank(student, batch, 0, context, logits - 1e-4)
+    lowered = distillation.rank(student, batch, 0, context, logits - 1e-4)
     assert torch.equal(lowered[~seen], expected[~seen])
 
 
@@ -381,7 +370,7 @@ def test_every_step_of_an_epoch_has_its_own_shared_sample_without_seen_items(dat
     _, distillation = rank_of("shared", 8, instances, data, student, batch, seed=5)
     ranks = []
     for step in range(3):  # one after the other: nothing of a step may be left over in the next
-        rank = distillation._rank(student, batch, step, context, student.score(context, distillation.lists.of(batch)))
+        rank = distillation.rank(student, batch, step, context, student.score(context, distillation.lists.of(batch)))
         for b, user in enumerate(batch.queries.user.tolist()):
             sample = [j for j in distillation.samples[step].tolist() if j not in seen_by(data, user)]
             for c, item in enumerate(distillation.lists.items[batch.index[b]].tolist()):
@@ -487,7 +476,7 @@ def test_no_gradient_flows_through_the_weights(instances, scheme, estimate):
 
     distillation.begin_epoch(student, 1, 1, stream(1, "distillation", 1))
     logits = student.score(context, distillation.lists.of(batch))
-    rank = distillation._rank(student, batch, 0, context, logits)
+    rank = distillation.rank(student, batch, 0, context, logits)
     assert not rank.requires_grad
     constant = weights(5, rank, 1).clone()
     expected = torch.autograd.grad((constant * -torch.nn.functional.logsigmoid(logits)).sum(1).mean(), parameters)
@@ -506,8 +495,8 @@ def test_ranks_are_not_asked_for_before_they_are_needed(instances, monkeypatch):
     distillation = RankingDistillation(RDSettings(K=3, weights=Hybrid(start_epoch=2, discrepancy=Discrepancy(samples=5))))
     distillation.prepare(model(1), instances)
     asked = []
-    real = distillation._rank
-    monkeypatch.setattr(distillation, "_rank", lambda *args: asked.append(distillation.epoch) or real(*args))
+    real = distillation.rank
+    monkeypatch.setattr(distillation, "rank", lambda *args: asked.append(distillation.epoch) or real(*args))
     student, batch = model(2), batch_of(instances, [1, 2])
     for epoch in (1, 2, 3):
         distillation.begin_epoch(student, epoch, 1, stream(1, "distillation", epoch))

@@ -151,7 +151,7 @@ def test_bad_settings_are_refused_by_name(make, bad):
 
 def test_a_number_of_samples_that_nothing_is_drawn_by_is_refused():
     """Or one run would have as many keys as there are numbers."""
-    with pytest.raises(ValueError, match="samples=7 has no effect beside estimate='exact': leave it at 100"):
+    with pytest.raises(ValueError, match="samples=7 has no effect with estimate='exact': leave it at 100"):
         Discrepancy(estimate="exact", samples=7)
     assert Discrepancy(estimate="exact", samples=100) == Discrepancy(estimate="exact")
     assert Discrepancy(estimate="instance", samples=7).samples == 7

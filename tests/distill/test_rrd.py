@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rdcore.data import Interactions, synthetic
 from rdcore.data.sampling import stream
-from rdcore.distill import Batch, RRDSettings, rrd
+from rdcore.distill import Batch, RRDSettings
 from rdcore.distill.rrd import OtherItems, relaxed_loss, sampled_places
 from rdcore.eval import topk as ranking
 from rdcore.models import BPRMFSettings, CaserSettings, NeuMFSettings
@@ -21,18 +21,11 @@ from rdcore.store.list_cache import ListCache
 from rdcore.train.loop import Training, TrainingData, make_optimizer, train, training_data
 
 N_USERS, N_ITEMS = 12, 40
-PATHS = {"exponentials": 80, "logarithms": 0}  # what decides between the two ways to compute the loss
 
 
 @pytest.fixture(scope="module")
 def data() -> Interactions:
     return synthetic.generate(n_users=N_USERS, n_items=N_ITEMS, min_length=8, max_length=14)
-
-
-@pytest.fixture(params=PATHS)
-def path(request, monkeypatch) -> str:
-    monkeypatch.setattr(rrd, "SAFE", PATHS[request.param])
-    return request.param
 
 
 def model(kind: str, seed: int) -> Model:
@@ -71,13 +64,13 @@ def fractions(interesting: list[float], uninteresting: list[float]) -> float:
 
 
 @pytest.mark.parametrize(("K", "L"), [(1, 1), (1, 3), (4, 1), (5, 6), (3, 0), (1, 0)])
-def test_loss_equals_the_product_of_fractions(path, K, L):
+def test_loss_equals_the_product_of_fractions(K, L):
     logits = torch.randn(6, K + L, generator=torch.Generator().manual_seed(1)) * 2
     slow = [fractions(row[:K], row[K:]) for row in logits.tolist()]
     assert relaxed_loss(logits[:, :K], logits[:, K:]).tolist() == pytest.approx(slow, rel=1e-5, abs=1e-6)
 
 
-def test_loss_worked_out_by_hand(path):
+def test_loss_worked_out_by_hand():
     """Exponentials 2, 1 and, uninteresting, 1: 2 / (2 + 1 + 1) times 1 / (1 + 1) = 1 / 4. Without the last one
     2 / (2 + 1) times 1 / 1. In the other order 1 / 4 times 2 / 3 = 1 / 6."""
     two, one = math.log(2), 0.0
@@ -87,7 +80,7 @@ def test_loss_worked_out_by_hand(path):
 
 
 @pytest.mark.parametrize("L", [0, 3])
-def test_loss_gradient(path, L):
+def test_loss_gradient(L):
     interesting, uninteresting = (torch.randn(3, n, dtype=torch.float64, requires_grad=True) for n in (4, L))
     assert torch.autograd.gradcheck(relaxed_loss, (interesting, uninteresting))
 
@@ -291,7 +284,7 @@ def test_a_batch_in_slow_motion(data, monkeypatch, of_student, of_teacher, inter
 
 
 def items_of(distillation) -> torch.Tensor:
-    return distillation.drawn.clone()
+    return distillation.sample[0].clone()
 
 
 def test_every_epoch_has_its_own_samples_and_a_fresh_start_finds_the_same(data, tmp_path):
@@ -315,7 +308,7 @@ def test_interesting_items_are_drawn_for_every_user_as_their_weights_say(data):
     places = []
     for epoch in range(700):
         distillation.begin_epoch(student, epoch, 1, stream(1, "distillation", epoch))
-        for user, items in enumerate(distillation.drawn[:, :2].tolist()):
+        for user, items in enumerate(distillation.sample[0][:, :2].tolist()):
             places.append([lists[user].index(item) for item in items])
     check_frequencies(torch.tensor(places), inclusion([math.exp(-rank / 1.5) for rank in range(1, 5)], 2))
 
@@ -391,7 +384,7 @@ def test_more_items_than_there_are_is_refused(data):
     distillation.begin_epoch(student, 1, 1, stream(1, "distillation"))
     active = int(np.argmax(data.counts()))  # he gets all there is
     listed = teachers_list(teacher, data, instances, int(data.offsets[active]), 9)
-    assert set(distillation.drawn[active, 4:].tolist()) == set(range(N_ITEMS)) - seen_by(data, active) - set(listed)
+    assert set(distillation.sample[0][active, 4:].tolist()) == set(range(N_ITEMS)) - seen_by(data, active) - set(listed)
 
 
 BAD = [

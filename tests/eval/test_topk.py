@@ -12,7 +12,8 @@ from rdcore.distill.lists import exemplary_rankings
 from rdcore.eval import topk as ranking
 from rdcore.eval.full_ranking import agreement, evaluate
 from rdcore.eval.groups import by_item_popularity
-from rdcore.eval.topk import BLOCK_BYTES, GROUP, block_rows, largest
+from rdcore.eval.topk import BLOCK_BYTES, block_rows
+from rdcore.fast import GROUP, largest
 from rdcore.models import BPRMF, BPRMFSettings
 from studies.rd.timing import top_lists
 

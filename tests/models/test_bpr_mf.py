@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from rdcore import fast
 from rdcore.data import Interactions, Stage
 from rdcore.data.queries import final_queries, training_queries
 from rdcore.eval.full_ranking import evaluate, popularity
 from rdcore.eval.metrics import mean
 from rdcore.models import BPRMF, BPRMFSettings, base
-from rdcore.models.base import DotProducts
 from rdcore.train.loop import Training, make_optimizer, train, training_data
 
 FIT = Interactions("few", np.array([3, 0, 5, 2, 1, 4]), np.array([0, 3, 3, 4, 6]), 6)
@@ -27,16 +27,30 @@ def bpr_mf(scale=0.7, **settings) -> BPRMF:
     return model
 
 
-@pytest.mark.parametrize("few", [0, 2**18], ids=["sorted", "one by one"])
 @pytest.mark.parametrize("bias", [True, False])
-def test_gradcheck_of_dot_products(monkeypatch, bias, few):
-    """Both ways to sum the gradients of the items, and item vectors gathered for two queries at a time."""
-    monkeypatch.setattr(base, "FEW", few)
-    monkeypatch.setattr(base, "GATHERED", 2 * 4 * 2)
+def test_dot_products_and_their_gradients_are_the_plain_ones(monkeypatch, bias):
+    """Item vectors gathered for two queries at a time."""
+    monkeypatch.setattr(fast, "GATHERED", 2 * 4 * 2)
     tables = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((3, 2), (6, 2), (6,))]
-    items = torch.tensor([[1, 1, 5, 0], [5, 2, 0, 0], [4, 1, 2, 5]], dtype=torch.int32)
+    items = torch.tensor([[1, 1, 5, 0], [5, 2, 0, 0], [4, 1, 2, 5]])
     given = tables if bias else tables[:2]
-    assert torch.autograd.gradcheck(lambda *x: DotProducts.apply(*x, *[None] * (3 - len(x)), items), given)
+    context, table, offset = [*given, *[None] * (3 - len(given))]
+    scores = fast.dot_products(context, table, offset, items)
+    plain = base.dot_products(context, table[items]) + (offset[items] if bias else 0)
+    torch.testing.assert_close(scores, plain)
+    factor = torch.randn_like(plain)
+    expected = torch.autograd.grad((plain * factor).sum(), given)
+    torch.testing.assert_close(torch.autograd.grad((scores * factor).sum(), given), expected)
+
+
+def test_many_items_of_a_query_are_scored_by_the_fast_form_and_few_by_the_plain_one(monkeypatch):
+    model, asked = bpr_mf(), []
+    monkeypatch.setattr(fast, "dot_products", lambda *given: asked.append(given[3].shape[1]) or torch.zeros(given[3].shape))
+    for n in (fast.MANY - 1, fast.MANY):
+        model.score(torch.zeros(2, 3), torch.zeros((2, n), dtype=torch.long))
+    with fast.plain_forms():
+        model.score(torch.zeros(2, 3), torch.zeros((2, fast.MANY), dtype=torch.long))
+    assert asked == [fast.MANY]
 
 
 @torch.no_grad()

@@ -8,11 +8,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from rdcore import fast
 from rdcore.data import Interactions, synthetic
 from rdcore.data.queries import final_queries, training_queries
 from rdcore.models import Caser, CaserSettings
 from rdcore.models.base import dropout
-from rdcore.models.caser import HorizontalFilters, horizontal_filters
+from rdcore.models.caser import horizontal_filters
 from rdcore.train.loop import Training, make_optimizer, train, training_data
 
 
@@ -134,12 +135,13 @@ def test_horizontal_filters_and_their_gradients_are_those_of_a_slow_loop(L, n, d
     coefficients = torch.randn((6, L * n), generator=generator, dtype=torch.float64)
     slow = pooled(*given, L)
     expected = torch.autograd.grad((slow * coefficients).sum(), given)
-    for fast in (HorizontalFilters.apply(*given, L), horizontal_filters(*given, L)[0]):
-        torch.testing.assert_close(fast, slow)
-    found = list(torch.autograd.grad((HorizontalFilters.apply(*given, L) * coefficients).sum(), given))
-    for height in range(1, L):  # what a filter does not have gets a gradient here, and none from the model's padding
-        found[1][(height - 1) * n : height * n, height * d :] = 0
-    torch.testing.assert_close(found, list(expected))
+    for form in (fast.horizontal_filters, horizontal_filters):
+        outputs = form(*given, L)
+        torch.testing.assert_close(outputs, slow)
+        gradients = list(torch.autograd.grad((outputs * coefficients).sum(), given))
+        for height in range(1, L):  # what a filter does not have gets a gradient here, and none from the model's padding
+            gradients[1][(height - 1) * n : height * n, height * d :] = 0
+        torch.testing.assert_close(gradients, list(expected))
 
 
 # Padding ------------------------------------------------------------------------------------------------------------

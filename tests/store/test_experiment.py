@@ -105,13 +105,13 @@ def test_stage_l_is_taught_by_the_best_epoch_and_alone_has_patience():
 
 
 def test_the_key_changes_with_every_revision_also_the_teachers(monkeypatch):
-    keys = {_fresh(DISTILLED).key}
+    keys, teachers = {_fresh(DISTILLED).key}, _fresh(TEACHER).key
     for settings in (Experiment, CaserSettings, RDSettings):
         with monkeypatch.context() as patch:
-            patch.setattr(settings, "revision", 2)
+            patch.setattr(settings, "revision", 99)
             keys.add(_fresh(DISTILLED).key)
             if settings is not RDSettings:
-                assert _fresh(TEACHER).key != TEACHER.key
+                assert _fresh(TEACHER).key != teachers
     assert len(keys) == 4
     assert _fresh(DISTILLED).key == DISTILLED.key
 

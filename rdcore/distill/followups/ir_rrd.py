@@ -130,7 +130,7 @@ class ItemSideRanking(Distillation):
     def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
         of_users = self.users.loss(student, batch, step, context)
         place, _ = distinct_queries(student, batch)
-        items = torch.unique(self.users.drawn[batch.queries.user[place]])
+        items = torch.unique(self.users.sample[0][batch.queries.user[place]])
         row = self.row[items]
         items, row = items[row >= 0], row[row >= 0]
         self.sums += torch.tensor([len(items), 1.0], device=items.device)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rdcore import fast
 from rdcore.data.queries import Queries
 from rdcore.data.sampling import SeenItems
 from rdcore.eval.topk import block_rows
-from rdcore.models.base import DotProductModel, DotProducts, Model, evaluating
+from rdcore.models.base import DotProductModel, Model, evaluating
 
 PAIRS = 2**18  # of user and item that a model is asked for at a time
 
@@ -64,7 +65,7 @@ def scores_of_users(student: Model, context: Tensor, users: Tensor, items: Tenso
     """
     if isinstance(student, DotProductModel) and not context.is_cuda:
         vectors = student.item_factors(items)
-        scores = DotProducts.apply(vectors, context, None, users.int())
+        scores = fast.dot_products(vectors, context, None, users)
         return scores if student.item_bias is None else scores + student.item_bias[items][:, None]
     parts = []
     for rows in torch.arange(len(items), device=items.device).split(

@@ -1,0 +1,94 @@
+"""What RRD and CD share: a sample of items for each query, drawn again in every epoch."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from rdcore.data.queries import Queries, final_queries_of
+from rdcore.distill.base import Batch, Distillation, TrainingData, distinct_queries
+from rdcore.distill.lists import Lists
+from rdcore.eval.topk import block_rows
+from rdcore.models.base import Model
+
+
+class Resampled(Distillation):
+    """L = weight * sum over the batch's different users of a loss of their sampled items.
+
+    Without a memory in student and teacher (``per_user``), every user has one sample, drawn when
+    the epoch begins. Otherwise every query is sampled in its step, so that memory holds the
+    samples of one batch. A user counts once in every batch they are in.
+
+    A subclass draws (``draw``) and compares (``compare``). ``lists`` are the teacher's, if any.
+    """
+
+    reduction: ClassVar[str] = "sum"
+    lists: Lists | None = None
+
+    def __init__(self, settings: Any, *, per_user: bool):
+        super().__init__()
+        self.settings, self.per_user = settings, per_user
+
+    @property
+    def graphable(self) -> bool:
+        return self.per_user
+
+    def keep(self, data: TrainingData) -> None:
+        """Takes what drawing needs from the data. Raises ValueError where the lists do not fit."""
+        fewest, depth = data.seen.fewest_unseen, self.settings.depth
+        name, length = ("samples", self.settings.samples) if depth is None else ("depth", depth)
+        if length > fewest:
+            raise ValueError(
+                f"{name} must be <= {fewest}, the unseen items of the most active user, got {length}"
+            )
+        self.seen, self.everyone = data.seen, final_queries_of(data.queries)
+
+    def draw(self, student: Model, queries: Queries, lists: Tensor | None) -> tuple[Tensor, ...]:
+        """The sample of B queries: items (B, n) first, then whatever `compare` needs of them.
+        lists: (B, depth) of the teacher, if it has given any."""
+        raise NotImplementedError
+
+    def compare(self, logits: Tensor, *sampled: Tensor) -> Tensor:
+        """Logits (B, n) of the items, and the rest of the sample -> the loss of each query (B,)."""
+        raise NotImplementedError
+
+    def begin_epoch(
+        self, student: Model, epoch: int, n_batches: int, rng: torch.Generator
+    ) -> None:
+        self.rng = rng
+        if self.per_user:
+            lists = self.lists and self.lists.items
+            self.sample = self.draw(student, self.everyone, lists)
+
+    def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
+        index, once = distinct_queries(student, batch)
+        queries = batch.queries[index]
+        if self.per_user:
+            items, *rest = (part[queries.user] for part in self.sample)
+        else:
+            lists = self.lists and self.lists.of(batch)[index]
+            items, *rest = self.draw(student, queries, lists)
+        losses = self.compare(student.score(context[index], items), *rest)  # (B,)
+        return self.settings.weight * (once * losses).sum()
+
+
+def sampled_places(log_weights: Tensor, n: int, size: int, generator: torch.Generator) -> Tensor:
+    """``size`` different places of a list, drawn one after the other, each with probability
+    proportional to its weight among those left; n times: log_weights (depth,) float64 ->
+    (n, size), ascending.
+
+    The largest values of log-weight plus Gumbel noise (minus the log of an exponential variate)
+    are such a draw, and no weight is too small for it.
+    """
+    depth, parts = len(log_weights), []
+    for rows in torch.arange(n).split(block_rows(2 * depth, n)):
+        shape = (len(rows), depth)
+        uniform = torch.rand(
+            shape, dtype=torch.float64, generator=generator, device=generator.device
+        )
+        noise = uniform.neg_().log1p_().neg_().log_()
+        noisy = torch.sub(log_weights, noise, out=noise)
+        parts.append(noisy.topk(size, dim=1).indices.sort(dim=1).values)
+    return torch.cat(parts)
