@@ -1,0 +1,248 @@
+"""Curves of the later methods at their authors' settings, on their splits.
+
+    python -m studies.followups.proofs td HTD --dim 10 --seed 1
+
+trains one run and writes runs/followups/NAME.json: a row of metrics for every evaluated epoch. A teacher is
+trained first where its weights are not there; a finished run is not repeated. Three protocols:
+
+- td (Topology Distillation): its own fold of CiteULike; the test item among all items without the user's training and
+  validation items, at epochs 1, 11, ..., 101; nothing is selected; the last weights of the teacher teach.
+- unkd (UnKD): a fifth of each user's items; the test users' items among all without training items; NDCG@20 of the
+  validation users chooses the epoch, every 5 epochs, patience 20 evaluations.
+- rcekd (RCE-KD): the split by item id; NDCG@10 of the validation items chooses the epoch, patience 30; means over all users.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from rdcore import datasets
+from rdcore.data import Interactions, Stage
+from rdcore.data.sampling import stream_seed
+from rdcore.distill import (
+    CDSettings,
+    DCDSettings,
+    FTDSettings,
+    HTDSettings,
+    KDCESettings,
+    Position,
+    RCEKDSettings,
+    RDSettings,
+    RRDSettings,
+    UnKDSettings,
+)
+from rdcore.distill.base import Batch, Distillation
+from rdcore.distill.followups.unkd import popularity_groups
+from rdcore.eval import metrics
+from rdcore.eval.full_ranking import held_out
+from rdcore.eval.leave_one_out import Judge
+from rdcore.files import paths
+from rdcore.files.whole import write_whole
+from rdcore.models import BPRMFSettings
+from rdcore.train.loop import Training, make_optimizer, seeded, train, training_data
+from studies.followups import splits
+
+CUTOFFS = (10, 20, 50)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How one paper trains and judges."""
+
+    parts: Callable[[], tuple[Interactions, Stage | None, Stage]]
+    """The training part; what the validation items and the test items are judged by."""
+    training: Training
+    """Of the student; the teacher's differs by ``teacher_decay`` alone."""
+    dims: tuple[int, int]
+    """Of the teacher and, unless asked for otherwise, of the student."""
+    methods: dict[str, Any]
+    """Role -> settings."""
+    evaluated: Callable[[int], bool]
+    """Whether an epoch is."""
+    chooses: str = ""
+    """Metric of the validation items that chooses the epoch; none: the last one is taken."""
+    patience: int = 0
+    """Evaluations without a better value after which training ends."""
+    teacher_decay: float | None = None
+    """The teacher's weight decay, where it is another."""
+    distilled_decay: float | None = None
+    """A distilled student's."""
+    ego_decay: float = 0.0
+    """L2 of the batch's own vectors, a part of the loss: decay (|u|^2 + |i|^2 + |j|^2) / 2, the mean over rows."""
+    xavier: bool = False
+    """Whether tables begin as Xavier's uniform ones instead of N(0, 0.01^2)."""
+    empty_is_zero: bool = False
+    """Whether users without a held-out item count as 0 in the means."""
+
+
+def td_parts() -> tuple[Interactions, None, Stage]:
+    judge = Judge(datasets.load("citeulike-td"))
+    return judge.fit, None, judge.test
+
+
+def split_parts(split: Callable[[], splits.Parts]) -> tuple[Interactions, Stage, Stage]:
+    parts = split()
+    return parts.fit, *(Stage("L", parts.fit, held) for held in (parts.validation, parts.test))
+
+
+PROTOCOLS = {
+    "td": Protocol(
+        parts=td_parts, dims=(200, 10), evaluated=lambda epoch: epoch % 10 == 1,
+        training=Training(epochs=101, batch_size=1024, learning_rate=1e-3, weight_decay=1e-3, negatives=1, reduction="sum"),
+        methods={"FTD": FTDSettings(), "HTD": HTDSettings()},
+    ),
+    "unkd": Protocol(
+        parts=lambda: split_parts(splits.by_user_group), dims=(100, 10), evaluated=lambda epoch: epoch % 5 == 0,
+        training=Training(epochs=1000, batch_size=2048, learning_rate=1e-3, weight_decay=0.0, negatives=1),
+        chooses="N@20", patience=20, ego_decay=1e-3, xavier=True,
+        methods={
+            "RD": RDSettings(exclude="seen", weights=Position()), "CD": CDSettings(weight=0.1), "RRD": RRDSettings(),
+            "HTD": HTDSettings(), "UnKD": UnKDSettings(), "UnKD-released": UnKDSettings(as_released=True),
+        },
+    ),
+    "rcekd": Protocol(
+        parts=lambda: split_parts(splits.by_item_id), dims=(400, 20), evaluated=lambda epoch: True,
+        training=Training(epochs=1000, batch_size=2048, learning_rate=1e-3, weight_decay=1e-3, negatives=1, reduction="sum"),
+        chooses="N@10", patience=30, distilled_decay=1e-5, empty_is_zero=True,
+        methods={
+            "CD": CDSettings(weight=0.5, samples=2, depth=None), "RRD": RRDSettings(K=100, L=200, weight=0.1),
+            "DCD": DCDSettings(), "KD-CE": KDCESettings(items="student"), "KD-CE-all": KDCESettings(items="all"),
+            "RCE-KD": RCEKDSettings(),
+        },
+    ),
+}  # fmt: skip
+
+
+class Decayed(Distillation):
+    """A term of the loss for the batch's own vectors, beside a distillation or alone."""
+
+    def __init__(self, decay: float, inner: Distillation | None):
+        super().__init__()
+        self.decay, self.inner, self.reduction = decay, inner, "mean"
+
+    def begin_epoch(self, student, epoch, n_batches, rng) -> None:
+        if self.inner:
+            self.inner.begin_epoch(student, epoch, n_batches, rng)
+
+    def wants(self, batch: Batch) -> Tensor | None:
+        return self.inner.wants(batch) if self.inner else None
+
+    def loss(self, student, batch: Batch, step, context: Tensor) -> Tensor:
+        items = student.item_factors(torch.cat([batch.target[:, None], batch.negatives], dim=1))
+        total = self.decay * (context.square().sum() + items.square().sum()) / (2 * len(context))
+        if self.inner is None:
+            return total
+        term = self.inner.loss(student, batch, step, context)
+        return total + (term if self.inner.reduction == "mean" else term / len(context))
+
+
+def judged(model: nn.Module, stage: Stage, groups: list[Tensor], empty_is_zero: bool) -> dict[str, float]:
+    """R@k and N@k (ideal cut at min(k, held-out)), means over users with a held-out item or over all users. With two
+    ``groups`` of items also R@k of each, over the users who have such a held-out item."""
+    ranks = torch.cat([metrics.target_ranks(*given) for given in held_out(model, stage)]).numpy()
+    # target_ranks sorts a user's ranks, so which item has which is asked of the model again where groups are wanted.
+    counts, n_users = stage.judge.counts(), stage.judge.n_users
+    user = np.repeat(np.arange(n_users), counts)
+    among = n_users if empty_is_zero else int((counts > 0).sum())
+    ideal, found = np.cumsum(1 / np.log2(np.arange(max(CUTOFFS)) + 2)), {}
+    for k in CUTOFFS:
+        hit = ranks <= k
+        of_user = np.bincount(user, hit, n_users) / np.maximum(counts, 1)
+        gain = np.bincount(user, hit / np.log2(ranks + 1), n_users) / ideal[np.minimum(np.maximum(counts, 1), k) - 1]
+        found |= {f"R@{k}": of_user.sum() / among, f"N@{k}": gain.sum() / among}
+    for name, group in zip(("popular", "unpopular"), groups, strict=False):
+        keep = np.isin(stage.judge.items, group.numpy())
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(user[keep], minlength=n_users))])
+        part = Stage(stage.name, stage.fit, Interactions(name, stage.judge.items[keep], offsets, stage.judge.n_items))
+        of_group = judged(model, part, [], False)
+        found |= {f"{metric}-{name}": value for metric, value in of_group.items() if metric.startswith("R@")}
+    return {name: round(float(value), 6) for name, value in found.items()}
+
+
+def run(study: str, role: str, *, dim: int | None = None, seed: int = 1, epochs: int | None = None) -> dict:
+    """The record of one run, trained where it is not there yet."""
+    protocol = PROTOCOLS[study]
+    size = protocol.dims[0] if role == "T" else dim or protocol.dims[1]
+    name = f"{study}-{role}-d{size}-seed{seed}" + (f"-{epochs}epochs" if epochs else "")
+    folder = paths.runs() / "followups"
+    file, weights = folder / f"{name}.json", folder / f"{name}.safetensors"
+    if file.exists() and weights.exists():
+        return json.loads(file.read_text(encoding="utf-8"))
+    fit, validation, test = protocol.parts()
+    decays = {"T": protocol.teacher_decay, "S": None}
+    decay = decays.get(role, protocol.distilled_decay)
+    training = protocol.training if decay is None else replace(protocol.training, weight_decay=decay)
+    training = replace(training, epochs=epochs or training.epochs)
+    with seeded(stream_seed(seed, "initialisation"), "cpu"):
+        model = BPRMFSettings(dim=size).build(fit.n_users, fit.n_items)
+        if protocol.xavier:
+            for table in (model.user, model.item_factors):
+                nn.init.xavier_uniform_(table.weight)
+        method = None
+        data = training_data(fit, 0, "cpu")
+        if role not in ("T", "S"):
+            run(study, "T", seed=seed, epochs=epochs)
+            teacher = BPRMFSettings(dim=protocol.dims[0]).build(fit.n_users, fit.n_items)
+            of_teacher = name.replace(f"-{role}-d{size}-", f"-T-d{protocol.dims[0]}-")
+            teacher.load_state_dict(load_file(folder / f"{of_teacher}.safetensors"))
+            method = protocol.methods[role].build(model, teacher)
+            method.prepare(teacher, data)
+    if protocol.ego_decay:
+        method = Decayed(protocol.ego_decay, method)
+    groups = popularity_groups(torch.from_numpy(fit.items), fit.n_items, 2) if study == "unkd" else []
+    history, curve, best = [], [], {"epoch": 0, "value": -1.0, "weights": None}
+
+    def after(epoch: int, log: dict) -> bool:
+        history.append({key: log[key] for key in ("epoch", "loss", "distillation_loss", "seconds") if key in log})
+        last = epoch == training.epochs
+        if not (protocol.evaluated(epoch) or last):
+            return False
+        row = {"epoch": epoch, **judged(model, test, [], protocol.empty_is_zero)}
+        if validation is not None:
+            of_validation = judged(model, validation, [], protocol.empty_is_zero)
+            row |= {f"{key}-validation": value for key, value in of_validation.items()}
+        curve.append(row)
+        value = row[f"{protocol.chooses}-validation"] if protocol.chooses else epoch
+        if value > best["value"]:
+            kept = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+            best.update(epoch=epoch, value=value, weights=kept, at=len(curve))
+        print(json.dumps(row | {"seconds": log["seconds"]}), flush=True)
+        return bool(protocol.patience) and len(curve) - best["at"] >= protocol.patience
+
+    train(model, data, make_optimizer(model, method, training), training, seed=seed, distillation=method, after_epoch=after)
+    model.load_state_dict(best["weights"])
+    chosen = {"epoch": best["epoch"], **judged(model, test, groups, protocol.empty_is_zero)}
+    record = {"study": study, "role": role, "dim": size, "seed": seed, "chosen": chosen, "curve": curve, "history": history}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(weights, lambda draft: save_file(best["weights"], draft))
+    write_whole(file, lambda draft: draft.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8"))
+    return record
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m studies.followups.proofs", description=__doc__.splitlines()[0])
+    parser.add_argument("study", choices=PROTOCOLS)
+    parser.add_argument("role", help="T, S, or a method of the study")
+    parser.add_argument("--dim", type=int, help="of the student")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--epochs", type=int, help="fewer than the protocol's, for a trial; the teacher's too")
+    given = parser.parse_args()
+    known = ("T", "S", *PROTOCOLS[given.study].methods)
+    if given.role not in known:
+        parser.error(f"{given.study} has no {given.role}; it has {', '.join(known)}")
+    torch.set_num_threads(1)
+    record = run(given.study, given.role, dim=given.dim, seed=given.seed, epochs=given.epochs)
+    print(json.dumps(record["chosen"]))
+
+
+if __name__ == "__main__":
+    main()
