@@ -1,0 +1,102 @@
+"""The plan of the later methods, and one short curve of each protocol."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from rdcore.data import Interactions, Stage, synthetic
+from rdcore.distill import FTDSettings, UnKDSettings
+from rdcore.models import BPRMFSettings
+from studies.derrd.plan import all_runs as derrd_runs
+from studies.followups import plan, proofs, splits, study
+
+
+def test_what_is_trained_already_is_not_planned_under_another_key():
+    planned, known = plan.runs("paper"), {run.key for run in derrd_runs("paper")}
+    new = [run for run in planned if run.key not in known]
+    assert {run.role for run in new if run.dataset == "citeulike"} == {"IR-RRD"}
+    assert {run.role for run in planned if run.dataset == "citeulike-td"} == {"T", "S", "FTD", "HTD"}
+    assert plan.runs("small") == plan.runs("smoke") == []
+
+
+def test_topology_is_judged_once_at_its_end():
+    run = plan.topology(10).distilled("L", 1, "HTD")
+    assert run.evaluated_epochs == run.teacher.evaluated_epochs == [101] and run.distillation.weight == 1e-3
+
+
+def test_a_student_finds_its_teachers():
+    for size in plan.SIZES:
+        own = plan.topology(size)
+        assert own.teacher("L", 2) in study.teachers_of(own.student("L", 2))
+
+
+def test_without_records_table_and_section_say_so():
+    assert list(study.tables()["followups"].columns) == study.COLUMNS
+    assert study.results().startswith("## The later methods\n\n")
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """Every protocol on generated data, with few epochs."""
+    monkeypatch.setenv("RDCORE_RUNS", str(tmp_path))
+    data = synthetic.generate(n_users=40, n_items=60, min_length=10, max_length=20, seed=1)
+    rows = [data.items[a:b].tolist() for a, b in zip(data.offsets[:-1], data.offsets[1:], strict=True)]
+    parts = splits.Parts(
+        splits.interactions("fit", [row[:-2] for row in rows], 60),
+        splits.interactions("validation", [row[-2:-1] for row in rows], 60),
+        splits.interactions("test", [row[-1:] if user % 3 else [] for user, row in enumerate(rows)], 60),
+    )
+    protocols = {}
+    for name, protocol in proofs.PROTOCOLS.items():
+        validated = bool(protocol.chooses)
+        given = (parts.fit, Stage("L", parts.fit, parts.validation) if validated else None, Stage("L", parts.fit, parts.test))
+        methods = {"FTD": FTDSettings(), "UnKD": UnKDSettings(groups=2, depth=20)}
+        fields = {**vars(protocol), "parts": lambda given=given: given, "dims": (6, 3), "methods": methods}
+        protocols[name] = proofs.Protocol(**fields)
+    monkeypatch.setattr(proofs, "PROTOCOLS", protocols)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("which", "role"), [("td", "FTD"), ("unkd", "UnKD"), ("unkd", "FTD"), ("rcekd", "S")])
+def test_a_curve_is_written_and_not_trained_twice(small, which, role, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["proofs", which, role, "--epochs", "6", "--seed", "2"])
+    proofs.main()
+    record = json.loads((small / "followups" / f"{which}-{role}-d3-seed2-6epochs.json").read_text())
+    assert record["curve"][-1]["epoch"] == 6 and len(record["history"]) == 6
+    assert ("R@10-popular" in record["chosen"]) == (which == "unkd")
+    if role != "S":
+        assert (small / "followups" / f"{which}-T-d6-seed2-6epochs.safetensors").exists()
+    monkeypatch.setattr(proofs, "train", None)
+    proofs.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == lines[-2] == json.dumps(record["chosen"])
+    monkeypatch.setattr(sys, "argv", ["proofs", which, "HTD2"])
+    with pytest.raises(SystemExit):
+        proofs.main()
+
+
+def test_metrics_are_the_slow_ones():
+    torch.manual_seed(0)
+    fit = splits.interactions("fit", [[0, 1], [2], [3, 4, 5]], 30)
+    rows = [[6, 7, 8], [], [9, 0, 20, 21]]
+    model = BPRMFSettings(dim=4).build(3, 30)
+    with torch.no_grad():
+        model.user.weight.normal_(), model.item_factors.weight.normal_()
+    stage = Stage("L", fit, splits.interactions("test", rows, 30))
+    scores, found = model.score_all(model.user.weight).tolist(), {name: [] for name in ("R@10", "N@10")}
+    for user, own in enumerate(([0, 1], [2], [3, 4, 5])):
+        ranking = sorted(set(range(30)) - set(own), key=lambda i, user=user: -scores[user][i])[:10]
+        hits = [place for place, item in enumerate(ranking) if item in rows[user]]
+        if rows[user]:
+            found["R@10"].append(len(hits) / len(rows[user]))
+            ideal = sum(1 / np.log2(place + 2) for place in range(min(10, len(rows[user]))))
+            found["N@10"].append(sum(1 / np.log2(place + 2) for place in hits) / ideal)
+    every = proofs.judged(model, stage, [], False)
+    zero = proofs.judged(model, stage, [torch.tensor([6, 7, 9]), torch.tensor([8, 0, 20, 21])], True)
+    for name, values in found.items():
+        assert every[name] == pytest.approx(np.mean(values), abs=1e-6)
+        assert zero[name] == pytest.approx(np.sum(values) / 3, abs=1e-6)
+    assert isinstance(stage.judge, Interactions) and 0 <= zero["R@10-popular"] <= 1
