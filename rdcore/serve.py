@@ -88,7 +88,7 @@ def export(model: Model, path: Path | str, *, n: int = 10, about: Mapping[str, s
         raise ValueError(f"the exported file must end in .onnx, got {str(path)!r}")
     if any(table.device.type != "cpu" for table in chain(model.parameters(), model.buffers())):
         raise ValueError("a model is exported from the CPU: give model.cpu()")
-    program = _program(model, n)
+    program = _program(model.served(), n)
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()  # stack traces, with paths of this machine
     facts = {"rdcore": __version__, "n": str(n), "n_items": str(model.n_items)}

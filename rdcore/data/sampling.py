@@ -103,6 +103,20 @@ def unseen_items(user: Tensor, n: int, seen: SeenItems, generator: torch.Generat
     return items
 
 
+def equal_draws(user: Tensor, generator: torch.Generator) -> Tensor:
+    """Places (M,) of instances such that every user has equally many, drawn among theirs with replacement: user (N,) of each
+    instance, ascending.
+
+    Of U users with instances each has floor(N / U) draws: an epoch of LightGCN's C++ sampler (gusye1234/LightGCN-PyTorch
+    947ca2b), which counts all users of the data.
+    """
+    counts = torch.unique_consecutive(user, return_counts=True)[1]
+    first = counts.cumsum(0) - counts
+    each = len(user) // max(1, len(counts))
+    share = torch.rand((len(counts), each), generator=generator, device=user.device, dtype=torch.float64)
+    return (first[:, None] + (share * counts[:, None]).long()).view(-1)
+
+
 def shared_items(n_batches: int, n: int, n_items: int, generator: torch.Generator) -> Tensor:
     """One sample of n distinct items for each batch of an epoch: (n_batches, n).
 

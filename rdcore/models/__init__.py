@@ -8,6 +8,8 @@ from rdcore.models.item_cf import ItemCF, ItemCFSettings
 from rdcore.models.more.ease import EASE, EASESettings
 from rdcore.models.more.gf_cf import GFCF, GFCFSettings
 from rdcore.models.more.ials import IALS, IALSSettings
+from rdcore.models.more.lightgcn import LightGCN, LightGCNSettings
+from rdcore.models.more.sasrec import SASRec, SASRecSettings
 from rdcore.models.neumf import NeuMF, NeuMFSettings
 from rdcore.models.popularity import Popularity, PopularitySettings
 
@@ -27,9 +29,13 @@ __all__ = [
     "IALSSettings",
     "ItemCF",
     "ItemCFSettings",
+    "LightGCN",
+    "LightGCNSettings",
     "Model",
     "NeuMF",
     "NeuMFSettings",
     "Popularity",
     "PopularitySettings",
+    "SASRec",
+    "SASRecSettings",
 ]

@@ -51,6 +51,19 @@ class Model(nn.Module):
             f"{type(self).__name__} must implement base_loss(positive, negative)"
         )
 
+    def query_loss(
+        self, queries: Queries, context: Tensor, target: Tensor, negatives: Tensor
+    ) -> Tensor | None:
+        """The loss of each query (B,), of a model whose loss needs more than logits of the target
+        (B,) and of the training loop's negatives (B, n): all items, say, or vectors. None, the
+        default, of a model whose loss is `base_loss`."""
+        return None
+
+    def served(self) -> Model:
+        """The model that is exported in place of this one, with the same scores: itself, unless it
+        needs more to train than to answer."""
+        return self
+
     def hint(self, context: Tensor) -> Tensor:
         """Context (B, D) -> what a teacher may show of its representation of the query (B, H)."""
         raise NotImplementedError(

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from rdcore.checks import integer, is_number, number, one_of, short
 from rdcore.data.interactions import Interactions
 from rdcore.data.queries import training_queries
-from rdcore.data.sampling import SeenItems, stream, stream_seed, unseen_items
+from rdcore.data.sampling import SeenItems, equal_draws, stream, stream_seed, unseen_items
 from rdcore.distill.base import Batch, Distillation, TrainingData
 from rdcore.models.base import Model
 from rdcore.settings import Settings, added
@@ -50,6 +50,9 @@ class Training(Settings):
     patience: int = added(0)
     """On stage L: after how many epochs without a new best on the validation items training ends
     (0: never before the last epoch)."""
+    instances: str = added("all")
+    """Of an epoch: 'all' once each, or for all 'users' equally many, drawn among theirs with
+    replacement (as LightGCN's authors train)."""
 
     def __post_init__(self):
         for name in ("epochs", "batch_size", "negatives"):
@@ -58,6 +61,7 @@ class Training(Settings):
         for name in ("learning_rate", "weight_decay", "base_weight"):
             number(name, getattr(self, name), above=name == "learning_rate")
         one_of("reduction", self.reduction, "mean", "sum")
+        one_of("instances", self.instances, "all", "users")
         if not (is_number(self.share) and 0 < self.share <= 1):
             raise ValueError(f"share must lie in (0, 1], got {short(self.share)}")
 
@@ -162,11 +166,15 @@ def batch_loss(
     if any, over the batch as ``reduction`` says. Every query is encoded once."""
     context = model.encode(batch.queries)  # (B, D)
     wanted = distillation.wants(batch) if distillation else None
-    items = [batch.target[:, None], batch.negatives, *(() if wanted is None else [wanted])]
-    logits = model.score(context, torch.cat(items, dim=1))
-    n = 1 + batch.negatives.shape[1]
-    positive, negative, rest = logits.tensor_split((1, n), dim=1)
-    base = model.base_loss(positive, negative)  # (B,)
+    base = model.query_loss(batch.queries, context, batch.target, batch.negatives)  # (B,) or None
+    if base is None:
+        items = [batch.target[:, None], batch.negatives, *(() if wanted is None else [wanted])]
+        logits = model.score(context, torch.cat(items, dim=1))
+        n = 1 + batch.negatives.shape[1]
+        positive, negative, rest = logits.tensor_split((1, n), dim=1)
+        base = model.base_loss(positive, negative)  # (B,)
+    elif wanted is not None:
+        rest = model.score(context, wanted)
     if distillation is None:
         return base, None
     if wanted is not None:
@@ -183,18 +191,24 @@ def _epoch(
     seed: int, distillation: Distillation | None, recorder: Recorder | None,
 ) -> dict:  # fmt: skip
     """All steps of one epoch; its losses."""
-    device, n, size = data.target.device, len(data.queries), settings.batch_size
+    device, size = data.target.device, settings.batch_size
     mean = settings.reduction == "mean"
+    user, drawn = data.queries.user, None
+    if settings.instances == "users":
+        drawn = equal_draws(user, stream(seed, "instances", epoch, device))
+        user = user[drawn]
+    n = len(user)
     order = torch.randperm(n, generator=stream(seed, "order", epoch, device), device=device)
     draws = stream(seed, "negatives", epoch, device)
-    negatives = unseen_items(data.queries.user, settings.negatives, data.seen, draws)
+    negatives = unseen_items(user, settings.negatives, data.seen, draws)
     rng = stream(seed, "distillation", epoch, device)
     if distillation:
         distillation.begin_epoch(model, epoch, -(-n // size), rng)
     total, total_distilled = torch.zeros(2, dtype=torch.float64, device=device)
 
-    def step(index: Tensor, number: int | Tensor) -> None:
-        batch = Batch(index, data.queries[index], data.target[index], negatives[index])
+    def step(place: Tensor, number: int | Tensor) -> None:
+        index = place if drawn is None else drawn[place]
+        batch = Batch(index, data.queries[index], data.target[index], negatives[place])
         base, distilled = batch_loss(model, distillation, batch, number, settings.reduction)
         total.add_(base.detach().sum())
         loss = settings.base_weight * (base.mean() if mean else base.sum())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -12,15 +11,16 @@ from scipy.linalg import get_lapack_funcs
 from rdcore.checks import number, one_of
 from rdcore.data.interactions import Interactions
 from rdcore.models.more.counted import Counted
+from rdcore.settings import Settings
 
 ROWS = 1024  # of a large square matrix that are written at a time
 
 
 @dataclass(frozen=True, kw_only=True)
-class EASESettings:
+class EASESettings(Settings):
     """Settings of EASE, which is computed and not trained."""
 
-    revision: ClassVar[int] = 1  # raise when the same settings begin to give other numbers
+    revision = 1
 
     lam: float = 100.0
     """L2 weight, > 0. The best value is flat: 10 to 300 on CiteULike, 80 on Gowalla (BARS)."""

@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
-from rdcore.checks import number, whole
+from rdcore.checks import integer, number
 from rdcore.data.interactions import Interactions
 from rdcore.models.more.counted import Counted
+from rdcore.settings import Settings
 
 DENSE = (
     512  # with a side this short, all singular vectors are computed: quicker and without a limit
@@ -20,10 +20,10 @@ DENSE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class GFCFSettings:
+class GFCFSettings(Settings):
     """Settings of GF-CF, which is computed and not trained."""
 
-    revision: ClassVar[int] = 1  # raise when the same settings begin to give other numbers
+    revision = 1
 
     alpha: float = 0.3
     """Weight of the ideal low-pass filter; with 0 the linear filter is left."""
@@ -33,7 +33,7 @@ class GFCFSettings:
 
     def __post_init__(self):
         number("alpha", self.alpha)
-        whole("vectors", self.vectors)
+        integer("vectors", self.vectors)
 
     def fit(self, interactions: Interactions) -> GFCF:
         """The model of these interactions."""

@@ -4,7 +4,6 @@ Rendle et al., RecSys 2022)."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,18 +11,19 @@ from scipy import sparse
 from scipy.linalg import cho_factor, cho_solve
 from torch import Tensor, nn
 
-from rdcore.checks import number, whole
+from rdcore.checks import integer, number
 from rdcore.data.interactions import Interactions
 from rdcore.data.queries import Queries
 from rdcore.models.base import DotProductModel
 from rdcore.models.more.counted import chosen_items
+from rdcore.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class IALSSettings:
+class IALSSettings(Settings):
     """Settings of iALS, which is solved and not trained by steps."""
 
-    revision: ClassVar[int] = 1  # raise when the same settings begin to give other numbers
+    revision = 1
 
     dim: int
     """Size of user and item vectors."""
@@ -42,8 +42,8 @@ class IALSSettings:
 
     def __post_init__(self):
         for name in ("dim", "iterations"):
-            whole(name, getattr(self, name))
-        whole("seed", self.seed, least=0)
+            integer(name, getattr(self, name))
+        integer("seed", self.seed, least=0)
         if self.seed >= 2**32:
             raise ValueError(f"seed must be below 2^32, got {self.seed}")
         for name in ("lam", "sigma"):

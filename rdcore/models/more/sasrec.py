@@ -1,0 +1,218 @@
+"""SASRec: self-attention over a user's last items (Kang and McAuley, ICDM 2018, arXiv
+1808.09781)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rdcore.checks import integer, is_number, one_of, short
+from rdcore.data.queries import Queries
+from rdcore.losses import log_loss
+from rdcore.models.base import DotProductModel, dropout
+from rdcore.settings import Settings, inert
+
+
+@dataclass(frozen=True, kw_only=True)
+class SASRecSettings(Settings):
+    """Settings of SASRec. Size, blocks, heads and dropout as in "Turning Dross into Gold Loss"."""
+
+    revision = 1
+
+    dim: int
+    """Size of all vectors; a multiple of ``heads``."""
+    window: int = 50
+    """How many of the user's last items it looks at."""
+    blocks: int = 2
+    """How many blocks of attention and feed-forward lie on each other."""
+    heads: int = 1
+    """Heads of every attention."""
+    dropout: float = 0.1
+    """Rounded to a multiple of 1/256."""
+    norm: str = "original"
+    """Where layer norms stand: 'original' (the paper's TensorFlow code), 'pre' or 'post' (both of
+    pmixer/SASRec.pytorch)."""
+    loss: str = "ce"
+    """'ce': cross-entropy over all items. 'gbce': generalised BCE over the target and ``sampled``
+    items (gSASRec). 'sampled-ce': cross-entropy over the same. 'bce': the paper's, with the
+    negatives of the training loop, one of them as published: kept for comparison, because it is
+    much weaker than the others."""
+    sampled: int = 256
+    """Items drawn uniformly in each step for 'gbce' and 'sampled-ce', shared by all its queries."""
+    calibration: float = 0.75
+    """t of 'gbce', in [0, 1]; 0 is plain BCE."""
+
+    def __post_init__(self):
+        for name in ("dim", "window", "blocks", "heads", "sampled"):
+            integer(name, getattr(self, name))
+        if self.dim % self.heads:
+            raise ValueError(f"dim must be a multiple of heads ({self.heads}), got {self.dim}")
+        if not (is_number(self.dropout) and 0 <= self.dropout < 1):
+            raise ValueError(f"dropout must lie in [0, 1), got {short(self.dropout)}")
+        if self.dropout > 0 and round(256 * self.dropout) == 0:
+            raise ValueError(
+                "dropout is rounded to a multiple of 1/256: give 0 or more than 1/512, "
+                f"got {short(self.dropout)}"
+            )
+        one_of("norm", self.norm, "original", "pre", "post")
+        one_of("loss", self.loss, "ce", "gbce", "sampled-ce", "bce")
+        if not (is_number(self.calibration) and 0 <= self.calibration <= 1):
+            raise ValueError(f"calibration must lie in [0, 1], got {short(self.calibration)}")
+        if self.loss in ("ce", "bce"):
+            inert(self, f"loss={self.loss!r}", "sampled")
+        if self.loss != "gbce":
+            inert(self, f"loss={self.loss!r}", "calibration")
+
+    def build(self, n_users: int, n_items: int) -> SASRec:
+        """An untrained model. It has nothing that depends on the number of users."""
+        return SASRec(n_items, self)
+
+
+def gbce_loss(positive: Tensor, negative: Tensor, n_items: int, calibration: float) -> Tensor:
+    """Generalised BCE of every query: positive (B, 1), negative (B, k) logits -> (B,).
+
+    [ beta softplus(-s+) + sum softplus(s-) ] / (k + 1) with beta = 1 - t (1 - alpha), alpha =
+    k / (n_items - 1) and t = ``calibration`` (Petrov and Macdonald, RecSys 2023, equation 11).
+    """
+    k = negative.shape[1]
+    beta = 1 - calibration * (1 - k / (n_items - 1))
+    return (beta * F.softplus(-positive).sum(1) + F.softplus(negative).sum(1)) / (k + 1)
+
+
+def sampled_cross_entropy(positive: Tensor, negative: Tensor) -> Tensor:
+    """Cross-entropy of the positive among itself and the negatives: (B, 1), (B, k) -> (B,)."""
+    logits = torch.cat([positive, negative], dim=1)  # (B, 1 + k)
+    return logits.logsumexp(1) - positive.squeeze(1)
+
+
+class Attention(nn.Module):
+    """Scaled dot-product attention of ``heads`` heads: queries (B, m, d), the rest (B, n, d)."""
+
+    def __init__(self, dim: int, heads: int, p: float):
+        super().__init__()
+        self.heads, self.p = heads, p
+        self.query, self.key, self.value, self.out = (nn.Linear(dim, dim) for _ in range(4))
+
+    def forward(self, asking: Tensor, given: Tensor, allowed: Tensor) -> Tensor:
+        """(B, m, d) from asking (B, m, d), given (B, n, d), allowed (B, 1, m, n) bool."""
+
+        def split(x: Tensor) -> Tensor:  # (B, n, d) -> (B, heads, n, d / heads)
+            return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+        query, key = split(self.query(asking)), split(self.key(given))
+        scores = query @ key.transpose(2, 3) / query.shape[3] ** 0.5  # (B, heads, m, n)
+        weights = scores.masked_fill(~allowed, -torch.inf).softmax(3)
+        mixed = dropout(weights, self.p, self.training) @ split(self.value(given))
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+class Block(nn.Module):
+    """Attention and a position-wise feed-forward net, each with a residual and a layer norm."""
+
+    def __init__(self, settings: SASRecSettings):
+        super().__init__()
+        dim = settings.dim
+        self.norm, self.p = settings.norm, settings.dropout
+        self.attention = Attention(dim, settings.heads, settings.dropout)
+        self.inner, self.outer = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.norms = nn.ModuleList(nn.LayerNorm(dim, eps=1e-8) for _ in range(2))
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """(B, m, d) -> (B, m, d)."""
+        hidden = dropout(self.inner(x), self.p, self.training).relu()
+        return dropout(self.outer(hidden), self.p, self.training)
+
+    def forward(self, x: Tensor, allowed: Tensor, last: bool) -> Tensor:
+        """x (B, n, d) -> (B, n, d), or (B, 1, d) where only the ``last`` position is asked for."""
+        first, second = self.norms
+        asking, allowed = (x[:, -1:], allowed[:, :, -1:]) if last else (x, allowed)
+        if self.norm == "post":
+            y = first(asking + self.attention(asking, x, allowed))
+            return second(y + self.feed_forward(y))
+        if self.norm == "pre":
+            y = asking + self.attention(first(asking), first(x), allowed)
+            return y + self.feed_forward(second(y))
+        asking = first(asking)  # the residual, too, is normalised; keys and values are not
+        y = second(asking + self.attention(asking, x, allowed))
+        return y + self.feed_forward(y)
+
+
+class SASRec(DotProductModel):
+    """score(j) = <h, e_j>, where h is the last position's output of a causal transformer over
+    sqrt(d) e_i + p_t for the user's last ``window`` items i, and e is one table for input and
+    output.
+
+    Positions t are counted from the right end of the window. One training query is one prefix: in
+    the original a row is a user's whole sequence, cut at ``window``, with a loss at each position.
+
+    Initialisation: as in antklen/sasrec-bert4rec-recsys23 29c272e, N(0, .02) for tables and
+    weights, biases zero. Padded positions are masked as keys (as in kang205/SASRec;
+    pmixer/SASRec.pytorch lets them in), so that results do not depend on the padding. Deviations:
+    attention has an output projection in all forms (the TensorFlow code has none); dropout's p is
+    rounded; negatives of 'gbce' and 'sampled-ce' are shared by a step's queries and, as in gSASRec,
+    may be positives.
+    """
+
+    def __init__(self, n_items: int, settings: SASRecSettings):
+        super().__init__()
+        self.n_items, self.window, self.dim = n_items, settings.window, settings.dim
+        self.settings = settings
+        self.item_factors = nn.Embedding(n_items, settings.dim)
+        self.item_bias = None
+        self.position = nn.Embedding(settings.window, settings.dim)
+        self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.blocks))
+        self.norm = nn.LayerNorm(settings.dim, eps=1e-8)
+        for part in self.modules():
+            if isinstance(part, nn.Embedding | nn.Linear):
+                nn.init.normal_(part.weight, std=0.02)
+            if isinstance(part, nn.Linear):
+                nn.init.zeros_(part.bias)
+
+    def encode(self, queries: Queries) -> Tensor:
+        """Context (B, d). Queries with histories of like lengths are encoded together."""
+        history = queries.history(self.window)  # (B, L)
+        if history.is_cuda or torch.compiler.is_compiling():
+            return self.encode_history(history)
+        length = (history != self.n_items).sum(1).clamp(min=1)
+        group = length.log2().ceil()  # up to 1, 2, 4, 8, ... items
+        rows = [torch.nonzero(group == each).squeeze(1) for each in group.unique()]
+        parts = [self.encode_history(history[row, -int(length[row].max()) :]) for row in rows]
+        return torch.cat(parts)[torch.cat(rows).argsort()] if rows else self.item_factors.weight[:0]
+
+    def encode_history(self, history: Tensor) -> Tensor:
+        """Last items (B, n), n <= window, most recent last, padded on the left -> (B, d)."""
+        real = history != self.n_items  # (B, n)
+        n = history.shape[1]
+        x = self.item_factors(history.clamp(max=self.n_items - 1)) * self.dim**0.5
+        x = (x + self.position.weight[-n:]) * real.unsqueeze(2)  # (B, n, d)
+        x = dropout(x, self.settings.dropout, self.training)
+        before = torch.ones(n, n, dtype=torch.bool, device=history.device).tril()
+        itself = torch.eye(n, dtype=torch.bool, device=history.device)
+        allowed = ((before & real.unsqueeze(1)) | itself).unsqueeze(1)  # (B, 1, n, n)
+        for block in self.blocks[:-1]:
+            x = block(x, allowed, last=False)
+        return self.norm(self.blocks[-1](x, allowed, last=True)).squeeze(1)
+
+    def base_loss(self, positive: Tensor, negative: Tensor) -> Tensor:
+        """The loss 'bce': as published the mean over positives plus the mean over negatives."""
+        return log_loss(positive, negative)
+
+    def query_loss(
+        self, queries: Queries, context: Tensor, target: Tensor, negatives: Tensor
+    ) -> Tensor | None:
+        """The other losses, of every query (B,): context (B, d), target (B,). They leave the
+        training loop's ``negatives`` aside."""
+        settings = self.settings
+        if settings.loss == "bce":
+            return None
+        if settings.loss == "ce":
+            return F.cross_entropy(self.score_all(context), target, reduction="none")
+        drawn = torch.randint(self.n_items, (settings.sampled,), device=context.device)
+        positive = self.score(context, target[:, None])  # (B, 1)
+        negative = self.score(context, drawn)  # (B, k)
+        if settings.loss == "gbce":
+            return gbce_loss(positive, negative, self.n_items, settings.calibration)
+        return sampled_cross_entropy(positive, negative)
