@@ -19,7 +19,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from parity import official, rd  # noqa: E402
+from parity import derrd, official, rd  # noqa: E402
 
 from rdcore.distill import Discrepancy, Hybrid, Position  # noqa: E402
 from rdcore.files import paths  # noqa: E402
@@ -43,7 +43,7 @@ def rd_rows(windows: int) -> list[dict]:
     """RD's Caser, after 1 and 51 steps."""
     found = []
     for method, what, given, clock in RD_ROWS:
-        seconds = rd.timed(clock[0], windows, ranks=clock[1]) if clock else (None, None)
+        seconds = rd.timed(clock[0], windows, ranks=clock[1]) if clock and windows else (None, None)
         for steps, n in ((1, 100), (50, 300)):
             with tempfile.TemporaryDirectory() as folder:
                 taken, difference, *_ = rd.compare(Path(folder), steps=steps, n=n, **given)
@@ -53,15 +53,31 @@ def rd_rows(windows: int) -> list[dict]:
     return found
 
 
+def derrd_rows() -> list[dict]:
+    """DE-RRD's BPR-MF, DE and RRD, after 1 and 51 steps."""
+    found = []
+    for method in ("BPR", "DE", "RRD"):
+        for steps, n in ((1, 100), (50, 300)):
+            taken, difference, _ = derrd.compare(method, steps=steps, n=n)
+            row = [method, "SeongKu-Kang/DE-RRD_CIKM20", official.commit(derrd.NAME), "losses and one Adam", taken, difference]
+            found.append(dict(zip(COLUMNS, [*row, None, None], strict=True)))
+            print(found[-1], flush=True)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--windows", type=int, default=20_480, help="training windows of a timed epoch")
+    parser.add_argument("--windows", type=int, default=20_480, help="training windows of a timed epoch; 0: time nothing")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    if reason := official.missing(rd.NAME):
-        sys.exit(reason)
-    rows = pd.DataFrame(rd_rows(arguments.windows), columns=COLUMNS)
+    found = []
+    for name, rows in ((derrd.NAME, derrd_rows), (rd.NAME, lambda: rd_rows(arguments.windows))):
+        if reason := official.missing(name):
+            print(f"left out: {reason}")
+        else:
+            found += rows()
+    rows = pd.DataFrame(found, columns=COLUMNS)
     target = paths.figures() / "tables" / "parity.csv"
     if target.exists():
         kept = pd.read_csv(target, dtype={"commit": str})
