@@ -108,7 +108,7 @@ def _train_ours(model, data, training, distillation) -> dict[str, list]:
         return mixed(alpha, temperature, rng)
 
     def after_epoch(epoch, log):
-        draws["lists"].append(getattr(distillation, "sample", None))
+        draws["lists"].append(getattr(distillation, "sample", (None,))[0])
         draws["temperature"].append(getattr(distillation, "temperature", None))
 
     optimizer = ours_loop.make_optimizer(model, distillation, training)
