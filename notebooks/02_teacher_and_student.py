@@ -35,8 +35,7 @@ from rdcore import data, datasets, losses
 from rdcore.eval import full_ranking as evaluation
 from rdcore.eval import metrics
 from rdcore.models import Caser, CaserSettings
-from rdcore.store import runs
-from studies.common import manifest, plots, report
+from studies.common import earlier, manifest, plots, report
 from studies.common.profiles import PROFILES
 from studies.common.reported import reported
 from studies.rd import method_plots
@@ -133,7 +132,7 @@ print(f"With a trained padding row the models have {official[0]:,} and {official
 
 # %%
 options = {"profile": profile, "recompute": recompute, "jobs": jobs, "progress": True}
-found = dict(zip(experiments, runs.records(list(experiments.values()), **options), strict=True))
+found = dict(zip(experiments, earlier.records(list(experiments.values()), **options), strict=True))
 settings = experiments["V", "T"].training
 print(f"{settings.epochs} epochs, batches of {settings.batch_size}, learning rate {settings.learning_rate:g}")
 

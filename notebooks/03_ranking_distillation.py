@@ -46,7 +46,7 @@ from rdcore.eval import full_ranking as evaluation
 from rdcore.eval import significance
 from rdcore.store import runs
 from rdcore.train.loop import training_data
-from studies.common import manifest, plots, report
+from studies.common import earlier, manifest, plots, report
 from studies.common.profiles import PROFILES
 from studies.rd import method_plots
 from studies.rd import plan as rd_plan
@@ -69,7 +69,8 @@ print(f"{plan.dataset}, seed {seed}: K = {values.K}, lambda = {values.lam:g}, mu
 
 # %%
 options = {"profile": profile, "recompute": recompute, "jobs": jobs, "progress": True}
-found = dict(zip(("T", "S"), runs.records([experiments["T"], experiments["S"]], **options), strict=True))
+planned = list(experiments.values())
+found = dict(zip(("T", "S"), earlier.records([experiments["T"], experiments["S"]], table=planned, **options), strict=True))
 NOT_HERE = "Not shown: this needs the data and the weights of teacher and student; only their records are here."
 try:
     interactions = datasets.load(plan.dataset)
@@ -268,7 +269,7 @@ else:
 # differs.
 
 # %%
-given = runs.records([experiments[role] for role in schemes], optional=True, **options)
+given = earlier.records([experiments[role] for role in schemes], table=planned, optional=True, **options)
 found |= {role: record for role, record in zip(schemes, given, strict=True) if record is not None}
 missing = [role for role in schemes if role not in found]
 distilled = [role for role in schemes if role in found]

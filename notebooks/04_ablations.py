@@ -40,8 +40,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from rdcore import data, datasets, distill
-from rdcore.store import runs
-from studies.common import manifest, plots, report
+from studies.common import earlier, manifest, plots, report
 from studies.common.plan import unique
 from studies.common.profiles import PROFILES
 from studies.common.reported import reported
@@ -83,7 +82,7 @@ print(f"{len(wanted)} different runs, {len(controlled)} controls among them")
 # The next cell trains what is missing, `jobs` runs at a time, teachers first.
 
 # %%
-given = runs.records(wanted, profile=profile, recompute=recompute, jobs=jobs, progress=True, optional=True)
+given = earlier.records(wanted, profile=profile, recompute=recompute, jobs=jobs, progress=True, optional=True)
 found = {run.key: record for run, record in zip(wanted, given, strict=True) if record is not None}
 table = reports.table(sweeps, found)
 report.write_table(table, f"ablations{suffix}", profile, list(found.values()), NOTEBOOK)

@@ -275,7 +275,7 @@ def changed(folder: Path, **fields) -> Path:
     ("fields", "said"),
     [({"model": {"type": "MineSettings"}}, "no model of rdcore's: export it by rdcore.serve.export"),
      ({"model": {"type": "Caser"}}, "no model of rdcore's"),
-     ({"model": {"revision": 99}}, "has revision 99 of CaserSettings, which is at 1 by now"),
+     ({"model": {"revision": 99}}, "has revision 99 of CaserSettings, which is at 2 by now"),
      ({"model": {"dim": "six"}}, "describes no CaserSettings: dim must be an integer"),
      ({"model": {"depth": 3}}, "describes no CaserSettings: .*depth"),
      ({"model": {"dim": 7}}, "does not fit the model"),

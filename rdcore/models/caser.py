@@ -13,7 +13,7 @@ from rdcore import fast
 from rdcore.checks import integer, is_number, short
 from rdcore.data.queries import Queries
 from rdcore.losses import log_loss
-from rdcore.models.base import DotProductModel, dropout
+from rdcore.models.base import DotProductModel
 from rdcore.settings import Settings
 
 
@@ -25,7 +25,7 @@ class CaserSettings(Settings):
     Embedding(20, 8)
     """
 
-    revision = 1
+    revision = 2
 
     dim: int
     """d: size of user and item vectors."""
@@ -36,18 +36,13 @@ class CaserSettings(Settings):
     horizontal: int = 16
     """Horizontal filters of each height 1..L."""
     dropout: float = 0.5
-    """p, rounded to a multiple of 1/256, at most 255/256 (`rdcore.models.base.dropout`)."""
+    """p: the part of the filters' outputs that is dropped in training."""
 
     def __post_init__(self):
         for name in ("dim", "window", "vertical", "horizontal"):
             integer(name, getattr(self, name))
         if not (is_number(self.dropout) and 0 <= self.dropout < 1):
             raise ValueError(f"dropout must lie in [0, 1), got {short(self.dropout)}")
-        if self.dropout > 0 and round(256 * self.dropout) == 0:
-            raise ValueError(
-                "dropout is rounded to a multiple of 1/256: give 0 or more than 1/512, "
-                f"got {short(self.dropout)}"
-            )
 
     def build(self, n_users: int, n_items: int) -> Caser:
         return Caser(n_users, n_items, self)
@@ -132,7 +127,8 @@ class Caser(DotProductModel):
         pool = fast.horizontal_filters if fast.applies(image) else horizontal_filters
         horizontal = pool(image.flatten(1), weight, bias, L)  # (B, L n)
         features = torch.cat([vertical.flatten(1), horizontal], dim=1)
-        z = torch.sigmoid(self.dense(dropout(features, self.dropout, self.training)))  # (B, d)
+        features = F.dropout(features, self.dropout, self.training)  # (B, nv d + L n)
+        z = torch.sigmoid(self.dense(features))  # (B, d)
         return torch.cat([z, self.user(user)], dim=1)
 
     def base_loss(self, positive: Tensor, negative: Tensor) -> Tensor:

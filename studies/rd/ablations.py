@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from rdcore.distill import Discrepancy, Hybrid, Position, RDSettings, Reciprocal
 from rdcore.store.experiment import Experiment
 from rdcore.store.runs import Record, committed, is_committed
+from studies.common.earlier import on_record
 from studies.common.plan import Plan, unique
 from studies.common.profiles import PROFILES
 from studies.rd.plan import values
@@ -214,7 +215,7 @@ def control_records() -> list[Record]:
     caser, _ = PROFILES["paper"].rd
     planned = controls(caser, "F", caser.seeds["F"][0]).values()
     others = [run for run in planned if run.role.partition("-")[2] not in ("", "hybrid")]
-    return [committed(run) for run in others if is_committed(run)]
+    return [committed(run) for run in on_record(others) if is_committed(run)]
 
 
 def chosen(names: Iterable[str], only: str) -> list[str]:

@@ -15,6 +15,7 @@ from rdcore.models import BPRMFSettings, ItemCFSettings, PopularitySettings
 from rdcore.store.experiment import Experiment, choice_name
 from rdcore.store.runs import Record, Run, committed, is_committed
 from rdcore.train.loop import Training
+from studies.common.earlier import as_before, on_record
 from studies.common.plan import Plan, unique
 from studies.common.profiles import PROFILES, schemes
 from studies.common.selection import Choice, chosen_epochs, read_selection, select
@@ -143,7 +144,8 @@ def table_runs(name: str, choices: Mapping[str, Choice]) -> list[Experiment]:
 
 def paper_records() -> list[Record]:
     """The committed records of the paper-size tables, in training order; no ablation is among them."""
-    return [committed(run) for run in table_runs("paper", read_selection()) if is_committed(run)]
+    table = on_record(table_runs("paper", read_selection()))
+    return [committed(run) for run in table if is_committed(run)]
 
 
 # ------------------------------------------------------------------------------ choice of epochs
@@ -164,7 +166,11 @@ def choose() -> dict[str, Choice]:
     local = {file.parent.name: Run(file.parent) for file in paths.runs().glob("*/DONE")}
     known = [Record(file.parent) for file in paths.replicated().glob("*/description.json")]
     finished = {record.key: record for record in known} | local
-    return select(wanted, plan.seeds["V"], [finished[key] for key in sorted(finished)])
+    records = [finished[key] for key in sorted(finished)]
+    choices = select(wanted, plan.seeds["V"], records)
+    before = {role: as_before(run) for role, run in wanted.items()}
+    earlier = select(before, plan.seeds["V"], records)
+    return choices if choices.keys() >= earlier.keys() else earlier
 
 
 def open_choices(choices: Mapping[str, Choice]) -> list[str]:

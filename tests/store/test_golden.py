@@ -5,7 +5,8 @@ and its revision does not, old records stand for the new method. Every model and
 with has a small run here whose numbers are kept in golden/run.json, each beside the key that it was trained under.
 
 The five first runs are as old as that file. The others were trained by commit c9bdb34 with torch 2.13.0 on a CPU with AVX-512,
-on one thread. (What is logged of the weights, on which no model depends, is a mean over queries since d1b744d.) Where numbers
+on one thread; those of Caser, at its revision 2, when that was raised. (What is logged of the weights, on which no model
+depends, is a mean over queries since d1b744d.) Where numbers
 are meant to move, raise the revision of what changed (Experiment: loop and evaluation; a model's or a method's settings: that
 one; Discrepancy: ranks) and have the runs that then have another key written anew:
 

@@ -7,6 +7,7 @@ import pytest
 
 from rdcore.files import paths
 from studies import plans
+from studies.common.earlier import as_before
 
 SNAPSHOT = json.loads((Path(__file__).parent / "keys.json").read_text(encoding="utf-8"))
 
@@ -26,5 +27,6 @@ def test_every_committed_record_is_planned_or_behind_a_choice():
     choices = json.loads((paths.replicated() / "selection.json").read_text(encoding="utf-8"))
     chosen_from = {key for choice in choices.values() for key in choice["runs"]}
     names = {run.replace(" ", "-") for run in planned("paper")}
+    names |= {f"{before.label}-{before.key}" for before in map(as_before, plans.all_runs("paper"))}  # of Caser
     committed = {folder.parent.name for folder in paths.replicated().glob("*/description.json")}
     assert {name for name in committed - names if name.rsplit("-", 1)[-1] not in chosen_from} == set()

@@ -1,0 +1,46 @@
+"""Committed records of Caser are read at revision 1 until a table's runs are all there at revision 2."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from rdcore.models import BPRMFSettings, CaserSettings
+from rdcore.store import runs
+from rdcore.store.experiment import Experiment
+from studies.common.earlier import as_before, on_record
+
+TEACHER = Experiment(dataset="d", data_hash="0" * 64, stage="F", role="T", model=CaserSettings(dim=8))
+STUDENT = replace(TEACHER, role="S", model=CaserSettings(dim=4))
+OTHER = replace(TEACHER, model=BPRMFSettings(dim=4))
+
+
+def commit(folder, *experiments):
+    for run in experiments:
+        place = folder / f"{run.label}-{run.key}"
+        place.mkdir(parents=True)
+        (place / "description.json").write_text(json.dumps(run.description))
+
+
+def test_only_the_revision_of_caser_differs():
+    assert as_before(TEACHER).description == TEACHER.description | {"model": TEACHER.description["model"] | {"revision": 1}}
+    assert as_before(TEACHER).label == TEACHER.label and as_before(TEACHER).key != TEACHER.key
+    assert as_before(OTHER).key == OTHER.key
+    assert as_before(as_before(TEACHER)).key == as_before(TEACHER).key
+
+
+def test_a_table_moves_to_the_new_revision_as_a_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs.paths, "replicated", lambda: tmp_path)
+    table, before = [TEACHER, STUDENT, OTHER], [as_before(run) for run in (TEACHER, STUDENT, OTHER)]
+    assert on_record(table) == table, "no record: nothing to go on with"
+    commit(tmp_path, *before)
+    assert on_record(table) == before
+    commit(tmp_path, TEACHER)
+    assert on_record(table) == before, "half of the rows are not enough"
+    commit(tmp_path, STUDENT)
+    assert on_record(table) == table
+
+
+def test_nothing_is_trained_under_the_earlier_key():
+    with pytest.raises(ValueError, match="revision 1 of Caser is on record only"):
+        as_before(TEACHER).model.build(3, 4)
