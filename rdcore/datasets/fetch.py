@@ -49,19 +49,21 @@ def fetch(name: str, *, download: bool = True) -> list[Path]:
     name, a file in place that is not the published one, sources that all fail (each with its
     reason), and a disk that cannot be written."""
     dataset = named(name)
-    targets = []
-    for file in dataset.files:
-        target = paths.raw() / dataset.place / file.path
-        if not target.exists() and not download:
-            raise DataError(f"{target} does not exist, and downloading was not allowed: run `rdcore fetch {name}`")
-        if not target.exists():
-            _bring(dataset, file, target)
-        try:
-            verify(target, file)
-        except DataError as reason:
-            raise DataError(f"{reason}: delete {target} and fetch {name} again") from None
-        targets.append(target)
-    return targets
+    return [bring(dataset, file, download=download) for file in dataset.files]
+
+
+def bring(dataset: DataSet, file: File, *, download: bool = True) -> Path:
+    """One verified file in the folder of a data set, fetched where it is missing; errors as of `fetch`."""
+    target = paths.raw() / dataset.place / file.path
+    if not target.exists() and not download:
+        raise DataError(f"{target} does not exist, and downloading was not allowed: run `rdcore fetch {dataset.name}`")
+    if not target.exists():
+        _bring(dataset, file, target)
+    try:
+        verify(target, file)
+    except DataError as reason:
+        raise DataError(f"{reason}: delete {target} and fetch {dataset.name} again") from None
+    return target
 
 
 def verify(path: Path, file: File) -> None:
