@@ -58,8 +58,8 @@ notebooks: $(READY)  ## run the notebooks on `small` and write the results into 
 	@$(BIN)/python -m studies notebooks execute --jobs $(JOBS) $(if $(NOTEBOOKS),--notebooks "$(NOTEBOOKS)")
 
 benchmark: $(READY)  ## time every stage against this machine's limits (some minutes, quiet machine)
-	@$(BIN)/python -m studies bench
-	@$(BIN)/python benchmarks/serving.py
+	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks.serving
 
 $(LAB): $(READY)
 	@echo "adding JupyterLab to .venv"

@@ -1,4 +1,4 @@
-"""How time and memory grow with the data: `rdcore bench growth`.
+"""How time and memory grow with the data: `python -m benchmarks growth`.
 
 On generated data, each piece of work in a process of its own: time must be linear in the interactions and in the items, and
 memory bounded by the data, the parameters (four times in training: with their gradients and Adam's two moments) and one
@@ -36,7 +36,7 @@ STEPS, QUERIES = 50, 1000
 ACTIONS = 40  # of a user, on average
 INTERACTIONS, ITEMS = (10**4, 10**5, 10**6, 10**7), (10**3, 10**4, 10**5, 10**6)
 FIXED_ITEMS, FIXED_INTERACTIONS = 10**4, 10**6
-SOURCE = "rdcore bench growth"
+SOURCE = "python -m benchmarks growth"
 COLUMNS = ["varied", "interactions", "users", "items", "work", "queries", "seconds", "peak_gib", "parameters_gib", "data_gib"]
 
 

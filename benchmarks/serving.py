@@ -1,6 +1,6 @@
 """What a student saves where it is served: time of one query, file and memory, beside its teacher's.
 
-    python benchmarks/serving.py [--threads N] [--rounds 20] [--queries 20] [--items 14009 1000000] [--trial]
+    python -m benchmarks.serving [--threads N] [--rounds 20] [--queries 20] [--items 14009 1000000] [--trial]
 
 Timed is the way from a user to his ten best unseen items: by ONNX Runtime from the exported file (rdcore/serve.py), and by
 torch as in studies/rd/timing.py. Teacher and student, exported and not, take turns in every round, each with its median of some

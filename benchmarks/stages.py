@@ -1,4 +1,4 @@
-"""Every stage beside what this machine could do at best: `rdcore bench`.
+"""Every stage and what this machine could do at best: `python -m benchmarks`.
 
 Seconds on one machine say nothing about another, so each is divided by the stage's floor (workloads.py) at the rates that
 were measured just before it. On a CPU every stage runs in a process of its own, so that its peak of memory is its own; on a

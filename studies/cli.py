@@ -9,7 +9,6 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from rdcore import __version__, datasets
 
@@ -62,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"rdcore {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (add_fetch, add_reproduce, add_notebooks, add_train, add_publish, add_select, add_readme, add_runs,
-                add_export, add_bench):  # fmt: skip
+                add_export):  # fmt: skip
         add(commands)
     return top
 
@@ -374,50 +373,4 @@ def export(arguments: argparse.Namespace) -> int:
     for file in files:
         print(f"written: {file} ({file.stat().st_size / 1e6:.2f} MB)")
     print(f"checked: the lists of {serving.CHECKED} users are rdcore's own; scores differ by {difference:.0e} of the largest")
-    return 0
-
-
-# ------------------------------------------------------------------------------------------------------------------- bench
-
-
-def add_bench(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser("bench", help="time every stage beside what this machine could do at best; or how time grows")
-    command.add_argument("what", nargs="?", default="stages", choices=["stages", "growth"],
-                         help="stages (the default), or growth: time and memory over the size of the data")  # fmt: skip
-    command.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="cpu or cuda")
-    command.add_argument("--threads", type=int, metavar="N", help="of a CPU; by default all that torch takes")
-    command.add_argument("--only", default="", metavar="STAGE,...", help="stages whose name contains one of these")
-    command.add_argument("--quick", action="store_true", help="small data, few steps: does it work? writes no file by itself")
-    command.add_argument("--out", metavar="FILE.csv", help="by default figures/tables/benchmark.csv; other stages' rows stay")
-    command.set_defaults(run=bench)
-
-
-def bench(arguments: argparse.Namespace) -> int:
-    if arguments.what == "growth":
-        return _bench_growth(arguments)
-    from benchmarks import stages as benchmark
-    from rdcore.files import paths
-
-    table, parts = benchmark.measure(
-        arguments.device, only=arguments.only, quick=arguments.quick, threads=arguments.threads
-    )
-    print(benchmark.shown(table, parts))
-    out = arguments.out or (None if arguments.quick else paths.figures() / "tables" / "benchmark.csv")
-    for path in benchmark.write(table, parts, Path(out)) if out else ():
-        print(f"written: {path}")
-    return 0
-
-
-def _bench_growth(arguments: argparse.Namespace) -> int:
-    from benchmarks import growth
-
-    if arguments.only or arguments.out or arguments.device != "cpu":
-        raise ValueError("growth is measured as a whole, on a CPU, into figures: leave out --only, --out and --device")
-    table = growth.measure(quick=arguments.quick, threads=arguments.threads)
-    print(table.to_string(index=False, float_format="{:.3g}".format))
-    print(growth.slopes(table).to_string(index=False, float_format="{:.2f}".format))
-    for sentence in growth.unbounded(table):
-        print(f"not bounded: {sentence}")
-    for path in () if arguments.quick else growth.write(table):
-        print(f"written: {path}")
     return 0

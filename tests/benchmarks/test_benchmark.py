@@ -10,11 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import limits, workloads
 from benchmarks import stages as benchmark
+from benchmarks.__main__ import main
 from benchmarks.limits import Rates, alone, rates
 from rdcore.data.queries import final_queries
 from rdcore.files import paths
 from rdcore.models import CaserSettings
-from studies import cli
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_the_committed_table_for_people_is_that_of_the_numbers():
     folder = paths.figures() / "tables"
     table, parts = (pd.read_csv(folder / f"benchmark{end}.csv", keep_default_na=False) for end in ("", "_parts"))
     text = benchmark.markdown(table, parts)
-    assert (folder / "benchmark.md").read_text(encoding="utf-8") == text, "run `rdcore bench`"
+    assert (folder / "benchmark.md").read_text(encoding="utf-8") == text, "run `make benchmark`"
     assert text.count("missed: ") == len(benchmark.missed(table)) > 0 and len(text.splitlines()) == 2 + len(table)
 
 
@@ -130,13 +130,13 @@ def test_the_peak_forgets():
 
 def test_the_command(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("RDCORE_ROOT", str(tmp_path))
-    words = ["bench", "--quick", "--threads", "1", "--only", "BPR student"]
-    assert cli.main(words) == 0
+    words = ["--quick", "--threads", "1", "--only", "BPR student"]
+    assert main(words) == 0
     assert "BPR student epoch" in capsys.readouterr().out and not list(tmp_path.iterdir())
     out = tmp_path / "some.csv"
-    assert cli.main([*words, "--out", str(out)]) == 0
+    assert main([*words, "--out", str(out)]) == 0
     assert len(pd.read_csv(out)) == 1 and f"written: {out}" in capsys.readouterr().out
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert cli.main(["bench", "--device", "cuda"]) == 2
+    assert main(["--device", "cuda"]) == 2
     assert "there is no device 'cuda' here" in capsys.readouterr().err
-    assert cli.main([*words[:2], "--threads", "0"]) == 2
+    assert main([*words[:1], "--threads", "0"]) == 2

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from benchmarks import growth, growth_plots
+from benchmarks.__main__ import main
 from rdcore.data import synthetic
-from studies import cli
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_the_picture_shows_every_series_and_the_guides(measured):
 
 
 def test_a_million_items_are_ranked_in_blocks_of_a_quarter_of_a_gib():
-    """The peak itself is measured by `rdcore bench growth`; here what bounds it."""
+    """The peak itself is measured by `python -m benchmarks growth`; here what bounds it."""
     from rdcore.eval.topk import block_rows
 
     assert 4 * 10**6 * block_rows(10**6, 2048) <= 2**28 < 4 * 10**6 * (block_rows(10**6, 2048) + 1)
@@ -66,11 +66,11 @@ def test_a_million_items_are_ranked_in_blocks_of_a_quarter_of_a_gib():
 def test_the_command_writes_only_when_it_measures(tmp_path, monkeypatch, measured, capsys):
     monkeypatch.setenv("RDCORE_ROOT", str(tmp_path))
     monkeypatch.setattr(growth, "measure", lambda **given: measured)
-    assert cli.main(["bench", "growth", "--quick"]) == 0 and not list(tmp_path.iterdir())
-    assert cli.main(["bench", "growth"]) == 0
+    assert main(["growth", "--quick"]) == 0 and not list(tmp_path.iterdir())
+    assert main(["growth"]) == 0
     written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert {"figures/growth.png", "figures/growth.pdf", "figures/tables/growth.csv", "figures/tables/growth.md"} <= written
-    assert cli.main(["bench", "growth", "--only", "RD"]) == 2
+    assert main(["growth", "--only", "RD"]) == 2
     assert "leave out --only" in capsys.readouterr().err
 
 
