@@ -6,8 +6,9 @@ from rdcore.store.experiment import Experiment
 from studies.common import plan as plans
 from studies.common.profiles import PROFILES
 from studies.derrd.plan import all_runs as runs
+from studies.derrd.results import findings, headline, results, tables
 
-__all__ = ["runs", "teachers_of"]
+__all__ = ["findings", "headline", "results", "runs", "tables", "teachers_of"]
 
 
 def teachers_of(student: Experiment) -> list[Experiment]:

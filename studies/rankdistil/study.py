@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from rdcore.store.experiment import Experiment
+from studies.common.study import Result
 
 
 def runs(profile: str) -> list[Experiment]:
@@ -13,3 +16,23 @@ def runs(profile: str) -> list[Experiment]:
 def teachers_of(student: Experiment) -> list[Experiment]:
     """None."""
     return []
+
+
+def tables() -> dict[str, pd.DataFrame]:
+    """None."""
+    return {}
+
+
+def headline() -> list[Result]:
+    """None: the paper's data have features, which no model here takes."""
+    return []
+
+
+def findings() -> list[str]:
+    """None."""
+    return []
+
+
+def results() -> str:
+    """No section."""
+    return ""

@@ -1,0 +1,65 @@
+"""DE-RRD's part of the results page: BPR-MF on CiteULike."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pandas as pd
+
+from studies.common import text
+from studies.common.plan import on_file
+from studies.common.profiles import PROFILES
+from studies.common.study import Result, as_table, gain, of_table
+from studies.derrd.plan import committed_rows
+from studies.derrd.tables import ROLES, derrd_table2, trial_table
+
+METRICS = ["H@5", "N@10"]
+WORDS = {
+    "T": "teacher", "S": "student alone", "RD": "taught by RD", "CD": "by collaborative distillation", "DE": "by experts",
+    "RRD": "by relaxed ranking distillation", "DE-RRD": "by both",
+}  # fmt: skip
+
+
+@cache
+def tables() -> dict[str, pd.DataFrame]:
+    """The trials of RD's and CD's weights, from the committed records."""
+    plan = PROFILES["paper"].derrd[0]
+    trials = [run for tried in plan.trials().values() for run in tried.values()]
+    return {"07_trials": trial_table(plan, [on_file(run, committed_alone=True) for run in trials])}
+
+
+@cache
+def of_bpr() -> pd.DataFrame:
+    """Table 2 of BPR-MF on CiteULike from the committed records, protocol `validation`."""
+    table = derrd_table2(committed_rows())
+    return table[(table["dataset"] == "citeulike") & (table["model"] == "BPR") & (table["protocol"] == "validation")]
+
+
+def rows(metric: str) -> list[Result]:
+    """The roles of Table 2 by one metric."""
+    return of_table(of_bpr(), f"BPR-MF, CiteULike: {metric}", ROLES, metric)
+
+
+def headline() -> list[Result]:
+    """H@5 of T, S and the paper's methods."""
+    return [one for one in rows("H@5") if one.role in ("T", "S", "DE", "RRD", "DE-RRD")]
+
+
+def findings() -> list[str]:
+    """The paper's methods against the student alone."""
+    results = rows("H@5")
+    said = [f"{role} {change}" for role in ("DE", "RRD", "DE-RRD") if (change := gain(results, role))]
+    return [f"BPR-MF on CiteULike: H@5 against the student alone: {'; '.join(said)}."] if said else []
+
+
+def results() -> str:
+    """The section of docs/results.md."""
+    words = [{"": role, "what it is": what, "`rdcore train --only`": f"`citeulike-L-BPR-{role}-d{200 if role == 'T' else 20}-`"}
+             for role, what in WORDS.items()]  # fmt: skip
+    return "\n\n".join([
+        "## DE-RRD on CiteULike",
+        "BPR-MF (T d = 200, S d = 20), ranks among 499 sampled negatives. DE and RRD have the weights of the released code;\n"
+        "those of RD and CD are chosen on validation items.",
+        as_table([one for metric in METRICS for one in rows(metric)], seeds=True),
+        text.markdown(pd.DataFrame(words)),
+    ])  # fmt: skip

@@ -1,0 +1,106 @@
+"""The one protocol's part of the results page: every method's quality, and its distance to the student alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from rdcore.store.runs import Record
+from studies.common import text
+from studies.common.profiles import PROFILES
+from studies.common.study import Result
+from studies.one_protocol.plan import METRIC, committed_comparisons, students_with_the_plans_decay
+from studies.one_protocol.tables import long_table
+
+METHODS = list(PROFILES["paper"].one_protocol[0].methods)
+
+
+def tables() -> dict[str, pd.DataFrame]:
+    """The table for programs, from the committed records."""
+    plans, compared = PROFILES["paper"].one_protocol, committed_comparisons()
+    parts = [long_table(plan, compared[plan.label]) for plan in plans if plan.label in compared]
+    return {"one_protocol": pd.concat(parts, ignore_index=True)}
+
+
+def by_seed(records: Sequence[Record]) -> dict[str, dict[int, float]]:
+    """Role -> seed -> nDCG@10 among all items."""
+    found: dict[str, dict[int, float]] = {}
+    for record in records:
+        found.setdefault(record.description["role"], {})[record.description["seed"]] = record.chosen[METRIC]
+    return found
+
+
+def over_student(values: Mapping[str, Mapping[int, float]], role: str) -> list[float]:
+    """A role minus S, for each seed that both have."""
+    one, alone = values.get(role, {}), values.get("S", {})
+    return [one[seed] - alone[seed] for seed in sorted(one.keys() & alone.keys())]
+
+
+def table(compared: Mapping[str, Sequence[Record]]) -> str:
+    """Label of a comparison -> its rows: each role's nDCG@10, its mean difference to S over the seeds that both have,
+    and the number of seeds, as Markdown."""
+    lines = [{"": role} for role in ("T", "S", *METHODS)]
+    for name, records in compared.items():
+        values = by_seed(records)
+        for line in lines:
+            own, over = values.get(line[""], {}), over_student(values, line[""]) if line[""] != "S" else []
+            line[text.titled(name)] = text.number(np.mean(list(own.values()))) if own else ""
+            line[f"minus S ({text.titled(name)})"] = text.number(np.mean(over), "+.4f") if over else ""
+            line[f"seeds ({text.titled(name)})"] = str(len(own)) if own else "not run"
+    return text.markdown(pd.DataFrame(lines))
+
+
+def plans_decay(compared: Mapping[str, Sequence[Record]], alone: Mapping[str, Sequence[Record]]) -> str:
+    """A sentence for every comparison in which S has another weight decay than the methods' students. alone: S with theirs."""
+    sentences = []
+    for name, own in alone.items():
+        chosen = by_seed(compared[name])["S"].values()
+        mean = np.mean([record.chosen[METRIC] for record in own])
+        file = f"../figures/tables/09_plans_decay_{name.replace(' ', '_')}.md"
+        sentences.append(
+            f"{text.titled(name)}: S has {mean:.4f} with the weight decay of the methods' students. Against that S, every number "
+            f"under `minus S` is {mean - np.mean(list(chosen)):.4f} lower ([table]({file}))."
+        )
+    return "\n".join(sentences)
+
+
+def headline() -> list[Result]:
+    """None: no paper has these numbers."""
+    return []
+
+
+def findings() -> list[str]:
+    """The best method of each comparison, and how many are better than the student alone."""
+    found = []
+    for name, records in committed_comparisons().items():
+        values = by_seed(records)
+        means = {role: np.mean(over) for role in METHODS if (over := over_student(values, role))}
+        if means:
+            best, alone = max(means, key=means.get), np.mean(list(values["S"].values()))
+            above = sum(mean > 0 for mean in means.values())
+            found.append(
+                f"Under one protocol ({text.titled(name)}), {above} of {len(means)} methods have a higher mean nDCG@10 than the "
+                f"student alone; the best is {best} ({text.percent(means[best] / alone)})."
+            )
+    return found
+
+
+def results() -> str:
+    """The section of docs/results.md."""
+    compared = committed_comparisons()
+    return f"""## All methods under one protocol
+
+Notebook 09: BPR-MF with d = 200 and d = 20, on Gowalla with a split and batches of our own. Every method's weight is chosen
+from four on validation items, and S's weight decay likewise (some are at an end of their four:
+[DEVIATIONS.md](../DEVIATIONS.md)). The metric is the textbook's nDCG@10 of the test items among **all** items. RankDistil-C, -B
+and -P are its coupled, binary and pairwise loss. `minus S` is the mean over the seeds that both have; intervals:
+[09_methods.md](../figures/tables/09_methods.md). To train a cell: `rdcore train --only citeulike-L-BPR-RRD-d20-`, or the same
+with gowalla.
+
+{table(compared)}
+
+{plans_decay(compared, students_with_the_plans_decay())}
+
+![Every method minus the student alone, with 95 % intervals](../figures/09_quality.png)"""
