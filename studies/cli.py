@@ -281,19 +281,15 @@ def select(arguments: argparse.Namespace) -> int:
 
 
 def add_readme(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser("readme", help="write the result tables of README.md from the committed records")
+    command = commands.add_parser("readme", help="write docs/results.md and README's results from the committed records")
     command.set_defaults(run=write_readme)
 
 
 def write_readme(arguments: argparse.Namespace) -> int:
     from studies import readme
-    from studies.derrd import plan as derrd
-    from studies.one_protocol import plan as one_protocol
-    from studies.rd import plan as rd
 
-    compared, alone = one_protocol.committed_comparisons(), one_protocol.students_with_the_plans_decay()
-    file = readme.write(rd.paper_records(), derrd.committed_rows(), compared, alone, readme.card_on_file())
-    print(f"written: {file.name}")
+    for file in readme.write(readme.card_on_file()):
+        print(f"written: {file.name}")
     return 0
 
 

@@ -10,6 +10,8 @@ import pandas as pd
 from rdcore.store.experiment import Experiment
 from studies.common import text
 
+FEW = 5  # with fewer seeds a number is provisional
+
 
 class Result(NamedTuple):
     """One number of a paper and ours."""
@@ -78,11 +80,13 @@ def gain(results: Sequence[Result], role: str, over: str = "S") -> str:
 
     >>> rows = [Result("x", "S", 0.08, 0.10), Result("x", "RD", 0.10, 0.11, None, 3)]
     >>> gain(rows, "RD")
-    '+10.0% (paper: +25.0%; 3 seeds)'
+    '+10.0% (paper: +25.0%; 3 seeds, provisional)'
     """
     by_role = {one.role: one for one in results}
     a, b = by_role[role], by_role[over]
     if a.ours is None or b.ours is None:
         return ""
     paper = "no number" if a.paper is None or b.paper is None else text.percent(a.paper / b.paper - 1)
-    return f"{text.percent(a.ours / b.ours - 1)} (paper: {paper}; {text.count(min(a.seeds, b.seeds), 'seed')})"
+    seeds = min(a.seeds, b.seeds)
+    few = ", provisional" * (seeds < FEW)
+    return f"{text.percent(a.ours / b.ours - 1)} (paper: {paper}; {text.count(seeds, 'seed')}{few})"

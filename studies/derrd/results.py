@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import pandas as pd
 
 from studies.common import text
@@ -20,7 +18,6 @@ WORDS = {
 }  # fmt: skip
 
 
-@cache
 def tables() -> dict[str, pd.DataFrame]:
     """The trials of RD's and CD's weights, from the committed records."""
     plan = PROFILES["paper"].derrd[0]
@@ -28,38 +25,38 @@ def tables() -> dict[str, pd.DataFrame]:
     return {"07_trials": trial_table(plan, [on_file(run, committed_alone=True) for run in trials])}
 
 
-@cache
 def of_bpr() -> pd.DataFrame:
     """Table 2 of BPR-MF on CiteULike from the committed records, protocol `validation`."""
     table = derrd_table2(committed_rows())
     return table[(table["dataset"] == "citeulike") & (table["model"] == "BPR") & (table["protocol"] == "validation")]
 
 
-def rows(metric: str) -> list[Result]:
-    """The roles of Table 2 by one metric."""
-    return of_table(of_bpr(), f"BPR-MF, CiteULike: {metric}", ROLES, metric)
+def rows(table: pd.DataFrame, metric: str) -> list[Result]:
+    """The roles of Table 2 by one metric. table: from `of_bpr`."""
+    return of_table(table, f"BPR-MF, CiteULike: {metric}", ROLES, metric)
 
 
 def headline() -> list[Result]:
     """H@5 of T, S and the paper's methods."""
-    return [one for one in rows("H@5") if one.role in ("T", "S", "DE", "RRD", "DE-RRD")]
+    return [one for one in rows(of_bpr(), "H@5") if one.role in ("T", "S", "DE", "RRD", "DE-RRD")]
 
 
 def findings() -> list[str]:
     """The paper's methods against the student alone."""
-    results = rows("H@5")
+    results = rows(of_bpr(), "H@5")
     said = [f"{role} {change}" for role in ("DE", "RRD", "DE-RRD") if (change := gain(results, role))]
-    return [f"BPR-MF on CiteULike: H@5 against the student alone: {'; '.join(said)}."] if said else []
+    return [f"H@5 against the student alone on CiteULike, BPR-MF: {'; '.join(said)}."] if said else []
 
 
 def results() -> str:
     """The section of docs/results.md."""
+    table = of_bpr()
     words = [{"": role, "what it is": what, "`rdcore train --only`": f"`citeulike-L-BPR-{role}-d{200 if role == 'T' else 20}-`"}
              for role, what in WORDS.items()]  # fmt: skip
     return "\n\n".join([
         "## DE-RRD on CiteULike",
         "BPR-MF (T d = 200, S d = 20), ranks among 499 sampled negatives. DE and RRD have the weights of the released code;\n"
         "those of RD and CD are chosen on validation items.",
-        as_table([one for metric in METRICS for one in rows(metric)], seeds=True),
+        as_table([one for metric in METRICS for one in rows(table, metric)], seeds=True),
         text.markdown(pd.DataFrame(words)),
     ])  # fmt: skip

@@ -60,8 +60,8 @@ def plans_decay(compared: Mapping[str, Sequence[Record]], alone: Mapping[str, Se
         mean = np.mean([record.chosen[METRIC] for record in own])
         file = f"../figures/tables/09_plans_decay_{name.replace(' ', '_')}.md"
         sentences.append(
-            f"{text.titled(name)}: S has {mean:.4f} with the weight decay of the methods' students. Against that S, every number "
-            f"under `minus S` is {mean - np.mean(list(chosen)):.4f} lower ([table]({file}))."
+            f"{text.titled(name)}: S has {mean:.4f} with the weight decay of the methods' students. Against that S, each number"
+            f" under `minus S` is {mean - np.mean(list(chosen)):.4f} lower ([table]({file}))."
         )
     return "\n".join(sentences)
 
@@ -81,8 +81,8 @@ def findings() -> list[str]:
             best, alone = max(means, key=means.get), np.mean(list(values["S"].values()))
             above = sum(mean > 0 for mean in means.values())
             found.append(
-                f"Under one protocol ({text.titled(name)}), {above} of {len(means)} methods have a higher mean nDCG@10 than the "
-                f"student alone; the best is {best} ({text.percent(means[best] / alone)})."
+                f"Under one protocol ({text.titled(name)}), {above} of {len(means)} methods have a higher mean nDCG@10 than"
+                f" the student alone; the best is {best} ({text.percent(means[best] / alone)})."
             )
     return found
 
