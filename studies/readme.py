@@ -60,7 +60,7 @@ def verdicts(card: pd.DataFrame) -> str:
 
 def page(card: pd.DataFrame) -> str:
     """docs/results.md. card: the scorecard."""
-    sections = [section for study in studies.rooms() if (section := study.results())]
+    sections = [section for study in studies.rooms() if (section := study.results().strip())]
     return "\n\n".join([PAGE, "## Which claims hold?", verdicts(card), *sections]) + "\n"
 
 

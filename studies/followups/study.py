@@ -9,9 +9,10 @@ import pandas as pd
 from rdcore.store.experiment import Experiment
 from rdcore.store.runs import committed, is_committed
 from studies.common import plan as plans
+from studies.common.study import Result
 from studies.followups.plan import PLANS, runs
 
-__all__ = ["results", "runs", "tables", "teachers_of"]
+__all__ = ["findings", "headline", "results", "runs", "tables", "teachers_of"]
 
 COLUMNS = ["study", "dataset", "model", "method", "student_dim", "epoch", "metric", "mean", "std", "seeds"]
 KEYS = COLUMNS[:7]
@@ -40,6 +41,16 @@ def tables() -> Mapping[str, pd.DataFrame]:
         return {"followups": pd.DataFrame(columns=COLUMNS)}
     grouped = pd.DataFrame(rows).groupby(KEYS, sort=False)["value"]
     return {"followups": grouped.agg(mean="mean", std="std", seeds="size").reset_index()[COLUMNS]}
+
+
+def headline() -> list[Result]:
+    """None: README's table has the three papers."""
+    return []
+
+
+def findings() -> list[str]:
+    """None yet."""
+    return []
 
 
 def results() -> str:

@@ -50,7 +50,7 @@ def cost_and_agreement(table: pd.DataFrame) -> Figure:
         shown = table.dropna(subset=[column])
         for role, row in shown.iterrows():
             colour, _, marker = look(role)
-            ax.plot(row[column], row[METRIC], marker, color=colour, markersize=9, markeredgecolor="white", markeredgewidth=0.6)
+            ax.plot(row[column], row[METRIC], marker, color=colour, markersize=9)
         ax.axhline(table.loc["S", METRIC], color=ROLES["S"].colour, linestyle="--", linewidth=1)
         if "T" in table.index:
             ax.axhline(table.loc["T", METRIC], color=ROLES["T"].colour, linewidth=1, alpha=0.6)

@@ -34,6 +34,8 @@ def test_the_committed_results_are_those_of_the_records():
 def test_the_committed_tables_have_the_numbers_of_the_records(room: str):
     (study,) = (each for each in studies.rooms() if each.__name__ == f"studies.{room}.study")
     for name, frame in study.tables().items():
+        if frame.empty:  # no run of it is on record
+            continue
         committed = pd.read_csv(paths.figures() / "tables" / f"{name}.csv")
         if "model" in frame:  # the notebook's table has further models and data sets
             keys = [column for column in frame.columns if not pd.api.types.is_float_dtype(frame[column]) and column != "seeds"]
