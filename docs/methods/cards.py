@@ -1,0 +1,75 @@
+"""Writes the cards of the later methods: python docs/methods/cards.py
+
+From facts.toml, the docstrings of the settings' fields, and data/golden/losses.json."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import sys
+import textwrap
+import tomllib
+from pathlib import Path
+
+from rdcore import distill
+
+HERE = Path(__file__).resolve().parent
+GOLDEN = HERE.parents[1] / "data" / "golden" / "losses.json"
+
+
+def fields(settings: type) -> list[tuple[str, str, str]]:
+    """Name, default and docstring of every field; without a docstring its last part is empty."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(settings))).body[0].body
+    found = []
+    for node, after in zip(body, [*body[1:], None], strict=True):
+        if not isinstance(node, ast.AnnAssign) or ast.unparse(node.annotation).startswith("ClassVar"):
+            continue
+        said = ""
+        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            said = " ".join(after.value.value.split())
+        default = ast.unparse(node.value) if node.value else ""
+        if default.startswith("added("):
+            default = default.removeprefix("added(").removesuffix(")")
+        found.append((node.target.id, default, said))
+    return found
+
+
+def card(name: str, facts: dict, golden: dict[str, dict]) -> str:
+    """One card, in Markdown."""
+    settings = getattr(distill, facts["settings"])
+    lines = [f"# {facts['title']}", "", facts["idea"], "", facts["paper"] + ".", "", "$$", facts["equation"], "$$", ""]
+    lines += ["| symbol | meaning |", "|---|---|"]
+    lines += [f"| ${symbol}$ | {meaning} |" for symbol, meaning in facts["symbols"]]
+    lines += ["", f"**Sampled, and when.** {facts['samples']}", "", f"**Reduction.** {facts['reduction']}", ""]
+    lines += [f"**No gradient goes through.** {facts['stopped']}", "", "## Settings", ""]
+    where = facts["file"].removeprefix("../")
+    folder = "rdcore/distill" if facts["file"].startswith("../") else "rdcore/distill/followups"
+    lines += [f"`rdcore.distill.{facts['settings']}`, [{folder}/{where}.py](../../{folder}/{where}.py).", ""]
+    documented = [(n, d, s) for n, d, s in fields(settings) if s]
+    if documented:
+        lines += ["| field | default | meaning |", "|---|---|---|"]
+        lines += [f"| `{n}` | `{d}` | {s.replace('|', chr(92) + '|')} |" for n, d, s in documented]
+    else:
+        lines += [inspect.cleandoc(settings.__doc__)]
+    lines += ["", "## Paper against code", "", *(f"- {line}" for line in facts["differs"]), "", "## Golden values", ""]
+    lines += ["Inputs and gradients: [data/golden/losses.json](../../data/golden/losses.json).", ""]
+    lines += ["| entry | form | loss | origin |", "|---|---|---|---|"]
+    for entry in (golden[key] for key in facts["golden"]):
+        lines.append(f"| `{entry['id']}` | {entry['form']} | {entry['expected']['loss']} | {entry['origin']} |")
+    lines += ["", "## Numbers", "", f"- Published: {facts['published']}", f"- Here: {facts['ours']}", ""]
+    lines += ["## When to use it", "", facts["when"], ""]
+    return "\n".join(lines)
+
+
+def cards() -> dict[Path, str]:
+    """File -> text of every card."""
+    golden = {entry["id"]: entry for entry in json.loads(GOLDEN.read_text(encoding="utf-8"))}
+    facts = tomllib.loads((HERE / "facts.toml").read_text(encoding="utf-8"))
+    return {HERE / f"{name.lower().replace('-', '_')}.md": card(name, each, golden) for name, each in facts.items()}
+
+
+if __name__ == "__main__":
+    for file, text in cards().items():
+        file.write_text(text, encoding="utf-8")
+        print(f"written: {file.name}", file=sys.stderr)
