@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rdcore.checks import number, whole
+from rdcore.checks import integer, number
 from rdcore.data.queries import final_queries_of
 from rdcore.distill.base import Batch, Cache, Distillation, TrainingData, distinct, distinct_queries
 from rdcore.distill.followups.draws import weighted_places
@@ -51,7 +51,7 @@ class DCDSettings(Settings):
 
     def __post_init__(self):
         for name in ("samples", "depth", "item_depth", "renew"):
-            whole(name, getattr(self, name))
+            integer(name, getattr(self, name))
         for name in ("weight", "item_weight"):
             number(name, getattr(self, name))
         number("sharpness", self.sharpness, above=True)

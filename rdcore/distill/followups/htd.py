@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from rdcore.checks import flag, number, one_of, whole
+from rdcore.checks import flag, integer, number, one_of
 from rdcore.distill.base import Batch
 from rdcore.distill.de import COLDEST, DESettings, Experts, gumbel_softmax, hint_sizes
 from rdcore.distill.followups.ftd import Entities, both_show_vectors, directions
@@ -57,8 +57,8 @@ class HTDSettings(Settings):
     that the group level teaches nothing. Off, they carry it."""
 
     def __post_init__(self):
-        whole("K", self.K)
-        whole("anneal_epochs", self.anneal_epochs)
+        integer("K", self.K)
+        integer("anneal_epochs", self.anneal_epochs)
         for name in ("weight", "gamma", "start_temperature", "end_temperature"):
             number(name, getattr(self, name))
         if self.gamma > 1:

@@ -9,10 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rdcore.checks import number, short, whole
+from rdcore.checks import integer, number, short
 from rdcore.data.queries import final_queries_of
 from rdcore.distill.base import Batch, Cache, Distillation, TrainingData, distinct_queries
-from rdcore.distill.followups.item_side import scores_of_users, user_lists
+from rdcore.distill.followups.item_side import Owners, scores_of_users, user_lists
 from rdcore.distill.rrd import (
     OtherItems,
     RelaxedRankingDistillation,
@@ -48,7 +48,7 @@ class IRRRDSettings(Settings):
         if not isinstance(self.users, RRDSettings):
             raise ValueError(f"users must be RRDSettings, got {short(self.users)}")
         for name in ("K", "L", "depth"):
-            whole(name, getattr(self, name))
+            integer(name, getattr(self, name))
         if self.K > self.depth:
             raise ValueError(
                 f"K must be <= depth = {self.depth}, the length of the teacher's list, got {self.K}"
@@ -108,7 +108,7 @@ class ItemSideRanking(Distillation):
             (listed,), torch.arange(len(listed))
         )
         self.listed_users = self.lists.users[listed]
-        place, user = data.seen.by(listed)
+        place, user = Owners(data.seen).of(listed)
         taken = torch.arange(len(listed), device=listed.device).repeat_interleave(settings.depth)
         rows, users = torch.cat([place, taken]), torch.cat([user, self.listed_users.flatten()])
         self.others = OtherItems(rows, users, len(listed), len(self.everyone))

@@ -26,6 +26,24 @@ class UserLists:
     whole: Tensor
 
 
+class Owners:
+    """Which users have an item in training; `SeenItems` answers the other way round."""
+
+    def __init__(self, seen: SeenItems):
+        pairs = torch.unique(seen.keys)
+        item = pairs % seen.n_items
+        self.counts = torch.bincount(item, minlength=seen.n_items)
+        self.first = self.counts.cumsum(0) - self.counts
+        self.users = (pairs // seen.n_items)[item.argsort(stable=True)]
+
+    def of(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """All users who have the items (n,), as (place (M,), user (M,)): place indexes ``items``."""
+        counts = self.counts[items]
+        place = torch.repeat_interleave(torch.arange(len(items), device=items.device), counts)
+        start = self.first[items] - (counts.cumsum(0) - counts)
+        return place, self.users[torch.arange(len(place), device=items.device) + start[place]]
+
+
 @torch.no_grad()
 def user_lists(
     teacher: Model, everyone: Queries, seen: SeenItems, depth: int, spare: int = 0
@@ -37,7 +55,8 @@ def user_lists(
     block of items times users.
     """
     device, n_users, n_items = everyone.user.device, len(everyone), teacher.n_items
-    left = n_users - torch.bincount(torch.unique(seen.keys) % n_items, minlength=n_items)
+    owners = Owners(seen)
+    left = n_users - owners.counts
     whole = left >= depth + spare
     if not whole.any():
         raise ValueError(
@@ -50,7 +69,7 @@ def user_lists(
             block_rows(n_users, 1024, copies=2)
         ):
             scores = teacher.score(context, items).T.contiguous()  # (items, users)
-            place, user = seen.by(items)
+            place, user = owners.of(items)
             scores[place, user] = -torch.inf
             users[items] = scores.topk(min(depth, n_users), dim=1).indices.int()
     return UserLists(users, whole)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from rdcore.checks import number, one_of, whole
+from rdcore.checks import integer, number, one_of
 from rdcore.data.queries import Queries, final_queries_of
 from rdcore.distill.base import Batch, Cache, Distillation, TrainingData
 from rdcore.distill.lists import Lists, exemplary_rankings, teacher_lists
@@ -44,7 +44,7 @@ class KDCESettings(Settings):
     def __post_init__(self):
         one_of("items", self.items, "all", "teacher", "student")
         one_of("exclude", self.exclude, "nothing", "seen")
-        whole("K", self.K)
+        integer("K", self.K)
         number("temperature", self.temperature, above=True)
         number("weight", self.weight)
         if self.items == "all":

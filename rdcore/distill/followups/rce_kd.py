@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rdcore.checks import number, one_of, whole
+from rdcore.checks import integer, number, one_of
 from rdcore.data.queries import Queries, final_queries_of
 from rdcore.distill.base import Batch, Cache, Distillation, TrainingData
 from rdcore.distill.followups.draws import weighted_places
@@ -55,7 +55,7 @@ class RCEKDSettings(Settings):
 
     def __post_init__(self):
         for name in ("K", "L", "depth"):
-            whole(name, getattr(self, name))
+            integer(name, getattr(self, name))
         if max(self.K, self.L) > self.depth:
             raise ValueError(f"K and L must be <= depth = {self.depth}, got {self.K} and {self.L}")
         number("T", self.T, above=True)

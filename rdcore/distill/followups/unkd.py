@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rdcore.checks import flag, number, one_of, whole
+from rdcore.checks import flag, integer, number, one_of
 from rdcore.data.queries import Queries, final_queries_of
 from rdcore.data.sampling import SeenItems
 from rdcore.distill.base import Batch, Cache, Distillation, TrainingData
@@ -48,7 +48,7 @@ class UnKDSettings(Settings):
 
     def __post_init__(self):
         for name in ("groups", "pairs", "depth"):
-            whole(name, getattr(self, name))
+            integer(name, getattr(self, name))
         number("T", self.T, above=True)
         number("weight", self.weight)
         one_of("over_pairs", self.over_pairs, "mean", "sum")
