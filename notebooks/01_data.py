@@ -9,21 +9,17 @@
 # %% [markdown]
 # # 01 The data
 #
-# Ranking Distillation recommends from *sequences*: who acted on what, and in which order. This notebook brings the data set
-# of a profile, checks that it is the published one, cuts it as the paper does, and puts its figures beside the paper's
-# Table 1.
+# **At the end of this notebook you will know** what a recommender is trained and tested on here, how each user's actions are cut into
+# training and test, and what two details of that cut do to the numbers: actions at the same time, and training data that is newer than
+# test data.
+#
+# The data are *sequences*: who acted on what, in which order.
 #
 # | profile | data set | what for |
 # |---|---|---|
-# | `smoke` | generated sequences | tests, seconds |
-# | `small` | MovieLens-100K | everything on a laptop, minutes; **not** in the paper |
-# | `paper` | Gowalla check-ins, the authors' own files | the replication |
-#
-# The paper's second data set, Foursquare, could not be found. A section below prepares other Foursquare check-ins in its
-# place, and says why the paper's numbers do not apply to them.
-#
-# Change the parameters below and run all cells, or
-# `papermill notebooks/01_data.ipynb out.ipynb -p profile paper`.
+# | `smoke` | generated sequences | tests; seconds |
+# | `small` | MovieLens-100K | everything on a laptop; minutes; **not** in the paper |
+# | `paper` | Gowalla check-ins, the authors' own files | the replication of Ranking Distillation |
 
 # %% tags=["parameters"]
 profile: str = "small"  # smoke, small or paper
@@ -31,284 +27,201 @@ seed: int = 1  # of the draw of users whose timelines are shown
 n_shown: int = 8  # how many timelines
 
 # %%
-import inspect
 import time
 
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown, display
 
 from rdcore import data, datasets
-from rdcore.data import splits as arrays
+from rdcore.data import Interactions
 from rdcore.datasets.catalog import CATALOG
-from rdcore.eval.full_ranking import popularity
-from studies.common import manifest, plots, report
+from rdcore.eval import full_ranking, metrics
+from studies.common import plots, report, style
 from studies.common.profiles import PROFILES
 from studies.common.reported import reported
+from studies.notebooks import page, pictures
 
 started = time.perf_counter()
-plots.use_style()
+style.use_style()
 NOTEBOOK = "01_data"
 plan = PROFILES[profile].rd[0]
 entry = CATALOG[plan.dataset]
-print(f"profile {profile}: {entry.title}")
+page.say(f"**{entry.title}.** Licence: {entry.licence}. Cite: {entry.citation}.")
 
 # %% [markdown]
-# ## What is fetched, and how we know that it is the right thing
+# ## 1. Fetched and checked
 #
-# The catalog names every file with its size and sha256, and for Gowalla also the id that git gave to the file in the
-# authors' repository. Sources are tried in order (a mirror folder first, if the environment variable `RDCORE_MIRROR` names
-# one). None of them is trusted: a file gets its name only after its content was verified, and it is verified again at
-# every use.
+# Each file is known by its size and its SHA-256 hash, and it is checked at every use. So a source need not be trusted.
 
 # %%
 files = datasets.fetch(plan.dataset)
-table = pd.DataFrame([
-    {
-        "file": file.path,
-        "bytes": f"{file.size:,}",
-        "sha256": file.sha256[:16] + "...",
-        "git blob": file.git_blob[:10] or "-",
-        "sources": "; ".join(map(str, file.sources)),
-    }
-    for file in entry.files
-])
-display(Markdown(table.to_markdown(index=False)) if len(table) else "generated, nothing to fetch")
-print("files in place and verified:", len(files))
-display(Markdown(f"**Licence.** {entry.licence}\n\n**Cite.** {entry.citation}\n\n**Home.** {entry.homepage or '-'}"))
+listed = pd.DataFrame({"file": [file.path for file in entry.files], "bytes": [f"{file.size:,}" for file in entry.files],
+                       "sha256": [file.sha256[:16] + "..." for file in entry.files]})  # fmt: skip
+page.show_or_note(listed if files else None, "generated data have no files")
 
 # %% [markdown]
-# ## Interactions
+# ## 2. Interactions
 #
-# Everything later works on three flat arrays: the items of all users, one user behind the other and oldest first; where
-# each user begins; and the times. Items are numbered 0 to n-1. The number n stands for "nothing there" (padding) and is never
-# ranked or recommended.
-#
-# Two decisions are made here, and they are the same for every model:
-#
-# * **Every rating is an interaction.** MovieLens has stars from 1 to 5; the models only see *that* somebody rated, not how.
-# * **Equal times are ordered by chance, not by name.** Times are whole seconds, and many people rate a whole page of films at
-#   once. A hash of user, item and time decides which of them comes first. It depends on no label and not on the order of the
-#   file. Ordering by item id would look as harmless, but puts the older films of a page into training and the newer ones into
-#   the test. The table below shows what that does to the simplest recommender. (The authors' Gowalla files have no times; they
-#   are in order already and stay so.)
+# An **interaction** is one user, one item, one time. MovieLens has stars from 1 to 5; the models only see *that* somebody rated a film.
+# Users and items get numbers from 0. Everything is kept in three flat arrays: the items of all users, one user after the other and
+# oldest first; the place where each user begins; and the times.
 
 # %%
 interactions = datasets.load(plan.dataset)
-stats = interactions.statistics()
-some = slice(int(interactions.offsets[1]), int(interactions.offsets[1]) + 6)
-first = {"user": interactions.users(), "position": interactions.positions(), "item": interactions.items}
-if interactions.times is not None:
-    first["time"] = interactions.times
-display(pd.DataFrame({name: column[some] for name, column in first.items()}))
-
-# %%
-if interactions.times is None:
-    print("The source gives an order, but no times.")
-else:
-    final = data.stage(interactions, "F")
-    print(f"{interactions.tied():.1%} of the rows carry the time of their user's row before. For {final.n_tied} of "
-          f"{stats['users']} users the cut before the test rows lies inside such a tie.")
-    rows = pd.DataFrame({"user": interactions.users(), "item": interactions.items, "time": interactions.times})
-    orders = {"a hash (the rule here)": interactions, "another hash": data.from_frame(rows, seed=1),
-              "item id": data.from_frame(rows.sort_values("item"), ties="file")}
-    found = {order: np.nanmean(popularity(data.stage(made, "F"))["AP"]) for order, made in orders.items()}
-    display(pd.DataFrame({"MAP of POP, equal times ordered by": found}).round(4))
+names = page.item_names(interactions)
+one = int(interactions.counts().argmin())  # the user with the fewest interactions
+rows = slice(int(interactions.offsets[one]), int(interactions.offsets[one]) + 6)
+times = interactions.times if interactions.times is not None else np.zeros(len(interactions), int)
+page.show(pd.DataFrame({"user": one, "item": interactions.items[rows], "name": names[interactions.items[rows]],
+                        "time in seconds": times[rows]}))  # fmt: skip
 
 # %% tags=["nbval-check-output"]
-print(f"{plan.dataset}: {stats['users']} users, {stats['items']} items, {stats['interactions']} interactions")
-print("content as described in the catalog:", interactions.sha256() == datasets.content_hash(plan.dataset))
+stats = interactions.statistics()
+page.say(f"{stats['users']:,} users, {stats['items']:,} items, {stats['interactions']:,} interactions.",
+         "They are the catalogue's:", str(interactions.sha256() == datasets.content_hash(plan.dataset)))
 
 # %% [markdown]
-# ## The split
+# ## 3. Training, validation, test
 #
-# A recommender is judged by what a user did *next*, so the newest actions are held out, user by user. Of a user's $c$ actions
+# A recommender should find what a user does *next*. So each user's newest actions are held out. Of a user's $c$ actions
 #
-# $$\text{test} = \text{the last } \lfloor 0.2\,c \rfloor, \qquad
-#   \text{validation} = \text{the } \lfloor 0.3\,c \rfloor - \lfloor 0.2\,c \rfloor \text{ before them}, \qquad
-#   \text{train} = \text{the rest}.$$
-#
-# Two *stages* use the three parts, and no run ever mixes them. Stage **V** (for choices) fits train and is judged on
-# validation. Stage **F** (final) fits train and validation together and is judged on test. In code it is one comparison:
-
-# %%
-print(inspect.getsource(arrays._newest))
+# * **test** is the last $\lfloor 0.2\,c \rfloor$,
+# * **validation** the $\lfloor 0.3\,c \rfloor - \lfloor 0.2\,c \rfloor$ before them,
+# * **train** the rest.
 
 # %%
 parts = data.split(interactions)
-rng = np.random.default_rng(seed)
-shown = np.sort(rng.choice(interactions.n_users, size=min(n_shown, interactions.n_users), replace=False))
-fig = plots.timelines(parts, shown)
-plots.save(fig, "01_timelines", profile, [], NOTEBOOK)
+
+c = interactions.counts()[interactions.users()]  # the user's number of actions, for each row
+from_the_end = c - interactions.positions()  # 1: the user's newest action
+assert np.array_equal(interactions.items[from_the_end <= 2 * c // 10], parts.test.items)  # the library's cut is the same
+assert np.array_equal(interactions.items[from_the_end > 3 * c // 10], parts.train.items)
+
+users = np.random.default_rng(seed).choice(interactions.n_users, size=min(n_shown, interactions.n_users), replace=False)
+fig = plots.timelines(parts, np.sort(users))
+style.save(fig, "01_timelines", profile, [], NOTEBOOK)
 
 # %% [markdown]
-# Some consequences have to be handled rather than hoped away. A user with few actions has nothing held out: they are left
-# out of the means and counted. An item may occur for the first time in the held-out part: it is *cold*. It keeps its own number,
-# is ranked like any other, and counts as missed when it is not found; it is never merged with another item.
-# `windows` are the training instances: five items in a row and the one that came next.
-#
-# A split per user also leaks: everybody's newest rows are held out, but not at one date. So a model is trained on what other
-# users did after the moment at which it is asked. The papers' splits are like this, and so are the tables here. For a cut at
-# one date there is `data.stage_by_date`.
+# Two **stages** use the three parts. Stage **V** is for choosing settings: models learn from train and are measured on validation. Stage
+# **F** gives the final numbers: models learn from train and validation, and are measured on test. An item that occurs for the first time
+# in the held-out part is *cold*; no model of this kind can find it. `windows` are training examples: five items in a row and the next.
 
 # %%
-rows, leaks = {}, {}
+counts = {}
 for name in ("V", "F"):
     stage = data.stage(interactions, name)
-    leaks[name] = stage.leak
-    rows[name] = {
-        "fitted rows": len(stage.fit), "windows": stage.fit.windows(), "held-out rows": len(stage.judge),
-        "users judged": stage.judge.n_users - stage.n_unjudged, "users left out": stage.n_unjudged,
-        "cold held-out rows": stage.n_cold,
-        "cold items": int(((stage.fit.item_counts() == 0) & (stage.judge.item_counts() > 0)).sum()),
-    }
-counts = pd.DataFrame(rows).rename_axis(columns="stage")
-display(counts)
-if interactions.times is not None:
-    print(f"Of the training rows of stage F, {leaks['F']:.0%} are later than a test row (mean over test rows).")
-
-# %%
-final = rows["F"]
-cold = final["cold held-out rows"] / final["held-out rows"]
-print(f"On test, {final['users left out']} of {stats['users']} users are left out, and {cold:.2%} of the held-out rows\n"
-      "are items that nobody had in training.")
+    counts[name] = {"learnt from": len(stage.fit), "windows": stage.fit.windows(), "held out": len(stage.judge),
+                    "users without held-out items": stage.n_unjudged, "cold held-out items": stage.n_cold}  # fmt: skip
+page.show(pd.DataFrame(counts).rename_axis("stage").reset_index())
 
 # %% [markdown]
-# ## Beside the paper's Table 1
+# ## 4. What happens at the same second
 #
-# The paper prints rounded figures. Where the profile's data set is one of the paper's, the difference stands beside them;
-# MovieLens is not, so that its figures stand next to Gowalla's for orientation only.
+# People rate a whole page of films at once, so many rows of a user have the same time. Which of them is "later", and so becomes a
+# test row? If ties were broken by the number of the item, the test would prefer items with high numbers. In MovieLens those are the
+# rarer films, and every method would look different. Here ties are broken by a hash of user, item and time, which favours nobody.
+# The next table breaks them in three ways and measures *popularity*, which shows everybody the most popular items.
+
+# %%
+same_user = np.diff(interactions.users()) == 0
+tied = same_user & (np.diff(times) == 0)
+last_fitted = interactions.offsets[1:] - 2 * interactions.counts() // 10 - 1  # each user's last row before the test rows
+inside = tied[np.minimum(last_fitted, len(tied) - 1)]
+
+
+def tied_by(key: np.ndarray) -> Interactions:
+    """The same rows, with ties in time broken by a key."""
+    order = np.lexsort((key, times, interactions.users()))
+    return Interactions(interactions.name, interactions.items[order], interactions.offsets, interactions.n_items)
+
+
+def popularity(version: Interactions) -> float:
+    """MAP (mean average precision, notebook 02) of showing everybody the most popular items."""
+    return metrics.mean(full_ranking.popularity(data.stage(version, "F")))["MAP"]
+
+
+has_times = interactions.times is not None  # without times the source's order is used, and nothing is tied
+ties = pd.DataFrame({
+    "ties broken by": ["a hash, as here", "item number, ascending", "item number, descending"],
+    "MAP of popularity": [popularity(version) for version in (
+        interactions, tied_by(interactions.items), tied_by(-interactions.items))],
+})  # fmt: skip
+page.show_or_note(ties if has_times else None, f"{plan.dataset} has an order but no times")
+
+# %%
+page.say(f"{tied.sum() / len(interactions):.0%} of the rows have the time of the row before.",
+         f"For {inside.mean():.0%} of the users the cut between training and test falls inside such a tie.", when=has_times)
+
+# %% [markdown]
+# ## 5. What a cut for each user leaks
+#
+# The cut is made user by user. So a model may learn from what one user did in March and be tested on what another did in January. It then
+# knows of films before they came out. The papers do it this way, and so does the replication; a cut by one date for all users
+# would be stricter.
+
+# %%
+newer = np.searchsorted(np.sort(times[from_the_end <= 2 * c // 10]), times[from_the_end > 3 * c // 10]).mean()
+newer = newer / len(parts.test)
+fig = pictures.calendar({name: part.times for name, part in (("train", parts.train), ("test", parts.test))}) if has_times else None
+page.save_if(fig, "01_calendar", profile, NOTEBOOK)
+
+# %% tags=["nbval-check-output"]
+page.say(f"Take a training row and a test row at random: in {newer:.0%} of the cases the training row is the newer one.", when=has_times)
+
+# %% [markdown]
+# ## 6. Next to the paper's Table 1
+#
+# The paper prints rounded figures. MovieLens is not in the paper; its figures are shown for orientation.
 
 # %%
 table1 = reported("rd_table1").pivot(index="metric", columns="dataset", values="value")
 quantities = {"users": "users", "items": "items", "actions_per_user": "actions_per_user",
-              "training_instances": "windows", "sparsity": "sparsity"}
-ours = pd.Series({metric: stats[name] for metric, name in quantities.items()}, name=f"{plan.dataset}, ours")
-beside = pd.concat([table1["gowalla"].rename("gowalla, reported").loc[list(quantities)], ours], axis=1)
-if plan.dataset in table1:
-    difference = ours / table1.loc[list(quantities), plan.dataset] - 1
-    beside["ours / reported - 1"] = difference.map("{:+.2%}".format)
-beside = beside.map(lambda value: f"{value:.6g}" if isinstance(value, float) else value)
-report.write_table(beside.reset_index(names="quantity"), "01_table1", profile, [], NOTEBOOK)
-display(beside)
-
-# %%
-if plan.dataset in table1:
-    worst = difference.abs()
-    print(f"The largest difference to Table 1 is {worst.max():.2%} ({worst.idxmax()}), which is "
-          f"{'the rounding of the printed figures' if worst.max() < 0.005 else 'MORE THAN ROUNDING'}.")
-else:
-    print(f"{entry.title}: {ours['users'] / table1.loc['users', 'gowalla']:.1%} of Gowalla's users and "
-          f"{ours['actions_per_user'] / table1.loc['actions_per_user', 'gowalla']:.1f} times as many actions each. "
-          "What is measured on it says nothing about the paper's numbers.")
+              "training_instances": "windows", "sparsity": "sparsity"}  # fmt: skip
+compared = pd.DataFrame({
+    "quantity": list(quantities),
+    "gowalla, paper": [f"{table1.loc[quantity, 'gowalla']:.6g}" for quantity in quantities],
+    f"{plan.dataset}, here": [f"{stats[name]:.6g}" for name in quantities.values()],
+})  # fmt: skip
+report.write_table(compared, "01_table1", profile, [], NOTEBOOK)
+page.show(compared)
 
 # %% [markdown]
-# ## A second check-in data set
+# ## 7. Few are active, few are popular
 #
-# The paper's Foursquare files are not in the authors' repository and were not found elsewhere. `foursquare-nyc` is a
-# **stand-in**: check-ins in New York (Yang et al., 2015), as another repository publishes them, with times. The method can
-# be tried on it, as on a second set of check-ins; no number of the paper can be replicated. Four steps:
-#
-# 1. The repository cuts every user's history in two. Its cut is not used: both parts are **put together again**, ordered by
-#    time (equal times by the number of the place), and later split like all other data.
-# 2. **Re-visits are merged**: a user's first check-in at a place counts, as in the paper's Gowalla files, where no
-#    user has an item twice.
-# 3. Users with fewer than 5 places and places with fewer than 5 users are **removed, again and again** until nobody is left
-#    to remove, because one removal may cause the next. Gowalla's authors kept 15 and more on both sides. What they kept on
-#    Foursquare is not known (10, it seems); the last row below shows what 10 would leave of the smaller New York.
-#    5 actions are the fewest that always leave a user something to be judged by.
-# 4. The numbering starts anew, so that places that are gone are neither drawn nor ranked.
-#
-# `merge_revisits` and `min_actions` of `datasets.load` change steps 2 and 3. Profile `smoke` shows this section only when the
-# files are in place.
-
-# %%
-SECOND = "foursquare-nyc"
-try:
-    datasets.fetch(SECOND, download=profile != "smoke")
-    at_hand = True
-except data.DataError:
-    at_hand = False
-    print(f"{SECOND} is not at hand, so its figures are left out (`rdcore fetch {SECOND}` brings it, or says what is missing).")
-
-# %%
-least = datasets.FOURSQUARE_MIN_ACTIONS
-if at_hand:
-    steps = {
-        "check-ins, both parts together": datasets.load(SECOND, merge_revisits=False, min_actions=1),
-        "re-visits merged": datasets.load(SECOND, min_actions=1),
-        f"{least} actions at least: what is used": datasets.load(SECOND),
-        "(10 at least: not used)": datasets.load(SECOND, min_actions=10),
-    }
-    found = {step: loaded.statistics() for step, loaded in steps.items()}
-    display(pd.DataFrame([
-        {
-            "step": step, "rows": f"{s['interactions']:,}", "users": f"{s['users']:,}", "places": f"{s['items']:,}",
-            "rows a user": f"{s['actions_per_user']:.1f}", "fewest of a user": s["min_actions_per_user"],
-            "fewest of a place": s["min_actions_per_item"],
-            "sparsity": "" if step.startswith("check-ins") else f"{s['sparsity']:.2%}",  # of pairs, not of visits
-        }
-        for step, s in found.items()
-    ]).set_index("step"))
-    raw, pairs, used, _ = steps.values()
-    print("from {:%d %B %Y} to {:%d %B %Y}".format(*pd.to_datetime([raw.times.min(), raw.times.max()], unit="s")))
-    print(f"Merging removes {len(raw) - len(pairs):,} rows ({1 - len(pairs) / len(raw):.0%}), the minimum of {least} another "
-          f"{len(pairs) - len(used):,} ({1 - len(used) / len(pairs):.0%}), with {pairs.n_users - used.n_users} users and "
-          f"{pairs.n_items - used.n_items:,} places.")
-    repeated = (np.diff(raw.users()) == 0) & (np.diff(raw.times) == 0) & (np.diff(raw.items) == 0)
-    print(f"{repeated.sum()} check-ins repeat another in user, place and second: merging removes them too.")
-    second = {name: data.stage(used, name) for name in ("V", "F")}
-    print("cold held-out rows: " + ", ".join(f"{s.n_cold / len(s.judge):.1%} on {n}" for n, s in second.items())
-          + "; users left out: " + ", ".join(f"{s.n_unjudged} on {n}" for n, s in second.items()))
-
-# %% [markdown]
-# **With re-visits kept, nobody is judged.** The task here is to find places that are *new* to the user: his own are not
-# ranked, so a re-visit could never be found. `data.stage` therefore refuses such data before anything is trained. The option
-# is for statistics, and for models and protocols of your own.
-
-# %%
-if at_hand:
-    try:
-        data.stage(raw, "F")
-    except data.DataError as reason:
-        print(reason)
-
-# %% [markdown]
-# ### NOT comparable: the reported Foursquare
-#
-# On the left Table 1 as reported, on the right the stand-in: other users, other places, another selection, so there is no
-# column of differences. Below it the paper's results on its Foursquare, **as reported**; none of them can be checked here.
-
-# %%
-aside = table1["foursquare"].rename("foursquare, reported (RD)").loc[list(quantities)].to_frame()
-if at_hand:
-    own = used.statistics()
-    aside["foursquare-nyc, ours: NOT COMPARABLE"] = [own[name] for name in quantities.values()]
-display(aside.map(lambda value: f"{value:.6g}"))
-
-# %%
-table2 = reported("rd_table2").query("dataset == 'foursquare'")
-claims = table2.pivot(index=["model", "role"], columns="metric", values="value")[list(dict.fromkeys(table2.metric))]
-print("RD, Table 2, Foursquare, as reported: not replicated, and not comparable with anything measured on foursquare-nyc")
-display(claims.map(lambda value: "" if pd.isna(value) else f"{value:.4f}"))
-
-# %% [markdown]
-# ## Activity and popularity
-#
-# Both axes are logarithmic: a point says which share of users (items) have at least that many interactions. The long tail on the
-# right is why a recommender that always shows the most popular items is an opponent to be beaten, not a joke.
+# A point of the next picture says which share of the users (items) has at least so many interactions. Both axes are logarithmic. The few
+# popular items on the right are why showing the most popular ones is an opponent to be taken seriously.
 
 # %%
 fig = plots.distributions(interactions)
-plots.save(fig, "01_distributions", profile, [], NOTEBOOK)
+style.save(fig, "01_distributions", profile, [], NOTEBOOK)
 
 # %% tags=["nbval-check-output"]
 popular = np.sort(interactions.item_counts())[::-1]
-top = popular[: len(popular) // 10].sum() / popular.sum()
-print(f"The most popular tenth of the items takes {top:.0%} of all interactions.")
+page.say(f"The most popular tenth of the items has {popular[: len(popular) // 10].sum() / popular.sum():.0%} of all interactions.")
+
+# %%
+favourites = np.argsort(-interactions.item_counts())[:5]
+page.say("The most popular items: " + "; ".join(names[favourites]) + ".")
 
 # %% [markdown]
+# ## 8. The paper's second data set
+#
+# The paper also has Foursquare check-ins, whose files could not be found. `foursquare-nyc` is a **stand-in**: check-ins in New York (Yang et
+# al., 2015) with times. No number of the paper can be compared with it. It is prepared in three steps: a user's first check-in at a place
+# counts; users and places with fewer than five are removed, again and again until all have five; users and places are numbered again.
+
+# %%
+steps = page.preparation("foursquare-nyc", download=profile != "smoke")
+page.show_or_note(steps, "`rdcore fetch foursquare-nyc` brings the files")
+
+# %% [markdown]
+# ## What you have seen
+#
+# * Each user's newest fifth is the test, and settings are chosen on the tenth before it.
+# * Rows with equal times are common; a rule that follows the item's number changes the result of every method.
+# * A cut for each user lets a model learn from the future of other users; the papers accept that.
+#
 # ## Provenance
 
 # %% tags=["nbval-ignore-output"]
-print(manifest.provenance([], interactions.sha256(), seed, started))
+page.provenance([], interactions.sha256(), seed, started)

@@ -9,210 +9,232 @@
 # %% [markdown]
 # # 02 A teacher and a student
 #
-# A large recommender ranks well, but costs memory and time at every request. A small one is cheap and ranks worse.
-# Ranking Distillation (notebook 03) teaches the small one what the large one knows; here we train the two without any such help:
+# **At the end of this notebook you will know** how the recommender Caser turns a user's last items into scores, what it learns from,
+# how its quality is measured, and how much quality a small Caser loses against a large one.
 #
-# * the **teacher T**, a Caser model with large vectors,
-# * the **student S**, the same model with small ones.
+# A large recommender ranks well but costs memory and time at every request. A small one is cheap and ranks worse. Here both are
+# trained in the ordinary way, from what users chose:
 #
-# The gap between them is what there is to win. Profile `paper` shows the committed records of our paper-size runs and trains
-# nothing, unless `recompute` is set; the other profiles train what is not in the run store yet.
+# * the **teacher T**, a Caser with large vectors,
+# * the **student S**, the same Caser with small vectors.
+#
+# The difference in quality between the two is what distillation (notebook 03) can win back.
 
 # %% tags=["parameters"]
 profile: str = "small"  # smoke, small or paper
-seed: int = 1  # of the final runs (stage F); the runs of stage V have a seed of their own
+seed: int = 1  # of the final runs; the runs that choose settings have a seed of their own
 recompute: bool = False  # profile paper: train instead of showing the committed records
 jobs: int = 2  # runs trained at a time, one thread each
 
 # %%
-import inspect
 import time
 
 import pandas as pd
-from IPython.display import display
+import torch
+from torch.nn.functional import logsigmoid, softplus
 
-from rdcore import data, datasets, losses
-from rdcore.eval import full_ranking as evaluation
+from rdcore import data, datasets
+from rdcore.data.sampling import stream, unseen_items
 from rdcore.eval import metrics
-from rdcore.models import Caser, CaserSettings
-from studies.common import earlier, manifest, plots, report
+from rdcore.models import CaserSettings
+from rdcore.train.loop import training_data
+from studies.common import plots, report, style
 from studies.common.profiles import PROFILES
 from studies.common.reported import reported
+from studies.notebooks import page
 from studies.rd import method_plots
 
 started = time.perf_counter()
-plots.use_style()
+style.use_style()
 NOTEBOOK = "02_teacher_and_student"
 plan = PROFILES[profile].rd[0]
-choices = plan.seeds["V"][0]
+choosing = plan.seeds["V"][0]
 experiments = {
-    ("V", "T"): plan.teacher("V", choices),
-    ("V", "S"): plan.student("V", choices),
-    ("F", "T"): plan.teacher("F", seed),
-    ("F", "S"): plan.student("F", seed),
+    "T, validation": plan.teacher("V", choosing),
+    "S, validation": plan.student("V", choosing),
+    "T": plan.teacher("F", seed),
+    "S": plan.student("F", seed),
 }
-for (stage, role), experiment in experiments.items():
-    print(f"stage {stage}, {role}: d = {experiment.model.dim}, seed {experiment.seed}, run {experiment.key}")
+page.say(f"Data: {plan.dataset}. T has vectors of {plan.models['T'].dim} numbers, S of {plan.models['S'].dim}.")
 
 # %% [markdown]
-# ## Caser
+# ## 1. Caser, a model of sequences
 #
-# Caser (Tang & Wang, WSDM 2018) sees a user's last $L$ items as a picture: their vectors, one below the other, form an
-# $L \times d$ image $E$. Two kinds of filters look at it.
+# Caser (Tang & Wang, WSDM 2018) sees a user's last $L = 5$ items as a picture: their vectors of $d$ numbers, one below the other,
+# are an $L \times d$ image. Two kinds of filters look at it.
 #
-# * A **horizontal** filter covers $h$ successive items in their full width and slides down in time. It fires on a pattern such as
-#   "airport, then hotel", wherever in the last $L$ items that happened; of its values only the largest is kept.
-# * A **vertical** filter is one column wide and as high as the image: a weighted sum of the last $L$ item vectors.
+# * A **horizontal** filter covers $h$ successive items in full width. It is moved down along time, and only its largest value is
+#   kept: it fires on a pattern such as "airport, then hotel", wherever in the last items that was.
+# * A **vertical** filter is a weighted sum of the $L$ item vectors.
 #
-# Their outputs go through dropout and one dense layer, which gives the short-term interest $z \in \mathbb{R}^d$. The user's own
-# vector $P_u$ adds his long-term taste, and the score (a logit) of item $j$ is a dot product:
+# The values of all filters pass one dense layer, which gives the user's short-term interest $z$, a vector of $d$ numbers. The user's
+# own vector $P_u$ stands for their long-term taste. The score of item $j$ is a dot product:
 #
-# $$\hat y_j = W_{2,j} \cdot [z \,;\, P_u] + b_{2,j}, \qquad z = \sigma(W_1 [\text{filters of } E] + b_1).$$
+# $$\hat y_j = W_{2,j} \cdot [z \,;\, P_u] + b_{2,j}, \qquad z = \sigma(W_1 [\text{all filter values}] + b_1).$$
 
 # %%
-fig = method_plots.caser_diagram(plan.teacher("F", seed).model)
-plots.save(fig, "02_caser", profile, [], NOTEBOOK)
+fig = method_plots.caser_diagram(plan.models["T"])
+style.save(fig, "02_caser", profile, [], NOTEBOOK)
 
 # %% [markdown]
-# In code (all horizontal filters of all heights are one matrix product, then a maximum for each height):
+# The same in code, for three users of the data and a student with random numbers:
 
 # %%
-print(inspect.getsource(Caser.encode_history))
+walk = page.with_weights(plan)
+interactions = datasets.load(walk.dataset)
+names = page.item_names(interactions)
+stage = data.stage(interactions, "F")  # stage.fit: what the models are trained on; stage.judge: each user's newest 20 %
+examples = training_data(stage.fit, 5, "cpu")
+torch.manual_seed(seed)
+student = walk.models["S"].build(interactions.n_users, interactions.n_items).eval()  # eval: without dropout
+
+
+def caser_by_hand(model, user, history):
+    """Users (B,) and their last L items (B, L) -> the vectors [z ; P_u] (B, 2 d)."""
+    E = model.item(history)  # (B, L, d), the image
+    values = [torch.einsum("vl,bld->bvd", model.vertical.weight[:, 0, :, 0], E) + model.vertical.bias[:, None]]
+    for filters in model.horizontal:  # one convolution for each height h
+        across = filters(E[:, None])[:, :, :, 0]  # (B, 16, L - h + 1)
+        values.append(across.amax(2))  # the largest over time, (B, 16)
+    z = torch.sigmoid(model.dense(torch.cat([value.flatten(1) for value in values], dim=1)))  # (B, d)
+    return torch.cat([z, model.user(user)], dim=1)
+
+
+three = examples.queries[torch.tensor([0, 1000, 2000]) % len(examples.queries)]
+vectors = caser_by_hand(student, three.user, three.history(5))
+torch.testing.assert_close(vectors, student.encode(three))  # the library's vectors are the same
+scores = vectors @ student.item_factors.weight.T + student.item_bias  # (3, number of items)
+torch.testing.assert_close(scores, student.score_all(vectors))
 
 # %% [markdown]
-# ## The loss
+# ## 2. What it learns from
 #
-# Every position in a user's sequence is a training instance: five items, and the one that came next, $d^+$. Three items
-# $d^-$ that the user never had are drawn at random anew in each epoch. The ranking loss is point-wise,
+# Every position in a user's sequence is a training example: five items, and the **target**, the item that came next. Three
+# **negatives**, items that the user never had, are drawn at random in each epoch. The loss asks for a high score of the target $t$ and low
+# scores of the negatives $i$:
 #
-# $$L^R = -\log\sigma(\hat y_{d^+}) - \sum_{d^-} \log\bigl(1 - \sigma(\hat y_{d^-})\bigr),$$
-#
-# averaged over a batch and minimised by Adam with a little L2. The logarithm of a sigmoid is computed as a softplus, so that large
-# logits do not overflow.
+# $$L^R = -\log\sigma(\hat y_t) - \sum_i \log(1 - \sigma(\hat y_i)).$$
 
 # %%
-print(inspect.getsource(losses.log_loss))
-
-# %% [markdown]
-# ## How large are the two?
-#
-# Nearly all parameters are vectors of users and items, so that the size grows linearly with $d$. On Gowalla's 13,149
-# users and 14,009 items the paper prints 5.58M for the teacher and 2.79M for the student. The official code gives the padding id
-# a row in every table, even a score; here padding is a zero row of the input table that is not trained, and cannot be
-# ranked. That makes $3d + 1$ parameters fewer to train, and the two counts explain each other:
+part = torch.arange(4)
+history = examples.queries[part].history(5)
+negatives = unseen_items(examples.queries[part].user, 3, examples.seen, stream(seed, "shown negatives"))
+page.show(pd.DataFrame({
+    "the last two of five items": [", ".join(names[row[-2:].tolist()]) for row in history],
+    "target": names[examples.target[part].numpy()],
+    "negatives": [", ".join(names[row.tolist()]) for row in negatives],
+}))  # fmt: skip
 
 # %%
-GOWALLA = {"n_users": 13_149, "n_items": 14_009}
-table3 = reported("rd_table3").query("dataset == 'gowalla' and model == 'Caser' and quantity == 'parameters'")
-printed = table3.set_index("role")["value"]
-sizes = {}
-for role, printed_as, dim in (("T", "T", 100), ("S", "RD", 50)):
-    model = CaserSettings(dim=dim).build(**GOWALLA)
-    stored = sum(p.numel() for p in model.parameters())
-    sizes[f"{role}, d = {dim}"] = {
-        "stored here": stored,
-        "trained here": stored - dim,
-        "official code": stored + 2 * dim + 1,
-        "printed in Table 3": printed[printed_as],
-    }
-display(pd.DataFrame(sizes).T.astype(int).map("{:,}".format))
-
-# %% tags=["nbval-check-output"]
-official = [size["official code"] for size in sizes.values()]
-agree = all(f"{size['official code'] / 1e6:.2f}" == f"{size['printed in Table 3'] / 1e6:.2f}" for size in sizes.values())
-print(f"With a trained padding row the models have {official[0]:,} and {official[1]:,} parameters, "
-      f"{'as printed' if agree else 'NOT as printed'}; the student is {official[1] / official[0]:.1%} of the teacher.")
+vectors = student.encode(examples.queries[part])
+target, drawn = student.score(vectors, examples.target[part, None]), student.score(vectors, negatives)  # (4, 1), (4, 3)
+loss = -logsigmoid(target).sum(1) - logsigmoid(-drawn).sum(1)  # (4,); 1 - sigmoid(y) is sigmoid(-y)
+torch.testing.assert_close(loss, student.base_loss(target, drawn))  # the library's loss is the same
+torch.testing.assert_close(-logsigmoid(drawn), softplus(-drawn))  # it writes the logarithm this way: nothing overflows
+page.say(f"An untrained model has a loss near 4 log 2 = 2.77 for each example; these four have {loss.mean():.2f}.")
 
 # %% [markdown]
-# ## Training
+# ## 3. How large are the two?
 #
-# Four runs: T and S, on stage V (fit train, judged on validation) and on stage F (fit train and validation, judged on
-# test). A run is described by everything that its numbers depend on; the hash of the description is its key, under which it is
-# kept. So a second call returns at once, and an interrupted one goes on where it stopped.
+# Nearly all parameters are vectors of users and items, so the size grows in proportion to $d$. The check: on Gowalla, the paper's
+# data set (13,149 users, 14,009 items), the paper prints 5.58M parameters for its teacher ($d = 100$) and 2.79M for its student ($d = 50$).
+# The official code trains a row of numbers for the empty place before a user's first item, and even ranks it; here that row is zero.
+
+# %%
+printed = reported("rd_table3").query("dataset == 'gowalla' and model == 'Caser' and quantity == 'parameters'")
+printed = printed.set_index("role")["value"]
+sizes = []
+for role, in_table, dim in (("T", "T", 100), ("S", "RD", 50)):
+    model = CaserSettings(dim=dim).build(n_users=13_149, n_items=14_009)
+    numbers = sum(p.numel() for p in model.parameters())
+    sizes.append({"": f"{role}, d = {dim}", "numbers stored here": f"{numbers:,}",
+                  "with the official code's extra row": f"{numbers + 2 * dim + 1:,}", "printed in Table 3": f"{int(printed[in_table]):,}"})
+page.show(pd.DataFrame(sizes))
+
+# %% [markdown]
+# ## 4. Training
+#
+# Each user's interactions are cut in time: the oldest 70 % are **train**, the next 10 % **validation**, the newest 20 % **test**. Settings
+# are chosen with models that see train alone and are measured on validation. The final models see train and validation, and are
+# measured on test once. So four models are trained, T and S for each of the two purposes. A model that was trained before is read from disk.
 
 # %%
 options = {"profile": profile, "recompute": recompute, "jobs": jobs, "progress": True}
-found = dict(zip(experiments, earlier.records(list(experiments.values()), **options), strict=True))
-settings = experiments["V", "T"].training
-print(f"{settings.epochs} epochs, batches of {settings.batch_size}, learning rate {settings.learning_rate:g}")
+records = page.have(experiments, **options)
+training = plan.training
+page.say(f"{training.epochs} epochs, batches of {training.batch_size}, learning rate {training.learning_rate:g}.")
 
 # %% [markdown]
-# The opponent is **popularity**: everybody is shown the items that most people had. A model that does not beat it has
-# learnt nothing about anybody in particular.
+# The opponent is **popularity**: everybody is shown what most people had. A model that does not beat it has learnt nothing about
+# anybody in particular. (On profile `paper` popularity is counted if the data are on this machine.)
 
 # %%
-try:
-    interactions = datasets.load(plan.dataset)
-    popular = {stage: metrics.mean(evaluation.popularity(data.stage(interactions, stage))) for stage in ("V", "F")}
-except data.DataError:
-    popular = {}
-    print(f"{plan.dataset} is not on this machine and could not be fetched: no popularity below.")
+popular = {stage: page.popularity(plan.dataset, stage) for stage in ("V", "F")}  # V: on validation, F: on test
+on_validation = [records["T, validation"], records["S, validation"]]
+fig = plots.learning_curves(on_validation, popular["V"].get("MAP"), judged="validation")
+style.save(fig, "02_learning_curves", profile, on_validation, NOTEBOOK)
 
 # %%
-on_validation = [found["V", role] for role in ("T", "S")]
-fig = plots.learning_curves(on_validation, popular.get("V", {}).get("MAP"), judged="validation")
-plots.save(fig, "02_learning_curves", profile, on_validation, NOTEBOOK)
-
-# %%
-for role, record in zip(("T", "S"), on_validation, strict=True):
-    final, best = record.metrics["MAP"].iloc[-1], record.metrics["MAP"].idxmax()
-    gain = record.late_gain()
-    state = "still rising" if gain > 0.05 else "past its best" if gain < -0.05 else "flat"
-    against = f", {final / popular['V']['MAP']:.1f} times popularity's" if popular else ""
-    print(f"{role}: MAP {final:.4f} on validation{against}; best at epoch {best}.\n"
-          f"   Over the last quarter of the epochs it changed by {gain:+.1%} of its final value: {state}.")
+page.say_lines(
+    f"{role}: {'flat' if abs(record.late_gain()) < 0.05 else 'rising' if record.late_gain() > 0 else 'falling'} at the end "
+    f"({record.late_gain():+.1%} over the last quarter of the epochs)."
+    for role, record in zip(("T", "S"), on_validation, strict=True)
+)
 
 # %% tags=["nbval-check-output"]
-if popular:
-    beaten = all(record.metrics["MAP"].iloc[-1] > popular["V"]["MAP"] for record in on_validation)
-    print("T and S", "both beat" if beaten else "do NOT both beat", "popularity on validation.")
+last = [record.metrics["MAP"].iloc[-1] for record in on_validation]
+page.say("Do both beat popularity on validation?", "Yes." if min(last) > popular["V"].get("MAP", 0) else "No.")
 
 # %% [markdown]
-# ## On test
+# ## 5. How good are they?
 #
-# Each user gets a ranking of all items that he has not had; metrics are computed user by user and averaged afterwards. `P@n` is
-# the share of hits among the first n. `nDCG@n` also asks how high the hits stand. The official code cuts it at the number of
-# held-out items where that is below n; the usual definition does not, and stands beside it as `-standard`. MAP looks at the whole
-# list.
+# For each user all items that they have not had are ranked. Each metric is computed for each user and then averaged:
+#
+# * `P@n` is the share of test items among the first $n$;
+# * `nDCG@n` also asks how high they are: a hit in place $i$ counts $1/\log_2(i + 1)$, relative to the best possible list. The official code
+#   cuts the list at the number of test items where that is below $n$; `-standard` is the usual definition, which does not;
+# * `MAP` looks at the whole list. The *average precision* of a user is the mean, over their test items, of the precision at each one's place:
+
+# %%
+ranks = torch.tensor([1, 4, 5])  # an example: a user's three test items are in places 1, 4 and 5
+average_precision = (torch.arange(1, 4) / ranks).mean()  # (1/1 + 2/4 + 3/5) / 3
+by_library = metrics.per_user(ranks, [0, 3])["AP"].item()
+page.say(f"By hand {average_precision:.3f}, by the library {by_library:.3f}.")
 
 # %%
 shown = ["P@3", "P@5", "P@10", "nDCG@3", "nDCG@5", "nDCG@10", "nDCG@10-standard", "MAP"]
-on_test = pd.DataFrame({role: found["F", role].metrics[shown].iloc[-1] for role in ("T", "S")})
-if popular:
-    on_test["popularity"] = pd.Series(popular["F"])[shown]
+on_test = pd.DataFrame({role: records[role].metrics[shown].iloc[-1] for role in ("T", "S")})
+on_test["popularity"] = pd.Series(popular["F"], dtype=float).reindex(shown)
 on_test["S / T"] = on_test["S"] / on_test["T"]
-final = {role: found["F", role] for role in ("T", "S")}
-report.write_table(on_test.reset_index(names="metric"), "02_test_metrics", profile, list(final.values()), NOTEBOOK)
-display(on_test.rename_axis("on test").round(4))
-
-# %%
-if plan.dataset == "gowalla":
-    table2 = reported("rd_table2").query("dataset == 'gowalla' and model == 'Caser'")
-    table2 = table2.pivot(index="metric", columns="role", values="value")
-    beside = pd.concat({"reported": table2[["T", "S"]], "ours": on_test[["T", "S"]]}, axis=1).dropna()
-    display(beside.round(4))
-else:
-    print("The paper has no numbers for this data set: notebook 00 has its tables beside our paper-size runs.")
-
-# %%
-if popular:
-    built = {role: experiments["F", role].model.build(interactions.n_users, interactions.n_items) for role in final}
-    size = {role: sum(p.numel() for p in model.parameters()) for role, model in built.items()}
-    print(f"On {plan.dataset} the teacher stores {size['T']:,} numbers ({4 * size['T'] / 1e6:.1f} MB), "
-          f"the student {size['S']:,} ({4 * size['S'] / 1e6:.1f} MB): {size['S'] / size['T']:.0%}.")
-lost = 1 - on_test.loc["MAP", "S / T"]
-if lost > 0:
-    print(f"For its smaller size the student gives up {lost:.1%} of the teacher's MAP on test.")
-else:
-    print(f"The student's MAP on test is no worse than the teacher's ({-lost:+.1%}): there is nothing to distil.")
-
-# %% tags=["nbval-check-output"]
-print("The better one on test by MAP:", on_test.loc["MAP", ["T", "S"]].idxmax())
+table = on_test.rename_axis("metric").reset_index()
+report.write_table(table, "02_test_metrics", profile, [records["T"], records["S"]], NOTEBOOK)
+page.show(table, **{"S / T": "{:.2f}"})
 
 # %% [markdown]
-# Whether distillation closes the gap is the question of notebook 03.
-#
+# The paper's numbers, where it has this data set:
+
+# %%
+table2 = reported("rd_table2").query("dataset == @plan.dataset and model == 'Caser' and role in ['T', 'S']")
+paper = table2.pivot(index="metric", columns="role", values="value").reindex(shown).dropna()
+page.show_or_note(paper.add_prefix("paper ").join(on_test[["T", "S"]]).reset_index() if len(paper) else None,
+                  f"the paper has no numbers for {plan.dataset}: notebook 00 compares the paper-size runs with its tables")  # fmt: skip
+
+# %% tags=["nbval-check-output"]
+page.say("The better one on test by MAP:", on_test.loc["MAP", ["T", "S"]].idxmax())
+
+# %% [markdown]
+# ## What you have seen
+
+# %%
+lost = 1 - on_test.loc["MAP", "S / T"]
+page.say_lines([
+    "Caser reads a user's last five items as an image and adds the user's long-term taste; it learns to score the next item above random ones.",
+    f"The student stores about {plan.models['S'].dim / plan.models['T'].dim:.0%} of the teacher's numbers.",
+    f"It loses {lost:.0%} of the teacher's MAP on test; notebook 03 asks how much of that can be won back.",
+])  # fmt: skip
+
+# %% [markdown]
 # ## Provenance
 
 # %% tags=["nbval-ignore-output"]
-print(manifest.provenance(list(found.values()), plan.teacher("F", seed).data_hash, seed, started))
+page.provenance(list(records.values()), experiments["T"].data_hash, seed, started)

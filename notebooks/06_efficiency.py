@@ -9,17 +9,15 @@
 # %% [markdown]
 # # 06 What a small model saves
 #
-# Distillation costs time once, in training. What it is for comes afterwards: a model with half the numbers to keep in memory and
-# to multiply at every request. Table 3 of Ranking Distillation (Tang & Wang, KDD 2018) reports both, the number of parameters and
-# the seconds to make a recommendation list for every user. The student needs half of the parameters, and on
-# the authors' CPU about half of the time (.48 to .61; .57 to .81 on their GPU).
+# **At the end of this notebook you will know** how much memory and time a student saves against its teacher, what the time is spent on, and
+# whether "about half the time" holds.
 #
-# Here both are measured again, for the paper's two models at the paper's sizes: Caser with $d = 100$ and $50$, Fossil with $d = 50$
-# and $20$. What a model has learnt plays no part in how long it takes, so these are fresh models with random numbers, built from a
-# seed; T stands for the teacher's size, RD for the student's.
+# Distillation costs time once, in training. What it is for comes later: a model with half the numbers to store and to multiply at every
+# request. Table 3 of Ranking Distillation (Tang & Wang, KDD 2018) reports the number of parameters and the seconds to make a list of
+# recommendations for every user: half the parameters, and on the authors' CPU about half the time (.48 to .61).
 #
-# Profile `paper` shows the committed measurement at Gowalla's size and times nothing, unless `recompute` is set, which
-# replaces it; the other profiles measure on this machine.
+# Here both are measured again for the paper's two models at the paper's sizes: Caser with vectors of $d = 100$ and $50$ numbers, Fossil with $d =
+# 50$ and $20$. What a model has learnt does not change its speed, so these are fresh models. **T** is the teacher's size, **RD** the student's.
 
 # %% tags=["parameters"]
 profile: str = "small"  # smoke, small or paper
@@ -27,139 +25,123 @@ seed: int = 1  # of the random numbers in the models
 repeats: int = 20  # rounds that count
 warmup: int = 3  # rounds before them, which do not
 queries: int = 50  # single queries timed in a round
-recompute: bool = False  # profile paper: measure anew and replace the committed measurement
+recompute: bool = False  # profile paper: measure again and replace the committed measurement
 note: str = ""  # kept with the measurement, for instance that the machine was busy
 
 # %%
-import inspect
 import time
 
 import pandas as pd
-from IPython.display import Markdown, display
+import torch
 
-from studies.common import manifest, plots, report
+from rdcore import data, datasets
+from rdcore.data.queries import final_queries
+from rdcore.data.sampling import SeenItems
+from rdcore.eval import metrics
+from studies.common import report, style
 from studies.common.profiles import PROFILES
 from studies.common.reported import reported
+from studies.notebooks import page
 from studies.rd import efficiency, result_plots, timing
 
 started = time.perf_counter()
-plots.use_style()
+style.use_style()
 NOTEBOOK = "06_efficiency"
 plan = PROFILES[profile].rd[0]
-for model, pair in efficiency.PAIRS.items():
-    print(f"{model}: d = {pair['T'].dim} (T) and {pair['RD'].dim} (RD)")
 
 # %% [markdown]
-# ## Memory
+# ## 1. Memory
 #
-# Nearly all parameters are vectors of users and items, so that a model's size grows linearly with $d$. The official code gives the
-# padding id a row in every table, even a score; here it has a row of zeros in the input table and none elsewhere. That row
-# and its score explain the whole difference to the printed counts:
+# Nearly all parameters are vectors of users and items, so a model's size grows in proportion to $d$. The counts are those of Gowalla (13,149 users,
+# 14,009 items). The official code also stores a row for "no item"; with it our counts are the printed ones.
 
 # %%
-GOWALLA = {"n_users": 13_149, "n_items": 14_009}
-table3 = reported("rd_table3").query("dataset == 'gowalla'")
-printed = table3.query("quantity == 'parameters'").set_index(["model", "role"])["value"]
-printed_ratio = table3.query("quantity == 'parameter_ratio'").set_index("model")["value"]
-sizes = {}
+printed = reported("rd_table3").query("dataset == 'gowalla' and quantity == 'parameters'").set_index(["model", "role"])["value"]
+rows = []
 for name, pair in efficiency.PAIRS.items():
     for role, settings in pair.items():
-        model = settings.build(**GOWALLA)
-        sizes[name, role] = {
-            "stored here": timing.parameters(model),
-            "with the padding row": timing.parameters_with_padding(model),
-            "printed in Table 3": printed[name, role],
-            "bytes here": timing.stored_bytes(model),
-        }
-sizes = pd.DataFrame(sizes).T.astype(int)
-display(sizes.rename_axis(["on Gowalla", "role"]).map("{:,}".format))
+        model = settings.build(n_users=13_149, n_items=14_009)
+        numbers = sum(p.numel() for p in model.parameters())
+        rows.append({"model": name, "role": role, "numbers": numbers, "with the extra row": timing.parameters_with_padding(model),
+                     "printed in Table 3": printed[name, role], "megabytes": 4 * numbers / 1e6})  # fmt: skip
+sizes = pd.DataFrame(rows)
+page.show(sizes.astype({"printed in Table 3": int}), megabytes="{:.1f}")
 
 # %% tags=["nbval-check-output"]
-for name in efficiency.PAIRS:
-    teacher, student = (sizes.loc[(name, role), "with the padding row"] for role in ("T", "RD"))
-    here = sizes.loc[(name, "RD"), "stored here"] / sizes.loc[(name, "T"), "stored here"]
-    agree = f"{student / teacher:.1%}" == f"{printed_ratio[name]:.1%}"
-    print(f"{name}: {student:,} / {teacher:,} = {student / teacher:.1%}, {'as printed' if agree else 'NOT as printed'}; "
-          f"without the padding row {here:.1%}.")
+ratio = sizes.set_index(["model", "role"])["with the extra row"].unstack()
+page.say_lines(f"{name}: the student has {of_model['RD'] / of_model['T']:.1%} of the teacher's parameters."
+               for name, of_model in ratio.iterrows())  # fmt: skip
 
 # %% [markdown]
-# ## Time
+# ## 2. What is timed
 #
-# A printed time can mean many things: with or without the exclusion of seen items, with a list of ten items or a sorted catalogue,
-# vectorised or user by user. So, in one sentence:
+# To *encode* a query makes its vector from the user's last items. To *score* it is one product with the table of all items. To *select* leaves out what
+# the user has had and picks the ten best. The first two shrink with $d$, the third does not. In code, for one block of users:
 
 # %%
-display(Markdown(timing.TIMED))
-
-# %%
-print(inspect.getsource(timing.top_lists))
+stage = data.stage(datasets.load(PROFILES["smoke"].rd[0].dataset), "F")  # small generated data are enough to see it
+asked = final_queries(stage.fit)
+torch.manual_seed(seed)
+model = efficiency.PAIRS["Caser"]["RD"].build(stage.fit.n_users, stage.fit.n_items).eval()
+with torch.no_grad():
+    encoded = model.encode(asked)  # (users, D)
+    scores = model.score_all(encoded)  # (users, number of items)
+    row, item = SeenItems(asked.items, asked.offsets, stage.fit.n_items).of(asked.user)
+    scores[row, item] = -torch.inf  # what a user has had is not recommended again
+    lists = scores.topk(10).indices  # (users, 10)
+    by_library = metrics.top_items(model.score_all(encoded), (row, item), 10)
+assert torch.equal(lists, by_library)  # the library's lists are the same
 
 # %% [markdown]
-# The paper's seconds come from another machine and other code; only the ratio student / teacher can be compared. Teacher and
-# student take turns: in every round each answers the same single queries, then the two make the lists of all users,
-# block by block in turn. So whatever else the machine does in the meantime hits both. The first rounds warm up and are dropped, all others are kept; each
-# round gives one ratio, of which the median counts. Its 95 % interval follows from the order of the rounds alone.
+# Teacher and student take turns, block by block, so whatever else the machine does hits both. Each round gives one ratio; the median counts, and its
+# 95 % interval follows from the order of the rounds.
+#
+# ## 3. The measurement at the paper's size
 
 # %%
-if profile == "paper" and not recompute:
-    record = efficiency.committed()
-else:
-    measure = efficiency.measure_and_record if profile == "paper" else efficiency.measure_pairs
-    record = measure(plan.dataset, repeats=repeats, warmup=warmup, queries=queries, seed=seed, note=note, progress=True)
-print(record.summary())
+at_size = efficiency.committed()
+page.folded("machine and versions", at_size.summary())
+page.show(efficiency.side_by_side(efficiency.rd_table3(at_size)).astype(str), index=True)
 
 # %% [markdown]
-# `latency_ms` is one query's time, `lists_seconds` that of the lists of all users: medians over the rounds, with their standard
-# deviation in the file. Ratios are medians of the rounds' own ratios.
+# Left: time of the student over time of the teacher; each tick is one round. Right: where the seconds go.
 
 # %%
+fig = result_plots.efficiency(at_size.ratios(), at_size.parts())
+style.save(fig, "06_efficiency" if profile == "paper" else "06_efficiency_paper", profile, [at_size], NOTEBOOK)
+
+# %% [markdown]
+# ## 4. About half?
+#
+# "About half" needs an end before it can be tested. It ends at the largest ratio that the paper itself reports on the same kind of device, over both models
+# and both data sets. The claim holds if our whole interval is at or below that. A busy machine moves a ratio towards 1, so it can confirm the claim but not refute it.
+
+# %%
+page.say_lines(efficiency.verdict(at_size, model, device) for device in at_size.devices for model in at_size.models)
+
+# %% [markdown]
+# ## 5. The same on this machine
+#
+# On the small data set there are few items, so what does not depend on $d$ weighs more. (Profile `paper` shows the committed measurement once more unless
+# `recompute` is set.)
+
+# %%
+record = page.measured(profile, recompute, plan.dataset, repeats=repeats, warmup=warmup, queries=queries, seed=seed, note=note)
 table = efficiency.rd_table3(record)
 report.write_table(table, "rd_table3", profile, [record], NOTEBOOK)
-display(efficiency.side_by_side(table))
+page.show(pd.DataFrame([
+    {"": label, "student / teacher": one.value, "low": one.low, "high": one.high} for label, one in record.ratios().items()
+]), **dict.fromkeys(["student / teacher", "low", "high"], "{:.2f}"))  # fmt: skip
+page.folded("machine and versions", record.summary())
 
 # %% [markdown]
-# ## Student beside teacher
+# ## What you have seen
 #
-# Left: the ratios, every round a tick. Right: where the seconds go. To *encode* a query means to make its vector from the user's
-# last items; to *score* is one matrix product with all items; to *select* leaves out the seen items and picks the ten best. The first two
-# shrink with $d$, the last does not.
-
-# %%
-fig = result_plots.efficiency(record.ratios(), record.parts())
-plots.save(fig, "06_efficiency", profile, [record], NOTEBOOK)
-
-# %% [markdown]
-# ## About half?
+# * Size is in proportion to the length of the vectors, so a student with half of it needs half the memory.
+# * Time shrinks less, because picking the best ten does not depend on the length.
+# * Only a ratio can be compared with the paper, and only on a quiet machine.
 #
-# "About half" needs an end before it can be tested. We let it end at the largest ratio that the paper itself reports on the same
-# kind of device, over both models and both data sets: the claim *holds* when our whole interval lies at or below that, it *does not hold*
-# when the interval lies above, and is *open* in between.
-#
-# Taking turns cancels what slows both models in proportion, but not what a busy machine adds to either of them, such as caches that
-# have to be filled again. That moves the ratio towards 1. So a measurement from a busy machine can confirm the claim and cannot
-# refute it: where it would, the claim stays open.
-
-# %%
-for device in record.devices:
-    print(f"\"About half\" ends at {efficiency.largest_reported(device):.2f} on {device}.")
-    for model in record.models:
-        print(efficiency.verdict(record, model, device))
-
-# %%
-if profile == "paper":
-    print("This is the measurement that counts for the claim, taken on a", "quiet machine." if record.quiet else "busy machine.")
-elif efficiency.is_committed():
-    print(f"The measurement above was taken on a {'quiet' if record.quiet else 'busy'} machine.")
-    print(f"{record.dataset} has few items, so that what does not depend on d weighs more than at the paper's size.\n"
-          "The committed measurement at Gowalla's size says:")
-    at_size = efficiency.committed()
-    for device in at_size.devices:
-        for model in at_size.models:
-            print(efficiency.verdict(at_size, model, device))
-
-# %% [markdown]
 # ## Provenance
 
 # %% tags=["nbval-ignore-output"]
-print(manifest.provenance([], record.content["data_hash"], seed, started))
-print(record.summary())
+page.provenance([], record.content["data_hash"], seed, started)

@@ -90,7 +90,7 @@ def count(n: int, what: str) -> str:
     >>> count(1, "seed"), count(5, "seed")
     ('1 seed', '5 seeds')
     """
-    return f"{n} {what}{'s' * (n != 1)}"
+    return f"{n} {what}{'s' * bool(n != 1)}"
 
 
 def cell(column: str, value: object) -> str:

@@ -315,3 +315,54 @@ def test_notebook_runs_on_smoke(path: Path, tmp_path: Path, shared_runs: Path, m
     done = notebooks.execute(path, tmp_path / "out.ipynb", {"profile": "smoke"}, timeout=120)
     assert done.metadata.papermill.exception is None
     assert path.with_suffix(".ipynb").read_bytes() == committed
+
+
+# What a reader may put into the cell "your data" of notebook 10.
+TABLES = {
+    "whole numbers, a time of another name": """
+frame = pd.DataFrame({"user_id": 7 * clicks.users() + 3, "item_id": 5 * clicks.items, "timestamp": clicks.times})
+USER, ITEM, TIME = "user_id", "item_id", "timestamp"
+""",
+    "any text": """
+frame = pd.DataFrame({"who": [f"u{u}@x.org" for u in clicks.users()], "what": [f"böok {i}" for i in clicks.items],
+                      "t": pd.to_datetime(clicks.times, unit="s")}).sample(frac=1, random_state=0)
+USER, ITEM, TIME = "who", "what", "t"
+""",
+    "no time": """
+frame = pd.DataFrame({"a": clicks.users(), "b": [f"{i:05d}" for i in clicks.items]})
+USER, ITEM, TIME = "a", "b", None
+""",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", TABLES)
+def test_notebook_10_works_with_any_table(
+    what: str, tmp_path: Path, shared_runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RDCORE_RUNS", str(shared_runs))
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    notebook = pairing.read(next(path for path in REAL if path.stem == "10_your_own"))
+    (cell,) = [cell for cell in notebook.cells if "your-data" in cell.metadata.get("tags", [])]
+    cell.source = f"from rdcore import datasets\n\nclicks = datasets.load('synthetic')\n{TABLES[what]}"
+    copy = tmp_path / "10_mine.ipynb"
+    pairing.write(notebook, copy)
+    done = notebooks.execute(copy, tmp_path / "out.ipynb", {"profile": "smoke", "epochs": 2}, timeout=120)
+    assert done.metadata.papermill.exception is None
+
+
+def shown(stem: str, question: str) -> str:
+    """What a committed notebook answers to a question in one of its sentences."""
+    notebook = nbformat.read(notebooks.folder() / f"{stem}.ipynb", as_version=4)
+    texts = [output.get("data", {}).get("text/markdown", "") for cell in notebook.cells
+             for output in cell.get("outputs", [])]  # fmt: skip
+    (answer,) = [text for text in texts if question in text]
+    return answer.split(question)[1].strip()
+
+
+def test_the_small_models_have_learnt_something() -> None:
+    """T, S and RD beat popularity, and T beats S, or the default run shows nothing about distillation."""
+    assert shown("02_teacher_and_student", "Do both beat popularity on validation?") == "Yes."
+    assert shown("03_ranking_distillation", "Do T, S and every distilled student beat popularity?") == "Yes."
+    assert shown("03_ranking_distillation", "Is the teacher better than the student alone?") == "Yes."
+    assert shown("07_de_rrd", "Do teacher and student beat popularity on the validation items?") == "Yes."

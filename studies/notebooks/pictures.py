@@ -1,0 +1,55 @@
+"""Pictures that belong to one notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib.dates
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from rdcore.eval.significance import Comparison
+from studies.common import style
+
+
+def calendar(times: Mapping[str, np.ndarray]) -> Figure:
+    """When the rows of each part happened: the share of them up to each day. times: part -> unix seconds (N,)."""
+    fig, ax = plt.subplots(figsize=(8, 3.2))
+    for name, dash, colour in (("train", "-", style.BLUE), ("test", "--", style.GREEN)):
+        days = np.sort(times[name]).astype("datetime64[s]")
+        ax.plot(days, np.arange(1, len(days) + 1) / len(days), dash, color=colour, label=name)
+    ax.xaxis.set_major_formatter(matplotlib.dates.ConciseDateFormatter(ax.xaxis.get_major_locator()))
+    ax.set(ylabel="share of the rows so far", ylim=(0, 1))
+    ax.legend()
+    return fig
+
+
+def intervals(compared: Mapping[str, Comparison]) -> Figure:
+    """Differences in MAP with their 95 % intervals, one row each, and every seed's own difference as a small mark."""
+    fig, ax = plt.subplots(figsize=(8.5, 0.9 + 0.52 * len(compared)))
+    for row, c in enumerate(compared.values()):
+        ax.plot([c.low, c.high], [row, row], color=style.BLUE, linewidth=2.5, label="95 % interval")
+        ax.plot(c.difference, row, "o", color=style.BLUE, markersize=7, label="mean")
+        ax.plot(c.seed_differences, [row + 0.22] * c.n_seeds, "|", color=style.RED, markersize=9, label="one seed")
+    ax.axvline(0, color="black", linewidth=1)
+    ax.set_yticks(range(len(compared)), list(compared), fontsize=8.5)
+    ax.set(ylim=(len(compared) - 0.4, -0.6), xlabel="difference in MAP")
+    ax.grid(axis="y", visible=False)
+    shown = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    fig.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=3)
+    return fig
+
+
+def rows_of(compared: Mapping[str, Comparison], xlabel: str) -> Figure:
+    """Differences with their 95 % intervals, one row each."""
+    fig, ax = plt.subplots(figsize=(8, 1.0 + 0.4 * len(compared)))
+    for row, (name, c) in enumerate(compared.items()):
+        colour, marker = (style.BLUE, "o") if name == "T" else (style.GREEN, "D") if "(RD)" in name else (style.GREY, "s")
+        error = np.maximum([[c.difference - c.low], [c.high - c.difference]], 0)
+        ax.errorbar(c.difference, row, xerr=error, fmt=marker, color=colour, capsize=3)
+    ax.axvline(0, color="black", linewidth=1)
+    ax.set_yticks(range(len(compared)), list(compared))
+    ax.set(ylim=(len(compared) - 0.5, -0.5), xlabel=xlabel)
+    ax.grid(axis="y", visible=False)
+    return fig
