@@ -22,12 +22,13 @@ def stream(seed: int, name: str, epoch: int = 0, device="cpu") -> torch.Generato
 
 
 class SeenItems:
-    """Which items each user has in training, for exclusion: membership by binary search in sorted keys.
+    """Which items each user has in training, for exclusion. Memory is O(interactions).
 
-    offsets (n_users + 1,) and items (N,) as in Interactions; ``sorted_items`` holds each user's items ascending. An item may
-    be there more than once (re-visits). distinct (n_users,): how many different items a user has; fewest_unseen: how many
-    are left for him who has most, what bounds every list and every draw of different unseen items.
-    Memory is O(interactions), never users times items.
+    offsets (n_users + 1,), items (N,): as in Interactions; an item may be there more than once.
+    keys (N,): user * n_items + item, ascending; membership is a binary search in them.
+    sorted_items (N,): each user's items, ascending.
+    distinct (n_users,): how many different items a user has.
+    fewest_unseen: how many items are left for the user who has most.
     """
 
     def __init__(self, items: Tensor, offsets: Tensor, n_items: int):
@@ -37,20 +38,50 @@ class SeenItems:
         user = torch.repeat_interleave(torch.arange(len(counts), device=items.device), counts)
         self.keys = torch.sort(user * n_items + items).values
         self.sorted_items = self.keys % n_items
-        self.distinct = torch.bincount(torch.unique_consecutive(self.keys) // n_items, minlength=len(counts))
+        owner = torch.unique_consecutive(self.keys) // n_items
+        self.distinct = torch.bincount(owner, minlength=len(counts))
         self.fewest_unseen = n_items - (int(self.distinct.max()) if len(counts) else 0)
 
     def check_unseen(self, user: Tensor) -> None:
-        """Raises ValueError where one of the users (B,) has every item, so that nothing can be drawn for him. Ranking needs no
-        such check: his ranking is empty."""
+        """Raises ValueError where one of the users (B,) has every item: nothing can be drawn for them.
+
+        Ranking needs no such check: the ranking of such a user is empty.
+        """
         if self.fewest_unseen > 0:  # known here, so that a GPU is not waited for
             return
         everything = user[self.distinct[user] == self.n_items]
         if len(everything):
             raise ValueError(
-                f"user {int(everything[0])} has every one of the {self.n_items} items, so that no unseen item is left to draw "
-                "for him: leave him out, or make n_items that of the whole catalogue"
+                f"user {int(everything[0])} has every one of the {self.n_items} items, so that no unseen item is left to "
+                "draw for them: leave them out, or make n_items that of the whole catalogue"
             )
+
+    @cached_property
+    def heavy(self) -> Tensor | None:
+        """Which users have at least half of the catalogue, (n_users,) bool; None where nobody has.
+
+        For them an item drawn from the whole catalogue would be redrawn too often.
+        """
+        if 2 * self.fewest_unseen > self.n_items:
+            return None
+        return 2 * self.distinct >= self.n_items
+
+    def unseen_at(self, user: Tensor, place: Tensor) -> Tensor:
+        """The place-th unseen item of each user, from 0 and ascending: (B,), (B, n) -> (B, n)."""
+        keys, first = self._before
+        start = user[:, None] * self.n_items
+        return place + torch.searchsorted(keys, start + place, right=True) - first[user][:, None]
+
+    @cached_property
+    def _before(self) -> tuple[Tensor, Tensor]:
+        """Of each user's different items, user * n_items + how many unseen items are below it: (M,), ascending.
+
+        And where each user begins in that, (n_users,).
+        """
+        keys = torch.unique_consecutive(self.keys)
+        first = self.distinct.cumsum(0) - self.distinct
+        rank = torch.arange(len(keys), device=keys.device) - first[keys // self.n_items]
+        return keys - rank, first
 
     def contains(self, user: Tensor, items: Tensor) -> Tensor:
         """(B,), (B, n) -> (B, n) bool."""
@@ -75,7 +106,7 @@ class SeenItems:
 
 
 def _owned(owners: Tensor, offsets: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """What each of the owners (B,) has in ``values``, whose rows offsets[owner] to offsets[owner + 1] are his: which of the
+    """What each of the owners (B,) has in ``values``, whose rows offsets[owner] to offsets[owner + 1] are theirs: which of the
     owners (M,), value (M,)."""
     start = offsets[owners]
     counts = offsets[owners + 1] - start
@@ -86,20 +117,30 @@ def _owned(owners: Tensor, offsets: Tensor, values: Tensor) -> tuple[Tensor, Ten
 
 
 def unseen_items(user: Tensor, n: int, seen: SeenItems, generator: torch.Generator) -> Tensor:
-    """n items for each user (B,), uniform over the items he has not seen, with replacement: (B, n).
+    """n items for each user (B,), uniform over the items they have not seen, with replacement: (B, n).
 
-    Drawn from all items, then redrawn where they hit a seen one (the official code draws one by one in Python
-    loops; same distribution). Raises ValueError where a user has every item.
+    Drawn from all items, then redrawn where they hit a seen one (the official code draws one by one in
+    Python loops; same distribution). For a user with at least half of the catalogue a place among
+    their unseen items is drawn instead, so the time does not depend on any one user. Raises ValueError
+    where a user has every item.
     """
     seen.check_unseen(user)
     items = torch.randint(seen.n_items, (len(user), n), generator=generator, device=user.device)
     flat, rows = items.view(-1), max(1, LOOKED_UP // n)
-    hits = [seen.contains(*part).view(-1) for part in zip(user.split(rows), items.split(rows), strict=True)]
-    redraw = torch.nonzero(torch.cat(hits)).squeeze(1)
+    parts = zip(user.split(rows), items.split(rows), strict=True)
+    hit = torch.cat([seen.contains(*part) for part in parts])  # (B, n)
+    heavy = None if seen.heavy is None else seen.heavy[user]  # (B,)
+    if heavy is not None:
+        hit &= ~heavy[:, None]
+    redraw = torch.nonzero(hit.view(-1)).squeeze(1)
     while len(redraw):
         flat[redraw] = torch.randint(seen.n_items, (len(redraw),), generator=generator, device=user.device)
         hit = seen.contains(user[redraw // n], flat[redraw, None]).squeeze(1)
         redraw = redraw[hit]
+    if heavy is not None and len(few := heavy.nonzero().squeeze(1)):
+        left = (seen.n_items - seen.distinct[user[few]])[:, None]  # (b, 1)
+        uniform = torch.rand((len(few), n), dtype=torch.float64, generator=generator, device=user.device)
+        items[few] = seen.unseen_at(user[few], (uniform * left).long())
     return items
 
 
@@ -115,6 +156,54 @@ def equal_draws(user: Tensor, generator: torch.Generator) -> Tensor:
     each = len(user) // max(1, len(counts))
     share = torch.rand((len(counts), each), generator=generator, device=user.device, dtype=torch.float64)
     return (first[:, None] + (share * counts[:, None]).long()).view(-1)
+
+
+def different_unseen_items(user: Tensor, n: int, seen: SeenItems, generator: torch.Generator) -> Tensor:
+    """n different unseen items for each user (B,), every set of n as likely as any other: (B, n).
+
+    A user with fewer unseen items gets all of them, and the padding id n_items behind. Where nobody
+    has half of the catalogue or fewer than n unseen items, they are drawn by `unseen_items`, and what
+    a user was given twice is drawn again.
+    """
+    left = seen.n_items - seen.distinct[user]  # (B,)
+    by_place = left < n
+    if seen.heavy is not None:
+        by_place |= seen.heavy[user]
+    items = torch.full((len(user), n), seen.n_items, device=user.device)
+    others = (~by_place).nonzero().squeeze(1)
+    if len(others):
+        items[others] = unseen_items(user[others], n, seen, generator)
+    rows = others
+    while len(rows):
+        values, place = items[rows].sort(dim=1, stable=True)
+        again = torch.zeros_like(values, dtype=torch.bool)
+        again.scatter_(1, place[:, 1:], values[:, 1:] == values[:, :-1])  # all but the first of equal ones
+        row, column = again.nonzero(as_tuple=True)
+        items[rows[row], column] = unseen_items(user[rows[row]], 1, seen, generator)[:, 0]
+        rows = rows[again.any(1)]
+    few = by_place.nonzero().squeeze(1)
+    if len(few):
+        places = _different_places(left[few].clamp(max=seen.n_items), n, generator)
+        drawn = seen.unseen_at(user[few], places.clamp(min=0))
+        items[few] = torch.where(places < 0, seen.n_items, drawn)
+    return items
+
+
+def _different_places(left: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """min(n, left) different numbers in 0..left-1 for each row: left (b,) -> (b, n), -1 behind.
+
+    Floyd's algorithm: the c-th number is drawn from the first left - m + c + 1 ones, m = min(n, left);
+    one that is taken already stands for the last of these.
+    """
+    size = left.clamp(max=n)
+    places = torch.full((len(left), n), -1, device=left.device)
+    uniform = torch.rand((len(left), n), dtype=torch.float64, generator=generator, device=left.device)
+    for column in range(int(size.max())):
+        last = left - size + column
+        place = (uniform[:, column] * (last + 1)).long()
+        taken = (places[:, :column] == place[:, None]).any(1)
+        places[:, column] = torch.where(column < size, torch.where(taken, last, place), -1)
+    return places
 
 
 def shared_items(n_batches: int, n: int, n_items: int, generator: torch.Generator) -> Tensor:

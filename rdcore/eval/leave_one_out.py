@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rdcore.data.interactions import Interactions
 from rdcore.data.queries import final_queries
-from rdcore.data.sampling import SeenItems, stream, unseen_items
+from rdcore.data.sampling import SeenItems, different_unseen_items, stream
 from rdcore.data.splits import Stage, leave_one_out
 from rdcore.eval import metrics
 from rdcore.eval.full_ranking import held_out
@@ -34,8 +34,8 @@ class Judge:
     """Judges models by the held-out items of ``data``, which are fitted on ``fit`` alone.
 
     validation, test: the two stages. A test item is asked for behind the user's validation item, which is not ranked
-    again; a model without memory is asked the same for both. Raises ValueError where a user has every item: nothing is left
-    to rank his among.
+    again; a model without memory is asked the same for both. n_short: how many users leave fewer than NEGATIVES items; they
+    are ranked among what they leave. Raises ValueError where a user has every item: nothing is left to rank theirs among.
     """
 
     def __init__(self, data: Interactions, device="cpu"):
@@ -46,20 +46,24 @@ class Judge:
         self.validation, self.test = Stage("L", parts.fit, parts.validation), Stage("L", before, parts.test)
         self.owned = SeenItems(torch.from_numpy(data.items), torch.from_numpy(data.offsets), data.n_items)
         self.owned.check_unseen(torch.arange(data.n_users))
-        # As many as the protocol says, or as a small catalogue leaves everybody.
-        self.n_drawn = min(NEGATIVES, self.owned.fewest_unseen)
+        left = data.n_items - self.owned.distinct
+        self.n_short = int((left < NEGATIVES).sum())
 
     @cached_property
     def drawn(self) -> Tensor:
-        return candidates(self.owned, DRAW, self.n_drawn).to(self.device)
+        return candidates(self.owned, DRAW).to(self.device)
 
     @cached_property
     def redrawn(self) -> Tensor:
-        return candidates(self.owned, REDRAW, self.n_drawn).to(self.device)
+        return candidates(self.owned, REDRAW).to(self.device)
 
     def means(self, model: Model) -> dict[str, float]:
-        """What is kept of every evaluated epoch: H, M, N of the test items, and '-validation' those of the others."""
-        return means(dict(zip(("", "-validation"), self._sampled(model, self.drawn), strict=True)))
+        """What is kept of every evaluated epoch: H, M, N of the test items, and '-validation' those of the others.
+
+        And n_short, where there are such users: how many are ranked among fewer than NEGATIVES items.
+        """
+        found = means(dict(zip(("", "-validation"), self._sampled(model, self.drawn), strict=True)))
+        return found | ({"n_short": self.n_short} if self.n_short else {})
 
     def ranks(self, model: Model) -> dict[str, np.ndarray]:
         """What is kept of the chosen epoch, for every user (n_users,): the rank of his test item among the candidates
@@ -79,19 +83,14 @@ class Judge:
 
 
 def candidates(owned: SeenItems, draw: int, n: int = NEGATIVES) -> Tensor:
-    """n different items for every user that he has nowhere, held out or not: (n_users, n), uniform, and the same for one
-    ``draw`` in every run. Raises ValueError where a user leaves fewer."""
-    if n > (left := owned.fewest_unseen):
-        raise ValueError(f"{n} negatives a user are too many: the most active user leaves {left} items that he has not")
-    rng = stream(draw, "candidates")
-    items = unseen_items(torch.arange(len(owned.offsets) - 1), n, owned, rng)
-    while True:  # what a user was given twice is drawn again, until nothing is
-        values, place = items.sort(dim=1, stable=True)
-        again = torch.zeros_like(items, dtype=torch.bool).scatter_(1, place[:, 1:], values[:, 1:] == values[:, :-1])
-        row, column = again.nonzero(as_tuple=True)
-        if not len(row):
-            return items
-        items[row, column] = unseen_items(row, 1, owned, rng)[:, 0]
+    """n different items for every user that they have nowhere, held out or not: (n_users, n).
+
+    Uniform, and the same for one ``draw`` in every run. A user who leaves fewer gets all of them, and
+    the padding id n_items behind: how many others get does not depend on the most active user.
+    """
+    everyone = torch.arange(len(owned.offsets) - 1)
+    n = min(n, owned.n_items - int(owned.distinct.min()))  # a column for somebody
+    return different_unseen_items(everyone, n, owned, stream(draw, "candidates"))
 
 
 @torch.no_grad()
@@ -115,12 +114,13 @@ def sampled_ranks(model: Model, stages: Sequence[Stage], drawn: Tensor, *, devic
         for start in range(0, len(judged), block):
             part = slice(start, start + block)
             others = drawn[judged[part].to(drawn.device)].to(device)
-            scores = [model.score(context[part], others) for context in contexts]
+            missing = others == stages[0].fit.n_items  # of users with fewer than n candidates
+            scores = [model.score(context[part], others.masked_fill(missing, 0)) for context in contexts]
             for place, found in enumerate(ranks):
                 context, theirs = (answers[place % len(asked)] for answers in (contexts, scores))
                 own = model.score(context[part], targets[place][part])
                 metrics.check_scores(torch.cat([own, theirs], dim=1))
-                found[judged[part]] = (1 + (theirs >= own).sum(1)).cpu()
+                found[judged[part]] = (1 + ((theirs >= own) & ~missing).sum(1)).cpu()
     return ranks
 
 

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rdcore.data import sampling
-from rdcore.data.sampling import SeenItems, shared_items, stream, stream_seed, unseen_items
+from rdcore.data.sampling import (
+    SeenItems,
+    different_unseen_items,
+    shared_items,
+    stream,
+    stream_seed,
+    unseen_items,
+)
 
 few = settings(max_examples=60, deadline=None)
 N_ITEMS = 12
@@ -83,7 +90,7 @@ def test_nothing_is_drawn_for_a_user_who_has_every_item_and_for_others_it_is():
     seen = seen_items([[0, 1], [0, 1, 2, 2], [0, 1, 1]], n_items=3)
     assert seen.fewest_unseen == 0
     assert unseen_items(torch.tensor([0, 2]), 2, seen, stream(1, "negatives")).tolist() == [[2, 2], [2, 2]]
-    with pytest.raises(ValueError, match="user 1 has every one of the 3 items, .* leave him out, or make n_items that of the"):
+    with pytest.raises(ValueError, match="user 1 has every one of the 3 items, .* leave them out, or make n_items that of the"):
         unseen_items(torch.tensor([0, 1, 2]), 2, seen, stream(1, "negatives"))
 
 
@@ -166,3 +173,62 @@ def test_batches_of_one_permutation_share_nothing_and_permutations_differ():
 def test_more_shared_items_than_there_are_is_refused():
     with pytest.raises(ValueError, match=r"<= the number of items \(12\), got 13"):
         shared_items(1, 13, N_ITEMS, stream(1, "distillation"))
+
+
+def crawler(n_items=1000, left=2, n_users=200):
+    """Users with 20 items each, and at the end one who has all but ``left``."""
+    rng = np.random.default_rng(0)
+    rows = [rng.choice(n_items, 20, replace=False) for _ in range(n_users)] + [rng.permutation(n_items)[: n_items - left]]
+    return rows, seen_items(rows, n_items)
+
+
+def test_the_place_of_an_unseen_item_against_a_list():
+    rows, seen = crawler(50, left=7, n_users=3)
+    for user, row in enumerate(rows):
+        unseen = sorted(set(range(50)) - set(row.tolist()))
+        places = torch.arange(len(unseen))
+        assert seen.unseen_at(torch.tensor([user]), places[None])[0].tolist() == unseen
+
+
+def test_a_user_with_nearly_everything_gets_unseen_items_evenly_and_in_no_time(monkeypatch):
+    rows, seen = crawler()
+    draws = []
+    randint = torch.randint
+    monkeypatch.setattr(torch, "randint", lambda *given, **more: draws.append(1) or randint(*given, **more))
+    user = torch.full((3000,), 200)
+    items = unseen_items(user, 2, seen, stream(0, "x"))
+    left = sorted(set(range(1000)) - set(rows[-1].tolist()))
+    counts = [int((items == item).sum()) for item in left]
+    assert sum(counts) == 6000 and abs(counts[0] - 3000) < 5 * 39
+    unseen_items(torch.arange(201), 50, seen, stream(0, "x"))
+    assert len(draws) < 10, "redrawn until the few unseen items of one user are hit"
+
+
+def test_where_nobody_has_half_the_draws_are_those_of_plain_rejection():
+    """As drawn by the version whose records are committed."""
+    rows, seen = crawler(n_users=200, left=960)
+    assert seen.heavy is None
+    user, rng = torch.arange(201), stream(7, "x")
+    expected = torch.randint(1000, (201, 30), generator=rng)
+    while (hit := seen.contains(user, expected)).any():
+        expected[hit] = torch.randint(1000, (int(hit.sum()),), generator=rng)
+    assert torch.equal(unseen_items(user, 30, seen, stream(7, "x")), expected)
+
+
+@few
+@given(sequences=users, n=st.integers(1, 8), seed=st.integers(0, 2**32))
+def test_different_unseen_items_are_sets_of_the_size_there_is(sequences, n, seed):
+    seen = seen_items(sequences)
+    drawn = different_unseen_items(torch.arange(len(sequences)), n, seen, stream(seed, "x"))
+    for row, sequence in zip(drawn.tolist(), sequences, strict=True):
+        unseen = set(range(N_ITEMS)) - set(sequence)
+        items = row[: min(n, len(unseen))]
+        assert set(items) <= unseen and len(set(items)) == len(items) and row[len(items) :] == [N_ITEMS] * (n - len(items))
+
+
+def test_every_set_of_the_few_unseen_items_is_equally_likely():
+    """Two of four: six sets, 1,000 of 6,000 draws each; the 99.99 % point of chi-squared with 5 degrees is 25.7."""
+    _, seen = crawler(40, left=4, n_users=1)
+    drawn = different_unseen_items(torch.full((6000,), 1), 2, seen, stream(1, "x")).sort(dim=1).values
+    _, counts = torch.unique(drawn, dim=0, return_counts=True)
+    assert len(counts) == 6 and ((counts - 1000.0) ** 2 / 1000).sum() < 25.7
