@@ -220,5 +220,5 @@ def test_who_comes_back_to_an_item_has_seen_it_once(revisited, teachers, method,
 @pytest.mark.parametrize("method", METHODS)
 def test_who_has_every_item_is_named_before_anything_is_drawn(teachers, method):
     data = Interactions("all", np.concatenate([np.arange(3), np.arange(40)]), np.array([0, 3, 43]), 40)
-    with pytest.raises(ValueError, match="user 1 has every one of the 40 items, .* leave him out"):
+    with pytest.raises(ValueError, match="user 1 has every one of the 40 items, .* leave them out"):
         fitted(data, "BPR", teachers["BPR"], METHODS[method], epochs=1, rate=0.02)
