@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from rdcore.checks import integer, is_number, one_of, short
 from rdcore.data.queries import Queries
 from rdcore.losses import log_loss
-from rdcore.models.base import DotProductModel, dropout
+from rdcore.models.base import DotProductModel
 from rdcore.settings import Settings, inert
 
 
@@ -31,7 +31,7 @@ class SASRecSettings(Settings):
     heads: int = 1
     """Heads of every attention."""
     dropout: float = 0.1
-    """Rounded to a multiple of 1/256."""
+    """p of every dropout: of inputs, attention weights and feed-forward nets."""
     norm: str = "original"
     """Where layer norms stand: 'original' (the paper's TensorFlow code), 'pre' or 'post' (both of
     pmixer/SASRec.pytorch)."""
@@ -52,11 +52,6 @@ class SASRecSettings(Settings):
             raise ValueError(f"dim must be a multiple of heads ({self.heads}), got {self.dim}")
         if not (is_number(self.dropout) and 0 <= self.dropout < 1):
             raise ValueError(f"dropout must lie in [0, 1), got {short(self.dropout)}")
-        if self.dropout > 0 and round(256 * self.dropout) == 0:
-            raise ValueError(
-                "dropout is rounded to a multiple of 1/256: give 0 or more than 1/512, "
-                f"got {short(self.dropout)}"
-            )
         one_of("norm", self.norm, "original", "pre", "post")
         one_of("loss", self.loss, "ce", "gbce", "sampled-ce", "bce")
         if not (is_number(self.calibration) and 0 <= self.calibration <= 1):
@@ -105,7 +100,7 @@ class Attention(nn.Module):
         query, key = split(self.query(asking)), split(self.key(given))
         scores = query @ key.transpose(2, 3) / query.shape[3] ** 0.5  # (B, heads, m, n)
         weights = scores.masked_fill(~allowed, -torch.inf).softmax(3)
-        mixed = dropout(weights, self.p, self.training) @ split(self.value(given))
+        mixed = F.dropout(weights, self.p, self.training) @ split(self.value(given))
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 
@@ -122,8 +117,8 @@ class Block(nn.Module):
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """(B, m, d) -> (B, m, d)."""
-        hidden = dropout(self.inner(x), self.p, self.training).relu()
-        return dropout(self.outer(hidden), self.p, self.training)
+        hidden = F.dropout(self.inner(x), self.p, self.training).relu()
+        return F.dropout(self.outer(hidden), self.p, self.training)
 
     def forward(self, x: Tensor, allowed: Tensor, last: bool) -> Tensor:
         """x (B, n, d) -> (B, n, d), or (B, 1, d) where only the ``last`` position is asked for."""
@@ -151,9 +146,8 @@ class SASRec(DotProductModel):
     Initialisation: as in antklen/sasrec-bert4rec-recsys23 29c272e, N(0, .02) for tables and
     weights, biases zero. Padded positions are masked as keys (as in kang205/SASRec;
     pmixer/SASRec.pytorch lets them in), so that results do not depend on the padding. Deviations:
-    attention has an output projection in all forms (the TensorFlow code has none); dropout's p is
-    rounded; negatives of 'gbce' and 'sampled-ce' are shared by a step's queries and, as in gSASRec,
-    may be positives.
+    attention has an output projection in all forms (the TensorFlow code has none); negatives of
+    'gbce' and 'sampled-ce' are shared by a step's queries and, as in gSASRec, may be positives.
     """
 
     def __init__(self, n_items: int, settings: SASRecSettings):
@@ -188,7 +182,7 @@ class SASRec(DotProductModel):
         n = history.shape[1]
         x = self.item_factors(history.clamp(max=self.n_items - 1)) * self.dim**0.5
         x = (x + self.position.weight[-n:]) * real.unsqueeze(2)  # (B, n, d)
-        x = dropout(x, self.settings.dropout, self.training)
+        x = F.dropout(x, self.settings.dropout, self.training)
         before = torch.ones(n, n, dtype=torch.bool, device=history.device).tril()
         itself = torch.eye(n, dtype=torch.bool, device=history.device)
         allowed = ((before & real.unsqueeze(1)) | itself).unsqueeze(1)  # (B, 1, n, n)

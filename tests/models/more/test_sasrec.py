@@ -312,7 +312,7 @@ def test_it_learns_an_order_that_popularity_cannot_see(loss):
 
 @pytest.mark.parametrize(
     "bad",
-    [{"dim": 0}, {"heads": 3}, {"window": 0}, {"blocks": 0}, {"dropout": 1.0}, {"dropout": 0.001},
+    [{"dim": 0}, {"heads": 3}, {"window": 0}, {"blocks": 0}, {"dropout": 1.0}, 
      {"norm": "none"}, {"loss": "bpr"}, {"loss": "gbce", "calibration": 1.5}, {"sampled": 5},
      {"loss": "sampled-ce", "calibration": 0.5}, {"loss": "gbce", "sampled": 0}],
     ids=str,
