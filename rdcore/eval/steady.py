@@ -47,10 +47,10 @@ def steady_order(scores: np.ndarray, k: int) -> np.ndarray:
 @torch.no_grad()
 def steady_lists(model: Model, fit: Interactions, k: int) -> np.ndarray:
     """The k best items of every user without those they have in ``fit``: (n_users, k) int32, best
-    first; -1 behind the last unseen item."""
+    first; n_items behind the last unseen item."""
     queries = final_queries(fit)
     seen = SeenItems(queries.items, queries.offsets, fit.n_items)
-    lists = np.full((len(queries), k), -1, dtype=np.int32)
+    lists = np.full((len(queries), k), fit.n_items, dtype=np.int32)
     rows, width = block_rows(fit.n_items, 256, copies=6), min(k, fit.n_items)
     with evaluating(model):
         for start in range(0, len(queries), rows):
@@ -60,7 +60,7 @@ def steady_lists(model: Model, fit: Interactions, k: int) -> np.ndarray:
             scores = scores.numpy()
             items = steady_order(scores, width)
             lists[start : start + rows, :width] = np.where(
-                np.take_along_axis(scores, items, 1) == -np.inf, -1, items
+                np.take_along_axis(scores, items, 1) == -np.inf, fit.n_items, items
             )
     return lists
 

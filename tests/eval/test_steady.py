@@ -49,10 +49,10 @@ def test_lists_of_users_end_where_their_unseen_items_end():
     lists = steady_lists(PopularitySettings().fit(fit), fit, 5)
     assert lists.dtype == np.int32
     assert lists.tolist() == [
-        [1, 3, -1, -1, -1],
-        [0, 3, -1, -1, -1],
-        [1, -1, -1, -1, -1],
-        [2, 0, 1, 3, -1],
+        [1, 3, 4, 4, 4],
+        [0, 3, 4, 4, 4],
+        [1, 4, 4, 4, 4],
+        [2, 0, 1, 3, 4],
     ]
 
 

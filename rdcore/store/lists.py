@@ -1,0 +1,238 @@
+"""A teacher's lists as files: read from anywhere, and written so that others can use and check
+them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from rdcore import __version__
+from rdcore.data.errors import DataError
+from rdcore.data.interactions import Interactions
+from rdcore.data.queries import Queries, final_queries
+from rdcore.eval.steady import lists_hash, steady_lists
+from rdcore.files.whole import write_whole
+from rdcore.models.base import Model, evaluating
+
+NAMES = {
+    "user": ("user", "user_id", "query", "query_id", "qid"),
+    "item": ("item", "item_id", "doc", "doc_id", "docid", "docno"),
+    "rank": ("rank",),
+    "score": ("score",),
+    "confidence": ("confidence",),
+}
+TREC = ["user", "Q0", "item", "rank", "score", "tag"]
+
+
+@dataclass(frozen=True, eq=False)
+class GivenLists:
+    """Lists of a teacher from outside, in the codes of a data set.
+
+    items (n_users, K) int32, best first, padded at the end with n_items. scores, confidence
+    (n_users, K) float32, NaN where nothing is named, or None where the file has none.
+    """
+
+    items: np.ndarray
+    scores: np.ndarray | None
+    confidence: np.ndarray | None
+    n_items: int
+    counts: dict[str, int]
+    """Rows of the file, and of them: duplicates, rows of unknown_users and of unknown_items, and
+    without_score; users_without a list, and shortest, the length of the shortest list there is."""
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name.replace('_', ' ')}: {n:,}" for name, n in self.counts.items())
+
+    def teacher(self) -> ListedTeacher:
+        """A model that answers with these lists."""
+        return ListedTeacher(self)
+
+
+class ListedTeacher(Model):
+    """A teacher that is known by its lists alone: without a memory, without vectors.
+
+    It scores what a user's list names, with the score of the file or, where it has none, with the
+    length of the list less the place; everything else is -inf.
+    """
+
+    def __init__(self, lists: GivenLists):
+        super().__init__()
+        self.n_items, self.window = lists.n_items, 0
+        places = np.broadcast_to(np.arange(lists.items.shape[1], 0, -1.0), lists.items.shape)
+        scores = places if lists.scores is None else lists.scores
+        self.register_buffer("items", torch.from_numpy(lists.items).long())
+        self.register_buffer("scores", torch.from_numpy(np.nan_to_num(scores)).float())
+
+    def encode(self, queries: Queries) -> Tensor:
+        """Context (B, 1): the users."""
+        return queries.user[:, None]
+
+    def score_all(self, context: Tensor) -> Tensor:
+        users = context[:, 0]
+        scores = self.scores.new_full((len(users), self.n_items + 1), -torch.inf)
+        scores.scatter_(1, self.items[users], self.scores[users])
+        return scores[:, : self.n_items].contiguous()
+
+
+def read_lists(path: Path | str, data: Interactions, *, columns: dict | None = None) -> GivenLists:
+    """The lists of a file, for the users and items of ``data``.
+
+    path: .parquet; .csv or .tsv with a header; anything else is a TREC run (user Q0 item rank score
+    tag, without a header). Users and items are the labels of the source, compared as text. A list
+    is in the order of ``rank``, else of falling ``score``, equal ones in the order of the file.
+    columns: which column of the file is "user", "item", "rank", "score" or "confidence", where it
+    does not have one of the usual names.
+
+    What cannot be used is left out and counted: unknown users and items, a second row of the same
+    user and item, a missing score or -inf. Raises DataError, with the name of the file, for a
+    missing column, a rank or score that is no number, and when nothing is left.
+    """
+    path = Path(path)
+    frame = _frame(path, columns or {})
+    counts = {"rows": len(frame)}
+    users, items = (
+        pd.Index(pd.Series(labels).astype(str)).get_indexer(frame[name])
+        for name, labels in (("user", data.user_ids), ("item", data.item_ids))
+    )
+    frame = frame.assign(user=users, item=items)
+    counts["unknown_users"] = int((users < 0).sum())
+    counts["unknown_items"] = int((items < 0).sum())
+    frame = frame[(users >= 0) & (items >= 0)]
+    named = frame["score"] > -np.inf if "score" in frame else np.ones(len(frame), dtype=bool)
+    counts["without_score"] = int((~named).sum())
+    frame = frame[named]
+    by, falling = ("rank", False) if "rank" in frame else ("score", True)
+    key = -frame[by] if falling else frame[by]
+    frame = frame.iloc[np.lexsort((key.to_numpy(), frame["user"].to_numpy()))]
+    again = frame.duplicated(["user", "item"])  # the best place of an item stays
+    counts["duplicates"] = int(again.sum())
+    frame = frame[~again]
+    if frame.empty:
+        raise DataError(
+            f"{path} names no user and item of {data.name!r} ({counts}): "
+            "its labels must be those of the data's source"
+        )
+    lengths = np.bincount(frame["user"], minlength=data.n_users)
+    counts["users_without"] = int((lengths == 0).sum())
+    counts["shortest"] = int(lengths[lengths > 0].min())
+    place = np.arange(len(frame)) - np.repeat(lengths.cumsum() - lengths, lengths)
+
+    def table(name: str, empty: float, dtype: str) -> np.ndarray | None:
+        if name not in frame:
+            return None
+        filled = np.full((data.n_users, lengths.max()), empty, dtype=dtype)
+        filled[frame["user"], place] = frame[name]
+        return filled
+
+    listed = table("item", data.n_items, "int32")
+    scores, confidence = (table(name, np.nan, "float32") for name in ("score", "confidence"))
+    return GivenLists(listed, scores, confidence, data.n_items, counts)
+
+
+def _frame(path: Path, columns: dict) -> pd.DataFrame:
+    """user and item as text, the others as numbers, under their own names."""
+    if unknown := set(columns) - set(NAMES):
+        raise DataError(
+            f"columns must be among {', '.join(NAMES)}, got {', '.join(sorted(map(str, unknown)))}"
+        )
+    if path.suffix == ".parquet":
+        frame = pd.read_parquet(path)
+    elif path.suffix in (".csv", ".tsv"):
+        separator = "," if path.suffix == ".csv" else "\t"
+        frame = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+    else:
+        frame = pd.read_csv(path, sep=r"\s+", header=None, dtype=str, keep_default_na=False)
+        if frame.shape[1] != len(TREC):
+            raise DataError(
+                f"{path} has {frame.shape[1]} columns; a TREC run has {len(TREC)} "
+                f"({' '.join(TREC)}): name other files .csv, .tsv or .parquet"
+            )
+        frame.columns = TREC
+    found = {}
+    for name, usual in NAMES.items():
+        wanted = [columns[name]] if name in columns else usual
+        here = [column for column in frame.columns if column in wanted]
+        if here:
+            found[name] = frame[here[0]]
+        elif name in ("user", "item") or name in columns:
+            raise DataError(
+                f"{path} has no column {' or '.join(map(repr, wanted))}; it has "
+                f"{list(map(str, frame.columns))}: name it with columns={{{name!r}: ...}}"
+            )
+    if not {"rank", "score"} & set(found):
+        raise DataError(
+            f"{path} has neither a rank nor a score; it has {list(map(str, frame.columns))}: "
+            "name one with columns={'score': ...}"
+        )
+    out = {name: found[name].astype(str) for name in ("user", "item")}
+    for name in ("rank", "score", "confidence"):
+        if name in found:
+            out[name] = _numbers(path, name, found[name])
+    return pd.DataFrame(out)
+
+
+def _numbers(path: Path, name: str, values: pd.Series) -> pd.Series:
+    """As float64; an empty score is NaN."""
+    numbers = pd.to_numeric(values, errors="coerce").astype("float64")
+    empty = values.isna() | values.astype(str).str.lower().isin(["", "nan"])
+    wrong = (numbers.isna() & ~empty) | (numbers == np.inf)
+    wrong |= empty if name == "rank" else False
+    if wrong.any():
+        row = int(np.argmax(wrong.to_numpy()))
+        raise DataError(
+            f"{path}: {name} {values.iloc[row]!r} of row {row + 1} is no finite number: "
+            "mend or remove the row"
+        )
+    return numbers
+
+
+@torch.no_grad()
+def write_lists(
+    path: Path | str, model: Model, fit: Interactions, *, k: int = 100, licence: str, command: str
+) -> str:
+    """Writes the model's top ``k`` items of every user, without those they have in ``fit``, as
+    Parquet, and returns the hash of the lists (`lists_hash` of their codes).
+
+    Columns user and item (labels of the source), rank (from 1) and score. The file's metadata,
+    under "rdcore", hold the hash, the hash of the data, the ``licence`` note of the data and the
+    ``command`` that made it.
+    """
+    path = Path(path)
+    if path.suffix != ".parquet":
+        raise ValueError(f"lists are written as Parquet: name the file .parquet, not {str(path)!r}")
+    lists = steady_lists(model, fit, k)
+    queries, scores = final_queries(fit), np.full(lists.shape, np.nan, dtype=np.float32)
+    with evaluating(model):
+        for start in range(0, len(lists), 256):
+            part = slice(start, start + 256)
+            block = model.score_all(model.encode(queries[part])).numpy()
+            known = np.minimum(lists[part], fit.n_items - 1)
+            scores[part] = np.take_along_axis(block, known, 1)
+    user, place = np.nonzero(lists < fit.n_items)
+    about = {
+        "hash": lists_hash(lists),
+        "data_hash": fit.sha256(),
+        "k": k,
+        "licence": licence,
+        "command": command,
+        "rdcore": __version__,
+    }
+    table = pa.table(
+        {
+            "user": pa.array(fit.user_ids[user].tolist()),
+            "item": pa.array(fit.item_ids[lists[user, place]].tolist()),
+            "rank": pa.array(place + 1, pa.int32()),
+            "score": pa.array(scores[user, place]),
+        }
+    )
+    table = table.replace_schema_metadata({"rdcore": json.dumps(about)})
+    write_whole(path, lambda draft: pq.write_table(table, draft))
+    return about["hash"]

@@ -1,0 +1,128 @@
+"""Lists of a teacher from anywhere: three formats, what is counted and left out, and the way
+back."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from rdcore.data import DataError, Interactions, synthetic
+from rdcore.data.queries import final_queries
+from rdcore.eval.steady import lists_hash, steady_lists
+from rdcore.models import EASESettings
+from rdcore.store.lists import read_lists, write_lists
+
+DATA = Interactions(
+    "shop", np.array([0, 1, 2]), np.array([0, 1, 2, 3]), 5,
+    user_ids=np.array(["ann", "bob", "cy"]), item_ids=np.array([10, 20, 30, 40, 50]),
+)  # fmt: skip
+# bob has a duplicate (40, worse the second time), a stranger, an unknown item; cy has no list.
+ROWS = [
+    ("ann", 20, 2, 0.5),
+    ("ann", 30, 1, 0.9),
+    ("bob", 40, 1, 3.0),
+    ("bob", 40, 3, 1.0),
+    ("bob", 10, 2, 2.0),
+    ("bob", 99, 4, 0.1),
+    ("zoe", 10, 1, 1.0),
+    ("bob", 50, 5, -np.inf),
+]
+FRAME = pd.DataFrame(ROWS, columns=["user", "item", "rank", "score"])
+
+
+def written(folder, kind: str):
+    path = folder / f"lists.{kind}"
+    if kind == "parquet":
+        FRAME.to_parquet(path)
+    elif kind == "run":
+        lines = [f"{u} Q0 {i} {r} {s} mine" for u, i, r, s in ROWS]
+        path.write_text("\n".join(lines) + "\n")
+    else:
+        FRAME.to_csv(path, sep={"csv": ",", "tsv": "\t"}[kind], index=False)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "tsv", "run"])
+def test_every_format_gives_the_same_lists_and_counts(tmp_path, kind):
+    lists = read_lists(written(tmp_path, kind), DATA)
+    assert lists.items.tolist() == [[2, 1], [3, 0], [5, 5]] and lists.items.dtype == np.int32
+    np.testing.assert_allclose(lists.scores, [[0.9, 0.5], [3, 2], [np.nan, np.nan]])
+    assert lists.confidence is None
+    assert lists.counts == {
+        "rows": 8, "unknown_users": 1, "unknown_items": 1, "without_score": 1, "duplicates": 1,
+        "users_without": 1, "shortest": 2,
+    }  # fmt: skip
+    assert "unknown users: 1" in str(lists)
+
+
+def test_columns_of_other_names_a_confidence_and_scores_alone(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("who,item_id,score,sure\nann,20,1,.5\nann,10,1,.25\nann,30,2,1\nbob,50,,1\n")
+    lists = read_lists(path, DATA, columns={"user": "who", "confidence": "sure"})
+    assert lists.items.tolist() == [[2, 1, 0], [5, 5, 5], [5, 5, 5]], "ties keep the file's order"
+    assert lists.confidence[0].tolist() == [1, 0.5, 0.25] and lists.counts["without_score"] == 1
+
+
+def test_a_teacher_of_lists_scores_what_they_name(tmp_path):
+    queries = final_queries(DATA)
+    teacher = read_lists(written(tmp_path, "csv"), DATA).teacher()
+    scores = teacher.score_all(teacher.encode(queries))
+    inf = -torch.inf
+    expected = [[inf, 0.5, 0.9, inf, inf], [2, inf, inf, 3, inf], [inf] * 5]
+    torch.testing.assert_close(scores, torch.tensor(expected))
+    FRAME[["user", "item", "rank"]].to_csv(tmp_path / "ranks.csv", index=False)
+    lists = read_lists(tmp_path / "ranks.csv", DATA)
+    assert lists.items.tolist() == [[2, 1, 5], [3, 0, 4], [5, 5, 5]]
+    scores = lists.teacher().score_all(torch.tensor([[1], [0]]))
+    assert scores.tolist() == [[2, inf, inf, 3, 1], [inf, 2, 3, inf, inf]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("user,score\nann,1\n", r"x.csv has no column 'item' or 'item_id'"),
+        ("user,item\nann,10\n", "neither a rank nor a score"),
+        ("user,item,rank\nann,10,1\nann,20,first\n", "x.csv: rank 'first' of row 2 is no finite"),
+        ("user,item,rank\nann,10,\n", "rank '' of row 1"),
+        ("user,item,score\nann,10,inf\n", "score 'inf' of row 1"),
+        ("user,item,score\nann,77,1\n", "names no user and item of 'shop'"),
+    ],
+)
+def test_files_that_cannot_be_used_are_named(tmp_path, text, message):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_lists(tmp_path / "x.csv", DATA)
+
+
+def test_other_wrong_calls(tmp_path):
+    (tmp_path / "x.run").write_text("ann 10 1\n")
+    with pytest.raises(DataError, match="has 3 columns; a TREC run has 6"):
+        read_lists(tmp_path / "x.run", DATA)
+    with pytest.raises(DataError, match="columns must be among"):
+        read_lists(written(tmp_path, "csv"), DATA, columns={"place": "rank"})
+    with pytest.raises(DataError, match="has no column 'points'"):
+        read_lists(written(tmp_path, "csv"), DATA, columns={"score": "points"})
+    with pytest.raises(ValueError, match="name the file .parquet"):
+        write_lists(tmp_path / "x.csv", EASESettings().fit(DATA), DATA, licence="", command="")
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    fit = synthetic.generate(n_users=20, n_items=15, min_length=4, max_length=13, seed=1)
+    model = EASESettings(lam=5.0).fit(fit)
+    path = tmp_path / "lists.parquet"
+    digest = write_lists(path, model, fit, k=12, licence="made up", command="rdcore teach")
+    expected = steady_lists(model, fit, 12)
+    about = json.loads(pq.read_schema(path).metadata[b"rdcore"])
+    assert digest == about["hash"] == lists_hash(expected)
+    assert about["licence"] == "made up" and about["data_hash"] == fit.sha256() and about["k"] == 12
+    lists = read_lists(path, fit)
+    width = lists.items.shape[1]
+    assert (lists.items == expected[:, :width]).all() and (expected[:, width:] == 15).all()
+    scores = model.score_all(model.encode(final_queries(fit))).numpy()
+    named = lists.items < 15
+    found = np.take_along_axis(scores, np.minimum(lists.items, 14), 1)
+    assert (found[named] == lists.scores[named]).all()
+    assert lists.counts["unknown_users"] == lists.counts["duplicates"] == 0
