@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from rdcore import __version__
 from rdcore.data.errors import DataError
 from rdcore.data.interactions import Interactions
 from rdcore.data.queries import Queries, final_queries
@@ -223,7 +222,6 @@ def write_lists(
         "k": k,
         "licence": licence,
         "command": command,
-        "rdcore": __version__,
     }
     table = pa.table(
         {
