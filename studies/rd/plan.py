@@ -76,6 +76,12 @@ def taught_as_chosen(plan: Plan, stage: str, seed: int, choices: Mapping[str, Ch
     return replace(student.distilled(stage, seed), teacher=teacher, teacher_epoch=epoch)
 
 
+# Every weighting of RD gets every seed, so that Table 4 has the seeds of Table 2.
+WEIGHTINGS = (
+    "RD-hybrid", "RD-hybrid-normalised", "RD-position", "RD-equal", "RD-reciprocal", "RD-discrepancy",
+)  # fmt: skip
+
+
 def runs_of(plan: Plan, choices: Mapping[str, Choice]) -> list[Experiment]:
     """All runs of a plan in training order: those of the choices (V), then those of the tables (F).
 
@@ -100,7 +106,8 @@ def runs_of(plan: Plan, choices: Mapping[str, Choice]) -> list[Experiment]:
         runs.append(reaching(plan, student, "F").student("F", seed))
         if final:
             runs.append(taught_as_chosen(plan, "F", seed, choices))
-    runs += [plan.distilled("F", first, role) for role in ("RD-equal", "RD-reciprocal", "RD-discrepancy")]
+    for seed in plan.seeds["F"]:
+        runs += [plan.distilled("F", seed, role) for role in WEIGHTINGS]
     return unique(runs)
 
 
