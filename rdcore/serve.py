@@ -1,7 +1,7 @@
-"""A model without torch and without rdcore: exported to ONNX, it answers a user and his past with his top-n list.
+"""A model without torch and without rdcore: exported to ONNX, it answers a user and their past with their top-n list.
 
     export(model, "student.onnx")          any model, also one's own
-    export_run(run, "student.onnx")        a stored run, checked, and beside it student.npz: who has what
+    export_run(run, "student.onnx")        a stored run, checked, and student.npz: who has what
 
 The exported graph, of any number of queries B and any length M of the pasts:
 
@@ -35,16 +35,16 @@ from torch import Tensor, nn
 
 from rdcore import __version__, datasets, models
 from rdcore.checks import whole
-from rdcore.data.interactions import Interactions
+from rdcore.data import Interactions, Stage
 from rdcore.data.queries import PaddedQueries, final_queries
 from rdcore.data.sampling import SeenItems
 from rdcore.eval import metrics
 from rdcore.files.whole import write_whole
 from rdcore.models import NeuMF
 from rdcore.models.base import Model, built, evaluating
-from rdcore.store import run_tables, runs
-from rdcore.store.experiment import label
-from rdcore.store.runs import Record, Run
+from rdcore.store import contract, listing
+from rdcore.store.names import label
+from rdcore.store.records import Record, Run
 
 OPSET = 20
 # Of the largest score of a user's list: float32 sums in another order. Items whose scores are closer may change places.
@@ -53,7 +53,7 @@ CHECKED = 200  # users, in export_run
 
 
 class Served(nn.Module):
-    """What is exported: the way from a user and his past to his list."""
+    """What is exported: the way from a user and their past to their list."""
 
     def __init__(self, model: Model, n: int):
         super().__init__()
@@ -86,8 +86,11 @@ def export(model: Model, path: Path | str, *, n: int = 10, about: Mapping[str, s
         raise ValueError(f"n must be at most the number of items, {model.n_items}, got {n}")
     if path.suffix != ".onnx":
         raise ValueError(f"the exported file must end in .onnx, got {str(path)!r}")
-    if any(table.device.type != "cpu" for table in chain(model.parameters(), model.buffers())):
-        raise ValueError("a model is exported from the CPU: give model.cpu()")
+    for table in chain(model.parameters(), model.buffers()):
+        if table.device.type != "cpu":
+            raise ValueError("a model is exported from the CPU: give model.cpu()")
+        if table.is_floating_point() and table.dtype != torch.float32:
+            raise ValueError(f"a model is exported in torch.float32, and this one has {table.dtype}: give model.float()")
     program = _program(model.served(), n)
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()  # stack traces, with paths of this machine
@@ -160,7 +163,11 @@ def padded_pasts(fit: Interactions, users: Sequence[int]) -> np.ndarray:
 
 def write_users(fit: Interactions, path: Path | str) -> Path:
     """Who has what, for a script without rdcore (numpy's .npz): items and offsets as in `Interactions`, and the labels that
-    users and items have in the data set, user_ids and item_ids. Nothing in it is a pickle."""
+    users and items have in the data set, user_ids and item_ids. Nothing in it is a pickle.
+
+    fit: what the model was fitted to, such as ``stage(mine, "F").fit``. With all interactions the lists would leave out the
+    held-out items, too; that is right once a model is served and wrong where its lists are compared with its evaluation.
+    """
 
     def plain(labels: np.ndarray) -> np.ndarray:
         return labels.astype(str) if labels.dtype == object else labels
@@ -196,6 +203,11 @@ def check(path: Path | str, model: Model, fit: Interactions, users: Sequence[int
     Raises ValueError where lists differ by more than an order of items whose scores are equal within TOLERANCE. Memory:
     ``block`` x n_items scores, a few times.
     """
+    if fit.n_items != model.n_items:
+        raise ValueError(
+            f"the model knows {model.n_items} items and the interactions have {fit.n_items}: give those it was fitted to, "
+            "such as stage(mine, 'F').fit"
+        )
     asked, worst = session(path), 0.0
     with evaluating(model), torch.no_grad():
         for start in range(0, len(users), block):
@@ -232,47 +244,59 @@ def _difference(path, model: Model, fit: Interactions, users: np.ndarray, items:
 
 
 def find(name: str) -> Run:
-    """The finished run with its weights that lies in the folder ``name``, or whose key begins so."""
-    run: Record = Run(Path(name)) if (Path(name) / "description.json").exists() else run_tables.find(name)
+    """The finished run with its weights that lies in the folder ``name``, or whose key begins so.
+
+    Raises ValueError that names the way to get one where it is committed without weights, or not finished.
+    """
+    run: Record = Run(Path(name)) if (Path(name) / "description.json").exists() else listing.find(name)
     title = f"run {run.key} ({label(run.description)})"
     if not isinstance(run, Run):
         raise ValueError(f"{title} is a committed record, which has no weights: `rdcore train --only {run.key}` makes them")
     if not run.finished:
-        raise ValueError(f"{title} is not finished: `rdcore train --only {run.key}` goes on with it")
+        again = "the call that began it, runs.load_or_train(experiment, data), goes on with it"
+        if _of_catalog(run):
+            again = f"`rdcore train --only {run.key}` goes on with it if it belongs to a profile; if it is your own, {again}"
+        raise ValueError(f"{title} is not finished: {again}")
     return run
 
 
-def export_run(run: Run, path: Path | str, *, n: int = 10, epoch: int | None = None) -> tuple[list[Path], float]:
-    """Writes the model of a finished run at an evaluated epoch (by default the last or chosen one) and, beside it as .npz, what
-    the users had when it was fitted; asks the file for the lists of CHECKED users. Returns the files and `check`'s difference.
+def _of_catalog(run: Record) -> bool:
+    """Whether the run's data set is one that `datasets.load` brings."""
+    name = run.description["dataset"]
+    return name in datasets.CATALOG and datasets.content_hash(name) == run.description["data_hash"]
 
-    The data set must be one of the catalog (and the model one of rdcore's): for others there are `export` and `write_users`.
+
+def export_run(
+    run: Run, path: Path | str, *, n: int = 10, epoch: int | None = None, data: Interactions | Stage | None = None
+) -> tuple[list[Path], float]:
+    """Writes the model of a finished run at an evaluated epoch (by default the last or chosen one) and, as .npz, what the users
+    had when it was fitted; asks the file for the lists of CHECKED users. Returns the files and `check`'s difference.
+
+    data: the interactions that the run was trained on; by default its data set of the catalog. Your own model class needs
+    `export` and `write_users` instead. Raises ValueError, before anything is written, for other data than the run's.
     """
     asked = run.description
     settings = _settings(asked["model"], run.folder)
-    data = datasets.load(asked["dataset"])
-    if data.sha256() != asked.get("data_hash"):
-        raise ValueError(f"{run.folder} was trained on other data than {asked['dataset']!r} is: their hashes differ")
-    fit = runs.fitted_part(data, asked["stage"])
-    about = {"run": run.key, "label": label(asked), "data_hash": data.sha256()}
+    if data is None:
+        if not _of_catalog(run):
+            raise ValueError(
+                f"run {run.key} ({label(asked)}) was trained on data of your own: hand them over, in Python: "
+                f"from rdcore import serve; serve.export_run(serve.find({run.key!r}), {str(path)!r}, data=...)"
+            )
+        data = datasets.load(asked["dataset"])
+    if (here := data.sha256()) != asked["data_hash"]:
+        raise ValueError(f"{run.folder} was trained on data with hash {asked['data_hash']}, and these have {here}")
+    fit = contract.fitted_part(data, asked["stage"])
+    about = {"run": run.key, "label": label(asked), "data_hash": here}
     if hasattr(settings, "fit"):
         model = settings.fit(fit)
     else:
-        model, about["epoch"] = _restored(run, built(settings, fit), epoch)
+        epoch = run.epoch if epoch is None else epoch
+        model, about["epoch"] = run.restore(built(settings, fit), epoch), str(epoch)
     files = export(model, path, n=n, about=about)
     files.append(write_users(fit, Path(path).with_suffix(".npz")))
     users = np.unique(np.linspace(0, fit.n_users - 1, CHECKED).astype(int))
     return files, check(path, model, fit, users)
-
-
-def _restored(run: Run, model: Model, epoch: int | None) -> tuple[Model, str]:
-    kept = sorted(int(file.stem.removeprefix("weights-")) for file in run.folder.glob("weights-[0-9]*.safetensors"))
-    epoch = run.epoch if epoch is None else epoch
-    if epoch not in kept:
-        raise ValueError(
-            f"{run.folder} keeps no weights of epoch {epoch}; it has those of {', '.join(map(str, kept)) or 'none'}"
-        )
-    return run.restore(model, epoch), str(epoch)
 
 
 def _settings(described: Mapping, folder: Path):

@@ -31,9 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         first, *rest = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         print(f"rdcore {arguments.command}: {first}", *(f"  {line}" for line in rest), sep="\n", file=sys.stderr)
         return 1 if isinstance(error, FloatingPointError) else 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:  # of a training it says what is kept
         kept = "; what is trained so far is kept" if arguments.command in ("reproduce", "train") else ""
-        print(f"rdcore {arguments.command}: interrupted{kept}", file=sys.stderr)
+        print(f"rdcore {arguments.command}: {error or f'interrupted{kept}'}", file=sys.stderr)
         return 130
 
 
@@ -177,7 +177,7 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("--device", default="cpu", help="cpu or cuda; small models fill a GPU by several --jobs")
     command.add_argument("--publish", action="store_true", help="copy the finished records into data/replicated (paper only)")
-    command.add_argument("--list", action="store_true", help="say what would be trained, and train nothing")
+    command.add_argument("--list", action="store_true", help="say what is done, on record or to do, and train nothing")
     command.set_defaults(run=train)
 
 
@@ -189,6 +189,7 @@ def _add_only(command: argparse.ArgumentParser) -> None:
 
 def train(arguments: argparse.Namespace) -> int:
     from rdcore.store import runs
+    from rdcore.store.estimate import Estimate
     from studies import plans
     from studies.rd import plan as rd
 
@@ -200,14 +201,18 @@ def train(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--publish keeps paper-size records; those of profile {arguments.profile} stay in the run store")
     wanted = plans.matching(arguments.profile, arguments.only)
     for experiment in wanted:
-        print(f"{'done' if runs.stored(experiment) else 'to do':7}{plans.title(experiment)}", flush=True)
+        print(f"{_status(experiment):11}{plans.title(experiment)}", flush=True)
     for sentence in rd.open_choices(rd.choices_of("paper")) if arguments.profile == "paper" else ():
         print(f"left out for now: {sentence}", flush=True)
     if arguments.list:
         return 0
     if arguments.jobs == 1:  # one by one, so that each record is copied as soon as it is there
+        estimate = Estimate([experiment for experiment in wanted if not runs.stored(experiment)])
         for experiment in wanted:
+            trained = not runs.stored(experiment)
             runs.load_or_train(experiment, device=arguments.device, progress=True)
+            if trained:
+                print(f"finished {experiment.label}: {estimate.after(experiment)}", flush=True)
             if arguments.publish:
                 _publish([experiment])
         return 0
@@ -217,6 +222,15 @@ def train(arguments: argparse.Namespace) -> int:
         if arguments.publish:
             _publish(wanted)
     return 0
+
+
+def _status(experiment) -> str:
+    """'done' (in the run store, with its weights), 'on record' (committed) or 'to do'."""
+    from rdcore.store import runs
+
+    if runs.stored(experiment):
+        return "done"
+    return "on record" if runs.is_committed(experiment) else "to do"
 
 
 def _publish(experiments: list, replace: bool = False) -> int:
@@ -339,12 +353,12 @@ def runs_compare(arguments: argparse.Namespace) -> int:
 
 
 def runs_delete(arguments: argparse.Namespace) -> int:
-    from rdcore.store import run_tables
+    from rdcore.store import deletion
 
-    found = run_tables.to_delete(arguments.keys, with_students=arguments.with_students)
-    print(run_tables.deletion_table(found))
+    runs = deletion.to_delete(arguments.keys, with_students=arguments.with_students)
+    print(deletion.deletion_table(runs))
     if arguments.yes:
-        run_tables.delete(found)
+        deletion.delete(runs)
     print("deleted" if arguments.yes else "nothing is deleted yet: the same with --yes does it")
     return 0
 

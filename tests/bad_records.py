@@ -35,7 +35,7 @@ from rdcore.distill import (
 )
 from rdcore.distill.lists import teacher_lists
 from rdcore.models import BPRMFSettings, CaserSettings, FossilSettings, ItemCFSettings, NeuMFSettings, PopularitySettings
-from rdcore.store import run_tables, runs
+from rdcore.store import checkpoints, run_tables, runner, runs
 from rdcore.store.experiment import Experiment
 from rdcore.store.list_cache import ListCache
 from rdcore.store.runs import Run
@@ -62,7 +62,7 @@ FINITE = (int, float)
 @functools.cache
 def store(folder: Path) -> Path:
     """A store of runs: one of stage F, one of stage L, and one that the first has taught."""
-    with patch.dict(os.environ, RDCORE_RUNS=str(folder)), patch.object(runs, "commit", lambda: "0000000"):
+    with patch.dict(os.environ, RDCORE_RUNS=str(folder)), patch.object(runner, "commit", lambda: "0000000"):
         for experiment in RUNS.values():
             runs.load_or_train(experiment, DATA)
     return folder
@@ -184,14 +184,14 @@ def check_weights(folder: Path, content: bytes) -> bool:
 @functools.cache
 def checkpoint(folder: Path) -> bytes:
     """As a run leaves it that was stopped behind its first epoch."""
-    write = runs.write_whole
+    write = checkpoints.write_whole
 
     def stop(path: Path, content: Callable) -> None:
         write(path, content)
         if path.name == "checkpoint.pt":
             raise KeyboardInterrupt
 
-    with patch.dict(os.environ, RDCORE_RUNS=str(folder)), patch.object(runs, "write_whole", stop):
+    with patch.dict(os.environ, RDCORE_RUNS=str(folder)), patch.object(checkpoints, "write_whole", stop):
         try:
             runs.load_or_train(STUDENT, DATA)
         except KeyboardInterrupt:
@@ -207,7 +207,7 @@ def check_checkpoint(folder: Path, content: bytes) -> bool:
     file = run.folder / "checkpoint.pt"
     file.write_bytes(content)
     (run.folder / "description.json").write_bytes(valid_files(folder / "store")["F/description.json"])
-    with patch.dict(os.environ, RDCORE_RUNS=str(folder / "half")), patch.object(runs, "commit", lambda: "0000000"):
+    with patch.dict(os.environ, RDCORE_RUNS=str(folder / "half")), patch.object(runner, "commit", lambda: "0000000"):
         run_tables.listing()
         _, message = outcome(lambda _: runs.load_or_train(STUDENT, DATA), file)
     if message is None:

@@ -29,7 +29,8 @@ from hypothesis import strategies as st
 from rdcore.data import DataError, from_frame
 from rdcore.datasets import pickles
 from rdcore.distill import CDSettings, Position
-from rdcore.store.runs import Record, _read_checkpoint, read_weights
+from rdcore.store import checkpoints
+from rdcore.store.runs import Record, read_weights
 
 EXAMPLES = int(os.environ.get("RDCORE_FUZZ", "150"))
 LONG = settings(
@@ -131,7 +132,7 @@ def test_a_strangers_pickle_runs_nothing(name, tmp_path):
     victim.unlink()
     file.write_bytes(content)
     (tmp_path / "description.json").write_bytes(content)
-    readers = [pickles.read_plain, read_weights, lambda file: _read_checkpoint(file, "cpu", "F")]
+    readers = [pickles.read_plain, read_weights, lambda file: checkpoints.read(file, "cpu", "F")]
     for read in readers:
         assert outcome(read, file)[1] is not None
     assert outcome(lambda _: Record(tmp_path).description, tmp_path / "description.json")[1] is not None

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -246,6 +247,38 @@ def test_what_makes_no_sense_is_refused(file: str, n: int, said: str) -> None:
         serving.export(built(BPRMFSettings(dim=2)), file, n=n)
 
 
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16])
+def test_a_model_of_other_numbers_is_refused(kind: torch.dtype, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"is exported in torch.float32, and this one has {kind}: give model.float()"):
+        serving.export(built(BPRMFSettings(dim=2)).to(kind), tmp_path / "out.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_interactions_with_other_items_are_refused(exported) -> None:
+    path, model, _ = exported["BPRMF"]
+    with pytest.raises(ValueError, match="the model knows 50 items and the interactions have 40: give those it was fitted to"):
+        serving.check(path, model, datasets.load("synthetic", n_users=40, n_items=40), [0])
+
+
+def test_a_run_on_own_data_is_exported_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setenv("RDCORE_RUNS", str(tmp_path / "runs"))
+    asked = replace(EXPERIMENT, dataset="clicks", data_hash=DATA.sha256(), model=BPRMFSettings(dim=3))
+    run = runs.load_or_train(asked, DATA)
+    out = tmp_path / "out.onnx"
+    assert cli.main(["export", run.key, str(out)]) == 2
+    assert "serve.export_run(serve.find(" in capsys.readouterr().err and not out.exists()
+    with pytest.raises(ValueError, match="was trained on data with hash"):
+        serving.export_run(run, out, data=datasets.load("synthetic"))
+    assert not out.exists()
+    files, difference = serving.export_run(serving.find(run.key[:8]), out, data=DATA)
+    assert files[0] == out and difference <= serving.TOLERANCE
+    assert np.array_equal(np.load(files[-1])["items"], data.stage(DATA, "F").fit.items)
+    (run.folder / "DONE").unlink()
+    assert cli.main(["export", run.key, str(out)]) == 2
+    said = capsys.readouterr().err
+    assert "is not finished: the call that began it, runs.load_or_train(experiment, data), goes on with it" in said
+
+
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(ValueError, match=r"needs the extra `serve` .*pip install -e '\.\[serve\]'"):
@@ -279,8 +312,8 @@ def changed(folder: Path, **fields) -> Path:
      ({"model": {"dim": "six"}}, "describes no CaserSettings: dim must be an integer"),
      ({"model": {"depth": 3}}, "describes no CaserSettings: .*depth"),
      ({"model": {"dim": 7}}, "does not fit the model"),
-     ({"data_hash": "f" * 64}, "was trained on other data than 'synthetic' is"),
-     ({"dataset": "clicks"}, "clicks")],
+     ({"data_hash": "f" * 64}, r"data of your own: .*in Python: .*serve.export_run\(serve.find\('.{16}'\), .*data="),
+     ({"dataset": "clicks"}, "clicks.* was trained on data of your own: hand them over")],
 )  # fmt: skip
 def test_a_record_that_does_not_fit_is_named(folder: Path, tmp_path: Path, capsys, fields: dict, said: str) -> None:
     folder = changed(folder, **fields)

@@ -17,33 +17,11 @@ from rdcore.distill.rd import RDSettings
 from rdcore.distill.rrd import RRDSettings
 from rdcore.models import BPRMFSettings, CaserSettings, FossilSettings, ItemCFSettings, NeuMFSettings, PopularitySettings
 from rdcore.settings import describe
+from rdcore.store.names import choice_name, family, label, trained
 from rdcore.store.record_files import key_of
 from rdcore.train.loop import Training
 
-
-def label(description: dict) -> str:
-    """A run for people: data set, stage, model unless it is Caser, role, size and seed."""
-    d, model = description, family(description)
-    parts = [d["dataset"], d["stage"], *([model] if model != "Caser" else []), d["role"]]
-    parts += [f"d{d['model']['dim']}"] if "dim" in d["model"] else []
-    return "-".join([*parts, f"seed{d['seed']}"])
-
-
-def family(description: dict) -> str:
-    """The model of a run as the papers' tables call it."""
-    name = description["model"]["type"].removesuffix("Settings")
-    return {"BPRMF": "BPR", "Popularity": "POP", "GFCF": "GF-CF", "IALS": "iALS"}.get(name, name)
-
-
-def trained(description: dict) -> bool:
-    """Whether the model has anything to train: the others are computed from the data."""
-    return family(description) not in ("POP", "ItemCF", "EASE", "GF-CF", "iALS")
-
-
-def choice_name(description: dict, role: str = "") -> str:
-    """Under which name the epoch of such a run is chosen: its role, behind the model's name unless that is Caser."""
-    role, model = role or description["role"], family(description)
-    return role if model == "Caser" else f"{model} {role}"
+__all__ = ["Experiment", "choice_name", "family", "label", "trained"]
 
 
 def _settings(value: object, makes: tuple[str, ...]) -> bool:

@@ -1,28 +1,17 @@
-"""Looking into the store of runs, and taking runs out of it: the tables of `rdcore runs`.
-
-A run is named by its key or by the beginning of it. What is deleted leaves its name by one rename, into runs/.deleted, and
-is removed there: killed at any moment, the store holds a run whole or not at all. The next deletion removes what a kill
-left. The lock files stay, because another process may be waiting for one.
-"""
+"""The tables of `rdcore runs`: all runs, one run, two runs compared. A run is named by the beginning of its key."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 
-from rdcore.eval import metrics, significance
 from rdcore.files import paths
-from rdcore.store.experiment import label
-from rdcore.store.runs import Record, Run, being_trained, list_runs
+from rdcore.store.listing import find, key_length, list_runs, table
+from rdcore.store.names import label
+from rdcore.store.records import Record, Run, being_trained
 
-SHORTEST_KEY = 8  # characters of a key in a table, more where runs begin alike
 # Of the bootstrap, fewer than for a published table: 13,149 users and three metrics take 5 s, not 25.
 RESAMPLES = 2_000
 PAIRED = {"F": {"MAP": "AP", "P@10": "P@10", "nDCG@10": "nDCG@10"}, "L": {name: name for name in ("H@5", "H@10", "N@10")}}
@@ -34,14 +23,14 @@ MOST_EPOCHS = 12  # rows of metrics that `show` prints
 
 
 def listing(patterns: str = "", width: int = 120) -> str:
-    """One line a run, alike ones together: key; label, and what tells it from others of that label, cut to fit into
+    """One line per run, alike ones together: key; label, and what tells it from others of that label, cut to fit into
     ``width``; epochs done (of those asked for); the best metric and its epoch; seconds; when it was finished (UTC).
 
     ``patterns``: comma-separated parts of labels or keys. Raises ValueError for one that matches no run.
     """
     rows = sorted(list_runs(), key=lambda row: (row["label"], row.get("finished", "~"), row["key"]))
     differs = _differences({row["key"]: row["description"] for row in rows})
-    length = _length([row["key"] for row in rows])
+    length = key_length([row["key"] for row in rows])
     wanted = [pattern.strip() for pattern in patterns.split(",") if pattern.strip()]
     for pattern in wanted:
         if not any(pattern in row["label"] or pattern in row["key"] for row in rows):
@@ -57,7 +46,7 @@ def listing(patterns: str = "", width: int = 120) -> str:
     room = width - 2 * (len(header) - 1) - sum(max(len(line[i]) for line in [header, *cells]) for i in (0, 2, 3, 4, 5))
     for line, row in zip(cells, rows, strict=True):
         line[1] = _fitted(line[1], differs[row["key"]], max(room, 20))
-    return _table(cells, header, "llrrrl")
+    return table(cells, header, "llrrrl")
 
 
 def _fitted(title: str, differs: Mapping[str, str], room: int) -> str:
@@ -96,7 +85,7 @@ def show(beginning: str) -> str:
     of its evaluated epochs, or of a dozen of them."""
     run = find(beginning)
     lines = [f"{run.key}  {label(run.description)}", f"in {run.folder}", ""]
-    lines += [_table([(name, _text(value)) for name, value in _flat(run.description).items() if name != "type"]), ""]
+    lines += [table([(name, _text(value)) for name, value in _flat(run.description).items() if name != "type"]), ""]
     if isinstance(run, Run) and not run.finished:
         status = "running" if being_trained(run.key) else "unfinished"
         return "\n".join([*lines, f"{status}: metrics come with the end"])
@@ -104,10 +93,10 @@ def show(beginning: str) -> str:
     epochs = _some(list(run.metrics.index), run.epoch)
     rows = [[f"{e}{'*' if e == run.epoch else ''}", *(f"{run.metrics.loc[e, name]:.4f}" for name in names)] for e in epochs]
     what = "chosen by the validation items" if run.chosen else "the last"
-    lines += [_table(rows, ["epoch", *names], "l" + "r" * len(names)), f"* {what}; all metrics are in metrics.json", ""]
+    lines += [table(rows, ["epoch", *names], "l" + "r" * len(names)), f"* {what}; all metrics are in metrics.json", ""]
     if run.agreement:
         lines += ["agreement with the teacher: " + ", ".join(f"{k} {v:.3f}" for k, v in run.agreement.items()), ""]
-    return "\n".join([*lines, _table([(name, _text(value)) for name, value in _flat(run.environment).items()])])
+    return "\n".join([*lines, table([(name, _text(value)) for name, value in _flat(run.environment).items()])])
 
 
 def _some(epochs: list[int], always: int) -> list[int]:
@@ -168,23 +157,29 @@ def compare(a: str, b: str) -> str:
     """Two finished runs side by side: the fields in which their descriptions differ, their metrics at the epoch that each is
     judged at, and, where both keep metrics of the same users, the paired comparison (`significance`), a - b.
 
-    Raises ValueError for a run that is not finished, and where both are one.
+    Raises ValueError for a run that is not finished, where both are one, and for runs on two data sets.
     """
     one, other = find(a), find(b)
     if one.key == other.key:
         raise ValueError(f"{a!r} and {b!r} are one run, {one.key}: compare needs two")
+    if one.description["data_hash"] != other.description["data_hash"]:
+        names = [run.description["dataset"] for run in (one, other)]
+        raise ValueError(
+            f"A is on {names[0]!r} and B on {names[1]!r}{' with other rows' * (names[0] == names[1])}: their numbers cannot be "
+            "compared; `rdcore runs show` prints each"
+        )
     for run in (one, other):
         if isinstance(run, Run) and not run.finished:
             raise ValueError(f"run {run.key} ({label(run.description)}) is not finished: there is nothing to compare yet")
     flats = [_flat(run.description) for run in (one, other)]
     fields = [[name, *(_text(flat[name]) if name in flat else "" for flat in flats)] for name in _fields_that_differ(flats)]
     lines = [f"{letter}  {run.key}  {label(run.description)}" for letter, run in (("A", one), ("B", other))]
-    lines += ["", _table(fields, ["differs in", "A", "B"], "lll") if fields else "the descriptions do not differ", ""]
+    lines += ["", table(fields, ["differs in", "A", "B"], "lll") if fields else "the descriptions do not differ", ""]
     at = [f"{letter}'s epoch {run.epoch}" for letter, run in (("A", one), ("B", other))]
     lines += [f"Means over users at {at[0]} and {at[1]}", ""]
     means = [_means(run) for run in (one, other)]
     rows = [_beside(name, means[0][name], means[1][name]) for name in means[0] if name in means[1]]
-    lines += [_table(rows, ["metric", "A", "B", "A - B", "relative"], "lrrrr") if rows else "they have no metric in common", ""]
+    lines += [table(rows, ["metric", "A", "B", "A - B", "relative"], "lrrrr") if rows else "they have no metric in common", ""]
     return "\n".join(lines + _user_by_user(one, other))
 
 
@@ -202,10 +197,11 @@ def _beside(name: str, a: float, b: float) -> list[str]:
 
 def _user_by_user(one: Record, other: Record) -> list[str]:
     """The paired comparison in lines, or one that says why there is none."""
+    from rdcore.eval import metrics, significance  # torch: not for those who only list runs
+
     pair = (one, other)
-    for field, said in (("data_hash", "their data differ"), ("stage", "their stages differ")):
-        if one.description[field] != other.description[field]:
-            return [f"No comparison user by user: {said}."]
+    if one.description["stage"] != other.description["stage"]:
+        return ["No comparison user by user: their stages differ."]
     stage = one.description["stage"]
     if stage not in PAIRED:
         return ["No comparison user by user: stage V is for choices; results are compared on F and L."]
@@ -229,7 +225,7 @@ def _user_by_user(one: Record, other: Record) -> list[str]:
     return [
         f"User by user at {when}: {c.n_users} users, A - B",
         "",
-        _table(rows, ["metric", "difference", "95 % interval", "effect size", "p (t)", "p (Wilcoxon)"], "lrrrrr"),
+        table(rows, ["metric", "difference", "95 % interval", "effect size", "p (t)", "p (Wilcoxon)"], "lrrrrr"),
         "One run each: the interval is over users and says nothing about other seeds. Many users make any difference",
         "significant: read its size first.",
     ]
@@ -237,140 +233,3 @@ def _user_by_user(one: Record, other: Record) -> list[str]:
 
 def _p(value: float) -> str:
     return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
-
-
-# -------------------------------------------------------------------------------------------------------------------- delete
-
-
-def to_delete(beginnings: Sequence[str], *, with_students: bool = False) -> list[Run]:
-    """The runs that `delete` would take, students before their teachers. ``with_students``: also the runs that they taught.
-
-    Raises ValueError for a beginning that fits no run or several, for a run that is being trained, and, without
-    ``with_students``, for a teacher of another stored run.
-    """
-    wanted = {run.key: run for run in (find(beginning, committed=False) for beginning in beginnings)}
-    taught = _taught_by(wanted)
-    if taught and not with_students:
-        raise ValueError(_teaches(taught))
-    while taught:
-        wanted |= {run.key: run for run in taught}
-        taught = _taught_by(wanted)
-    for key, run in wanted.items():
-        if being_trained(key):
-            raise ValueError(_busy(run))
-    ordered: list[Run] = []
-    while wanted:
-        teachers = {run.description.get("teacher") for run in wanted.values()}
-        free = [key for key in wanted if key not in teachers] or list(wanted)
-        ordered += [wanted.pop(key) for key in free]
-    return ordered
-
-
-def delete(runs: Sequence[Run]) -> None:
-    """Takes runs out of the store, in this order. All locks are held before the first run goes.
-
-    Raises ValueError, and has deleted nothing, where one is being trained or has come to teach a run that is not among them.
-    """
-    store = paths.runs()
-    aside = store / ".deleted"
-    aside.mkdir(exist_ok=True)
-    _remove_leftovers(store, aside)
-    with ExitStack() as locks:
-        for run in runs:
-            try:
-                locks.enter_context(FileLock(store / f"{run.key}.lock", timeout=0))
-            except Timeout:
-                raise ValueError(_busy(run)) from None
-        if taught := _taught_by({run.key: run for run in runs}):
-            raise ValueError(_teaches(taught))
-        for run in runs:
-            target = aside / run.key
-            if target.exists():  # left by a kill since; its lock is ours
-                shutil.rmtree(target)
-            os.rename(run.folder, target)
-            shutil.rmtree(target)
-
-
-def _remove_leftovers(store: Path, aside: Path) -> None:
-    for folder in aside.iterdir():
-        try:
-            with FileLock(store / f"{folder.name}.lock", timeout=0):
-                shutil.rmtree(folder)
-        except (Timeout, FileNotFoundError):  # another process is at it, or was faster
-            pass
-
-
-def size(run: Run) -> int:
-    """Bytes of the run's files, those of its teacher lists included."""
-    return sum(file.stat().st_size for file in run.folder.rglob("*") if file.is_file())
-
-
-def deletion_table(runs: Sequence[Run]) -> str:
-    """What would go, one line a run, and what that frees."""
-    length = _length([run.key for run in runs])
-    sizes = [size(run) for run in runs]
-    rows = [[run.key[:length], label(run.description), f"{n / 1e6:.1f}"] for run, n in zip(runs, sizes, strict=True)]
-    rows.append(["", f"{len(runs)} run{'s' * (len(runs) > 1)}", f"{sum(sizes) / 1e6:.1f}"])
-    return _table(rows, ["key", "run", "MB"], "llr")
-
-
-def _taught_by(teachers: Mapping[str, Run]) -> list[Run]:
-    """Stored runs that name one of these as their teacher and are not among them."""
-    return [run for run in _stored() if run.description.get("teacher") in teachers and run.key not in teachers]
-
-
-def _teaches(taught: Sequence[Run]) -> str:
-    teachers = ", ".join(dict.fromkeys(run.description["teacher"] for run in taught))
-    shown = ", ".join(f"{label(run.description)} ({run.key[:SHORTEST_KEY]})" for run in taught[:5])
-    more = f" and {len(taught) - 5} more" if len(taught) > 5 else ""
-    return f"{teachers} taught stored runs: {shown}{more}. Add --with-students to delete them too, or keep the teacher"
-
-
-def _busy(run: Run) -> str:
-    return f"run {run.key} ({label(run.description)}) is being trained: let it finish, or stop it first"
-
-
-# -------------------------------------------------------------------------------------------------------------------- common
-
-
-def find(beginning: str, *, committed: bool = True) -> Record:
-    """The one run whose key begins so: from the store, or where that has none finished, the ``committed`` record.
-
-    Raises ValueError that names the candidates where it is none or several.
-    """
-    found: dict[str, Record] = {run.key: run for run in _stored()}
-    where = str(paths.runs())
-    if committed:
-        where += f" or {paths.replicated()}"
-        for file in sorted(paths.replicated().glob("*/description.json")):
-            record = Record(file.parent)
-            if record.key not in found or not found[record.key].finished:
-                found[record.key] = record
-    keys = [key for key in found if beginning and key.startswith(beginning)]
-    if not keys:
-        raise ValueError(f"no run in {where} has a key that begins with {beginning!r}; `rdcore runs list` shows the store's")
-    if len(keys) > 1:
-        shown = ", ".join(f"{key} ({label(found[key].description)})" for key in keys[:5])
-        more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
-        raise ValueError(f"{len(keys)} runs have a key that begins with {beginning!r}: {shown}{more}; give more of the key")
-    return found[keys[0]]
-
-
-def _stored() -> list[Run]:
-    return [Run(file.parent) for file in sorted(paths.runs().glob("*/description.json"))]
-
-
-def _length(keys: Sequence[str]) -> int:
-    """How many characters tell these keys apart."""
-    return next(n for n in range(SHORTEST_KEY, 99) if len({key[:n] for key in keys}) == len(set(keys)))
-
-
-def _table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), align: str = "ll") -> str:
-    """Columns of text, two spaces between them; ``align``: l or r for each."""
-    widths = [max(len(line[i]) for line in [*rows, header] if line) for i in range(len(align))]
-    lines = [header, ["-" * width for width in widths]] if header else []
-    sides = {"l": "<", "r": ">"}
-    return "\n".join(
-        "  ".join(f"{cell:{sides[side]}{width}}" for cell, side, width in zip(line, align, widths, strict=True)).rstrip()
-        for line in [*lines, *rows]
-    )

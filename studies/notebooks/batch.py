@@ -166,15 +166,21 @@ def _papermill(draft: Path, values: dict[str, Any], timeout: int, more_tries: in
 
 
 def _require_own_kernel() -> None:
-    """Another project's kernel may be registered under the name python3; its packages are not ours."""
+    """Raises OSError, with the remedy, where the kernel called python3 is another project's: its packages are not ours."""
     from jupyter_client.kernelspec import KernelSpecManager
 
     os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
-    command = KernelSpecManager().get_kernel_spec("python3").argv[0]
+    kernel = KernelSpecManager().get_kernel_spec("python3")
+    command = kernel.argv[0]
     # jupyter_client puts the running interpreter in the place of a bare "python"
-    if "/" in command and Path(command).absolute() != Path(sys.executable).absolute():
-        raise OSError(f"the Jupyter kernel python3 starts {command}, not {sys.executable}: run {sys.executable} -m ipykernel"
-                      " install --sys-prefix")  # fmt: skip
+    if "/" not in command or Path(command).absolute() == Path(sys.executable).absolute():
+        return
+    remedy = f"run {sys.executable} -m ipykernel install --sys-prefix"
+    # Folders of JUPYTER_PATH come before the environment's own, so another kernel there would change nothing.
+    for place in filter(None, os.environ.get("JUPYTER_PATH", "").split(os.pathsep)):
+        if Path(kernel.resource_dir).absolute().is_relative_to(Path(place).absolute()):
+            remedy = f"it lies in {place}, which JUPYTER_PATH names: unset JUPYTER_PATH for this command"
+    raise OSError(f"the Jupyter kernel python3 starts {command}, not {sys.executable}: {remedy}")
 
 
 Task = tuple[Path, Path, dict[str, Any]]  # source, output, parameters

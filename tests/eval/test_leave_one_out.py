@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from rdcore.data import Interactions, synthetic
 from rdcore.eval import leave_one_out as loo
 from rdcore.eval import metrics
+from rdcore.files import paths
 from rdcore.models import BPRMFSettings, CaserSettings, Popularity, PopularitySettings
-from rdcore.store import runs
+from rdcore.store import checkpoints, runs, stages, weights
 from rdcore.store.experiment import Experiment
 from rdcore.train.loop import Training
 
@@ -215,13 +216,13 @@ def test_an_interrupted_run_ends_like_an_undisturbed_one(data, store, monkeypatc
     whole = runs.load_or_train(experiment(data), data)
     monkeypatch.setenv("RDCORE_RUNS", str(store.with_name("interrupted")))
 
-    def interrupted(folder, keep):
+    def interrupted(stage, entries):
         raise KeyboardInterrupt
 
     stops = 0
     while True:
         with monkeypatch.context() as patch:
-            patch.setattr(runs, "_drop_weights", interrupted)
+            patch.setattr(stages.LeaveOneOut, "tidy", interrupted)
             try:
                 run = runs.load_or_train(experiment(data), data)
                 break
@@ -234,13 +235,14 @@ def test_an_interrupted_run_ends_like_an_undisturbed_one(data, store, monkeypatc
 
 def test_weights_of_the_best_epoch_outlast_a_kill_between_checkpoints(data, store, monkeypatch):
     """With checkpoints of the first and last epoch alone: the best of before is kept until the next one is written."""
-    written, write = [], runs.write_whole
-    monkeypatch.setattr(runs, "write_whole", lambda file, content: (written.append(file.name), write(file, content)))
-    monkeypatch.setattr(runs, "CHECKPOINT_SHARE", np.inf)
+    written, write = [], checkpoints.write_whole
+    for module in (checkpoints, weights):
+        monkeypatch.setattr(module, "write_whole", lambda file, content: (written.append(file.name), write(file, content)))
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SHARE", np.inf)
     whole = runs.load_or_train(experiment(data), data)
     assert written.count("checkpoint.pt") == len(whole.metrics)
     monkeypatch.setenv("RDCORE_RUNS", str(store.with_name("killed")))
-    monkeypatch.setattr(runs, "CHECKPOINT_SHARE", 0)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SHARE", 0)
     written.clear()
 
     def killed(judge, model, real=loo.Judge.means):
@@ -273,7 +275,7 @@ def test_popularity_and_a_model_with_memory_are_judged_too(data, store):
 
 
 def test_a_committed_record_is_the_chosen_epoch_with_all_ranks(data, store, tmp_path, monkeypatch):
-    monkeypatch.setattr(runs.paths, "replicated", lambda: tmp_path / "replicated")
+    monkeypatch.setattr(paths, "replicated", lambda: tmp_path / "replicated")
     described = experiment(data, training=Training(epochs=3, patience=2))
     run = runs.load_or_train(described, data)
     record = runs.Record(runs.publish(described, []))

@@ -17,7 +17,7 @@ import pandas as pd
 from rdcore import datasets
 from rdcore.datasets.base import DataSet, File, Source
 from rdcore.datasets.catalog import CATALOG
-from rdcore.store import runs
+from rdcore.store import runner, runs
 from rdcore.store.experiment import Experiment
 from rdcore.train.loop import Training
 from studies.common import plots, report
@@ -106,18 +106,18 @@ def fetch(folder: Path, services: dict[str, str]) -> None:
 
 def train(folder: Path, services: dict[str, str]) -> None:
     """RD and before it its teacher; writes down, beside the folder, which run it begins to train."""
-    begin = runs._train
+    begin = runner._train
 
     def noted(experiment: Experiment, *rest) -> None:
         with folder.with_suffix(".trained").open("a") as file:
             file.write(f"{experiment.key}\n")
         begin(experiment, *rest)
 
-    runs._train = noted
+    runner._train = noted
     try:
         runs.load_or_train(plan()[1])
     finally:
-        runs._train = begin
+        runner._train = begin
 
 
 def sweep(folder: Path, services: dict[str, str]) -> None:

@@ -42,7 +42,7 @@ from rdcore.distill import (
     RRDSettings,
 )
 from rdcore.models import BPRMFSettings, CaserSettings, FossilSettings, ItemCFSettings, NeuMFSettings, PopularitySettings
-from rdcore.store import runs
+from rdcore.store import runs, stages
 from rdcore.store.experiment import Experiment
 from rdcore.store.runs import load_or_train
 from rdcore.train import loop as training
@@ -256,7 +256,7 @@ def test_the_guard_notices_another_random_stream(store, monkeypatch, changed):
 
     for module in (sampling, training, runs):
         monkeypatch.setattr(module, "stream_seed", other)
-    monkeypatch.setattr(runs, "_judges", {})
+    monkeypatch.setattr(stages, "_judges", {})
     draws = {name for name in wanted if changed != "distillation" or name not in DRAW_NOTHING}
     if changed == "random lists":
         wanted, draws = {"RD random": wanted["RD random"], "RD exact": wanted["RD exact"]}, {"RD random"}

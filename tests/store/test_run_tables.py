@@ -21,7 +21,7 @@ from filelock import FileLock
 from rdcore.distill import RDSettings
 from rdcore.eval import significance
 from rdcore.models import BPRMFSettings, CaserSettings
-from rdcore.store import record_files, run_tables, runs
+from rdcore.store import deletion, record_files, run_tables, runs
 from rdcore.store.experiment import Experiment
 from rdcore.train.loop import Training
 from studies import cli
@@ -225,7 +225,7 @@ def test_compare_on_stage_l_ranks_users_at_each_ones_own_epoch(capsys, store):
 
 @pytest.mark.parametrize(
     "change, reason",
-    [({"data_hash": "1" * 64}, "their data differ"), ({"stage": "V"}, "their stages differ"), ({}, "at no epoch in common")],
+    [({"stage": "V"}, "their stages differ"), ({}, "at no epoch in common")],
 )
 def test_without_common_users_it_says_why(change, reason, capsys, store):
     put(store, TEACHER, {4: 0.3}, AP)
@@ -234,6 +234,20 @@ def test_without_common_users_it_says_why(change, reason, capsys, store):
     text = said(capsys, "compare", TEACHER.key, other.key)
     assert f"No comparison user by user: {reason}" in " ".join(text.split()) or reason in text
     assert rows(text)["MAP"] == ["0.3000", "0.2000", "+0.1000", "+50.0%"]
+
+
+@pytest.mark.parametrize("change, where", [({"data_hash": "1" * 64}, "'tiny' with other rows"), ({"dataset": "other"}, None)])
+def test_runs_on_two_data_sets_are_not_compared(change, where, capsys, store):
+    """Not even their means: nothing is printed but the reason."""
+    put(store, TEACHER, {4: 0.3}, AP)
+    other = replace(STUDENT, **change)
+    put(store, other, {4: 0.2}, AP)
+    if where is None:  # the same rows under another name
+        assert "User by user" in said(capsys, "compare", TEACHER.key, other.key)
+        return
+    assert cli.main(["runs", "compare", TEACHER.key, other.key]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == "" and f"A is on 'tiny' and B on {where}: their numbers cannot be compared" in printed.err
 
 
 def test_compare_needs_two_finished_runs(capsys, store):
@@ -286,15 +300,15 @@ def test_teacher_and_student_together_need_no_option(capsys, store):
 def test_a_run_in_training_stays_and_so_does_all_else(capsys, store):
     put(store, TEACHER, {4: 0.3})
     put(store, STUDENT, {4: 0.3}, done=False)
-    chosen = run_tables.to_delete([TEACHER.key, STUDENT.key])
+    chosen = deletion.to_delete([TEACHER.key, STUDENT.key])
     with FileLock(store / f"{STUDENT.key}.lock"):
         assert "is being trained" in refused(capsys, "delete", TEACHER.key, STUDENT.key, "--yes")
         with pytest.raises(ValueError, match="is being trained"):  # it began after it was looked at
-            run_tables.delete(chosen)
+            deletion.delete(chosen)
     assert keys(store) == {TEACHER.key, STUDENT.key}
     put(store, DISTILLED, {4: 0.3})
     with pytest.raises(ValueError, match="taught stored runs"):  # so did a student
-        run_tables.delete(chosen)
+        deletion.delete(chosen)
     assert len(keys(store)) == 3
 
 
@@ -324,7 +338,7 @@ def killed_at(step: int, key: str, store: Path) -> None:
         return change
 
     os.rename, os.unlink, os.rmdir = or_die(os.rename), or_die(os.unlink), or_die(os.rmdir)
-    run_tables.delete(run_tables.to_delete([key]))
+    deletion.delete(deletion.to_delete([key]))
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 5])
@@ -344,8 +358,8 @@ def test_killed_in_the_middle_a_run_is_whole_or_gone(step, store, capsys):
         assert STUDENT.key[:8] not in said(capsys, "list")
     if step == 5:  # what is left of the first goes, though the run was trained and is deleted again
         put(store, STUDENT, {4: 0.3}, AP)
-        run_tables.delete(run_tables.to_delete([STUDENT.key]))
-    run_tables.delete(run_tables.to_delete([TEACHER.key]))
+        deletion.delete(deletion.to_delete([STUDENT.key]))
+    deletion.delete(deletion.to_delete([TEACHER.key]))
     assert not list((store / ".deleted").iterdir()), "the next deletion cleans up"
     assert keys(store) == ({STUDENT.key} if step == 1 else set())
 
@@ -355,7 +369,7 @@ def test_leftovers_that_another_process_removes_are_left_to_it(store):
     left = store / ".deleted" / STUDENT.key
     left.mkdir(parents=True)
     with FileLock(store / f"{STUDENT.key}.lock"):
-        run_tables.delete(run_tables.to_delete([TEACHER.key]))
+        deletion.delete(deletion.to_delete([TEACHER.key]))
         assert left.exists()
-    run_tables.delete([])
+    deletion.delete([])
     assert not left.exists()

@@ -26,13 +26,14 @@ from filelock import FileLock
 from kill import kill_when
 from safetensors.torch import load_file
 
+from rdcore import datasets
 from rdcore.data import stage, synthetic
 from rdcore.distill import Discrepancy, Hybrid, RDSettings
 from rdcore.eval.full_ranking import agreement, evaluate, popularity
 from rdcore.files import disk, paths
 from rdcore.files.whole import write_whole
 from rdcore.models import Caser, CaserSettings, PopularitySettings
-from rdcore.store import run_tables, runs
+from rdcore.store import checkpoints, deletion, runner, runs, stages
 from rdcore.store.experiment import Experiment, label
 from rdcore.store.runs import Run, load_or_train, load_or_train_all
 from rdcore.train.loop import Training
@@ -141,8 +142,8 @@ def test_the_kept_agreement_is_that_of_the_last_epoch_with_the_teachers_chosen_o
 
 def test_a_finished_run_is_returned_without_touching_it_or_looking_at_data(store, undisturbed, monkeypatch):
     before = snapshot(store)
-    monkeypatch.setattr(runs.datasets, "load", lambda name: pytest.fail("data were loaded"))
-    monkeypatch.setattr(runs, "train", lambda *_, **__: pytest.fail("it was trained again"))
+    monkeypatch.setattr(datasets, "load", lambda name: pytest.fail("data were loaded"))
+    monkeypatch.setattr(runner, "train", lambda *_, **__: pytest.fail("it was trained again"))
     run = load_or_train(TEACHER)
     assert run.folder == store / TEACHER.key
     assert snapshot(store) == before
@@ -184,17 +185,17 @@ def in_another_process(experiment: Experiment, store: Path, how: str, report: Pa
     """What a child does: it asks for the run, in a way of its own, and writes down what happened."""
     os.environ["RDCORE_RUNS"] = str(store)
     torch.set_num_threads(1)
-    runs.CHECKPOINT_SHARE = math.inf  # after every epoch: the moments below are counted by them
-    encode, move, write_json, train = Caser.encode, os.replace, runs._write_json, runs._train
-    checkpoints, trained = [], []
+    checkpoints.CHECKPOINT_SHARE = math.inf  # after every epoch: the moments below are counted by them
+    encode, move, write_json, train = Caser.encode, os.replace, runner.write_json, runner._train
+    moved, trained = [], []
 
     def slow_encode(self, queries):
         time.sleep(0.01 * self.training)
         return encode(self, queries)
 
     def move_or_die(source, target):
-        checkpoints.extend([target] * (Path(target).name == "checkpoint.pt"))
-        if len(checkpoints) == 3:
+        moved.extend([target] * (Path(target).name == "checkpoint.pt"))
+        if len(moved) == 3:
             die()
         move(source, target)
 
@@ -208,11 +209,11 @@ def in_another_process(experiment: Experiment, store: Path, how: str, report: Pa
         train(*arguments)
 
     if how in ("slowly", "together"):
-        Caser.encode, runs._train = slow_encode, counted
+        Caser.encode, runner._train = slow_encode, counted
     if how == "while writing a checkpoint":
         os.replace = move_or_die
     if how == "before the record is whole":
-        runs._write_json = write_json_or_die
+        runner.write_json = write_json_or_die
     if how == "together":
         report.with_suffix(".ready").touch()
         while len(list(report.parent.glob("*.ready"))) < 2:
@@ -272,8 +273,8 @@ def test_two_processes_that_want_one_run_train_it_once(store, tmp_path, undistur
 
 @pytest.mark.parametrize("share", [0, math.inf])  # of the time: a checkpoint of the first and last epoch alone, or of all
 def test_an_interrupt_keeps_the_checkpoint_and_lets_the_lock_go(share, store, undisturbed, monkeypatch):
-    monkeypatch.setattr(runs, "CHECKPOINT_SHARE", share)
-    real, seen = runs.evaluate, []
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SHARE", share)
+    real, seen = stages.evaluate, []
 
     def interrupted(*arguments, **options):
         seen.append(1)
@@ -281,7 +282,7 @@ def test_an_interrupt_keeps_the_checkpoint_and_lets_the_lock_go(share, store, un
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr(runs, "evaluate", interrupted)
+    monkeypatch.setattr(stages, "evaluate", interrupted)
     with pytest.raises(KeyboardInterrupt):
         load_or_train(STUDENT, DATA)
     with FileLock(store / f"{STUDENT.key}.lock", timeout=0):
@@ -297,13 +298,13 @@ def test_an_interrupt_keeps_the_checkpoint_and_lets_the_lock_go(share, store, un
 
 @pytest.mark.parametrize("damage", ["cut short", "empty", "something else"])
 def test_a_damaged_checkpoint_is_named_with_the_remedy_that_works(damage, store, undisturbed, monkeypatch):
-    def interrupted(path, value, real=runs._write_json):
+    def interrupted(path, value, real=runner.write_json):
         if path.name == "history.json":
             raise KeyboardInterrupt
         real(path, value)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "_write_json", interrupted)
+        patch.setattr(runner, "write_json", interrupted)
         with pytest.raises(KeyboardInterrupt):
             load_or_train(STUDENT, DATA)
     file = store / STUDENT.key / "checkpoint.pt"
@@ -337,12 +338,12 @@ def test_many_runs_come_back_in_their_order_with_teachers_trained_first(store, m
     shutil.rmtree(store / TEACHER.key)
     order = []
 
-    def trained(experiment, device):
+    def trained(experiment, data, device):
         order.append(experiment.key)
         (store / experiment.key).mkdir(parents=True)
         (store / experiment.key / "DONE").touch()
 
-    monkeypatch.setattr(runs, "load_or_train", trained)
+    monkeypatch.setattr(runner, "load_or_train", trained)
     other = replace(STUDENT, seed=2)
     (store / other.key).mkdir(parents=True)
     (store / other.key / "DONE").touch()
@@ -353,11 +354,11 @@ def test_many_runs_come_back_in_their_order_with_teachers_trained_first(store, m
 
 
 def test_what_a_run_raises_is_raised_and_threads_are_put_back(store, monkeypatch):
-    def diverges(experiment, device):
+    def diverges(experiment, data, device):
         assert device == "cpu" and torch.get_num_threads() == 1
         raise FloatingPointError("the loss is not finite")
 
-    monkeypatch.setattr(runs, "load_or_train", diverges)
+    monkeypatch.setattr(runner, "load_or_train", diverges)
     torch.set_num_threads(2)
     with pytest.raises(FloatingPointError, match="not finite"):
         load_or_train_all([STUDENT])
@@ -418,7 +419,7 @@ def test_a_teacher_is_in_use_as_soon_as_it_is_loaded(store, monkeypatch):
 
     def load(run, *arguments, real=Run.model):
         with pytest.raises(ValueError, match=f"{TEACHER.key} taught stored runs"):
-            run_tables.delete(run_tables.to_delete([TEACHER.key]))
+            deletion.delete(deletion.to_delete([TEACHER.key]))
         seen.append(run.key)
         return real(run, *arguments)
 
@@ -510,7 +511,7 @@ def test_a_record_knows_the_weights_that_taught_it(undisturbed):
 def test_a_student_that_was_not_distilled_is_published_with_its_agreement_beside_a_teacher(undisturbed, tmp_path, monkeypatch):
     monkeypatch.setenv("RDCORE_RUNS", str(undisturbed))
     monkeypatch.setenv("RDCORE_ROOT", str(tmp_path))
-    monkeypatch.setattr(runs.datasets, "load", lambda name: DATA)
+    monkeypatch.setattr(datasets, "load", lambda name: DATA)
     runs.publish(STUDENT, [], teacher=TEACHER)
     student, teacher = Run(undisturbed / STUDENT.key).model(STUDENT, DATA), Run(undisturbed / TEACHER.key).model(TEACHER, DATA)
     expected = agreement(student, teacher, stage(DATA, "F"))
@@ -608,5 +609,5 @@ def test_a_run_from_before_the_groups_gets_them_when_it_is_published(undisturbed
     assert json.loads((runs.publish(STUDENT, [5]) / "groups.json").read_text()) == kept
     (tmp_path / "runs" / STUDENT.key / "groups.json").unlink()
     shutil.rmtree(tmp_path / "data")
-    monkeypatch.setattr(runs.datasets, "load", lambda name: DATA)
+    monkeypatch.setattr(datasets, "load", lambda name: DATA)
     assert json.loads((runs.publish(STUDENT, [5]) / "groups.json").read_text()) == kept

@@ -17,7 +17,7 @@ from kill import kill_when
 
 from rdcore.distill import Discrepancy
 from rdcore.models.fossil import Fossil
-from rdcore.store import runs
+from rdcore.store import runner, runs
 from rdcore.train.loop import Training
 from studies.common import report
 from studies.common.plan import Plan, unique
@@ -359,7 +359,7 @@ def small_sweep() -> list:
 def sweep_in_another_process(store: Path, slowly: bool, report: Path) -> None:
     """What a child does: it runs the sweep and writes down how often it trained which run."""
     os.environ["RDCORE_RUNS"] = str(store)
-    encode, train, trained = Fossil.encode, runs._train, []
+    encode, train, trained = Fossil.encode, runner._train, []
 
     def slow_encode(self, queries):
         time.sleep(0.02 * self.training)
@@ -369,7 +369,7 @@ def sweep_in_another_process(store: Path, slowly: bool, report: Path) -> None:
         trained.append(experiment.key)
         train(experiment, *arguments)
 
-    Fossil.encode, runs._train = slow_encode if slowly else encode, counted
+    Fossil.encode, runner._train = slow_encode if slowly else encode, counted
     runs.load_or_train_all(small_sweep())
     report.write_text(json.dumps(trained))
 
@@ -407,8 +407,8 @@ def test_a_sweep_killed_in_the_middle_goes_on_and_trains_nothing_twice(tmp_path,
     assert 2 <= len(done) < len(small_sweep())
 
     monkeypatch.setenv("RDCORE_RUNS", str(store))
-    trained, train = [], runs._train
-    monkeypatch.setattr(runs, "_train", lambda run, *rest: (trained.append(run.key), train(run, *rest)))
+    trained, train = [], runner._train
+    monkeypatch.setattr(runner, "_train", lambda run, *rest: (trained.append(run.key), train(run, *rest)))
     found = runs.load_or_train_all(small_sweep())
     assert sorted(trained) == sorted({run.key for run in small_sweep()} - set(done)), "each that was missing, once"
     assert {key: (store / key / "DONE").stat().st_mtime_ns for key in done} == done, "what was finished was left alone"

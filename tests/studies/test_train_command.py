@@ -123,6 +123,13 @@ def test_nonsense_is_refused_before_anything_is_trained(tiny: Plan, project: Pat
     assert "no profile 'huge'" in (said := capsys.readouterr().err) and "--jobs" in said and "--publish" in said
     assert cli.main(["train", "--list"]) == 0
     listed = capsys.readouterr().out
+    assert not (project / "runs").exists()
+    experiment = tiny.student("F", 1)
+    record = project / "data/replicated" / f"{experiment.label}-{experiment.key}"
+    record.mkdir(parents=True)
+    (record / "description.json").write_text(json.dumps(experiment.description))
+    assert cli.main(["train", "--list", "--only", experiment.key]) == 0
+    assert f"on record  {experiment.label}" in capsys.readouterr().out
     assert listed.count("to do") == len(plans.all_runs("paper")) and "left out for now: no epoch is chosen for T" in listed
     assert not (project / "runs").exists()
 

@@ -30,7 +30,7 @@ from rdcore.distill import RankDistilSettings
 from rdcore.eval.full_ranking import evaluate
 from rdcore.eval.metrics import mean
 from rdcore.models import ItemCFSettings, PopularitySettings
-from rdcore.store import runs
+from rdcore.store import checkpoints, runner, runs
 from rdcore.store.experiment import Experiment
 from rdcore.store.runs import Run
 from rdcore.train.loop import Training
@@ -162,7 +162,7 @@ STOPPED = [(method, list(STUDENTS)[place % len(STUDENTS)], "FL"[place % 2]) for 
 @pytest.mark.parametrize(("method", "student", "stage_name"), STOPPED)
 def test_a_run_that_was_stopped_ends_in_the_same_files(method, student, stage_name, teachers, monkeypatch, one_thread):
     monkeypatch.setenv("RDCORE_RUNS", str(teachers))
-    monkeypatch.setattr(runs, "commit", lambda: "0000000")
+    monkeypatch.setattr(runner, "commit", lambda: "0000000")
     teacher = Experiment(
         dataset="tiny", data_hash=DATA.sha256(), stage=stage_name, role="T", model=LARGER[student], evaluate_every=2,
         training=Training(epochs=3, batch_size=64, learning_rate=0.02),
@@ -171,7 +171,7 @@ def test_a_run_that_was_stopped_ends_in_the_same_files(method, student, stage_na
         teacher, role=method, model=STUDENTS[student], teacher=teacher, teacher_epoch="best" if stage_name == "L" else 3,
         distillation=METHODS[method],
     )  # fmt: skip
-    folder, write = teachers / run.key, runs.write_whole
+    folder, write = teachers / run.key, checkpoints.write_whole
     runs.load_or_train(run, DATA)
     whole = contents(folder.rename(teachers / f"whole-{run.key}"))
     left = [1, 2]  # epochs after which it is stopped, by turns
@@ -182,7 +182,7 @@ def test_a_run_that_was_stopped_ends_in_the_same_files(method, student, stage_na
             left.pop()
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs, "write_whole", stop)
+    monkeypatch.setattr(checkpoints, "write_whole", stop)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             runs.load_or_train(run, DATA)

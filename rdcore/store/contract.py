@@ -1,0 +1,90 @@
+"""What a run asks of data, device and numbers: checked wherever a run is trained, loaded, exported
+or served."""
+
+from __future__ import annotations
+
+import torch
+
+from rdcore import datasets
+from rdcore.data import Interactions, Stage, stage
+from rdcore.eval import leave_one_out
+from rdcore.models.base import Model, built, wants_fit
+from rdcore.store.experiment import Experiment
+
+
+def check_device(device: str | torch.device) -> None:
+    """Raises ValueError for a device that is not there: 'cpu', and of GPUs 'cuda' and 'cuda:N' up
+    to their number."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    here = ["cpu", *(["cuda"] if gpus else []), *(f"cuda:{n}" for n in range(gpus))]
+    if str(device) not in here:
+        raise ValueError(
+            f"there is no device {str(device)!r} here: use 'cpu', or 'cuda' where a CUDA build of torch sees a GPU; there are: "
+            f"{', '.join(here)}"
+        )
+
+
+def check_dtype() -> None:
+    """Raises ValueError where torch's default is not float32, in which every run is trained and
+    kept."""
+    if torch.get_default_dtype() != torch.float32:
+        raise ValueError(
+            f"torch's default is {torch.get_default_dtype()}, and runs are trained and kept in torch.float32: "
+            "call torch.set_default_dtype(torch.float32) first"
+        )
+
+
+def check_key(experiment: Experiment, key: str) -> None:
+    """Raises ValueError where ``experiment`` describes another run than the one of this key."""
+    if experiment.key != key:
+        raise ValueError(
+            f"the experiment describes {experiment.label} with key {experiment.key}, not run {key}: "
+            "ask with the experiment that made the run"
+        )
+
+
+def check_data(experiment: Experiment, data: Interactions | Stage) -> None:
+    """Raises ValueError where ``data`` are not those that the run describes."""
+    if (here := data.sha256()) != experiment.data_hash:
+        raise ValueError(
+            f"data set {experiment.dataset!r} has hash {here}, but the run describes {experiment.data_hash}: "
+            f"bring the data that it describes, or describe the run with data_hash={here!r}"
+        )
+
+
+def check_all(experiment: Experiment, data: Interactions | Stage | None, device: str) -> Interactions | Stage:
+    """The data of a run: those given, else those of the catalog. Raises ValueError for whatever the
+    run cannot be trained with.
+
+    Nothing is written before. Windows that are longer than every user's history are found here too.
+    """
+    check_device(device)
+    check_dtype()
+    if data is None:
+        data = datasets.load(experiment.dataset)
+    check_data(experiment, data)
+    return data
+
+
+def built_for(experiment: Experiment, data: Interactions | Stage) -> Model:
+    """The experiment's model, not trained; a model that asks for the fitted part gets it."""
+    if wants_fit(experiment.model):
+        return built(experiment.model, fitted_part(data, experiment.stage))
+    return built(experiment.model, data.fit if isinstance(data, Stage) else data)
+
+
+def stage_of(data: Interactions | Stage, name: str) -> Stage:
+    """What a model is evaluated on over all items: on stage L the test items. A published split is
+    its own stage."""
+    if isinstance(data, Stage):
+        if data.name != name:
+            raise ValueError(f"the data are a split for stage {data.name!r}, and the run is on stage {name!r}")
+        return data
+    return leave_one_out.Judge(data).test if name == "L" else stage(data, name)
+
+
+def fitted_part(data: Interactions | Stage, name: str) -> Interactions:
+    """What models are fitted to on stage ``name``."""
+    if name == "L" and not isinstance(data, Stage):
+        return leave_one_out.Judge(data).fit
+    return stage_of(data, name).fit

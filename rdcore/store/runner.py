@@ -1,0 +1,291 @@
+"""The life of a run: looked up, resumed or trained; evaluated while it trains; finished."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+from tqdm.auto import tqdm
+
+from rdcore.data import Interactions, Stage
+from rdcore.data.sampling import stream_seed
+from rdcore.distill.base import Distillation, TrainingData
+from rdcore.eval.full_ranking import agreement
+from rdcore.eval.groups import by_item_popularity
+from rdcore.files import paths
+from rdcore.files.disk import locked, remove_partials
+from rdcore.files.progress import silenced, tell
+from rdcore.files.whole import write_json, write_whole
+from rdcore.models.base import Model, built
+from rdcore.store import checkpoints, contract, weights
+from rdcore.store import jobs as sweeps
+from rdcore.store.environment import commit, environment
+from rdcore.store.estimate import Estimate
+from rdcore.store.experiment import Experiment
+from rdcore.store.interrupt import explained
+from rdcore.store.list_cache import ListCache
+from rdcore.store.records import Run, run_of
+from rdcore.store.stages import FullRanking, LeaveOneOut
+from rdcore.train.loop import make_optimizer, seeded, train, training_data
+
+
+def load_or_train(
+    experiment: Experiment,
+    data: Interactions | Stage | None = None,
+    *,
+    device: str = "cpu",
+    progress: bool = False,
+    after_epoch: Callable[[int, dict], object] | None = None,
+) -> Run:
+    """The finished run of ``experiment``: from the store, resumed from its checkpoint, or trained
+    from the start.
+
+    The teacher is trained first where it is missing. A second process that asks for the same run
+    waits for the first and takes its result. An interrupt keeps the last checkpoint, and the same
+    call goes on from there.
+
+    data: the interactions, by default those of the catalog under ``experiment.dataset``.
+    after_epoch: called after every epoch of this run with its number and what was measured: loss,
+    seconds, and at an evaluated epoch its means (MAP, ...), for a logger such as TensorBoard or
+    Weights & Biases:
+
+    writer = SummaryWriter("logs")                     # torch.utils.tensorboard, or
+    wandb.log(values, step=epoch)
+
+    def log(epoch, values): for name, value in values.items(): if isinstance(value, float):
+    writer.add_scalar(name, value, epoch)
+
+    load_or_train(experiment, data, after_epoch=log)
+
+    Raises ValueError, before anything is written, for data that the description does not name, a
+    device that is not there, and a torch whose default is not float32.
+    """
+    run = run_of(experiment)
+    if run.finished:
+        if data is not None:
+            contract.check_data(experiment, data)
+        checkpoints.drop(run.folder)
+        return run
+    data = contract.check_all(experiment, data, device)
+    if experiment.teacher is not None:
+        load_or_train(experiment.teacher, data, device=device, progress=progress)
+    with (
+        explained(lambda: _kept(experiment, run)),
+        locked(run.folder, f"{experiment.label}: another process is training this run, waiting for it"),
+    ):
+        if not run.finished:
+            _train(experiment, data, run.folder, device, progress, after_epoch)
+    return run
+
+
+def _kept(experiment: Experiment, run: Run) -> str:
+    """What an interrupted run has left."""
+    epoch = checkpoints.state_of(run.folder, experiment.stage)["epoch"]
+    if not epoch:
+        return f"interrupted before the first epoch of {experiment.label} was over: nothing of this run is kept"
+    return (
+        f"interrupted: {experiment.label} is kept up to epoch {epoch} of {experiment.training.epochs}, "
+        "and the same call goes on from there"
+    )
+
+
+def _train(
+    experiment: Experiment, data: Interactions | Stage, folder: Path, device: str, progress: bool,
+    after_epoch: Callable[[int, dict], object] | None = None,
+) -> None:  # fmt: skip
+    """Described, prepared, trained, finished."""
+    started = time.time()
+    with _described(experiment, folder):
+        work = _prepare(experiment, data, folder, device, progress)
+    if experiment.counted:
+        entries: list[dict] = []
+        work.stages.evaluate(work.model, experiment.training.epochs, entries)
+        state = {"history": [], "metrics": entries, "resumed": 0}
+    else:
+        state = _fit(experiment, work, folder, device, progress, after_epoch, started)
+    work.stages.finish(work.model, state["metrics"])
+    if work.teacher is not None:
+        write_json(folder / "agreement.json", agreement(work.model, work.teacher, work.stages.stage, device=device))
+    write_json(folder / "groups.json", by_item_popularity(work.model, work.stages.stage, device=device))
+    _finish(folder, device, {"seconds": time.time() - started} | state)
+    checkpoints.drop(folder)
+
+
+@contextlib.contextmanager
+def _described(experiment: Experiment, folder: Path) -> Iterator[None]:
+    """Writes the description first of all, so that the store knows whose teacher must stay; takes
+    it back where the run then turns out to be impossible."""
+    before = folder.exists()
+    write_json(folder / "description.json", experiment.description)
+    try:
+        yield
+    except (ValueError, TypeError):
+        if not before:
+            for file in [folder / "description.json", folder]:
+                with contextlib.suppress(OSError):  # something else is in the folder by now
+                    file.rmdir() if file.is_dir() else file.unlink()
+        raise
+
+
+@dataclass
+class _Work:
+    """What a run works with."""
+
+    stages: FullRanking | LeaveOneOut
+    model: Model
+    instances: TrainingData | None = None
+    optimizer: torch.optim.Adam | None = None
+    distillation: Distillation | None = None
+    teacher: Model | None = None
+    taught_by: str | None = None
+    """sha256 of the teacher's file of weights."""
+
+
+def _prepare(experiment: Experiment, data: Interactions | Stage, folder: Path, device: str, progress: bool) -> _Work:
+    settings, seed = experiment.training, experiment.seed
+    if experiment.stage == "L" and isinstance(data, Interactions):
+        stages = LeaveOneOut(data, folder, device)
+    else:
+        stages = FullRanking(data, experiment.stage, folder, device)
+    if experiment.counted:  # POP, ItemCF: counted from the data, nothing to train
+        return _Work(stages, experiment.model.fit(stages.fit))
+    teacher = taught_by = distillation = None
+    if experiment.distillation:
+        of_teacher = run_of(experiment.teacher)
+        teacher = of_teacher.model(experiment.teacher, data, experiment.teacher_epoch, device)
+        taught_by = weights.sha256(of_teacher.weights(experiment.teacher_epoch))
+    with seeded(stream_seed(seed, "initialisation"), "cpu"):
+        model = built(experiment.model, stages.fit).to(device)
+        if experiment.distillation:
+            distillation = experiment.distillation.build(model, teacher).to(device)
+    instances = training_data(stages.fit, model.window, device, share=settings.share, seed=seed)
+    if distillation:
+        cache = paths.runs() / experiment.teacher.key / f"lists-{experiment.teacher_epoch:0>3}"
+        distillation.prepare(teacher, instances, cache=ListCache(cache), progress=progress)
+    optimizer = make_optimizer(model, distillation, settings)
+    return _Work(stages, model, instances, optimizer, distillation, teacher, taught_by)
+
+
+def _fit(
+    experiment: Experiment, work: _Work, folder: Path, device: str, progress: bool,
+    after_epoch: Callable[[int, dict], object] | None, started: float,
+) -> dict:  # fmt: skip
+    """Trains from the last checkpoint, or from the start, to the last epoch; returns the state at
+    the end."""
+    settings, stages, evaluated = experiment.training, work.stages, set(experiment.evaluated_epochs)
+    remove_partials(folder)
+    kept = checkpoints.Checkpoints(folder, model=work.model, optimizer=work.optimizer, distillation=work.distillation)
+    state = kept.resume(device, experiment.stage) or {"epoch": 0, "history": [], "metrics": [], "seconds": 0.0, "resumed": -1}
+    state["resumed"] += 1
+    state["teacher_weights"] = work.taught_by
+    # Now, not at the end: the checkout may move on while the run trains. A resumed run may have seen several.
+    state["commit"] = ", ".join(dict.fromkeys([*filter(None, state.get("commit", "").split(", ")), commit()]))
+    earlier = state["seconds"]
+
+    def keep(epoch: int, log: dict) -> bool:
+        state["history"].append(log)
+        means = {}
+        if epoch in evaluated:
+            means = stages.evaluate(work.model, epoch, state["metrics"])
+            state["stopped"] = stages.stalled(state["metrics"], settings.patience)
+            if progress:
+                shown = f"{stages.shows} {means[stages.shows]:.4f}"
+                tqdm.write(f"{experiment.label} epoch {epoch}: loss {log['loss']:.4f}, {shown}")
+        state["epoch"], state["seconds"] = epoch, earlier + time.time() - started
+        stops = state.get("stopped", False)
+        if kept.save(state, now=stops or epoch == settings.epochs):
+            stages.tidy(state["metrics"])
+        if after_epoch:
+            after_epoch(epoch, log | means)
+        return stops
+
+    if not state.get("stopped"):
+        train(
+            work.model, work.instances, work.optimizer, settings, seed=experiment.seed, distillation=work.distillation,
+            first_epoch=state["epoch"] + 1, after_epoch=keep, progress=progress, description=experiment.label, report=tell,
+        )  # fmt: skip
+    return state
+
+
+def _finish(folder: Path, device: str, state: dict) -> None:
+    write_json(folder / "history.json", state["history"])
+    write_json(folder / "metrics.json", state["metrics"])
+    hashes = {f"{weights.epoch_of(file):03d}": weights.sha256(file) for file in weights.files(folder)}
+    write_json(folder / "environment.json", environment(device, state) | {"weights": hashes})
+    write_whole(folder / "DONE", lambda file: file.touch())
+
+
+# ---------------------------------------------------------------------------------------------------------------- many runs
+
+
+def load_or_train_all(
+    experiments: list[Experiment],
+    *,
+    data: Interactions | Stage | None = None,
+    jobs: int | str = 1,
+    device: str = "cpu",
+    progress: bool = False,
+) -> list[Run]:
+    """The finished runs of all experiments, in their order; what is missing is trained, each run
+    with one thread.
+
+    data: your own interactions, those that all experiments describe; by default each run's data set
+    of the catalog. jobs: 1: one run after another; n > 1: n processes of this machine; an address
+    such as 'tcp://host:8786': the workers of the Dask cluster there, which must share this run
+    store (docs/scale.md). The numbers do not depend on it. Teachers come first. Stopped at any
+    moment, the next call goes on where this one was; a run whose worker dies goes on with another.
+    What a run raises is raised here.
+    """
+    if data is not None:
+        for experiment in experiments:
+            contract.check_data(experiment, data)
+    missing = {run.key: run for e in experiments for run in (e.teacher, e) if run is not None}
+    missing = [e for e in missing.values() if not run_of(e).finished]
+    estimate = Estimate(missing)
+    silent = not (progress and missing) or silenced()  # in batch the lines below are enough
+    with explained(lambda: estimate.kept()), tqdm(total=len(missing), desc="runs", unit="run", disable=silent) as bar:
+        for wave in ([e for e in missing if e.teacher is None], [e for e in missing if e.teacher is not None]):
+            for run in sweeps.each(partial(_job, device=device, data=data), wave, jobs) if wave else ():
+                bar.update()
+                tqdm.write(f"finished {run.label}: {estimate.after(run)}")
+    return [run_of(e) for e in experiments]
+
+
+def _job(experiment: Experiment, device: str, data: Interactions | Stage | None = None) -> None:
+    if replace(experiment).key != experiment.key:  # a copy is hashed again, here
+        raise ValueError(f"{experiment.label}: the worker's rdcore describes it otherwise: install the same version there")
+    # One thread a process: two runs on two cores beat one run on both by half, and results do not depend on `jobs`.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        load_or_train(experiment, data, device=device)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def set_aside() -> Path | None:
+    """Renames the run store, so that everything is trained again and nothing is lost; None where
+    there is no store.
+
+    All locks are held meanwhile: a run that is asked for waits, and finds the new store. Raises
+    ValueError while another process is training in it.
+    """
+    store = paths.runs()
+    if not store.exists():
+        return None
+    with contextlib.ExitStack() as locks:
+        for file in store.glob("*.lock"):
+            try:
+                locks.enter_context(FileLock(file, timeout=0))
+            except Timeout:
+                raise ValueError(f"run {file.stem} in {store} is being trained: let it finish or stop it first") from None
+        aside = store.with_name(f"{store.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+        os.rename(store, aside)
+    return aside

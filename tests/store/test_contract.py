@@ -1,0 +1,213 @@
+"""What a run asks of data, device and numbers is checked at every door, before anything is written."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rdcore.data import Interactions, synthetic
+from rdcore.models import BPRMFSettings, CaserSettings
+from rdcore.store import records, runner, runs
+from rdcore.store.estimate import Estimate
+from rdcore.store.experiment import Experiment
+from rdcore.train.loop import Training
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+MINE = synthetic.generate(n_users=20, n_items=30, min_length=10, max_length=14)
+RUN = Experiment(
+    dataset="mine", data_hash=MINE.sha256(), stage="F", role="T", model=BPRMFSettings(dim=3), evaluate_every=1,
+    training=Training(epochs=3, batch_size=32),
+)  # fmt: skip
+OTHER = Interactions("other", MINE.items[::-1].copy(), MINE.offsets, MINE.n_items)
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RDCORE_RUNS", str(tmp_path / "runs"))
+    return tmp_path / "runs"
+
+
+@pytest.mark.parametrize("device", ["mps", "cuda:97", "gpu"])
+def test_a_device_that_is_not_there_leaves_nothing(store: Path, device: str) -> None:
+    with pytest.raises(ValueError, match=f"there is no device '{device}' here: use 'cpu'"):
+        runs.load_or_train(RUN, MINE, device=device)
+    assert not store.exists()
+
+
+def test_other_data_are_refused_at_every_door(store: Path) -> None:
+    with pytest.raises(ValueError, match=f"has hash {OTHER.sha256()}, but the run describes {RUN.data_hash}"):
+        runs.load_or_train(RUN, OTHER)
+    with pytest.raises(ValueError, match="but the run describes"):
+        runs.load_or_train_all([RUN], data=OTHER, jobs=2)
+    assert not store.exists()
+    run = runs.load_or_train(RUN, MINE)
+    with pytest.raises(ValueError, match="but the run describes"):
+        runs.load_or_train(RUN, OTHER)  # finished or not
+    with pytest.raises(ValueError, match="but the run describes"):
+        run.model(RUN, OTHER)
+
+
+def test_a_model_is_loaded_by_the_experiment_that_made_it(store: Path) -> None:
+    run = runs.load_or_train(RUN, MINE)
+    with pytest.raises(ValueError, match=f"not run {run.key}: ask with the experiment that made the run"):
+        run.model(replace(RUN, seed=2), MINE)
+    with pytest.raises(ValueError, match="there is no device 'mps' here"):
+        run.model(RUN, MINE, device="mps")
+    with pytest.raises(ValueError, match="keeps no weights of epoch 9; it has those of 1, 2, 3"):
+        run.model(RUN, MINE, 9)
+
+
+def test_only_float32_is_trained(store: Path) -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        with pytest.raises(ValueError, match="torch's default is torch.float64, and runs are .* in torch.float32"):
+            runs.load_or_train(RUN, MINE)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert not store.exists()
+
+
+def test_a_window_longer_than_every_history_leaves_no_unfinished_run(store: Path) -> None:
+    with pytest.raises(ValueError):
+        runs.load_or_train(replace(RUN, model=CaserSettings(dim=3, L=40)), MINE)
+    assert runs.list_runs() == [] and not list(store.glob("*/"))
+
+
+# ------------------------------------------------------------------------------------------------------ loggers, interrupts
+
+
+def test_a_logger_is_called_after_every_epoch_with_what_was_measured(store: Path) -> None:
+    seen = []
+    run = runs.load_or_train(replace(RUN, evaluate_every=2), MINE, after_epoch=lambda *given: seen.append(given))
+    assert [epoch for epoch, _ in seen] == [1, 2, 3]
+    for epoch, values in seen:
+        assert values["loss"] == run.history.loc[epoch, "loss"] and values["seconds"] >= 0
+        assert ("MAP" in values) == (epoch > 1)
+    assert seen[-1][1]["MAP"] == run.metrics.loc[3, "MAP"]
+    assert list(run.history) == ["loss", "seconds"] and set(run.metrics) >= {"MAP"}, "the record does not change"
+
+
+def test_what_a_logger_raises_stops_the_run_after_its_checkpoint(store: Path) -> None:
+    def full(epoch: int, values: dict) -> None:
+        raise OSError("the logger's disk is full")
+
+    with pytest.raises(OSError, match="the logger's disk is full"):
+        runs.load_or_train(RUN, MINE, after_epoch=full)
+    run = runs.load_or_train(RUN, MINE)
+    assert run.environment["resumed"] == 1 and len(run.history) == 3
+
+
+SCRIPT = """
+    import os, sys
+    from rdcore.data import synthetic
+    from rdcore.models import BPRMFSettings
+    from rdcore.store import runs
+    from rdcore.store.experiment import Experiment
+    from rdcore.train.loop import Training
+
+    mine = synthetic.generate(n_users=20, n_items=30, min_length=10, max_length=14)
+    run = Experiment(dataset="mine", data_hash=mine.sha256(), stage="F", role="T", model=BPRMFSettings(dim=3),
+                     evaluate_every=1, training=Training(epochs=3, batch_size=32))
+
+    def interrupt(epoch, values):
+        if epoch == 2:
+            os.kill(os.getpid(), 2)
+
+    if sys.argv[1] == "run":
+        runs.load_or_train(run, mine, after_epoch=interrupt)
+    if sys.argv[1] == "error":
+        raise LookupError("not an interrupt")
+"""
+
+
+def test_an_interrupted_script_ends_with_one_line_and_keeps_its_epochs(store: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    done = subprocess.run([sys.executable, str(script), "run"], capture_output=True, text=True)
+    said = f"interrupted: {RUN.label} is kept up to epoch 2 of 3, and the same call goes on from there\n"
+    assert done.stderr == said and done.returncode == -signal.SIGINT
+    assert runs.load_or_train(RUN, MINE).environment["resumed"] == 1
+
+
+def test_jupyter_shows_the_same_line() -> None:
+    from rdcore.store.interrupt import Interrupted, explained
+
+    hook = sys.excepthook
+    try:
+        with pytest.raises(Interrupted) as caught, explained(lambda: "two runs are kept"):
+            raise KeyboardInterrupt
+        assert caught.value._render_traceback_() == ["two runs are kept"]
+        with pytest.raises(ValueError), explained(lambda: "nothing"):
+            raise ValueError
+    finally:
+        sys.excepthook = hook
+
+
+# ------------------------------------------------------------------------------------------------------------ many own runs
+
+
+@pytest.mark.slow
+def test_two_processes_train_own_data_to_the_same_bits(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = [replace(RUN, seed=seed) for seed in (1, 2, 3)]
+    found = runs.load_or_train_all(plan, data=MINE, jobs=2)
+    assert [run.key for run in found] == [e.key for e in plan]
+    monkeypatch.setenv("RDCORE_RUNS", str(tmp_path / "alone"))
+    for run, experiment in zip(found, plan, strict=True):
+        alone = runs.load_or_train(experiment, MINE)
+        assert alone.metrics.equals(run.metrics)
+        for name in ("user.weight", "item.weight"):
+            assert torch.equal(runs.read_weights(alone.weights())[name], runs.read_weights(run.weights())[name])
+
+
+def test_a_sweep_says_where_it_is_and_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    long, short, other = (replace(RUN, seed=s, training=Training(epochs=e)) for s, e in ((1, 30), (2, 10), (3, 20)))
+    estimate = Estimate([long, short, other])
+    now[0] += 60
+    assert estimate.after(long) == "1 of 3 runs, about 60 s left"
+    now[0] += 600
+    assert estimate.after(short) == "2 of 3 runs, about 6 min left"  # 660 s for 40 epochs, 20 are left
+    assert estimate.after(other) == "3 of 3 runs" and estimate.kept().startswith("interrupted: 3 of 3 runs are finished")
+    now[0] += 40_000
+    estimate = Estimate([long, other])
+    now[0] += 18_000
+    assert estimate.after(long) == "1 of 2 runs, about 3.3 h left"
+
+
+def test_the_lines_of_a_sweep(store: Path, capsys) -> None:
+    runs.load_or_train_all([RUN, replace(RUN, seed=2)], data=MINE)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith(f"finished {RUN.label}: 1 of 2 runs, about ") and said[1].endswith(": 2 of 2 runs")
+
+
+# -------------------------------------------------------------------------------------------------------------- the store
+
+
+def test_the_metric_that_chooses_is_the_one_of_the_evaluation() -> None:
+    from rdcore.eval import leave_one_out
+
+    assert records.CHOOSES == leave_one_out.CHOOSES
+
+
+def test_looking_at_runs_needs_no_torch(store: Path) -> None:
+    runs.load_or_train(RUN, MINE)
+    look = f"from rdcore.store import run_tables; run_tables.listing(); run_tables.show({RUN.key!r})"
+    script = f"import sys, studies.cli; {look}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr
+
+
+def test_everything_of_a_run_is_in_its_folder(store: Path) -> None:
+    run = runs.load_or_train(RUN, MINE)
+    assert sorted(file.name for file in run.folder.iterdir()) == [
+        "DONE", "description.json", "environment.json", "groups.json", "history.json", "metrics.json",
+        *(f"per_user-00{epoch}.parquet" for epoch in (1, 2, 3)), *(f"weights-00{epoch}.safetensors" for epoch in (1, 2, 3)),
+    ]  # fmt: skip
+    assert runner.run_of(RUN) == run and np.isfinite(run.metrics["MAP"]).all()
