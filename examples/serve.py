@@ -11,7 +11,7 @@ import onnxruntime
 
 path, *labels = sys.argv[1:]
 options = onnxruntime.SessionOptions()
-# The weights stay in their file, mapped into memory: no copy laid out anew, which pays for large batches only.
+# The weights stay in their file, mapped into memory: no second copy in another layout, which pays for large batches only.
 options.add_session_config_entry("session.disable_prepacking", "1")
 session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 known = np.load(path.removesuffix(".onnx") + ".npz")

@@ -75,7 +75,7 @@ def test_only_float32_is_trained(store: Path) -> None:
 
 def test_a_window_longer_than_every_history_leaves_no_unfinished_run(store: Path) -> None:
     with pytest.raises(ValueError):
-        runs.load_or_train(replace(RUN, model=CaserSettings(dim=3, L=40)), MINE)
+        runs.load_or_train(replace(RUN, model=CaserSettings(dim=3, window=40)), MINE)
     assert runs.list_runs() == [] and not list(store.glob("*/"))
 
 
