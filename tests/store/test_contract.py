@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from rdcore.data import Interactions, synthetic
-from rdcore.models import BPRMFSettings, CaserSettings
+from rdcore.models import BPRMFSettings
 from rdcore.store import records, runner, runs
 from rdcore.store.estimate import Estimate
 from rdcore.store.experiment import Experiment
@@ -73,9 +73,10 @@ def test_only_float32_is_trained(store: Path) -> None:
     assert not store.exists()
 
 
-def test_a_window_longer_than_every_history_leaves_no_unfinished_run(store: Path) -> None:
-    with pytest.raises(ValueError):
-        runs.load_or_train(replace(RUN, model=CaserSettings(dim=3, window=40)), MINE)
+def test_data_without_anything_to_evaluate_on_leave_no_unfinished_run(store: Path) -> None:
+    few = Interactions("few", [0, 1, 2], [0, 1, 2, 3], 9)
+    with pytest.raises(ValueError, match="no user has a row left to judge stage F by"):
+        runs.load_or_train(replace(RUN, data_hash=few.sha256()), few)
     assert runs.list_runs() == [] and not list(store.glob("*/"))
 
 
