@@ -134,7 +134,8 @@ def test_an_interrupted_script_ends_with_one_line_and_keeps_its_epochs(store: Pa
     done = subprocess.run([sys.executable, str(script), "run"], capture_output=True, text=True)
     # Epoch 2 where the disk is fast enough for a checkpoint after it (checkpoints.CHECKPOINT_SHARE).
     said = f"interrupted: {RUN.label} is kept up to epoch [12] of 3, and the same call goes on from there\n"
-    assert re.fullmatch(said, done.stderr) and done.returncode == -signal.SIGINT
+    assert re.fullmatch(said, done.stderr), done.stderr
+    assert done.returncode == -signal.SIGINT
     assert runs.load_or_train(RUN, MINE).environment["resumed"] == 1
 
 
