@@ -75,5 +75,5 @@ def test_the_method_stays_small():
     assert sum(count for name, count in lines.items() if not name.startswith(later)) <= MOST_LINES
 
 
-MOST_LINES = 6_000
-LONGEST = {"rdcore/data/interactions.py": 393}
+MOST_LINES = 5_600
+LONGEST = {}  # files that may be longer than 300 lines

@@ -157,15 +157,3 @@ def evaluating(model: Model) -> Iterator[Model]:
         yield model
     finally:
         model.train(was_training)
-
-
-def dropout(features: Tensor, p: float, training: bool) -> Tensor:
-    """Dropout with p rounded to a multiple of 1/256 (at most 255/256): one random byte for each
-    element, from torch's global generator."""
-    if not training or p == 0:
-        return features
-    threshold = min(round(256 * p), 255)
-    words = torch.empty(-(-features.numel() // 8), dtype=torch.int64, device=features.device)
-    random = words.random_(-(2**63), None).view(torch.uint8)[: features.numel()].view_as(features)
-    kept = torch.ge(random, threshold, out=torch.empty_like(features, requires_grad=False))
-    return features * kept.mul_(256 / (256 - threshold))

@@ -12,7 +12,6 @@ from rdcore import fast
 from rdcore.data import Interactions, synthetic
 from rdcore.data.queries import final_queries, training_queries
 from rdcore.models import Caser, CaserSettings
-from rdcore.models.base import dropout
 from rdcore.models.caser import horizontal_filters
 from rdcore.train.loop import Training, make_optimizer, train, training_data
 
@@ -206,39 +205,6 @@ def test_a_last_batch_of_one_instance_trains():
 
 
 # Dropout ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("p", "kept"), [(0.5, 128 / 256), (0.3, 179 / 256), (0.001, 1.0), (0.999, 1 / 256)])
-def test_dropout_keeps_the_mean_and_rounds_p_to_a_256th(p, kept):
-    torch.manual_seed(0)
-    n = 200_000
-    out = dropout(torch.ones(n), p, training=True)
-    values = sorted(set(out.tolist()))
-    assert values == pytest.approx([0.0, 1 / kept] if kept < 1 else [1.0], rel=1e-6)
-    share = (out > 0).float().mean().item()
-    assert abs(share - kept) <= 4 * math.sqrt(kept * (1 - kept) / n)
-    assert abs(out.mean().item() - 1) <= 4 * math.sqrt((1 - kept) / kept / n) + 1e-6
-
-
-def test_dropout_decides_for_every_element_alone():
-    torch.manual_seed(0)
-    dropped = (dropout(torch.ones(4000, 24), 0.5, training=True) == 0).double()
-    correlation = np.corrcoef(dropped.numpy(), rowvar=False)
-    assert np.abs(correlation - np.eye(24)).max() < 5 / math.sqrt(4000)
-
-
-def test_dropout_does_nothing_in_evaluation_or_for_zero():
-    features = torch.randn(3, 4)
-    assert dropout(features, 0.5, training=False) is features
-    assert dropout(features, 0.0, training=True) is features
-
-
-def test_dropouts_gradient_is_its_mask_and_its_size_may_be_odd():
-    features = torch.randn(3, 5, requires_grad=True)
-    out = dropout(features, 0.5, training=True)
-    out.sum().backward()
-    torch.testing.assert_close(out, features * features.grad)
-    assert set(features.grad.flatten().tolist()) <= {0.0, 2.0}
 
 
 def test_the_model_drops_in_training_only():
