@@ -41,7 +41,19 @@ from rdcore.distill import (
     Reciprocal,
     RRDSettings,
 )
-from rdcore.models import BPRMFSettings, CaserSettings, FossilSettings, ItemCFSettings, NeuMFSettings, PopularitySettings
+from rdcore.models import (
+    BPRMFSettings,
+    CaserSettings,
+    EASESettings,
+    FossilSettings,
+    GFCFSettings,
+    IALSSettings,
+    ItemCFSettings,
+    LightGCNSettings,
+    NeuMFSettings,
+    PopularitySettings,
+    SASRecSettings,
+)
 from rdcore.store import runs, stages
 from rdcore.store.experiment import Experiment
 from rdcore.store.runs import load_or_train
@@ -142,6 +154,14 @@ def golden_runs() -> dict[str, Experiment]:
         "Caser L": plain(CaserSettings(dim=4)),
         "ItemCF": plain(ItemCFSettings(neighbours=5), "V", epochs=1),
         "POP": plain(PopularitySettings(), epochs=1),
+        "EASE": plain(EASESettings(lam=5.0, form="users"), "V", epochs=1),
+        "GF-CF": plain(GFCFSettings(vectors=6), "V", epochs=1),
+        "iALS": plain(IALSSettings(dim=4, iterations=3), "V", epochs=1),
+        "LightGCN": plain(LightGCNSettings(dim=4), "V", instances="users"),
+        "SASRec": plain(SASRecSettings(dim=4, window=1, heads=2), "V", learning_rate=0.01),
+        "SASRec gBCE": plain(
+            SASRecSettings(dim=4, window=1, loss="gbce", sampled=9, norm="pre"), "V", learning_rate=0.01
+        ),
         **distilled_runs(),
     }
 
