@@ -78,7 +78,7 @@ def as_table(results: Sequence[Result], *, seeds: bool = False) -> str:
 def gain(results: Sequence[Result], role: str, over: str = "S") -> str:
     """How far a role lies above another, in per cent, ours and the paper's; "" where it was not run.
 
-    >>> rows = [Result("x", "S", 0.08, 0.10), Result("x", "RD", 0.10, 0.11, None, 3)]
+    >>> rows = [Result("x", "S", 0.08, 0.10, None, 3), Result("x", "RD", 0.10, 0.11, None, 3)]
     >>> gain(rows, "RD")
     '+10.0% (paper: +25.0%; 3 seeds, provisional)'
     """
