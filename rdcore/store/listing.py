@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tabulate import SEPARATING_LINE, tabulate
-
 from rdcore.files import paths
 from rdcore.store.names import family, label
 from rdcore.store.record_files import read_record
@@ -93,6 +91,8 @@ def key_length(keys: Sequence[str]) -> int:
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), align: str = "ll") -> str:
     """Columns of text, two spaces between them; ``align``: l or r for each."""
+    from tabulate import SEPARATING_LINE, tabulate  # here, so that a machine that only trains needs less
+
     sides = [{"l": "left", "r": "right"}[side] for side in align]
     if not header:
         text = tabulate(rows, tablefmt="plain", disable_numparse=True, colalign=sides)

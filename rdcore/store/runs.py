@@ -1,20 +1,24 @@
-"""The store of runs: trained once, kept under the key of their description, resumed where they
-stopped.
+"""The store of runs: trained once, kept under the key of their description, resumed after an interrupt.
 
-from rdcore.store import runs run = runs.load_or_train(experiment)                     # from the
-store, or trained run.metrics, run.history, run.model(experiment, data)    # what is kept of it
+    from rdcore.store import runs
+    run = runs.load_or_train(experiment)                     # from the store, or trained
+    run.metrics, run.history, run.model(experiment, data)    # what is kept of it
 
 What a run leaves:
 
-runs/<key>/description.json      what was asked for environment.json      versions, device, threads,
-commit, duration history.json          one entry per epoch: losses, weights, seconds metrics.json
-means at every evaluated epoch per_user-EEE.parquet  metrics of every user at epoch EEE
-weights-EEE.safetensors agreement.json        with the teacher, at the last epoch groups.json
-held-out items found, by their popularity, at the last epoch checkpoint.pt         model and
-optimizer after a recent epoch, while training chosen.json           stage L: the epoch that the
-validation items chose, and all means at it DONE                  written last runs/<key>.lock
-held while one process trains the run runs/.deleted/<key>/             being deleted
-(rdcore/store/deletion.py)
+    runs/<key>/description.json      what was asked for
+               environment.json      versions, device, threads, commit, duration
+               history.json          one entry per epoch: losses, weights, seconds
+               metrics.json          means at every evaluated epoch
+               per_user-EEE.parquet  metrics of every user at epoch EEE
+               weights-EEE.safetensors
+               agreement.json        with the teacher, at the last epoch
+               groups.json           held-out items by their popularity, at the last epoch
+               checkpoint.pt         model and optimizer after a recent epoch, while training
+               chosen.json           stage L: the chosen epoch, and all means at it
+               DONE                  written last
+    runs/<key>.lock                  held while one process trains the run
+    runs/.deleted/<key>/             being deleted (rdcore/store/deletion.py)
 
 On stage L the weights and the metrics of users (ranks of their held-out items) are those of the
 chosen epoch alone.
