@@ -17,7 +17,7 @@ import pandas as pd
 from rdcore.files.whole import damaged, misfit, natural, not_negative, positive, read_json, share
 
 REMEDY = "a damaged record; restore the file, or delete the folder and train the run again"
-COUNTS = ("n_users", "n_left_out")
+COUNTS = ("n_users", "n_left_out", "n_short")
 HISTORY = [{"epoch": positive, "loss": float, str: (float, None, [(float, None)])}]
 MEANS = {"epoch": positive, str: (float, None)}
 SHAPES = {
