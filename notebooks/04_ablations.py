@@ -100,7 +100,7 @@ page.say_lines([
 # %% [markdown]
 # ## 3. All sweeps in one picture
 #
-# Each panel is one setting. The grey band is the noise around RD as in the tables; the dashed line is S and the solid one T. A curve that stays in the band says
+# Each panel is one setting. The shaded band is the noise around RD as in the tables; the level lines are RD, S and T of the tables. A curve that stays in the band says
 # that the setting does not matter here.
 
 # %%
@@ -141,7 +141,7 @@ page.folded_table("All values of all sweeps", table.drop(columns="key").round(4)
 # They are measured on **test**, once, and nothing is chosen by them. First the controls at the paper's size (committed records, Caser on Gowalla).
 
 # %%
-at_size = ablations.controls(PROFILES["paper"].rd[0], "F", 1)
+at_size = page.as_recorded(ablations.controls(PROFILES["paper"].rd[0], "F", 1))
 paper = page.have(at_size, profile="paper")
 paper_keys = {record.key: record for record in paper.values()}
 verdicts, compared = reports.controls(at_size, paper_keys)

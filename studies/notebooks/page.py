@@ -22,7 +22,7 @@ from rdcore.eval.significance import Comparison, GapShare
 from rdcore.store import runs
 from rdcore.store.experiment import Experiment
 from rdcore.store.runs import Record
-from studies.common import item_groups, manifest, report, style
+from studies.common import earlier, item_groups, manifest, report, style
 from studies.common.matched import Matched
 from studies.common.plan import Plan
 from studies.common.profiles import PROFILES
@@ -111,13 +111,18 @@ def preparation(dataset: str, download: bool) -> pd.DataFrame | None:
 def have(experiments: Mapping[str, Experiment], *, folded: bool = False, **options) -> dict[str, Record]:
     """The records of named runs, trained where the profile trains (`runs.records`). Runs without a record are left out
     and named in one line, or counted where there are many (``folded``)."""
-    given = dict(zip(experiments, runs.records(list(experiments.values()), optional=True, **options), strict=True))
+    given = dict(zip(experiments, earlier.records(list(experiments.values()), optional=True, **options), strict=True))
     missing = [name for name, record in given.items() if record is None]
     if missing and folded:
         say(f"*{len(missing)} of {len(experiments)} runs are not on record and left out.*")
     elif missing:
         say(f"*Not on record, so left out: {', '.join(map(str, missing))}.*")
     return {name: record for name, record in given.items() if record is not None}
+
+
+def as_recorded(experiments: Mapping[str, Experiment]) -> dict[str, Experiment]:
+    """Named runs of paper size as their records describe them (`earlier.on_record`)."""
+    return dict(zip(experiments, earlier.on_record(list(experiments.values())), strict=True))
 
 
 def in_words(c: Comparison, a: str, b: str, metric: str = "MAP") -> str:
