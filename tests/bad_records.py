@@ -169,9 +169,10 @@ def check_commands(folder: Path, content: bytes) -> bool:
 
 
 def check_weights(folder: Path, content: bytes) -> bool:
-    file = folder / "weights-001.safetensors"
+    file = folder / "weights" / STUDENT.key / "weights-001.safetensors"
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
-    found, message = outcome(lambda _: Run(folder).model(STUDENT, DATA, 1), file)
+    found, message = outcome(lambda _: Run(file.parent).model(STUDENT, DATA, 1), file)
     if message is None:
         wanted = MODEL.build(DATA.n_users, DATA.n_items).state_dict()
         stored = load_file(file)

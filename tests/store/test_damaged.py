@@ -152,10 +152,12 @@ def test_metrics_of_users_are_numbers(store, frame, said):
 
 def test_weights_of_another_kind_of_number_are_not_converted(store, tmp_path):
     weights = load((store / made.STUDENT.key / "weights-002.safetensors").read_bytes())
+    folder = tmp_path / made.STUDENT.key
+    folder.mkdir()
     for kind in (torch.float64, torch.int32, torch.bfloat16):
-        (tmp_path / "weights-001.safetensors").write_bytes(save({name: value.to(kind) for name, value in weights.items()}))
+        (folder / "weights-001.safetensors").write_bytes(save({name: value.to(kind) for name, value in weights.items()}))
         with pytest.raises(ValueError, match="weights-001.safetensors does not fit the model .*expected torch.float32"):
-            Run(tmp_path).model(made.STUDENT, made.DATA, 1)
+            Run(folder).model(made.STUDENT, made.DATA, 1)
 
 
 # ---------------------------------------------------------------------------------------------------------------- checkpoints
