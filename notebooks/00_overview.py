@@ -7,35 +7,34 @@
 # ---
 
 # %% [markdown]
-# # 00 Overview
+# # 00 Overview: what we asked and what came out
 #
-# A large recommender (the **teacher T**) ranks better than a small one (the **student S**), and costs more at every request.
-# *Ranking Distillation* (J. Tang and K. Wang, KDD 2018) trains the small model on the data **and** on the top of the teacher's
-# rankings. The paper's claim: the distilled student (**RD**) ranks as well as the teacher, at the student's size. Two later papers
-# distil rankings in other ways: *DE-RRD* (S. Kang and others, CIKM 2020; notebook 07) and *RankDistil* (S. Reddi and others, AISTATS
-# 2021; notebook 08). Notebook 09 compares all methods under one protocol.
+# **At the end of this notebook you will know** what Ranking Distillation promises, which of the promises hold in our runs at the paper's
+# size, and which notebook explains what.
 #
-# This project trains the models again on the papers' own splits of Gowalla and CiteULike, with the settings of the released codes
-# where there are any, and asks of their main claims whether they hold. This notebook is the summary. It trains nothing: everything below is computed from the committed
-# records of our paper-size runs (`data/replicated`) and the papers' numbers (`data/reported`), **on every profile**. Only
-# profile `paper` also writes the tables and pictures into `figures/`. What no run has answered yet says so.
+# A large recommender (the **teacher T**) ranks better than a small one (the **student S**), and costs more at every request. *Ranking
+# Distillation* (J. Tang and K. Wang, KDD 2018) trains the small model on the data **and** on the top of the teacher's rankings. Its claim: the
+# distilled student (**RD**) ranks as well as the teacher, at the student's size. Two later papers distil rankings in other ways: *DE-RRD*
+# (S. Kang and others, CIKM 2020) and *RankDistil* (S. Reddi and others, AISTATS 2021).
+#
+# This project trains the models again and asks of each claim whether it holds. The notebook trains nothing: everything is computed from the
+# committed records of our paper-size runs and from the papers' printed numbers, and it is the same on every profile.
 
 # %% tags=["parameters"]
-profile: str = "small"  # smoke, small or paper; shows the same, `paper` also writes figures and tables
-resamples: int = 10_000  # of the bootstrap behind every interval
+profile: str = "small"  # smoke, small or paper; all show the same, `paper` also writes figures and tables
 
 # %%
 import time
 
-from IPython.display import Markdown, display
-
 from rdcore import datasets
 from rdcore.store import runs
 from studies import overview
-from studies.common import manifest, plots, report
+from studies.common import report, style, text
+from studies.common.matched import matched
 from studies.common.profiles import PROFILES
 from studies.common.reported import reported
 from studies.common.selection import chosen_epochs, read_selection
+from studies.notebooks import page
 from studies.plans import all_runs
 from studies.rd.ablations import control_records
 from studies.rd.plan import open_choices, paper_records
@@ -43,113 +42,133 @@ from studies.scorecard import scorecard
 
 started = time.perf_counter()
 NOTEBOOK = "00_overview"
-if profile not in PROFILES or resamples < 100:
-    raise ValueError(f"profile must be one of {', '.join(PROFILES)} and resamples at least 100")
-plots.use_style()
+PROFILES[profile]  # an unknown profile is refused here
+style.use_style()
 records, chosen = paper_records(), chosen_epochs()
+page.to_figures(profile)  # only `paper` writes files
 
 # %% [markdown]
-# ## What to read where
+# ## 1. The first claim, in one picture
+#
+# Quality on Gowalla: **MAP** is the mean over users of the average precision of their ranking; `nDCG@10` looks at the first ten items (notebook
+# 02 computes both by hand). Black lines are the paper's numbers. A mark is one of our training runs. Filled marks: every model after 50
+# epochs (`fixed50`). Hollow marks: the number of epochs was chosen on validation data.
 
 # %%
-display(Markdown(overview.reading_guide()))
+judged = [run for run in report.judged(records, chosen) if run.role in ("T", "S", "RD-hybrid")]
+fig = overview.beside_the_paper(judged, ["T", "S", "RD-hybrid"], "gowalla", ["MAP", "nDCG@10"])
+page.save(fig, "00_beside_the_paper", [run.record for run in judged], NOTEBOOK)
+
+# %%
+both = matched(records, chosen)
+theirs = reported("rd_table2").query("dataset == 'gowalla' and metric == 'MAP'").set_index(["model", "role"])["value"]
+page.say_lines(
+    page.in_words(c, "RD", "S") + f" The paper: {theirs[found.model, 'RD'] - theirs[found.model, 'S']:+.4f}. "
+    f"({found.model}, {found.protocol}, "
+    f"{text.count(c.n_seeds, 'seed')})"
+    for found in both.values() if (c := found.compare("RD-hybrid", "S")) is not None
+)  # fmt: skip
 
 # %% [markdown]
-# ## Scorecard
+# ## 2. All claims that have an answer
 #
-# The papers' main claims, the paper's effect (a difference of means) and ours with its 95 % interval, from a bootstrap over users and seeds.
+# A row is one claim: the paper's effect (a difference of means), ours with its 95 % interval over users and seeds (notebook 05), and a word:
 #
-# * **replicates**: the interval excludes 0 and all seeds agree, with at least five; **indication**: the same with fewer seeds;
-# * **no**: anything else, a clear opposite included;
-# * the last rows ("no paper") are our own questions: controls of RD, and RankDistil's losses on data of this field, where nothing can replicate;
-# * for "no worse than the teacher" the lower bound must lie above minus a margin fixed beforehand, half the paper's gap between T and S;
-# * *not testable*: the data or the formulas are missing, or our own runs leave nothing to test; *not run yet*: just that.
+# * **confirmed**: the interval excludes 0 on the claimed side, and ours is large enough; **confirmed, smaller**: it also excludes the paper's effect;
+# * **reported size excluded, sign open**: it contains 0 but not the paper's effect; **inconclusive**: it contains both;
+# * **contradicted**: it excludes 0 on the other side; **provisional**: fewer than five seeds;
+# * *not assessable*: no run could decide it; *not run*: nobody has trained it yet.
 #
-# With thousands of users a gap of no importance has a tiny p: read effect and interval first. Effect size is the mean of the
-# users' differences over their standard deviation.
+# With thousands of users a difference of no importance has a tiny p. Read effect and interval first.
 
 # %%
-card = scorecard([*records, *control_records()], chosen, resamples=resamples)
-display(Markdown(report.markdown(overview.scorecard_text(card))))
+card = scorecard([*records, *control_records()], chosen)
+open_rows = card["verdict"].str.contains("not ")
+columns = ["claim", "verdict", "paper", "ours (95 % interval)", "seeds", "notebook"]
+page.show(overview.scorecard_text(card[~open_rows])[columns])
+
+# %%
+page.folded_table(f"{open_rows.sum()} claims without an answer, and why",
+                  overview.scorecard_text(card[open_rows])[["claim", "verdict", "note", "source"]])  # fmt: skip
+page.folded_table("All columns of the answered claims", overview.scorecard_text(card[~open_rows]))
 
 # %% tags=["nbval-check-output"]
-print(card["verdict"].value_counts().sort_index().to_string(header=False))
+page.show(card["verdict"].value_counts().rename_axis("verdict").rename("claims").reset_index().sort_values(["claims", "verdict"]))
 
 # %% [markdown]
-# ## Table 2: quality
+# ## 3. Quality, next to the paper's Table 2
 #
-# The paper's numbers with ours beneath. Protocol `fixed50` uses every model as it is after 50 epochs, with nothing chosen;
-# `validation` uses the epochs chosen on validation data (below). `RD` is the hybrid weighting as released; `-standard` is the
-# textbook's nDCG, which the official code does not compute.
+# Numbers for T, RD and S of both models after 50 epochs. `difference` is ours relative to the paper's.
 
 # %%
 table2 = report.rd_table2(records, chosen)
-display(Markdown(report.markdown(report.wide(table2))))
-
-# %%
-compared = [run for run in report.judged(records, chosen) if run.role in ("T", "S", "RD-hybrid")]
-fig = overview.beside_the_paper(compared, ["T", "S", "RD-hybrid"], "gowalla", ["MAP", "nDCG@10"])
-if profile == "paper":
-    plots.save(fig, "00_beside_the_paper", profile, [run.record for run in compared], NOTEBOOK)
+shown = ["P@10", "nDCG@10", "MAP"]
+main = table2[table2["metric"].isin(shown) & table2["role"].isin(["T", "RD", "S"]) & table2["replicated"].notna()]
+page.show(report.wide(main).drop(columns="dataset"))
+page.folded_table("Table 2 in full, with the rows that have not run", report.wide(table2))
 
 # %% [markdown]
-# ## Table 4: the weightings
+# ## 4. Which weights are best? The paper's Table 4
+#
+# RD can weigh the items of the teacher's list in several ways (notebook 03): all alike (`RD-equal`), by the teacher's position, by the
+# discrepancy of the two ranks, or by the product of both (`RD-hybrid`).
 
 # %%
 table4 = report.rd_table4(records, chosen)
-display(Markdown(report.markdown(report.wide(table4))))
+page.show(report.wide(table4[table4["replicated"].notna()]).drop(columns="dataset"))
 
 # %% tags=["nbval-check-output"]
 paper = reported("rd_table4").query("dataset == 'gowalla' and metric == 'MAP'").sort_values("value", ascending=False)
-print("The paper's order of the weightings by MAP:", " > ".join(paper["role"]))
 ours = table4.query("dataset == 'gowalla' and metric == 'MAP' and protocol == 'fixed50'").dropna(subset="replicated")
 ours = ours.sort_values("replicated", ascending=False)
-told = " > ".join(f"{role} ({seeds} seed{'s' if seeds > 1 else ''})" for role, seeds in zip(ours["role"], ours["seeds"], strict=True))
-print("Ours, as far as they have run, by means over different seeds:", told or "none")
+page.say_lines([
+    "The paper's order by MAP: " + ", ".join(paper["role"]) + ".",
+    "Ours: " + ", ".join(f"{row.role} ({text.count(row.seeds, 'seed')})" for row in ours.itertuples()) + ".",
+])  # fmt: skip
 
 # %% [markdown]
-# ## The chosen epochs
+# ## 5. How the number of epochs is chosen
 #
-# Choices are made on stage V (trained on `train`, judged on `validation`) and written to `data/replicated/selection.json`; no
-# choice sees a test item. An epoch at the end of its grid (a hollow mark) is not final: the grid is extended first, and until
-# then protocol `validation` has no such row.
+# Models that see only training data are measured on validation data after every few epochs (thick mark: the best). No choice sees a test
+# item. A hollow mark is at the end of its curve, so a longer run may be better: then the choice is not final.
 
 # %%
 choices = read_selection()
-for role, choice in choices.items():
-    border = f" ({choice.border})" if choice.border else ""
-    name = role if role.startswith("Fossil") else f"Caser {role}"
-    print(f"{name}: epoch {choice.epoch} of {min(choice.means)}..{choice.last_epoch}{border}; V runs {', '.join(choice.keys)}")
-for sentence in open_choices(choices):
-    print("open:", sentence)
-if choices:
-    fig = overview.choice_curves(choices)
-    if profile == "paper":
-        seen = [record for record in records if any(record.key in choice.keys for choice in choices.values())]
-        plots.save(fig, "00_choices", profile, seen, NOTEBOOK)
+fig = overview.choice_curves(choices)
+page.save(fig, "00_choices", [r for r in records if any(r.key in choice.keys for choice in choices.values())], NOTEBOOK)
+page.say_lines(open_choices(choices))
 
 # %% [markdown]
-# ## What has run
+# ## 6. What has run
 
 # %%
 missing = [run for run in all_runs("paper") if not runs.is_committed(run)]
-on_record = len(all_runs("paper")) - len(missing)
-print(f"{on_record} of {on_record + len(missing)} planned paper-size runs are on record; `rdcore train --list` names the others:")
-display(Markdown(report.markdown(overview.not_run(missing).astype(str))))
+total = len(all_runs("paper"))
+page.say(f"{total - len(missing)} of {total} planned runs of paper size are on record.")
+page.folded_table("Runs that are missing", overview.not_run(missing).astype(str))
 
 # %% [markdown]
-# Where the paper's text, the released code and this project differ is listed in [DEVIATIONS.md](../DEVIATIONS.md).
+# ## 7. What to read where
 
 # %%
-if profile == "paper":
-    used = [run.record for run in report.judged(records, chosen)]
-    for name, table in {"rd_table2": table2, "rd_table4": table4, "scorecard": card}.items():
-        report.write_table(table, name, profile, used, NOTEBOOK)
-else:
-    print("Shown only: `rdcore reproduce --profile paper --notebooks 00` writes these tables and pictures into figures/.")
+page.say(overview.reading_guide())
 
 # %% [markdown]
+# Where the papers, the released codes and this project differ is listed in [DEVIATIONS.md](../DEVIATIONS.md).
+
+# %%
+used = [run.record for run in report.judged(records, chosen)]
+for name, table in {"rd_table2": table2, "rd_table4": table4, "scorecard": card}.items():
+    page.write(table, name, used, NOTEBOOK)
+
+# %% [markdown]
+# ## What you have seen
+#
+# * A small model that also learns the top of a large one's rankings ranks better than alone; how much better, and how sure that is, section 1 says.
+# * Each claim has an interval over users and seeds, and a word that follows from it by a fixed rule.
+# * What has not run yet is listed as that, and counts as no answer.
+#
 # ## Provenance
 
 # %% tags=["nbval-ignore-output"]
-print(manifest.provenance(records, datasets.content_hash("gowalla"), 0, started))
+page.provenance(records, datasets.content_hash("gowalla"), 0, started)
