@@ -35,11 +35,11 @@ def scorecard_text(card: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({
         "claim": card["claim"],
         "verdict": card["verdict"].map(lambda verdict: verdict if verdict.startswith("not") else f"**{verdict}**"),
-        "paper": card["paper"].map(text.effect),
+        "paper": card["reported"].map(text.effect),
         "ours (95 % interval)": [text.effect(row.ours, row.low, row.high) for row in card.itertuples()],
-        "effect size": card["effect_size"].map(lambda value: text.number(value, "+.3f")),
         "p, Holm": card["p"].map(text.p_value),
         "seeds": card["seeds"].map(lambda value: "" if pd.isna(value) else str(value)),
+        "seeds needed": card["seeds_needed"].map(lambda value: "" if pd.isna(value) else str(value)),
         "note": card["note"],
         "source": card["source"],
         "notebook": card["notebook"].map(lambda name: f"[{name[:2]}]({name}.ipynb)" if name else ""),

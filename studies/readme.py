@@ -8,6 +8,7 @@ from textwrap import fill
 import pandas as pd
 
 import studies
+from rdcore.eval.verdicts import PROVISIONAL, VERDICTS
 from rdcore.files import paths
 from rdcore.files.whole import write_whole
 from studies import overview
@@ -42,18 +43,18 @@ with effect sizes, p-values and sources: [notebook 00](../notebooks/00_overview.
 
 
 def verdicts(card: pd.DataFrame) -> str:
-    """How many claims have which verdict, and a table of those with runs; then the same of the questions that no paper asks.
-    card: the scorecard."""
+    """How many claims have which verdict, and a table of all of them, also those not run; then the same of the questions that
+    no paper asks. card: the scorecard."""
     parts = []
     ours = card["source"] == OURS
     for what, part in (("claims of the papers", card[~ours]), ("questions of our own", card[ours])):
         counts = part["verdict"].value_counts()
-        words = ("replicates", "indication", "no", "not run yet", "not testable")
+        words = [before + word for before in ("", f"{PROVISIONAL} ") for word in VERDICTS] + [PROVISIONAL]
         listed = ", ".join(f"{counts[word]} *{word}*" for word in words if word in counts)
-        known = overview.scorecard_text(part[part["ours"].notna()])
-        shown = known[["claim", "paper", "ours (95 % interval)", "seeds", "verdict", "note"]]
-        if part["paper"].isna().all():
-            shown = shown.drop(columns="paper").rename(columns={"claim": "question"})
+        shown = overview.scorecard_text(part)
+        shown = shown[["claim", "paper", "ours (95 % interval)", "seeds", "seeds needed", "verdict", "note"]]
+        if part["reported"].isna().all():
+            shown = shown.drop(columns=["paper", "seeds needed"]).rename(columns={"claim": "question"})
         parts.append(f"Of {len(part)} {what}: {listed}.\n\n{text.markdown(shown)}")
     return "\n\n".join(parts)
 
@@ -75,7 +76,8 @@ def summary() -> str:
 
 def card_on_file() -> pd.DataFrame:
     """The scorecard as notebook 00 wrote it on profile ``paper``."""
-    return pd.read_csv(paths.figures() / "tables" / "scorecard.csv").astype({"seeds": "Int64"}).fillna({"note": ""})
+    card = pd.read_csv(paths.figures() / "tables" / "scorecard.csv")
+    return card.astype({"seeds": "Int64", "seeds_needed": "Int64"}).fillna({"note": "", "notebook": ""})
 
 
 def write(card: pd.DataFrame) -> list[Path]:

@@ -50,9 +50,7 @@ def by_activity(
     b: ArrayLike,
     activity: ArrayLike,
     *,
-    rng: np.random.Generator,
     n_groups: int = N_GROUPS,
-    resamples: int = 10_000,
 ) -> dict:
     """a - b among users of like activity: group, named by its span, -> significance.Comparison.
 
@@ -70,7 +68,7 @@ def by_activity(
     found = {}
     for number in range(group.max() + 1):
         users = judged[group == number]
-        found[span(activity[users])] = compare(a[:, users], b[:, users], rng=rng, resamples=resamples)
+        found[span(activity[users])] = compare(a[:, users], b[:, users])
     return found
 
 

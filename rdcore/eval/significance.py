@@ -1,27 +1,54 @@
-"""Is a better than b? Paired tests, effect size, bootstrap interval, correction for many tests.
+"""Is method a better than method b? Differences of two methods with intervals and p-values.
 
-Inputs are per-user metrics of several seeds, arrays (seeds, users): row s of `a` and row s of `b`
-are runs of the same seed, column u is the same user everywhere. Users without a held-out item are
-NaN throughout and are dropped.
+Inputs are per-user metrics of several seeds, arrays (seeds, users): row s of `a` and row s of `b` are
+runs of one seed, column u is the same user everywhere.
 
-With thousands of users a gap of no importance has a tiny p-value: read the difference, its interval
-and the effect size first.
+Users and seeds are both random: another sample of users, or another training run, gives another
+number. The difference x[s, u] = a - b is therefore analysed as a two-way random layout without
+replication (Searle, Casella & McCulloch, Variance Components, 1992):
+
+    x[s, u] = mean + seed[s] + user[u] + noise[s, u]
+    variance of the mean = (MS_seed + MS_user - MS_noise) / (S U)
+
+with Satterthwaite's degrees of freedom (Biometrics Bulletin 2, 1946) and a t interval. What the
+numbers are called is in `verdicts`; `studies.common.coverage` simulates how often the interval holds
+the truth.
 """
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-SEEDS_TO_REPLICATE = 5
-_QUANTILES = (0.025, 0.975)
-_USERS_PER_BLOCK = 2**22  # user draws held at once: about 130 MB
-_KEPT_BYTES = 2**29  # of resamples that were drawn before, the oldest given up first; beyond, none is kept
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Mean squares of a two-way random layout, what they say of the spread, and of the mean's uncertainty."""
+
+    n_seeds: int
+    n_users: int
+    ms_seed: float
+    """Mean square of the seeds' means; NaN with one seed."""
+    ms_user: float
+    """Mean square of the users' means."""
+    ms_noise: float
+    """Mean square of what is left; NaN with one seed."""
+    variance: float
+    """Of the mean over seeds and users. With one seed it knows the spread of users alone."""
+    df: float
+    """Satterthwaite's degrees of freedom of `variance`."""
+
+    @property
+    def components(self) -> tuple[float, float, float]:
+        """Variances of seeds, of users and of noise, estimates below 0 put at 0; NaN with one seed."""
+        seed = (self.ms_seed - self.ms_noise) / self.n_users
+        user = (self.ms_user - self.ms_noise) / self.n_seeds
+        return tuple(part if np.isnan(part) else max(part, 0.0) for part in (seed, user, self.ms_noise))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,231 +56,176 @@ class Comparison:
     """a - b on one metric, as `compare` returns it."""
 
     n_seeds: int
-    n_users: int  # users with a held-out item
+    n_users: int
+    """Users with a value in every run."""
     mean_a: float
     mean_b: float
-    difference: float  # mean_a - mean_b
-    low: float  # 95 % bootstrap interval of the difference; `low` alone is a lower 97.5 % bound
+    difference: float
+    """mean_a - mean_b."""
+    low: float
+    """Lower end of the 95 % interval of the difference; alone it is a lower 97.5 % bound."""
     high: float
-    effect_size: float  # Cohen's d_z: mean / standard deviation of the users' differences
-    p_users: float  # paired t over users, seeds averaged: the primary test
-    p_wilcoxon: float  # Wilcoxon's signed ranks on the same differences: the sensitivity check
-    p_seeds: float  # paired t over the seeds' means; NaN with one seed
-    seed_differences: tuple[float, ...]  # a - b seed by seed
+    p: float
+    """Two-sided, of "no difference", from the same layout; NaN with one seed."""
+    effect_size: float
+    """Cohen's d_z: mean / standard deviation of the users' differences, seeds averaged."""
+    seed_differences: tuple[float, ...]
+    """a - b seed by seed."""
+    layout: Layout
 
 
 @dataclass(frozen=True, kw_only=True)
 class GapShare:
     """Share of the gap between teacher and student that a distilled student recovers."""
 
-    share: float  # (RD - S) / (T - S): 0 as good as the student alone, 1 as good as the teacher
-    low: float  # 95 % bootstrap interval of the share
+    share: float
+    """(RD - S) / (T - S): 0 is as good as the student alone, 1 as good as the teacher."""
+    low: float
+    """Lower end of the share's 95 % interval (Fieller's); -inf and inf where the data leave it open."""
     high: float
-    gap: float  # T - S
-    gap_low: float  # 95 % bootstrap interval of T - S
+    gap: float
+    """T - S."""
+    gap_low: float
+    """Lower end of the 95 % interval of T - S."""
     gap_high: float
 
 
-def compare(a: ArrayLike, b: ArrayLike, *, rng: np.random.Generator, resamples: int = 10_000) -> Comparison:
-    """Compare two methods on one metric.
+# -------------------------------------------------------------------------------------------- intervals
 
-    The interval comes from a bootstrap over users and seeds, both drawn with replacement and
-    crossed: every seed of a resample is seen on the same resampled users. With one seed it is a
-    bootstrap over users alone, says nothing about other seeds, and `p_seeds` is NaN.
 
-    Five seeds are few. In simulations (five seeds, 100 users) the interval covered the truth in 94 %
-    of cases where users made most of the variance, in 99 % where it was noise of the single run and
-    user, but only in 84 % where seeds did: for that reason `p_seeds`, and the agreement of seeds in
-    `verdict`, stand beside it.
+def two_way(x: ArrayLike) -> Layout:
+    """The two-way random layout of differences ``x`` (seeds, users), without NaN.
 
-    Args:
-        a, b: (seeds, users), paired in both directions.
-        rng: source of the resamples; the same state gives the same interval.
-        resamples: number of bootstrap resamples.
+    With one seed, variance and df are those of the users alone. Where the estimate of the variance is
+    not above 0 (noise larger than both), the larger of the two one-way variances stands in for it,
+    with its own degrees of freedom: too wide rather than too narrow.
     """
-    a, b = _paired(a, b)
-    by_user = (a - b).mean(0)
-    by_seed = (a - b).mean(1)
-    low, high = np.quantile(_bootstrap([a - b], rng, resamples)[0], _QUANTILES)
-    return Comparison(
-        n_seeds=a.shape[0],
-        n_users=a.shape[1],
-        mean_a=float(a.mean()),
-        mean_b=float(b.mean()),
-        difference=float(by_user.mean()),
-        low=float(low),
-        high=float(high),
-        effect_size=_effect_size(by_user),
-        p_users=_paired_t(by_user),
-        p_wilcoxon=_wilcoxon(by_user),
-        p_seeds=_paired_t(by_seed),
-        seed_differences=tuple(by_seed.tolist()),
+    x = np.asarray(x, dtype=np.float64)  # (S, U)
+    n_seeds, n_users = x.shape
+    sizes = {"n_seeds": n_seeds, "n_users": n_users}
+    if n_seeds == 1:
+        spread = float(x[0].var(ddof=1))
+        alone = {"ms_seed": np.nan, "ms_user": spread, "ms_noise": np.nan}
+        return Layout(**sizes, **alone, variance=spread / n_users, df=n_users - 1)
+    seed, user, noise = mean_squares(x)
+    variance, df = of_the_mean(seed, user, noise, n_seeds, n_users)
+    squares = {"ms_seed": float(seed), "ms_user": float(user), "ms_noise": float(noise)}
+    return Layout(**sizes, **squares, variance=float(variance), df=float(df))
+
+
+def mean_squares(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean squares of seeds, users and noise of x (..., S, U), at least two of each: each (...)."""
+    n_seeds, n_users = x.shape[-2:]
+    by_seed, by_user = x.mean(-1), x.mean(-2)
+    noise = x - by_seed[..., None] - by_user[..., None, :] + x.mean((-2, -1))[..., None, None]  # (..., S, U)
+    return (
+        n_users * by_seed.var(-1, ddof=1),
+        n_seeds * by_user.var(-1, ddof=1),
+        (noise**2).sum((-2, -1)) / ((n_seeds - 1) * (n_users - 1)),
     )
 
 
-def resampled(a: ArrayLike, b: ArrayLike, *, rng: np.random.Generator, resamples: int = 10_000) -> np.ndarray:
-    """The mean differences a - b of all resamples, (resamples,), from which `compare` takes its interval: the same ``rng``
-    state gives the very same ones."""
-    a, b = _paired(a, b)
-    return _bootstrap([a - b], rng, resamples)[0]
+def of_the_mean(seed: ArrayLike, user: ArrayLike, noise: ArrayLike, n_seeds: int, n_users: int) -> tuple:
+    """Variance of the mean over seeds and users, from their mean squares, and its degrees of freedom."""
+    total = seed + user - noise
+    parts = seed**2 / (n_seeds - 1) + user**2 / (n_users - 1) + noise**2 / ((n_seeds - 1) * (n_users - 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        df = np.where(total > 0, total**2 / parts, np.where(seed >= user, n_seeds - 1, n_users - 1))
+    return np.where(total > 0, total, np.maximum(seed, user)) / (n_seeds * n_users), df
 
 
-def verdict(comparison: Comparison) -> str:
-    """Does "a is better than b" hold?
+def compare(a: ArrayLike, b: ArrayLike, *, common_users: bool = False) -> Comparison:
+    """The difference a - b of two methods on one metric, with its 95 % interval and p.
 
-    "replicates": the interval lies above 0 and all seeds agree, with at least five of them;
-    "indication": the same with fewer seeds; "no": anything else, of which `opposite` tells the rest.
+    With one seed the interval is over users alone, says nothing about other seeds, and p is NaN.
+
+    Args:
+        a, b: (seeds, users), paired in both directions; NaN where a user has no value.
+        common_users: users that some runs have a value for and others have not are left out. Without it
+            they are an error, because arrays that are not aligned look like that.
     """
-    agree = all(difference > 0 for difference in comparison.seed_differences)
-    if not (comparison.low > 0 and agree):
-        return "no"
-    return "replicates" if comparison.n_seeds >= SEEDS_TO_REPLICATE else "indication"
+    a, b = _paired(a, b, common_users=common_users)
+    layout = two_way(a - b)
+    difference = float((a - b).mean())
+    low, high = _interval(difference, layout)
+    return Comparison(
+        n_seeds=layout.n_seeds,
+        n_users=layout.n_users,
+        mean_a=float(a.mean()),
+        mean_b=float(b.mean()),
+        difference=difference,
+        low=low,
+        high=high,
+        p=_p(difference, layout),
+        effect_size=_effect_size((a - b).mean(0)),
+        seed_differences=tuple((a - b).mean(1).tolist()),
+        layout=layout,
+    )
 
 
-def opposite(comparison: Comparison) -> str:
-    """Does "b is better than a" hold, asked as strictly as `verdict` asks for a?
-
-    "the opposite holds": the interval lies below 0 and all seeds agree, with at least five of them; "indication of the
-    opposite": the same with fewer seeds; "": anything else.
-    """
-    agree = all(difference < 0 for difference in comparison.seed_differences)
-    if not (comparison.high < 0 and agree):
-        return ""
-    return "the opposite holds" if comparison.n_seeds >= SEEDS_TO_REPLICATE else "indication of the opposite"
+def _interval(mean: float, layout: Layout) -> tuple[float, float]:
+    reach = stats.t.isf((1 - LEVEL) / 2, layout.df) * np.sqrt(layout.variance) if layout.variance else 0.0
+    return float(mean - reach), float(mean + reach)
 
 
-def smallest_significant(comparison: Comparison, *, p: float) -> float:
-    """The difference to which the paired t over as many users, with as much spread, gives this p-value.
-
-    Raises ValueError where the users do not differ at all, which leaves no spread to judge by.
-    """
-    if not comparison.effect_size:
-        raise ValueError("no user differs: the spread of differences is not known")
-    spread = comparison.difference / comparison.effect_size
-    return float(stats.t.isf(p / 2, comparison.n_users - 1) * spread / np.sqrt(comparison.n_users))
+def _p(mean: float, layout: Layout) -> float:
+    if layout.n_seeds == 1:
+        return float("nan")
+    if not layout.variance:
+        return 1.0 if mean == 0 else 0.0
+    return float(2 * stats.t.sf(abs(mean) / np.sqrt(layout.variance), layout.df))
 
 
-def non_inferior(comparison: Comparison, margin: float) -> bool:
-    """Is a no worse than b by more than `margin`? The lower 97.5 % bound must lie above -margin."""
-    if not margin > 0:
-        raise ValueError(f"the margin must be positive and fixed beforehand, got {margin}")
-    return comparison.low > -margin
+def gap_recovered(teacher: ArrayLike, student: ArrayLike, distilled: ArrayLike) -> GapShare:
+    """How much of the teacher's lead over the student distillation wins back, all (seeds, users).
 
-
-def gap_recovered(
-    teacher: ArrayLike,
-    student: ArrayLike,
-    distilled: ArrayLike,
-    *,
-    rng: np.random.Generator,
-    resamples: int = 10_000,
-) -> GapShare:
-    """How much of the teacher's lead over the student does distillation win back?
-
-    All three on the same resampled users and seeds. Where the interval of T - S does not lie above 0
-    there may be nothing to recover, or less than nothing where it lies below: share and interval are
-    then NaN.
+    The interval is Fieller's (1954): the shares r for which RD - S - r (T - S), itself a two-way layout,
+    may be 0. Where the interval of T - S does not lie above 0 there may be nothing to recover, or less
+    than nothing where it lies below: share and interval are then NaN.
     """
     teacher, student, distilled = _paired(teacher, student, distilled)
     gain, gap = distilled - student, teacher - student
-    gains, gaps = _bootstrap([gain, gap], rng, resamples)
-    gap_low, gap_high = np.quantile(gaps, _QUANTILES)
+    lead = two_way(gap)
+    gap_low, gap_high = _interval(float(gap.mean()), lead)
     share = low = high = float("nan")
     if gap_low > 0:
-        share = gain.mean() / gap.mean()
-        low, high = np.quantile(gains / gaps, _QUANTILES)
-    ends = {"low": float(low), "high": float(high), "gap_low": float(gap_low), "gap_high": float(gap_high)}
-    return GapShare(share=float(share), gap=float(gap.mean()), **ends)
+        share = float(gain.mean() / gap.mean())
+        low, high = _fieller(gain, gap, share, lead)
+    ends = {"low": low, "high": high, "gap_low": gap_low, "gap_high": gap_high}
+    return GapShare(share=share, gap=float(gap.mean()), **ends)
 
 
-def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's correction of one family of tests: name -> adjusted p-value, in the order given."""
-    missing = [name for name, p in p_values.items() if not 0 <= p <= 1]
-    if missing:
-        raise ValueError(f"not a p-value in [0, 1]: {', '.join(missing)}")
-    if not p_values:
-        return {}
-    from statsmodels.stats.multitest import multipletests  # here, so that a machine that only trains needs less
+def _fieller(gain: np.ndarray, gap: np.ndarray, share: float, lead: Layout) -> tuple[float, float]:
+    """Ends of the shares r with |mean(gain - r gap)| <= t sd(gain - r gap); the variance of the
+    difference is a quadratic in r, known from three layouts."""
+    own, rest = two_way(gain), two_way(gain - share * gap)
+    t = stats.t.isf((1 - LEVEL) / 2, min(rest.df, lead.df)) ** 2
+    covariance = (two_way(gain + gap).variance - two_way(gain - gap).variance) / 4
+    square = gap.mean() ** 2 - t * lead.variance
+    linear = -2 * (gain.mean() * gap.mean() - t * covariance)
+    constant = gain.mean() ** 2 - t * own.variance
+    if square <= 0:
+        return -np.inf, np.inf
+    inner = max(linear**2 - 4 * square * constant, 0.0)  # the share itself lies inside: below 0 by rounding alone
+    return float((-linear - np.sqrt(inner)) / (2 * square)), float((-linear + np.sqrt(inner)) / (2 * square))
 
-    adjusted = multipletests(list(p_values.values()), method="holm")[1]
-    return dict(zip(p_values, adjusted.tolist(), strict=True))
 
-
-def _paired(*arrays: ArrayLike) -> list[np.ndarray]:
+def _paired(*arrays: ArrayLike, common_users: bool = False) -> list[np.ndarray]:
     """float64 arrays of one shape (seeds, users) without the users that have no value."""
     tables = [np.asarray(array, dtype=np.float64) for array in arrays]
     shapes = [table.shape for table in tables]
     if len(shapes[0]) != 2 or len(set(shapes)) != 1:
         raise ValueError(f"expected arrays of one shape (seeds, users), got {shapes}")
-    absent = [np.isnan(row) for table in tables for row in table]
-    if any((row != absent[0]).any() for row in absent):
-        raise ValueError("the missing users differ between runs: the arrays are not aligned by user")
-    kept = ~absent[0]
+    absent = np.array([np.isnan(row) for table in tables for row in table])  # (runs, users)
+    if not common_users and (absent != absent[0]).any():
+        raise ValueError(
+            "the missing users differ between runs: the arrays are not aligned by user. If they are, and some "
+            "runs lack users, ask for common_users=True"
+        )
+    kept = ~absent.any(0)
     if kept.sum() < 2:
         raise ValueError(f"a comparison needs at least 2 users with values, got {int(kept.sum())}")
     return [table[:, kept] for table in tables]
-
-
-def _bootstrap(differences: list[np.ndarray], rng: np.random.Generator, resamples: int) -> np.ndarray:
-    """Means of k arrays (seeds, users) over common resamples of users and of seeds: (k, resamples).
-
-    How often each user is drawn is his weight, so that a block of resamples is one matrix product.
-    """
-    if resamples < 1:
-        raise ValueError(f"resamples must be >= 1, got {resamples}")
-    stacked = np.stack(differences)  # (k, seeds, users)
-    k, n_seeds, n_users = stacked.shape
-    means = []
-    for users, seeds in _drawn(rng, n_users, n_seeds, resamples):
-        by_seed = stacked.reshape(k * n_seeds, n_users) @ users.T.astype(np.float64)
-        means.append((by_seed.reshape(k, n_seeds, len(users)) * seeds.T).sum(1) / (n_users * n_seeds))
-    return np.concatenate(means, axis=1)
-
-
-def _draws(rng: np.random.Generator, n_users: int, n_seeds: int, resamples: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """How often each user and each seed is drawn, (size, users) and (size, seeds), one block of resamples after the other."""
-    block = max(1, _USERS_PER_BLOCK // n_users)
-    for start in range(0, resamples, block):
-        size = min(block, resamples - start)
-        drawn = rng.integers(n_users, size=(size, n_users)) + n_users * np.arange(size)[:, None]
-        users = np.bincount(drawn.ravel(), minlength=size * n_users).reshape(size, n_users)
-        seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=size)
-        yield users.astype(np.min_scalar_type(users.max())), seeds  # one byte a user is enough
-
-
-_kept: dict[tuple, tuple[list, dict]] = {}
-
-
-def _drawn(rng: np.random.Generator, n_users: int, n_seeds: int, resamples: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    """`_draws`, kept by the state of ``rng``: all comparisons of the same users begin with the same one, and drawing took most
-    of their time. What would be more than may be kept is drawn block by block each time."""
-    if n_users * resamples > _KEPT_BYTES:  # a byte a user
-        return _draws(rng, n_users, n_seeds, resamples)
-    key = (pickle.dumps(rng.bit_generator.state), n_users, n_seeds, resamples, _USERS_PER_BLOCK)
-    if key not in _kept:
-        _kept[key] = list(_draws(rng, n_users, n_seeds, resamples)), rng.bit_generator.state
-        while len(_kept) > 1 and sum(users.nbytes for blocks, _ in _kept.values() for users, _ in blocks) > _KEPT_BYTES:
-            del _kept[next(iter(_kept))]
-    blocks, rng.bit_generator.state = _kept[key]
-    return blocks
-
-
-def _paired_t(differences: np.ndarray) -> float:
-    if len(differences) < 2:
-        return float("nan")
-    if not differences.any():
-        return 1.0
-    # By hand, because scipy warns of lost precision where all differences are nearly equal.
-    n = len(differences)
-    with np.errstate(divide="ignore"):
-        t = differences.mean() / (differences.std(ddof=1) / np.sqrt(n))
-    return float(2 * stats.t.sf(abs(t), n - 1))
-
-
-def _wilcoxon(differences: np.ndarray) -> float:
-    if not differences.any():  # nothing is left to rank
-        return 1.0
-    return float(stats.wilcoxon(differences).pvalue)
 
 
 def _effect_size(differences: np.ndarray) -> float:

@@ -11,16 +11,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from rdcore.eval import significance
+from rdcore.eval import significance, verdicts
 from rdcore.eval.significance import Comparison, GapShare
 from rdcore.store.runs import Record
 from studies.common.report import Judged, judged
+from studies.common.reported import reported
 
-NOT_TESTABLE = "not testable"
-# Half the paper's own gap between teacher and student in MAP on Gowalla, fixed before any run.
-MARGINS = {"Caser": 0.0020, "Fossil": 0.0037}
 ROLES = ("T", "S", "RD-hybrid")
 PAIRS = (("RD-hybrid", "S"), ("T", "S"), ("RD-hybrid", "T"))
+MODELS = ("Caser", "Fossil")
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,6 @@ class Matched:
     dataset: str
     model: str
     protocol: str
-    resamples: int = 10_000
     by_role: dict[str, dict[int, Judged]] = field(default_factory=dict)
     _made: dict[tuple, Comparison | GapShare] = field(default_factory=dict)
 
@@ -75,8 +73,13 @@ class Matched:
         # Kept by its seeds too: with the same ones it is the same comparison.
         key = (a, b, metric, *self.seeds(a, b, *among))
         if key not in self._made:
-            self._made[key] = significance.compare(*arrays, rng=np.random.default_rng(0), resamples=self.resamples)
+            self._made[key] = significance.compare(*arrays)
         return self._made[key]
+
+    def reported(self, a: str, b: str, metric: str = "MAP") -> float:
+        """The effect a - b that Ranking Distillation reports for this model and data set; NaN where it has none."""
+        values = [reported_value(self.dataset, self.model, role, metric) for role in (a, b)]
+        return round(values[0] - values[1], 4)  # four digits are printed
 
     def pairing(self, a: str, b: str) -> Pairing | None:
         """Of two roles on AP; None where no seed has both."""
@@ -92,12 +95,24 @@ class Matched:
         """The share of the gap in MAP between T and S that RD-hybrid recovers."""
         arrays = self.arrays("T", "S", "RD-hybrid")
         if arrays is not None and "gap" not in self._made:
-            self._made["gap"] = significance.gap_recovered(*arrays, rng=np.random.default_rng(0), resamples=self.resamples)
+            self._made["gap"] = significance.gap_recovered(*arrays)
         return None if arrays is None else self._made["gap"]
 
 
+def reported_value(dataset: str, model: str, role: str, metric: str) -> float:
+    """A number of Ranking Distillation's Table 2, or of Table 4 for a weighting by its name; NaN where there is none.
+
+    RD-hybrid is the RD of Table 2.
+    """
+    table = "rd_table4" if role.startswith("RD-") and role != "RD-hybrid" else "rd_table2"
+    wanted = {"dataset": dataset, "model": model, "metric": metric, "role": {"RD-hybrid": "RD"}.get(role, role)}
+    values = reported(table)
+    found = values.loc[(values[list(wanted)] == list(wanted.values())).all(axis=1), "value"]
+    return float(found.iloc[0]) if len(found) else float("nan")
+
+
 def matched(
-    records: Sequence[Record], chosen: Mapping[str, int] | None = None, *, dataset: str = "gowalla", resamples: int = 10_000
+    records: Sequence[Record], chosen: Mapping[str, int] | None = None, *, dataset: str = "gowalla"
 ) -> dict[tuple[str, str], Matched]:
     """(model, protocol) -> the F runs of Caser and Fossil on one data set, the fixed protocol before `validation`.
 
@@ -106,67 +121,66 @@ def matched(
     """
     found: dict[tuple[str, str], Matched] = {}
     for run in judged(records, chosen):
-        if run.dataset == dataset and run.model in MARGINS:
+        if run.dataset == dataset and run.model in MODELS:
             key = (run.model, run.protocol)
-            runs = found.setdefault(key, Matched(dataset, *key, resamples=resamples))
+            runs = found.setdefault(key, Matched(dataset, *key))
             runs.by_role.setdefault(run.role, {})[run.seed] = run
     return dict(sorted(found.items(), key=lambda entry: (entry[0][1] == "validation", entry[0])))
 
 
-def no_worse(runs: Matched, margin: float) -> tuple[str, Comparison, GapShare] | None:
-    """Is RD-hybrid no worse than T by more than ``margin``: verdict, RD - T, share of the gap; None without runs.
+@dataclass(frozen=True)
+class NoWorse:
+    """Whether RD is no worse than T, all three roles over the same seeds."""
 
-    All three roles over the same seeds. Where the interval of T - S does not lie above 0 there is nothing to be as good as,
-    and nothing is said. Where it does, but ``margin`` is wider than T - S, little is said (`says_little`).
+    verdict: str
+    comparison: Comparison  # RD - T
+    gap: GapShare
+    margin: float  # NaN where our own T - S is not above 0
+
+
+def no_worse(runs: Matched) -> NoWorse | None:
+    """Is RD-hybrid no worse than T (rule 6)? None without runs, or where the paper reports no gap for these data.
+
+    The margin is the smaller of half the paper's T - S and half the lower bound of our own. Where our own T - S is not
+    the paper's, because it may be 0 or excludes the reported size and is less than half of it, there is no assay
+    sensitivity: being as good as such a teacher says nothing about the claim, and it is not assessable.
     """
-    gap = runs.gap()
-    if gap is None:
+    gap, theirs = runs.gap(), runs.reported("T", "S")
+    if gap is None or np.isnan(theirs):
         return None
     c = runs.compare("RD-hybrid", "T", among=["S"])
-    if np.isnan(gap.share):
-        return NOT_TESTABLE, c, gap
-    holds = "replicates" if c.n_seeds >= significance.SEEDS_TO_REPLICATE else "indication"
-    return holds if significance.non_inferior(c, margin) else "no", c, gap
+    margin = verdicts.margin(theirs, gap.gap_low)
+    lead = verdicts.verdict(runs.compare("T", "S", among=["RD-hybrid"]), theirs)
+    if lead.endswith(verdicts.CONFIRMED):
+        return NoWorse(verdicts.no_worse(c, margin), c, gap, margin)
+    return NoWorse(verdicts.with_seeds(verdicts.NOT_ASSESSABLE, c.n_seeds), c, gap, margin)
 
 
-def says_little(gap: GapShare, margin: float) -> str:
-    """That S itself would nearly pass for no worse than T, because the margin, fixed by the paper's T - S, is wider than ours;
-    "" where it is not."""
-    wide = margin > gap.gap
-    return f"the margin is wider than our own gap T - S = {gap.gap:+.4f}, so that this says little" if wide else ""
-
-
-def answers(runs: Matched, margin: float | None = None) -> str:
-    """Does RD beat S, and is RD no worse than T? Two sentences, every number from the runs.
-
-    Args:
-        margin: None for a data set that none was fixed for; there is no verdict on the second question then.
-    """
-    words = {"replicates": "yes", "indication": "an indication", "no": "no", NOT_TESTABLE: "cannot be said"}
+def answers(runs: Matched) -> str:
+    """Does RD beat S, and is RD no worse than T? Two sentences, every number from the runs."""
     missing = [role for role in ("RD-hybrid", "S", "T") if not runs.by_role.get(role)]
     lacking = f"no record of {' and '.join(missing)} yet" if missing else "no seed has all of RD-hybrid, S and T"
     lines = [f"{runs.label}:"]
-
     c = runs.compare("RD-hybrid", "S")
     if c is None:
         lines.append(f"  Does RD beat S? Not known: {lacking}.")
     else:
-        said = words[significance.verdict(c)].capitalize()
-        word = ", ".join(filter(None, (said, significance.opposite(c))))
+        word = verdicts.verdict(c, runs.reported("RD-hybrid", "S")).capitalize()
         lines.append(f"  Does RD beat S? {word}: {_in_numbers(c, 'RD - S')}.")
-    found = None if margin is None else no_worse(runs, margin)
-    if margin is None and (c := runs.compare("RD-hybrid", "T")) is not None:
-        lines.append(f"  Is RD no worse than T? No margin was fixed for this data set: {_in_numbers(c, 'RD - T')}.")
-    elif found is None:
+    judgement, c = no_worse(runs), runs.compare("RD-hybrid", "T")
+    if c is None:
+        lines.append(f"  Is RD no worse than T? Not known: {lacking}.")
+    elif np.isnan(runs.reported("T", "S")):
+        lines.append(f"  Is RD no worse than T? The paper has no gap for these data, so no margin: {_in_numbers(c, 'RD - T')}.")
+    elif judgement is None:
         lines.append(f"  Is RD no worse than T? Not known: {lacking}.")
     else:
-        said, c, gap = found
-        little = "" if said in ("no", NOT_TESTABLE) else says_little(gap, margin)
-        within = f"margin {margin:.4f}" + (f"; {little}" if little else "")
-        lines.append(f"  Is RD no worse than T? {words[said].capitalize()}: {_in_numbers(c, 'RD - T')}, {within}.")
+        within = "no margin" if np.isnan(judgement.margin) else f"margin {judgement.margin:.4f}"
+        word = judgement.verdict.capitalize()
+        lines.append(f"  Is RD no worse than T? {word}: {_in_numbers(judgement.comparison, 'RD - T')}, {within}.")
     gap = runs.gap()
     if gap is not None and np.isnan(gap.share):
-        themselves = "T itself is worse than S" if gap.gap_high < 0 else "T and S themselves do not differ"
+        themselves = "T itself is worse than S" if gap.gap_high < 0 else "T and S themselves do not differ clearly"
         lines.append(f"  {themselves}: T - S lies between {gap.gap_low:+.4f} and {gap.gap_high:+.4f}.")
     elif gap is not None:
         lines.append(f"  Of the gap between T and S, RD recovers {gap.share:.0%} ({gap.low:.0%} to {gap.high:.0%}).")
@@ -175,9 +189,10 @@ def answers(runs: Matched, margin: float | None = None) -> str:
 
 def _in_numbers(c: Comparison, name: str) -> str:
     seeds = f"{c.n_seeds} seed{'s' * (c.n_seeds > 1)}"
+    over = ", over users alone" if c.n_seeds == 1 else ""
     return (
-        f"{name} = {c.difference:+.4f} in MAP ({c.difference / c.mean_b:+.1%}), 95 % interval {c.low:+.4f} to {c.high:+.4f}, "
-        f"effect size {c.effect_size:+.3f}, {seeds}"
+        f"{name} = {c.difference:+.4f} in MAP ({c.difference / c.mean_b:+.1%}), 95 % interval {c.low:+.4f} to {c.high:+.4f}"
+        f"{over}, effect size {c.effect_size:+.3f}, {seeds}"
     )
 
 
@@ -201,16 +216,22 @@ def per_seed(shown: Mapping[str, Matched]) -> pd.DataFrame:
 
 
 def all_tests(shown: Mapping[str, Matched]) -> pd.DataFrame:
-    """Every pair of roles that has runs, on AP: difference, interval, effect size, the three p-values as they are (nothing is
-    corrected here), and the verdict on "better"."""
+    """Every pair of roles that has runs, on AP: difference, interval, effect size, p (nothing is corrected here), the
+    variances of seeds, users and noise, the verdict on "better", and the seeds needed for the paper's effect."""
     lines = []
     for label, found in shown.items():
         for a, b in PAIRS:
             if (c := found.compare(a, b)) is not None:
+                d = found.reported(a, b)
+                # "no worse" is another question: RD - T is judged by `no_worse`.
+                better = {} if (a, b) == ("RD-hybrid", "T") else {"better": verdicts.verdict(c, d),
+                                                                  "seeds needed": verdicts.seeds_needed(c, d)}  # fmt: skip
+                seed, user, noise = np.sqrt(c.layout.components)
                 lines.append({"runs": label, "what": named(a, b), "seeds": c.n_seeds, "users": c.n_users, **_effect(c),
-                              "effect_size": c.effect_size, "p users": c.p_users, "p Wilcoxon": c.p_wilcoxon,
-                              "p seeds": c.p_seeds, "better": significance.verdict(c)})  # fmt: skip
-    return pd.DataFrame(lines)
+                              "effect_size": c.effect_size, "p": c.p, "sd of seeds": seed, "sd of users": user,
+                              "sd of noise": noise, **better})  # fmt: skip
+    table = pd.DataFrame(lines)
+    return table.astype({"seeds needed": "Int64"}) if "seeds needed" in table else table
 
 
 def by_activity(panels: Mapping[str, Mapping[str, Mapping[str, Comparison]]]) -> pd.DataFrame:
@@ -236,7 +257,8 @@ def as_text(table: pd.DataFrame) -> pd.DataFrame:
     def cell(name: str, value) -> str:
         if pd.isna(value):
             return ""
-        form = "{:.2g}" if name.startswith("p ") else "{:.4f}" if isinstance(value, float) else "{}"
+        usual = "{:.4f}" if isinstance(value, float) else "{}"
+        form = {"p": "{:.2g}", "sd of seeds": "{:.5f}"}.get(name, usual)
         return forms.get(name, form).format(value)
 
     return table.apply(lambda column: column.map(lambda value: cell(column.name, value)))

@@ -24,23 +24,29 @@ def roles(plan: Plan) -> list[str]:
     return [role for role in plan.methods if role in plan.grids]
 
 
-def alone(plan: Plan, chosen: Mapping[str, float]) -> list[Experiment]:
-    """T and S of every seed, S with the decay ``chosen`` for it, or else with the plan's."""
+def alone(plan: Plan) -> list[Experiment]:
+    """T and S of every seed, S with the plan's weight decay, which the methods' students have too."""
+    return [run for seed in plan.table_seeds for run in (plan.teacher("L", seed), plan.tried("S", 1, seed))]
+
+
+def decayed(plan: Plan, chosen: Mapping[str, float]) -> list[Experiment]:
+    """S of every seed with the weight decay that its trials chose; none where they chose the plan's, or nothing."""
     decay = chosen.get("S", 1)
-    return [run for seed in plan.table_seeds for run in (plan.teacher("L", seed), plan.tried("S", decay, seed))]
+    return [plan.tried("S", decay, seed) for seed in plan.table_seeds] if decay != 1 else []
 
 
 def table_runs(plan: Plan, chosen: Mapping[str, float]) -> list[Experiment]:
     """The runs of the table: T, S, and every method that has a ``chosen`` weight, of all seeds."""
     taught = [plan.tried(role, chosen[role], seed) for seed in plan.table_seeds for role in roles(plan) if role in chosen]
-    return [*alone(plan, chosen), *taught]
+    return [*alone(plan), *taught]
 
 
 def runs_of(plan: Plan) -> list[Experiment]:
     """All runs of a comparison in training order: T and S, the trials, and the rows of the table with the
     weights that trials on file choose (a role with a trial missing has none)."""
     trials = [run for tried in plan.trials().values() for run in tried.values()]
-    return unique([*alone(plan, {}), *trials, *table_runs(plan, weights_on_file(plan))])
+    chosen = weights_on_file(plan)
+    return unique([*alone(plan), *trials, *decayed(plan, chosen), *table_runs(plan, chosen)])
 
 
 def all_runs(name: str) -> list[Experiment]:
@@ -60,11 +66,11 @@ def committed_comparisons() -> dict[str, list[Record]]:
     return {name: records for name, records in rows.items() if records}
 
 
-def students_with_the_plans_decay() -> dict[str, list[Record]]:
-    """The committed comparisons in which S's trials chose another decay than the plan's: label -> S with the plan's."""
+def students_with_the_chosen_decay() -> dict[str, list[Record]]:
+    """The committed comparisons in which S's trials chose another decay than the plan's: label -> S with that."""
     students = {}
     for plan in PROFILES["paper"].one_protocol:
-        if weights_on_file(plan, committed_alone=True).get("S", 1) != 1:
-            runs = [plan.student("L", seed) for seed in plan.table_seeds]
-            students[plan.label] = [committed(run) for run in runs if is_committed(run)]
+        runs = decayed(plan, weights_on_file(plan, committed_alone=True))
+        if records := [committed(run) for run in runs if is_committed(run)]:
+            students[plan.label] = records
     return students

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from rdcore.eval.significance import Comparison, holm, opposite, verdict
+from rdcore.eval.significance import Comparison
+from rdcore.eval.verdicts import NOT_RUN, holm, verdict
 from rdcore.store.experiment import family
 from rdcore.store.runs import Record
 from studies.common.plan import Plan
@@ -16,12 +17,12 @@ from studies.derrd import tables as derrd_report
 from studies.one_protocol.plan import METRIC, roles
 
 
-def compared(records: Sequence[Record], a: str, b: str, resamples: int = 10_000) -> Comparison | None:
+def compared(records: Sequence[Record], a: str, b: str) -> Comparison | None:
     """Role a - role b in nDCG@10 among all items, over the seeds that both have; None where there is none."""
-    return derrd_report.compared(records, a, b, "N@10", "-full", resamples)
+    return derrd_report.compared(records, a, b, "N@10", "-full")
 
 
-def table(plan: Plan, records: Sequence[Record], resamples: int = 10_000) -> pd.DataFrame:
+def table(plan: Plan, records: Sequence[Record]) -> pd.DataFrame:
     """One row a role, of one comparable's ``records`` (its rows): quality, difference to S with a 95 % interval, p after Holm's
     correction over the methods, agreement with the teacher, and what training cost.
 
@@ -30,7 +31,7 @@ def table(plan: Plan, records: Sequence[Record], resamples: int = 10_000) -> pd.
     none did). overlap@10 and kendall@50: of the teacher's and the student's lists, empty for T. Roles without a run are left
     out.
     """
-    rows, said = [], {}
+    rows, said = [], dict.fromkeys(roles(plan), np.nan)  # a method that has not run counts for Holm too
     devices = derrd_report.students_devices(records)
     for role in ("T", "S", *roles(plan)):
         runs = [record for record in records if record.description["role"] == role]
@@ -39,12 +40,12 @@ def table(plan: Plan, records: Sequence[Record], resamples: int = 10_000) -> pd.
         means = {name: np.mean([run.chosen[name] for run in runs]) for name in ("H@10-full", METRIC, "N@10")}
         agreement = [run.agreement for run in runs if run.agreement]
         row = {"runs": plan.label, "role": role, "seeds": len(runs), **means}
-        c = None if role == "S" else compared(records, role, "S", resamples)
+        c = None if role == "S" else compared(records, role, "S")
         if c is not None:
             row |= {"over S": c.difference, "low": c.low, "high": c.high, "effect_size": c.effect_size}
             row["better than S"] = verdict(c)
             if role != "T":
-                said[role] = c.p_users
+                said[role] = c.p
         for name in ("overlap@10", "kendall@50") if agreement else ():  # a small catalogue may lack one
             row[name] = np.mean([one.get(name, np.nan) for one in agreement])
         row |= {"epochs": np.mean([run.last_epoch for run in runs]), "seconds": _seconds(runs, devices)}
@@ -88,27 +89,25 @@ def long_table(plan: Plan, records: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=LONG)
 
 
-def over_the_plans_own(
-    plan: Plan, records: Sequence[Record], alone: Sequence[Record], resamples: int = 10_000
-) -> pd.DataFrame:
-    """Every method less S with the plan's own weight decay, which the methods' students have too: role, difference in nDCG@10
-    among all items, its 95 % interval, verdict. Beside `table`, whose S has the decay that its trials chose.
+def over_the_chosen_decay(plan: Plan, records: Sequence[Record], alone: Sequence[Record]) -> pd.DataFrame:
+    """Every method less S with the weight decay that S's trials chose: role, difference in nDCG@10 among all items, its 95 %
+    interval, verdict. Beside `table`, whose S has the plan's decay.
 
-    records: the rows of the table. alone: S with the plan's decay. Roles that have no seed with them are left out.
+    records: the rows of the table. alone: S with the chosen decay. Roles that have no seed with them are left out.
     """
     rows, others = [], [record for record in records if record.description["role"] != "S"]
     for role in ("T", *roles(plan)):
-        c = compared([*others, *alone], role, "S", resamples)
+        c = compared([*others, *alone], role, "S")
         if c is not None:
             rows.append([plan.label, role, c.difference, c.low, c.high, verdict(c)])
-    return pd.DataFrame(rows, columns=["runs", "role", "over S, plan's decay", "low", "high", "better than S"])
+    return pd.DataFrame(rows, columns=["runs", "role", "over S, chosen decay", "low", "high", "better than S"])
 
 
-def against_each_other(records: Sequence[Record], roles: Sequence[str], resamples: int = 10_000) -> dict[str, Comparison]:
+def against_each_other(records: Sequence[Record], roles: Sequence[str]) -> dict[str, Comparison]:
     """The best role, by nDCG@10 among all items, against every other of ``roles``: other -> best - other."""
     mean = {role: np.mean([r.chosen[METRIC] for r in records if r.description["role"] == role]) for role in roles}
     best = max(mean, key=mean.get)
-    found = {role: compared(records, best, role, resamples) for role in roles if role != best}
+    found = {role: compared(records, best, role) for role in roles if role != best}
     return {role: c for role, c in found.items() if c is not None}
 
 
@@ -128,18 +127,16 @@ CONCLUSIONS = [
 ]
 
 
-def conclusions(plan: Plan, records: Sequence[Record], resamples: int = 10_000) -> pd.DataFrame:
-    """What becomes of `CONCLUSIONS`, in the words of significance.py: replicates or indication, the same of the opposite, else
-    open, or not run."""
+def conclusions(plan: Plan, records: Sequence[Record]) -> pd.DataFrame:
+    """What becomes of `CONCLUSIONS`, in the words of `verdicts`. The papers' effects are of other data and metrics, so none
+    stands beside ours."""
     rows = []
     for source, sentence, a, b in CONCLUSIONS:
-        c = compared(records, a, b, resamples)
+        c = compared(records, a, b)
         if c is None:
-            rows.append([plan.label, source, sentence, np.nan, np.nan, np.nan, "not run"])
+            rows.append([plan.label, source, sentence, np.nan, np.nan, np.nan, NOT_RUN])
             continue
-        said = verdict(c)
-        said = said if said != "no" else opposite(c) or "open"
-        rows.append([plan.label, source, sentence, c.difference, c.low, c.high, said])
+        rows.append([plan.label, source, sentence, c.difference, c.low, c.high, verdict(c)])
     return pd.DataFrame(rows, columns=["runs", "source", "conclusion", "effect", "low", "high", "here"])
 
 

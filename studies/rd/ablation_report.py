@@ -157,10 +157,10 @@ def controls(plan: Mapping[str, Experiment], found: Records) -> tuple[pd.DataFra
     for name, run in plan.items():
         row = {"control": name, "role": run.role, "MAP": last(found.get(run.key)), "key": run.key}
         if name != "S" and {"S", name} <= set(ap):
-            c = compared[name] = significance.compare(ap[name], ap["S"], rng=np.random.default_rng(0))
+            c = compared[name] = significance.compare(ap[name], ap["S"])
             row |= {"MAP - S": c.difference, "low": c.low, "high": c.high}
             if name not in (TAUGHT, "T") and TAUGHT in ap:
-                share = significance.gap_recovered(ap[TAUGHT], ap["S"], ap[name], rng=np.random.default_rng(0))
+                share = significance.gap_recovered(ap[TAUGHT], ap["S"], ap[name])
                 row |= {"share of RD - S": share.share, "share low": share.low, "share high": share.high}
         rows.append(row)
     numbers = ["MAP", "MAP - S", "low", "high", "share of RD - S", "share low", "share high"]

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from rdcore.eval.significance import Comparison
@@ -52,25 +51,6 @@ def efficiency(ratios: Mapping, parts: Mapping[str, Mapping[str, float]]) -> Fig
     rows(right, list(parts))
     right.set(xlim=(0, 1.2 * ends.max()), xlabel="seconds for the lists of all users")
     right.legend(ncols=len(names), loc="lower center", bbox_to_anchor=(0.5, 1.06))
-    return fig
-
-
-def resampled_means(means: Mapping[str, np.ndarray], compared: Mapping[str, Comparison]) -> Figure:
-    """The bootstrap: mean differences of all resamples, one panel a set of runs (label -> (resamples,)), with the interval
-    that was taken from them and the differences of the single seeds."""
-    fig, axes = plt.subplots(1, len(means), figsize=(max(5.2, 4.2 * len(means)), 3.8), squeeze=False)
-    for ax, (label, values) in zip(axes[0], means.items(), strict=True):
-        c = compared[label]
-        sns.histplot(x=values, bins=60, color=SKY, alpha=1, label="resamples of users and seeds", legend=False, ax=ax)
-        for bound in (c.low, c.high):
-            ax.axvline(bound, color=BLUE, linestyle="--", label="95 % interval")
-        ax.axvline(0, color="black", linewidth=1, label="no difference")
-        top = ax.get_ylim()[1]
-        ax.plot(c.seed_differences, [-0.035 * top] * c.n_seeds, "^", color=RED, markersize=7, label="one seed", clip_on=False)
-        ax.set_ylim(-0.07 * top, top)
-        ax.locator_params(axis="x", nbins=4)
-        ax.set(title=label, xlabel="difference in MAP", yticks=[])
-    legend_below(fig, axes[0], ncols=2 if len(means) == 1 else 5)
     return fig
 
 

@@ -205,10 +205,10 @@ def test_compare_shows_what_differs_the_metrics_and_the_users(capsys, store, tmp
     assert "dataset" not in found and "model.dim" not in found, "alike in both"
     assert "A's epoch 4 and B's epoch 4" in text and found["nDCG@3"] == ["0.2500", "0.2000", "+0.0500", "+25.0%"]
     assert f"User by user at epoch 4: {USERS} users, A - B" in text
-    c = significance.compare(better[None], AP[None], rng=np.random.default_rng(0), resamples=run_tables.RESAMPLES)
+    c = significance.compare(better[None], AP[None])
     users = rows(text[text.index("User by user") :])
     assert users["MAP"][:4] == [f"{c.difference:+.4f}", f"{c.low:+.4f}", "to", f"{c.high:+.4f}"]
-    assert users["MAP"][4] == f"{c.effect_size:+.3f}" and users["MAP"][5:] == ["<", "0.0001", "<", "0.0001"]
+    assert users["MAP"][4:] == [f"{c.effect_size:+.3f}"], "one run each: no p"
     assert users["P@10"] == users["MAP"] == users["nDCG@10"], "the fabricated users have one value for all three"
 
 

@@ -165,7 +165,7 @@ def test_weight_curves_have_a_line_for_each_position_and_their_sum(tmp_path):
 def test_comparisons_are_drawn_with_their_intervals():
     rng = np.random.default_rng(0)
     a, b = rng.random((2, 1, 200))
-    compared = {"T": significance.compare(a, b, rng=rng, resamples=200)}
+    compared = {"T": significance.compare(a, b)}
     fig = plots.differences(compared, (a - b)[0], metric="AP", first="RD-hybrid")
     segment = fig.axes[0].collections[0].get_segments()[0]
     np.testing.assert_allclose(segment[:, 0], [compared["T"].low, compared["T"].high])

@@ -104,7 +104,7 @@ def test_what_a_role_has_over_the_student_is_paired_by_seed(tmp_path):
             for row in one_protocol.table({"some data": records}).splitlines()}  # fmt: skip
     assert rows["S"] == ["0.3500", "", "2"] and rows["RD"] == ["0.3500", "+0.1000", "1"]
     assert rows["CD"] == ["", "", "not run"]
-    said = one_protocol.plans_decay({"some data": records}, {"some data": records[:1]})
+    said = one_protocol.chosen_decay({"some data": records}, {"some data": records[:1]})
     assert "S has 0.2500 with the weight decay" in said and "is -0.1000 lower" in said, "S of the table has .35"
 
 
@@ -112,7 +112,7 @@ def test_the_claims_are_counted_and_those_with_runs_are_shown():
     card = readme.card_on_file()
     said = readme.verdicts(card)
     rows = [line for line in said.splitlines() if line.startswith("|") and not line.startswith(("|:", "| claim", "| question"))]
-    assert len(rows) == card["ours"].notna().sum() > 15
+    assert len(rows) == len(card) > 60, "every claim, also those not run"
 
 
 def test_a_missing_mark_is_named(tmp_path, monkeypatch):

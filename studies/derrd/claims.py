@@ -1,0 +1,73 @@
+"""The claims of DE-RRD (Kang et al., CIKM 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rdcore.eval import significance, verdicts
+from rdcore.store.runs import Record
+from studies.common.claims import Claim
+from studies.common.reported import reported
+from studies.derrd import tables
+
+DE_RRD = "DE-RRD, CIKM 2020"
+NOTEBOOK = "07_de_rrd"
+PAIRS = [
+    *((a, "S") for a in ("DE", "RRD", "DE-RRD")),
+    *((a, b) for a in ("RRD", "DE") for b in ("RD", "CD")),
+    *(("DE-RRD", b) for b in ("RD", "CD", "DE", "RRD")),
+]
+OTHER_CD = "CD here ranks inside the student's first 500, which is not CD as published"
+
+
+def claims(records: Sequence[Record]) -> list[Claim]:
+    """Every claim, run or not. records: the rows of Table 2, BPR on CiteULike."""
+    listed = [_better(records, a, b) for a, b in PAIRS]
+    listed.append(_of_the_teacher(records, "0.1", 20))
+    listed += [_of_the_teacher([], phi, dim) for phi, dim in (("0.5", 100), ("1.0", 200))]
+    names = {
+        "Each part of DE and of RRD is needed (Table 4; here on CiteULike)": "",
+        "DE-RRD needs both weights at their right size (Table 5; here on CiteULike)": "",
+        "DE-RRD ranks better than its competitors with NeuMF on CiteULike (Table 2)": "",
+    }
+    listed += [Claim(claim=claim, source=DE_RRD, note=note, notebook=NOTEBOOK) for claim, note in names.items()]
+    unpublished = "neither the data nor the way they were prepared could be found"
+    listed.append(Claim(claim="DE-RRD's claims on Foursquare (Tables 2 to 5)", source=DE_RRD, note=unpublished,
+                        verdict=verdicts.NOT_ASSESSABLE))  # fmt: skip
+    return listed
+
+
+def _better(records: Sequence[Record], a: str, b: str) -> Claim:
+    """By H@5 of the test items among 499 others, at the epoch that validation chose."""
+    words = {"S": "the student alone"}.get(b, b)
+    return Claim(
+        claim=f"{a} ranks better than {words}: H@5 (BPR, CiteULike)", source=DE_RRD, family="DE-RRD", notebook=NOTEBOOK,
+        reported=round(_paper(a) - _paper(b), 4), comparison=tables.compared(records, a, b, "H@5"),
+        note=OTHER_CD if b == "CD" else "",
+    )  # fmt: skip
+
+
+def _paper(role: str) -> float:
+    rows = reported("derrd_table2").query("dataset == 'citeulike' and model == 'BPR' and metric == 'H@5' and role == @role")
+    return float(rows["value"].iloc[0])
+
+
+def _of_the_teacher(records: Sequence[Record], phi: str, dim: int) -> Claim:
+    """Table 3: H@5 of the DE-RRD student over the teacher's. It has no difference, so the verdict is whether the interval of
+    the ratio reaches the printed one."""
+    rows = reported("derrd_table3")
+    rows = rows[(rows["dataset"] == "citeulike") & (rows["model"] == "BPR") & (rows["quantity"] == "H@5_ratio")]
+    paper = float(rows.loc[rows["phi"] == float(phi), "value"].iloc[0])
+    claim = f"A DE-RRD student of {dim} dimensions has {paper:.0%} of its teacher's H@5 (Table 3; BPR, CiteULike)"
+    by_role = {role: {r.description["seed"]: r for r in records if r.description["role"] == role} for role in ("T", "DE-RRD")}
+    seeds = sorted(set(by_role["T"]) & set(by_role["DE-RRD"]))
+    if not seeds:
+        return Claim(claim=claim, source=DE_RRD, reported=paper, notebook=NOTEBOOK)
+    teacher, student = (np.stack([tables.per_user(by_role[role][seed], "H@5") for seed in seeds]) for role in ("T", "DE-RRD"))
+    ratio = significance.gap_recovered(teacher, 0 * teacher, student)
+    word = verdicts.CONTRADICTED if ratio.high < paper else verdicts.CONFIRMED if ratio.low > 0 else verdicts.INCONCLUSIVE
+    return Claim(claim=claim, source=DE_RRD, reported=paper, verdict=verdicts.with_seeds(word, len(seeds)), ours=ratio.share,
+                 low=ratio.low, high=ratio.high, seeds=len(seeds), notebook=NOTEBOOK,
+                 note="a ratio: contradicted where its interval lies below the printed one")  # fmt: skip

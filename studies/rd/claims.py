@@ -1,0 +1,225 @@
+"""The claims of Ranking Distillation (Tang & Wang 2018), and our controls of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import stats
+
+from rdcore.eval import significance, verdicts
+from rdcore.eval.significance import Comparison
+from rdcore.store.runs import Record
+from studies.common.claims import OURS, Claim
+from studies.common.matched import MODELS, Matched, no_worse
+from studies.common.report import Judged, judged
+from studies.common.reported import reported
+from studies.rd import efficiency
+
+RD = "Tang & Wang 2018"
+TESTS, SCHEMES, SWEEPS, SIZES, TIMES = (
+    "05_significance", "03_ranking_distillation", "04_ablations", "02_teacher_and_student", "06_efficiency",
+)  # fmt: skip
+WEIGHTINGS = {"RD-equal": "1/K", "RD-position": "position importance", "RD-discrepancy": "ranking discrepancy"}
+CONTROLS = {  # end of the role -> the control in words
+    "student": "the lists of another student", "popular": "lists of popular items", "random": "lists of random items",
+}  # fmt: skip
+NO_NUMBERS = "no numbers can be read from the figure"
+
+
+def claims(found: Mapping[tuple[str, str], Matched], records: Sequence[Record] = ()) -> list[Claim]:
+    """Every claim, run or not. found: `matched`, under both protocols. records: also those of the baselines."""
+    fixed = next((protocol for _, protocol in found if protocol != "validation"), "fixed50")
+    every = [found.get((model, protocol), Matched("gowalla", model, protocol))
+             for protocol in (fixed, "validation") for model in MODELS]  # fmt: skip
+    caser = every[0]
+    listed = [claim for runs in every for claim in (_beats_student(runs, "AP", "A"), _no_worse(runs))]
+    listed += [_beats_student(runs, metric, "B") for runs in every for metric in ("P@10", "nDCG@10")]
+    listed += _weightings(caser)
+    listed += _baselines(every, records)
+    listed += [_size(runs) for runs in every[: len(MODELS)]] + [_half_the_time(model) for model in MODELS]
+    listed += [_stays_flat(runs) for runs in _longest(every)]
+    listed += [
+        Claim(claim="A balance of both losses is best; either alone is worse (Figure 6)", source=RD, note=NO_NUMBERS,
+              notebook=SWEEPS),
+        Claim(claim="The gain holds over amounts of training data (Figure 4)", source=RD, note=NO_NUMBERS, notebook=SWEEPS),
+        Claim(claim="The gain holds over sizes of the model (Figures 4, 5a)", source=RD, note=NO_NUMBERS, notebook=SWEEPS),
+        Claim(claim="The same on Foursquare (Caser, Fossil)", source=RD, verdict=verdicts.NOT_ASSESSABLE,
+              note="neither the data nor the way they were prepared could be found"),
+    ]  # fmt: skip
+    return listed + _controls(caser)
+
+
+def where(runs: Matched) -> str:
+    return f"{runs.model}, Gowalla, {runs.protocol}"
+
+
+def _beats_student(runs: Matched, metric: str, family: str) -> Claim:
+    """metric: as in the records; the mean of AP is MAP."""
+    name = {"AP": "MAP"}.get(metric, metric)
+    return Claim(
+        claim=f"RD ranks better than the student alone: {name} ({where(runs)})", source=RD, notebook=TESTS,
+        reported=_paper(runs, "RD-hybrid", "S", name), comparison=runs.compare("RD-hybrid", "S", metric), family=family,
+    )  # fmt: skip
+
+
+def _paper(runs: Matched, a: str, b: str, name: str = "MAP") -> float:
+    """Of the paper's Gowalla, whichever data set stands in for it in a test."""
+    return Matched("gowalla", runs.model, runs.protocol).reported(a, b, name)
+
+
+def _no_worse(runs: Matched) -> Claim:
+    """Non-inferiority against the teacher, with the share of the gap in the note."""
+    claim = Claim(
+        claim=f"RD ranks no worse than the teacher: MAP ({where(runs)})", source=RD, notebook=TESTS,
+        reported=_paper(runs, "RD-hybrid", "T"),
+    )  # fmt: skip
+    judgement = no_worse(runs)
+    if judgement is None:
+        return claim
+    gap, margin = judgement.gap, judgement.margin
+    if np.isnan(margin):
+        note = "our own teacher is worse than the student" if gap.gap_high < 0 else "the interval of our own T - S includes 0"
+        needs = float("nan")
+    else:
+        note = ""
+        if judgement.verdict.endswith(verdicts.NOT_ASSESSABLE) and judgement.comparison.n_seeds >= verdicts.FEWEST_SEEDS:
+            theirs = _paper(runs, "T", "S")
+            note = f"no assay sensitivity: our own T - S is {gap.gap / theirs:.0%} of the paper's {theirs:.4f}; "
+        note += f"margin {margin:.4f}; {gap.share:.0%} of the gap T - S recovered ({gap.low:.0%} to {gap.high:.0%})"
+        needs = float("nan") if note.startswith("no assay") else claim.reported + margin
+    return Claim(**(_fields(claim) | {"comparison": judgement.comparison, "verdict": judgement.verdict, "note": note,
+                                      "needs": needs}))  # fmt: skip
+
+
+def _fields(claim: Claim) -> dict:
+    return {name: getattr(claim, name) for name in claim.__dataclass_fields__}
+
+
+def _weightings(caser: Matched) -> list[Claim]:
+    """Table 4: the hybrid against each other weighting, and both of its parts against equal weights."""
+    pairs = [("RD-hybrid", role) for role in WEIGHTINGS] + [(role, "RD-equal") for role in ("RD-position", "RD-discrepancy")]
+    names = {"RD-hybrid": "The hybrid weighting"} | {role: f"Weighting by {words}" for role, words in WEIGHTINGS.items()}
+    return [
+        Claim(
+            claim=f"{names[a]} beats {WEIGHTINGS[b]}: MAP ({caser.protocol})", source=RD, family="C",
+            reported=round(_paper4(a) - _paper4(b), 4), comparison=caser.compare(a, b),
+            notebook=TESTS if a == "RD-hybrid" else SCHEMES,
+        )
+        for a, b in pairs
+    ]  # fmt: skip
+
+
+def _paper4(role: str) -> float:
+    """MAP on Gowalla in Table 4."""
+    rows = reported("rd_table4")
+    return float(rows.loc[(rows["dataset"] == "gowalla") & (rows["metric"] == "MAP") & (rows["role"] == role), "value"].iloc[0])
+
+
+def _baselines(every: Sequence[Matched], records: Sequence[Record]) -> list[Claim]:
+    """RD against POP, ItemCF and BPR: of every model under the first protocol that has its RD."""
+    counted = {run.model: run for run in judged(records) if run.role == "baseline" and run.dataset == "gowalla"}
+    listed = []
+    for model in MODELS:
+        of_model = [runs for runs in every if runs.model == model]
+        runs = next((one for one in of_model if one.seeds("RD-hybrid")), of_model[0])
+        for name in ("POP", "ItemCF", "BPR"):
+            listed.append(Claim(
+                claim=f"RD ranks better than {name}: MAP ({where(runs)})", source=RD, family="baselines", notebook=TESTS,
+                reported=round(_table2(model, "RD") - _table2(name, ""), 4),
+                comparison=_against(runs, counted.get(name)),
+                note="" if name == "BPR" else f"{name} has no seed: the same for every seed of RD" * (name in counted),
+            ))  # fmt: skip
+    return listed
+
+
+def _table2(model: str, role: str) -> float:
+    rows = reported("rd_table2").query("dataset == 'gowalla' and metric == 'MAP' and model == @model")
+    rows = rows[rows["role"] == role] if role else rows
+    return float(rows["value"].iloc[0])
+
+
+def _against(runs: Matched, baseline: Judged | None) -> Comparison | None:
+    ours = runs.arrays("RD-hybrid")
+    if ours is None or baseline is None:
+        return None
+    values = baseline.record.per_user(baseline.epoch)["AP"].to_numpy()
+    return significance.compare(ours[0], np.tile(values, (len(ours[0]), 1)))
+
+
+def _size(runs: Matched) -> Claim:
+    """A count of parameters follows from the sizes chosen: an identity, which no run can contradict."""
+    values = reported("rd_table3").query("dataset == 'gowalla' and model == @runs.model and quantity == 'parameter_ratio'")
+    words = {"Caser": "half", "Fossil": "43 % of"}[runs.model]
+    sizes = [[run.record.parameters for run in runs.by_role.get(role, {}).values()][:1] for role in ("T", "S")]
+    ours, note = float("nan"), "an identity: it follows from the dimensions"
+    if all(sizes) and None not in (sizes[0][0], sizes[1][0]):
+        ours = sizes[1][0] / sizes[0][0]
+        note += f"; {sizes[1][0]:,} of {sizes[0][0]:,}"
+    return Claim(
+        claim=f"The distilled {runs.model} has {words} the teacher's parameters (ratio, Gowalla)", source=RD,
+        reported=float(values["value"].iloc[0]), verdict=verdicts.NOT_ASSESSABLE, ours=ours, note=note, notebook=SIZES,
+    )  # fmt: skip
+
+
+def _half_the_time(model: str) -> Claim:
+    """Table 3, from the measurement on record. A time is no metric of users: its interval comes from repeated rounds."""
+    claim = f"A distilled {model} makes its lists in about half the time (Table 3)"
+    ratio = efficiency.committed_ratio(model)
+    if ratio is None:
+        return Claim(claim=claim, source=RD, notebook=TIMES)
+    note = f"CPU; the interval is over repeated rounds; the paper's own ratios go up to {efficiency.largest_reported():.2f}"
+    words = {"holds": verdicts.CONFIRMED, "does not hold": verdicts.CONTRADICTED, "open": verdicts.INCONCLUSIVE}
+    word = words[efficiency.about_half(ratio)]
+    if word == verdicts.INCONCLUSIVE and not ratio.quiet:
+        word, note = verdicts.NOT_ASSESSABLE, note + "; measured on a busy machine"
+    return Claim(claim=claim, source=RD, reported=ratio.reported, verdict=word, ours=ratio.value, low=ratio.low,
+                 high=ratio.high, note=note, notebook=TIMES)  # fmt: skip
+
+
+def _longest(every: Sequence[Matched]) -> list[Matched]:
+    """Of each model the protocol under which most seeds have T and RD."""
+    return [max((runs for runs in every if runs.model == model), key=lambda runs: len(runs.seeds("T", "RD-hybrid")))
+            for model in MODELS]  # fmt: skip
+
+
+def _stays_flat(runs: Matched) -> Claim:
+    """Figure 5b, from the curves of the F runs: what T has lost of its best MAP by its last epoch, less what RD has."""
+    claim = f"The teacher overfits more than RD: MAP lost after the best epoch, T - RD (Figure 5b; {runs.model}, Gowalla)"
+    seeds = runs.seeds("T", "RD-hybrid")
+    if not seeds:
+        return Claim(claim=claim, source=RD, notebook=SWEEPS)
+    lost = {role: np.array([_lost(runs.by_role[role][seed].record) for seed in seeds]) for role in ("T", "RD-hybrid")}
+    gain = lost["T"] - lost["RD-hybrid"]
+    note = f"T loses {lost['T'].mean():.4f}, RD {lost['RD-hybrid'].mean():.4f}; the interval is over seeds; {NO_NUMBERS}"
+    if len(seeds) < 2:
+        return Claim(claim=claim, source=RD, verdict=verdicts.PROVISIONAL, ours=float(gain[0]), seeds=1, note=note,
+                     notebook=SWEEPS)  # fmt: skip
+    reach = stats.t.isf((1 - significance.LEVEL) / 2, len(gain) - 1) * gain.std(ddof=1) / np.sqrt(len(gain))
+    low, high = float(gain.mean() - reach), float(gain.mean() + reach)
+    word = verdicts.CONFIRMED if low > 0 else verdicts.CONTRADICTED if high < 0 else verdicts.INCONCLUSIVE
+    return Claim(claim=claim, source=RD, verdict=verdicts.with_seeds(word, len(seeds)), ours=float(gain.mean()), low=low,
+                 high=high, seeds=len(seeds), note=note, notebook=SWEEPS)  # fmt: skip
+
+
+def _lost(record: Record) -> float:
+    """Of a run's best MAP over its evaluated epochs, by its last one."""
+    return float(record.metrics["MAP"].max() - record.metrics["MAP"].iloc[-1])
+
+
+def _controls(caser: Matched) -> list[Claim]:
+    """Is it the teacher's ranking? RD with its lists against the same with others', and against S with as many further
+    positives or negatives. A control counts with weights that stay on; those of the hybrid fade."""
+    faded = "hybrid weights, which fade: the control that counts has position weights"
+    listed = []
+    for scheme in ("RD-position", "RD-hybrid"):
+        name = scheme.removeprefix("RD-")
+        others = {f"{scheme}-{end}": f"with {words}" for end, words in CONTROLS.items()}
+        others |= {"S-negatives": "S with K further uniform negatives",
+                   "S-guided": "S with K further negatives that S itself ranks high"}  # fmt: skip
+        for role, words in others.items():
+            listed.append(Claim(
+                claim=f"RD with {name} weights ranks better than {words}: MAP ({where(caser)})", source=OURS, family="controls",
+                comparison=caser.compare(scheme, role), note=faded if scheme == "RD-hybrid" else "", notebook=SWEEPS,
+            ))  # fmt: skip
+    return listed

@@ -1,0 +1,440 @@
+"""Computes the committed tables once more, from the committed records, by code that shares nothing with the project.
+
+Only json, numpy and pandas are imported: what a record is, which record a row is about, the metrics from the ranks of
+single users, the two-way layout, Student's t, Holm and the words of a verdict are all written again here. A cell agrees when it
+is what the table prints, to its six digits. By hand, from the root of the repository (about a minute):
+
+    python tests/harness/recompute.py            all tables; exit status 1 where a cell disagrees
+    python tests/harness/recompute.py scorecard  some of them
+
+`tests/studies/test_recompute.py` runs a few of them, and shows that a changed number is found.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parents[2]
+Cell = tuple[str, object, object]  # where, printed, computed
+WEIGHTS = {  # grids from which weights are chosen: (table, role) -> weights
+    "derrd": {"RD": (0.03, 0.1, 0.3, 1.0), "CD": (0.03, 0.1, 0.3, 1.0, 3.0)},
+    "one": {
+        "RD": (0.03, 0.1, 0.3, 1.0), "RD-position": (0.03, 0.1, 0.3, 1.0), "RD-equal": (0.03, 0.1, 0.3, 1.0),
+        "CD": (0.1, 0.3, 1.0, 3.0), "RRD": (3e-4, 1e-3, 3e-3, 0.01), "DE": (0.003, 0.01, 0.03, 0.1),
+        "DE-RRD": (0.003, 0.01, 0.03, 0.1), "RankDistil-C": (0.03, 0.1, 0.3, 1.0),
+        "RankDistil-B": (1e-6, 1e-5, 1e-4, 1e-3), "RankDistil-P": (1e-7, 1e-6, 1e-5, 1e-4),
+    },
+}  # fmt: skip
+SEEDS_OF_ONE = (1, 2, 3)
+
+
+# ---------------------------------------------------------------------------------------------------- records
+
+
+class Run:
+    """A committed record: its files as they are."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.d = self.read("description")
+        self.role, self.seed, self.stage, self.data = (self.d[name] for name in ("role", "seed", "stage", "dataset"))
+        kind = self.d["model"]["type"].removesuffix("Settings")
+        self.model = {"BPRMF": "BPR", "Popularity": "POP"}.get(kind, kind)
+        self.epochs = self.d["training"]["epochs"]
+
+    def read(self, name: str):
+        return json.loads((self.folder / f"{name}.json").read_text())
+
+    @property
+    def weight(self) -> float:
+        """Of the distillation; of DE-RRD that of DE."""
+        distillation = self.d["distillation"]
+        return distillation.get("weight", distillation.get("first", {}).get("weight"))
+
+    def at(self, epoch: int) -> dict:
+        return next(entry for entry in self.read("metrics") if entry["epoch"] == epoch)
+
+    def users(self, epoch: int, metric: str, ranked: str = "") -> np.ndarray:
+        """A metric of every user; on stage L from the rank of the test item."""
+        table = pd.read_parquet(self.folder / f"per_user-{epoch:03d}.parquet")
+        if self.stage == "L":
+            return of_rank(table[f"rank{ranked}"].to_numpy(dtype=float), metric)
+        return table[metric].to_numpy(dtype=float)
+
+
+def of_rank(rank: np.ndarray, metric: str) -> np.ndarray:
+    """H, M or N@n of the one test item, from its rank, 1 the best; NaN where there is none."""
+    letter, n = metric.split("@")
+    worth = {"H": np.ones_like(rank), "M": 1 / rank, "N": 1 / np.log2(1 + rank)}[letter]
+    return np.where(np.isnan(rank), np.nan, np.where(rank <= int(n), worth, 0.0))
+
+
+@cache
+def runs() -> list[Run]:
+    return [Run(file.parent) for file in sorted((ROOT / "data" / "replicated").glob("*/description.json"))]
+
+
+@cache
+def table(name: str) -> pd.DataFrame:
+    return pd.read_csv(ROOT / "figures" / "tables" / f"{name}.csv")
+
+
+# ---------------------------------------------------------------------------------------- which run is which row
+
+
+@cache
+def chosen_epochs() -> dict[str, int]:
+    choices = json.loads((ROOT / "data" / "replicated" / "selection.json").read_text())
+    return {role: choice["epoch"] for role, choice in choices.items() if not choice["at_border"]}
+
+
+def rd_rows(model: str, role: str, protocol: str, data: str = "gowalla") -> dict[int, tuple[Run, int]]:
+    """seed -> run of stage F and the epoch at which a protocol looks at it."""
+    found: dict[int, tuple[Run, int]] = {}
+    epochs, name = chosen_epochs(), "" if model == "Caser" else f"{model} "
+    for run in sorted(runs(), key=lambda run: run.epochs):
+        if (run.stage, run.data, run.model, run.role) != ("F", data, model, role):
+            continue
+        if protocol == "fixed50":
+            counted = model in ("POP", "ItemCF")
+            if counted or (run.epochs == 50 and run.d["teacher_epoch"] in (None, 50)):
+                found.setdefault(run.seed, (run, run.epochs))
+        elif (epoch := epochs.get(name + role)) and any(entry["epoch"] == epoch for entry in run.read("metrics")):
+            if run.d["teacher"] is None or run.d["teacher_epoch"] == epochs.get(f"{name}T"):
+                found.setdefault(run.seed, (run, epoch))
+    return found
+
+
+@cache
+def chosen_weight(data: str, role: str, grid: str) -> float | None:
+    """The weight whose trial (seed 1) is best on the validation items, the smaller one of equals; None where one is missing."""
+    metric = {"derrd": "H@5-validation", "one": "N@10-validation-full"}[grid]
+    tried = {run.weight: run.read("chosen")[metric] for run in of_one(data, role) if run.seed == 1}
+    if not set(WEIGHTS[grid][role]) <= set(tried):
+        return None
+    return min(WEIGHTS[grid][role], key=lambda weight: (-tried[weight], weight))
+
+
+def of_one(data: str, role: str) -> list[Run]:
+    size = 200 if role == "T" else 20
+    return [run for run in runs() if (run.stage, run.data, run.role, run.model) == ("L", data, role, "BPR")
+            and run.d["model"]["dim"] == size]  # fmt: skip
+
+
+def one_rows(data: str, role: str, grid: str, decay: float = 1.0) -> dict[int, Run]:
+    """seed -> run: T, S with ``decay`` times the plan's weight decay, or a method with its chosen weight."""
+    found = of_one(data, role)
+    if role in ("T", "S"):
+        plan = of_one(data, "T")[0].d["training"]["weight_decay"] * (decay if role == "S" else 1)
+        found = [run for run in found if math.isclose(run.d["training"]["weight_decay"], plan)]
+    elif role in WEIGHTS[grid]:
+        found = [run for run in found if run.weight == chosen_weight(data, role, grid)]
+    else:  # DE, RRD and DE-RRD of DE-RRD's own table: the released code's weights
+        official = {"DE": 0.01, "RRD": 0.001, "DE-RRD": 0.01}[role]
+        found = [run for run in found if run.weight == official]
+    return {run.seed: run for run in found}
+
+
+# ------------------------------------------------------------------------------------------------- statistics
+
+
+def beta_tail(x: float, a: float, b: float) -> float:
+    """The regularised incomplete beta function, from its continued fraction."""
+    if x <= 0 or x >= 1:
+        return float(x >= 1)
+    if x > (a + 1) / (a + b + 2):
+        return 1 - beta_tail(1 - x, b, a)
+    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)) / a
+    value, up, down, tiny = 1.0, 1.0, 0.0, 1e-300
+    for step in range(4_000):
+        m = step // 2
+        if step == 0:
+            part = 1.0
+        elif step % 2 == 0:
+            part = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        else:
+            part = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        down = 1 / (1 + part * down or tiny)
+        up = 1 + part / up or tiny
+        value *= up * down
+        if abs(up * down - 1) < 1e-14 and step > 2:
+            break
+    return front * (value - 1)
+
+
+def two_sided(t: float, df: float) -> float:
+    """P(|T| > t) of Student's t."""
+    return beta_tail(df / (df + t * t), df / 2, 0.5)
+
+
+def critical(df: float, level: float = 0.05) -> float:
+    low, high = 0.0, 1e4
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if two_sided(middle, df) > level else (low, middle)
+    return (low + high) / 2
+
+
+def compare(a: np.ndarray, b: np.ndarray) -> dict:
+    """Difference of (seeds, users), its 95 % interval and p from the two-way random layout; of one seed over users alone."""
+    x = np.asarray(a) - np.asarray(b)
+    x = x[:, ~np.isnan(x).any(0)]
+    seeds, users = x.shape
+    mean = x.mean()
+    if seeds == 1:
+        variance, df = x[0].var(ddof=1) / users, users - 1
+    else:
+        rows, columns = x.mean(1), x.mean(0)
+        ms = (
+            users * ((rows - mean) ** 2).sum() / (seeds - 1),
+            seeds * ((columns - mean) ** 2).sum() / (users - 1),
+            ((x - rows[:, None] - columns[None] + mean) ** 2).sum() / (seeds - 1) / (users - 1),
+        )
+        total = ms[0] + ms[1] - ms[2]
+        parts = ms[0] ** 2 / (seeds - 1) + ms[1] ** 2 / (users - 1) + ms[2] ** 2 / (seeds - 1) / (users - 1)
+        variance, df = total / (seeds * users), total**2 / parts
+        if total <= 0:
+            variance, df = max(ms[:2]) / (seeds * users), seeds - 1 if ms[0] >= ms[1] else users - 1
+    reach = critical(df) * math.sqrt(variance)
+    p = two_sided(abs(mean) / math.sqrt(variance), df) if seeds > 1 else math.nan
+    spread = x.mean(0)
+    return {"difference": mean, "low": mean - reach, "high": mean + reach, "p": p, "seeds": seeds, "users": users,
+            "effect_size": spread.mean() / spread.std(ddof=1)}  # fmt: skip
+
+
+def word(c: dict, reported: float) -> str:
+    """The verdict on "a is better than b"."""
+    if c["seeds"] == 1:
+        return "provisional"
+    if c["seeds"] == 2:
+        return "provisional not assessable"
+    if c["low"] > 0:
+        said = "confirmed, smaller" if c["high"] < reported and c["difference"] < reported / 2 else "confirmed"
+    elif c["high"] < 0:
+        said = "contradicted"
+    else:
+        said = "reported size excluded, sign open" if c["high"] < reported else "inconclusive"
+    return said if c["seeds"] >= 5 else f"provisional {said}"
+
+
+def holm(p: dict[str, float]) -> dict[str, float]:
+    """Over all of a family, those that have not run (NaN) counted."""
+    known, least = sorted((value, name) for name, value in p.items() if not math.isnan(value)), 0.0
+    found = dict.fromkeys(p, math.nan)
+    for place, (value, name) in enumerate(known):
+        found[name] = least = max(least, min(1.0, value * (len(p) - place)))
+    return found
+
+
+# ----------------------------------------------------------------------------------------------------- tables
+
+
+def rd_table2(name: str = "rd_table2") -> Iterator[Cell]:
+    """Tables 2 and 4 of Ranking Distillation: mean, spread, seeds and difference of every row."""
+    for row in table(name).itertuples():
+        role = "RD-hybrid" if (row.role, name) == ("RD", "rd_table2") else row.role
+        found = rd_rows(row.model, role, row.protocol, row.dataset)
+        yield from summary(row, [run.at(epoch)[row.metric] for run, epoch in found.values()])
+        if row.metric in ("MAP", "P@10", "nDCG@10"):  # the users' own values say the same
+            column = {"MAP": "AP"}.get(row.metric, row.metric)
+            for run, epoch in found.values():
+                mean = np.nanmean(run.users(epoch, column))
+                yield f"{run.folder.name} {row.metric}", f"{run.at(epoch)[row.metric]:.6g}", mean
+
+
+def summary(row, values: list[float]) -> Iterator[Cell]:
+    where = " ".join(str(part) for part in row[1:6])
+    mean = np.mean(values) if values else math.nan
+    yield f"{where} replicated", row.replicated, mean
+    yield f"{where} std", row.std, np.std(values, ddof=1) if len(values) > 1 else math.nan
+    yield f"{where} seeds", row.seeds, len(values) or math.nan
+    yield f"{where} difference", row.difference, mean / row.reported - 1 if row.reported else math.nan
+
+
+def derrd_table2() -> Iterator[Cell]:
+    """Table 2 of DE-RRD on CiteULike under protocol `validation`, from the users' ranks."""
+    rows = table("derrd_table2").query("dataset == 'citeulike' and model == 'BPR' and protocol == 'validation'")
+    for row in rows.itertuples():
+        found = one_rows("citeulike", row.role, "derrd").values()
+        yield from summary(row, [np.nanmean(run.users(run.read("chosen")["epoch"], row.metric)) for run in found])
+
+
+def one_protocol() -> Iterator[Cell]:
+    """All methods under one protocol: mean, spread and seeds of every metric, from the users' ranks."""
+    for row in table("one_protocol").itertuples():
+        found = one_rows(row.dataset, row.method, "one").values()
+        metric, _, ranked = row.metric.partition("-")
+        values = [np.nanmean(run.users(run.read("chosen")["epoch"], metric, f"-{ranked}" if ranked else "")) for run in found]
+        where = f"{row.dataset} {row.method} {row.metric}"
+        yield f"{where} mean", row.mean, np.mean(values)
+        yield f"{where} std", row.std, np.std(values, ddof=1) if len(values) > 1 else math.nan
+        yield f"{where} seeds", row.seeds, len(values)
+
+
+def against(data: str, a: str, b: str, grid: str, metric: str, ranked: str = "", decay: float = 1.0) -> dict | None:
+    """Role a - role b on stage L over the seeds that both have."""
+    both = [one_rows(data, role, grid, decay) for role in (a, b)]
+    seeds = sorted(set(both[0]) & set(both[1]))
+    if not seeds:
+        return None
+    of_seeds = [[rows[s].users(rows[s].read("chosen")["epoch"], metric, ranked) for s in seeds] for rows in both]
+    return compare(*map(np.stack, of_seeds))
+
+
+def methods() -> Iterator[Cell]:
+    """Every method over the student alone, with interval, effect size, corrected p and verdict."""
+    for runs_, part in table("09_methods").groupby("runs"):
+        data, p = runs_.split(" ")[0], dict.fromkeys(WEIGHTS["one"], math.nan)
+        made = {role: against(data, role, "S", "one", "N@10", "-full") for role in part["role"] if role != "S"}
+        p |= {role: c["p"] for role, c in made.items() if role != "T"}
+        adjusted = holm(p)
+        for row in part.itertuples():
+            if row.role == "S":
+                continue
+            c = made[row.role]
+            where = f"09_methods {runs_} {row.role}"
+            values = dict(zip(part.columns, row[1:], strict=True))
+            for column, key in (("over S", "difference"), ("low", "low"), ("high", "high"), ("effect_size", "effect_size")):
+                yield f"{where} {column}", values[column], c[key]
+            yield f"{where} p", values["p"], adjusted.get(row.role, math.nan)
+            yield f"{where} verdict", values["better than S"], word(c, math.nan)
+
+
+def chosen_decay() -> Iterator[Cell]:
+    """The same over the student with the weight decay that its own trials chose."""
+    for file in sorted((ROOT / "figures" / "tables").glob("09_chosen_decay_*.csv")):
+        data = file.stem.split("_")[3]
+        decay = chosen_decay_of(data)
+        for row in table(file.stem).itertuples():
+            c = against(data, row.role, "S", "one", "N@10", "-full", decay)
+            for column, key in ((row[3], "difference"), (row.low, "low"), (row.high, "high")):
+                yield f"{file.stem} {row.role} {key}", column, c[key]
+
+
+def chosen_decay_of(data: str) -> float:
+    plan = of_one(data, "T")[0].d["training"]["weight_decay"]
+    tried = {run.d["training"]["weight_decay"] / plan: run.read("chosen")["N@10-validation-full"]
+             for run in of_one(data, "S") if run.seed == 1}  # fmt: skip
+    return round(min(tried, key=lambda factor: (-tried[factor], factor)), 6)
+
+
+def rd_against(model: str, protocol: str, a: str, b: str, metric: str, among: tuple[str, ...] = ()) -> dict | None:
+    both = [rd_rows(model, role, protocol) for role in (a, b)]
+    seeds = sorted(set(both[0]) & set(both[1]).intersection(*(rd_rows(model, role, protocol) for role in among)))
+    if not seeds:
+        return None
+    return compare(*(np.stack([rows[s][0].users(rows[s][1], metric) for s in seeds]) for rows in both))
+
+
+WEIGHTINGS = {"1/K": "RD-equal", "position importance": "RD-position", "ranking discrepancy": "RD-discrepancy"}
+CONTROLS = {"the lists of another student": "student", "lists of popular items": "popular", "lists of random items": "random"}
+
+
+def claim(text: str) -> tuple[str, dict | None]:
+    """Family of a claim, "" for none, and its comparison, None where it has not run. LookupError for another kind of claim."""
+    if m := re.fullmatch(r"RD ranks better than the student alone: (\S+) \((\w+), Gowalla, (\w+)\)", text):
+        metric = {"MAP": "AP"}.get(m[1], m[1])
+        return "A" if m[1] == "MAP" else "B", rd_against(m[2], m[3], "RD-hybrid", "S", metric)
+    if m := re.fullmatch(r"RD ranks no worse than the teacher: MAP \((\w+), Gowalla, (\w+)\)", text):
+        return "", rd_against(m[1], m[2], "RD-hybrid", "T", "AP", among=("S",))
+    if m := re.fullmatch(r"(The hybrid weighting|Weighting by .*) beats (.*): MAP \((\w+)\)", text):
+        a = "RD-hybrid" if m[1].startswith("The") else WEIGHTINGS[m[1].removeprefix("Weighting by ")]
+        return "C", rd_against("Caser", m[3], a, WEIGHTINGS[m[2]], "AP")
+    if m := re.fullmatch(r"RD ranks better than (POP|ItemCF|BPR): MAP \((\w+), Gowalla, (\w+)\)", text):
+        ours, theirs = rd_rows(m[2], "RD-hybrid", m[3]), rd_rows(m[1], "baseline", "fixed50")
+        if not ours or not theirs:
+            return "baselines", None
+        run, epoch = next(iter(theirs.values()))
+        a = np.stack([one.users(at, "AP") for one, at in ours.values()])
+        return "baselines", compare(a, np.tile(run.users(epoch, "AP"), (len(a), 1)))
+    if m := re.fullmatch(r"RD with (\w+) weights ranks better than (.*): MAP \((\w+), Gowalla, (\w+)\)", text):
+        scheme, other = f"RD-{m[1]}", m[2].removeprefix("with ")
+        ends = {"S with K further uniform negatives": "S-negatives"} | {w: f"{scheme}-{end}" for w, end in CONTROLS.items()}
+        role = ends.get(other)
+        return "controls", rd_against(m[3], m[4], scheme, role, "AP") if role else None
+    if m := re.fullmatch(r"(\S+) ranks better than (the student alone|\S+): H@5 \(BPR, CiteULike\)", text):
+        return "DE-RRD", against("citeulike", m[1], {"the student alone": "S"}.get(m[2], m[2]), "derrd", "H@5")
+    if m := re.fullmatch(r"(\S+) ranks better than RD: nDCG@10 among all items \(BPR, (\w+)\)", text):
+        return "one protocol", against(m[2].lower(), m[1], "RD", "one", "N@10", "-full")
+    raise LookupError(text)
+
+
+def scorecard() -> Iterator[Cell]:
+    """Every claim that is a difference of two methods: ours, interval, corrected p, seeds and the verdict."""
+    families: dict[str, dict[str, float]] = {}
+    made, rows = {}, table("scorecard").set_index("claim")
+    for text in rows.index:
+        try:
+            family, c = claim(text)
+        except LookupError:
+            continue
+        made[text] = c
+        if family:
+            families.setdefault(family, {})[text] = c["p"] if c else math.nan
+    adjusted = {text: p for family in families.values() for text, p in holm(family).items()}
+    for text, c in made.items():
+        row = rows.loc[text]
+        for column, key in (("ours", "difference"), ("low", "low"), ("high", "high"), ("seeds", "seeds")):
+            yield f"{text}: {column}", row[column], c[key] if c else math.nan
+        yield f"{text}: p", row["p"], adjusted.get(text, math.nan)
+        if "no worse" not in text:
+            yield f"{text}: verdict", row["verdict"], word(c, row["reported"]) if c else "not run"
+
+
+def tests() -> Iterator[Cell]:
+    """Notebook 05's comparisons of T, S and RD on Gowalla."""
+    roles = {"RD": "RD-hybrid"}
+    for row in table("05_tests").itertuples():
+        model, _, protocol = row.runs.split(", ")
+        a, b = (roles.get(role, role) for role in row.what.split(" - "))
+        c = rd_against(model, protocol, a, b, "AP")
+        for key in ("difference", "low", "high", "p", "seeds", "users", "effect_size"):
+            yield f"05_tests {row.runs} {row.what} {key}", getattr(row, key), c[key]
+
+
+TABLES: dict[str, Callable[[], Iterator[Cell]]] = {
+    "rd_table2": rd_table2, "rd_table4": lambda: rd_table2("rd_table4"), "derrd_table2": derrd_table2,
+    "one_protocol": one_protocol, "09_methods": methods, "09_chosen_decay": chosen_decay, "scorecard": scorecard,
+    "05_tests": tests,
+}  # fmt: skip
+
+
+def agrees(printed, computed) -> bool:
+    """To the six digits that a table prints; words as they are; empty where nothing was computed."""
+    if isinstance(computed, str):
+        return printed == computed
+    printed, computed = float(printed), float(computed)
+    if math.isnan(printed) or math.isnan(computed):
+        return math.isnan(printed) and math.isnan(computed)
+    return abs(printed - computed) <= 0.51 * 10 ** (math.floor(math.log10(max(abs(printed), 1e-12))) - 5) + 1e-12
+
+
+def disagreements(name: str) -> tuple[int, list[str]]:
+    """How many cells of a table were computed, and a line for each that disagrees."""
+    cells = list(TABLES[name]())
+    lines = [f"{where}: printed {printed}, computed {computed}" for where, printed, computed in cells
+             if not agrees(printed, computed)]  # fmt: skip
+    return len(cells), lines
+
+
+def main(names: list[str]) -> int:
+    wrong = 0
+    for name in names or TABLES:
+        count, lines = disagreements(name)
+        wrong += len(lines)
+        print(f"{name}: {count} cells, {len(lines)} disagree")
+        print("".join(f"  {line}\n" for line in lines[:20]), end="")
+    return wrong > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
