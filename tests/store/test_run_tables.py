@@ -21,7 +21,7 @@ from filelock import FileLock
 from rdcore.distill import RDSettings
 from rdcore.eval import significance
 from rdcore.models import BPRMFSettings, CaserSettings
-from rdcore.store import deletion, record_files, run_tables, runs
+from rdcore.store import deletion, record_files, runs
 from rdcore.store.experiment import Experiment
 from rdcore.train.loop import Training
 from studies import cli
