@@ -100,8 +100,8 @@ from four on validation items; S has the weight decay of the methods' students. 
 of methods: their four weights are of very different strength, and most choices lie at an end of them
 ([DEVIATIONS.md](../DEVIATIONS.md)). The metric is the textbook's nDCG@10 of the test items among **all** items.
 RankDistil-C, -B and -P are its coupled, binary and pairwise loss. `minus S` is the mean over the seeds that both have;
-intervals: [09_methods.md](../figures/tables/09_methods.md). To train a cell: `rdcore train --only citeulike-L-BPR-RRD-d20-`, or the same
-with gowalla.
+intervals: [09_methods.md](../figures/tables/09_methods.md). To train a cell:
+`rdcore train --only citeulike-L-BPR-RRD-d20-`, or the same with gowalla.
 
 {table(compared)}
 
