@@ -34,9 +34,9 @@ import numpy as np
 from IPython.display import Markdown, display
 
 from rdcore import data, datasets
-from rdcore.eval import groups, significance, verdicts
+from rdcore.eval import groups, significance
 from rdcore.store import runs
-from studies.common import coverage, item_groups, manifest, matched, plots, report
+from studies.common import coverage, item_groups, manifest, matched, plots, report, verdicts
 from studies.common.matched import MODELS, PAIRS, ROLES
 from studies.common.profiles import PROFILES
 from studies.common.selection import chosen_epochs

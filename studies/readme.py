@@ -8,12 +8,12 @@ from textwrap import fill
 import pandas as pd
 
 import studies
-from rdcore.eval.verdicts import PROVISIONAL, VERDICTS
 from rdcore.files import paths
 from rdcore.files.whole import write_whole
 from studies import overview
 from studies.common import text
 from studies.common.study import as_table
+from studies.common.verdicts import PROVISIONAL, VERDICTS
 from studies.scorecard import OURS
 
 BEGIN, END = "<!-- results -->", "<!-- /results -->"

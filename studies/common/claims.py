@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from rdcore.eval import verdicts
 from rdcore.eval.significance import Comparison
 from rdcore.files import paths
+from studies.common import verdicts
 
 COLUMNS = ["claim", "source", "verdict", "reported", "ours", "low", "high", "p", "seeds", "seeds_needed", "note", "notebook"]
 OURS = "no paper: our question"

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from rdcore.eval import significance, verdicts
+from rdcore.eval import significance
 from rdcore.eval.significance import Comparison, GapShare
 from rdcore.store.runs import Record
+from studies.common import verdicts
 from studies.common.report import Judged, judged
 from studies.common.reported import reported
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rdcore.eval import significance, verdicts
+from rdcore.eval import significance
 from rdcore.store.runs import Record
+from studies.common import verdicts
 from studies.common.claims import Claim
 from studies.common.reported import reported
 from studies.derrd import tables

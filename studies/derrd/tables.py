@@ -14,12 +14,12 @@ import pandas as pd
 import torch
 from scipy import stats
 
-from rdcore.eval import metrics, significance, verdicts
+from rdcore.eval import metrics, significance
 from rdcore.eval.leave_one_out import best_epoch
 from rdcore.eval.significance import Comparison
 from rdcore.store.experiment import Experiment, family
 from rdcore.store.runs import Record
-from studies.common import text
+from studies.common import text, verdicts
 from studies.common.plan import Plan
 from studies.common.plan import trial_table as all_trials
 from studies.common.report import beside_reported

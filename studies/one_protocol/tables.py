@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from rdcore.eval.significance import Comparison
-from rdcore.eval.verdicts import NOT_RUN, holm, verdict
 from rdcore.store.experiment import family
 from rdcore.store.runs import Record
 from studies.common.plan import Plan
 from studies.common.plan import trial_table as all_trials
+from studies.common.verdicts import NOT_RUN, holm, verdict
 from studies.derrd import tables as derrd_report
 from studies.one_protocol.plan import METRIC, roles
 

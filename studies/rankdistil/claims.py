@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rdcore.eval import verdicts
+from studies.common import verdicts
 from studies.common.claims import Claim
 
 RANKDISTIL = "RankDistil, AISTATS 2021"

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from rdcore.eval import significance, verdicts
+from rdcore.eval import significance
 from rdcore.eval.significance import Comparison
 from rdcore.store.runs import Record
+from studies.common import verdicts
 from studies.common.claims import OURS, Claim
 from studies.common.matched import MODELS, Matched, no_worse
 from studies.common.report import Judged, judged

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from fabricated import USERS, record
 
-from rdcore.eval import significance, verdicts
+from rdcore.eval import significance
+from studies.common import verdicts
 from studies.common.matched import Matched, all_tests, answers, as_text, matched, no_worse, per_seed, reported_value
 from studies.common.profiles import PROFILES
 

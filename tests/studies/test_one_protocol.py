@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 from rdcore.distill import BothSettings, RankDistilSettings
-from rdcore.eval import metrics, verdicts
+from rdcore.eval import metrics
 from rdcore.store.experiment import Experiment
 from rdcore.store.runs import Record
+from studies.common import verdicts
 from studies.common.plan import at_border, chosen_weights, weighted
 from studies.common.profiles import BPR, PROFILES, under_one_protocol
 from studies.derrd import plan as derrd

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from fabricated import USERS, record
 
-from rdcore.eval import significance, verdicts
-from studies.common import claims
+from rdcore.eval import significance
+from studies.common import claims, verdicts
 from studies.common.claims import OURS, Claim
 from studies.common.profiles import PROFILES
 from studies.derrd import plan as derrd

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rdcore.eval import significance, verdicts
+from rdcore.eval import significance
+from studies.common import verdicts
 
 
 def made(low: float, high: float, n_seeds: int = 5) -> significance.Comparison:
