@@ -46,6 +46,7 @@ from rdcore.data.sampling import stream, unseen_items
 from rdcore.distill import Equal, Position, RDSettings, Reciprocal
 from rdcore.distill.base import Batch, TrainingData
 from rdcore.distill.lists import exemplary_rankings
+from rdcore.eval import significance
 from rdcore.store import runs
 from rdcore.train.loop import batch_loss, training_data
 from studies.common import plots, report, style
@@ -315,7 +316,7 @@ page.picture(lambda: plots.agreements(agreement), "03_agreement", profile, list(
 
 # %%
 ap = {role: record.per_user()["AP"].to_numpy()[None] for role, record in records.items()}  # (1, users)
-compared = {role: page.compare(ap[role], ap["S"]) for role in ap if role != "S"}
+compared = {role: significance.compare(ap[role], ap["S"]) for role in ap if role != "S"}
 rows = pd.DataFrame([
     {"role": role, "MAP - S": c.difference, "low": c.low, "high": c.high} for role, c in compared.items()
 ])  # fmt: skip

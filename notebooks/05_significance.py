@@ -9,330 +9,227 @@
 # %% [markdown]
 # # 05 Is it better, and could it be chance?
 #
-# The paper claims two things: the distilled student **RD** ranks better than the same student alone (**S**), and no worse
-# than the teacher (**T**). Its tables show one number a method. This notebook asks how sure such a number is: how to compare
-# fairly, what a test can say and what it cannot, and then where a difference comes from.
+# **At the end of this notebook you will know** how two recommenders are compared fairly, how sure a difference is when both users and
+# training runs are random, how "no worse than" can be tested at all, and what our runs say about the two claims of Ranking Distillation
+# (RD, notebook 03):
 #
-# Two kinds of runs are shown: those of the profile (on `small`: MovieLens-100K, three seeds, trained now where the run store
-# does not have them), and, **on every profile**, the committed records of our paper-size runs on Gowalla. What has no record
-# yet says so. The rules were written down before the final runs. Notebook 00 gives its verdicts by the same rules and takes
-# its numbers from the same functions.
+# 1. the distilled student (**RD**) ranks better than the same student alone (**S**);
+# 2. it ranks no worse than the teacher (**T**).
+#
+# Everything is shown twice: for the committed runs at the paper's size (Gowalla), and for small runs with three seeds.
 
 # %% tags=["parameters"]
 profile: str = "small"  # smoke, small or paper
 seeds: int = 3  # of the profile's own runs, 1 to this; paper has its own five
 recompute: bool = False  # profile paper: train too, instead of showing the committed records alone
 jobs: int = 2  # runs trained at a time, one thread each
-draws: int = 0  # of the simulation of coverage; 0: 1,000, and 200 on smoke
+draws: int = 0  # of the simulation in section 4; 0: 1,000, and 200 on smoke
 n_groups: int = 5  # of users and of items, in the last two pictures
 
 # %%
-import inspect
 import time
 
 import numpy as np
-from IPython.display import Markdown, display
+import pandas as pd
+from scipy import stats
 
-from rdcore import data, datasets
 from rdcore.eval import groups, significance
-from rdcore.store import runs
-from studies.common import coverage, item_groups, manifest, matched, plots, report, verdicts
-from studies.common.matched import MODELS, PAIRS, ROLES
+from studies.common import coverage, item_groups, matched, report, style, verdicts
+from studies.common.matched import PAIRS, ROLES
 from studies.common.profiles import PROFILES
 from studies.common.selection import chosen_epochs
-from studies.overview import scorecard_text
+from studies.notebooks import page, pictures
 from studies.rd import result_plots
 from studies.rd.plan import paper_records
-from studies.scorecard import scorecard_of
 
 started = time.perf_counter()
-plots.use_style()
+style.use_style()
 NOTEBOOK = "05_significance"
-if seeds < 1 or n_groups < 1 or draws < 0:
-    raise ValueError("seeds and n_groups must be at least 1, draws at least 0")
 plan = PROFILES[profile].rd[0]
 draws = draws or (200 if profile == "smoke" else 1_000)
-train = profile != "paper" or recompute
 own_seeds = plan.seeds["F"] if profile == "paper" else range(1, seeds + 1)
 experiments = [make("F", seed) for seed in own_seeds for make in (plan.teacher, plan.student, plan.distilled)]
-
-
-def show(table):
-    display(Markdown(report.markdown(matched.as_text(table))))
-
-
-# %%
-own = runs.records(experiments, profile=profile, recompute=recompute, jobs=jobs, progress=True) if train else []
-mine = matched.matched(own, dataset=plan.dataset)
 papers = matched.matched(paper_records(), chosen_epochs())
-shown = {found.label + ", trained here" * (profile == "paper"): found for found in mine.values()}
-shown |= {found.label: found for found in papers.values()}
+own_records = page.trained_here(experiments, profile, recompute=recompute, jobs=jobs, progress=True)
+mine = matched.matched(own_records, dataset=plan.dataset)
+shown = {found.label: found for found in [*papers.values(), *mine.values()]}
 records = list({record.key: record for found in shown.values() for record in found.records}.values())
-for label, found in shown.items():
-    print(f"{label}: seeds of " + ", ".join(f"{role}: {len(found.seeds(role))}" for role in ROLES))
-unknown = [f"{model}, gowalla" for model in MODELS if not any(found.model == model for found in papers.values())]
-print(f"no paper-size record yet: {'; '.join(unknown)}") if unknown else print("both models have paper-size records")
+page.show(pd.DataFrame([{"runs": label, **{role: len(found.seeds(role)) for role in ROLES}} for label, found in shown.items()]))
 
 # %% [markdown]
-# ## What a fair comparison is
+# The table counts seeds. `fixed50` means that every model is used as it is after 50 epochs; `validation` that the number of epochs was chosen
+# on validation data. `RD-hybrid` is RD as the paper has it.
 #
-# Some users are easy and some are hopeless, whatever the method. So both methods are judged **on the same users**, and only
-# each user's difference counts, $\Delta_u = \mathrm{AP}_u(a) - \mathrm{AP}_u(b)$: what the user is like cancels. And training
-# is a lottery: another seed gives another model. So every method is trained **with several seeds**; run $s$ of one method
-# draws the same random numbers as run $s$ of the other, as far as they need the same (and ran on the same kind of device), and
-# $\Delta_{su}$ is the difference of user $u$ in seed $s$.
+# ## 1. The same users, several seeds
 #
-# What pairing is worth, on T against S:
+# Some users are easy and some are hopeless, whatever the method. So both methods are measured **on the same users**, and only the difference
+# counts for each user: $\Delta_u$ is the user's average precision (AP) with one method minus that with the other. And training is a lottery:
+# with other random numbers comes another model. So each method is trained **with several seeds**, and $\Delta_{su}$ is the difference of user
+# $u$ in seed $s$.
 
 # %%
-for label, found in shown.items():
-    worth = found.pairing("T", "S")
-    if worth is None:
-        print(f"{label}: no seed has both T and S")
-    else:
-        print(f"{label}: the users' AP with T and with S correlates at {worth.correlation:.2f}. Standard error of the\n"
-              f"  difference: {worth.paired:.5f} paired, {worth.unpaired:.5f} unpaired. Without pairing it would take "
-              f"{(worth.unpaired / worth.paired) ** 2:.1f} times as many users.")
+example = page.most_seeds(shown, "RD-hybrid", "S")  # the runs that the next cells compute with
+a, b = example.arrays("RD-hybrid", "S")  # average precision, (seeds, users)
+there = ~np.isnan(a).any(0) & ~np.isnan(b).any(0)  # users with a test item
+delta = a[:, there].astype(float) - b[:, there]  # records hold 32-bit numbers, too few digits for sums of squares
+S, U = delta.shape
+correlation = np.corrcoef(a[:, there].mean(0), b[:, there].mean(0))[0, 1]
+page.say(f"Runs: {example.label}, {S} seeds and {U:,} users. The users' AP with the two methods correlates at {correlation:.2f}.",
+         "The higher the correlation, the more the pairing helps.")
 
 # %% [markdown]
-# ## Users and seeds are both a sample
+# ## 2. Two kinds of chance
 #
-# A t-test over users divides the mean difference by its standard error over users. But the runs are a sample too: with other
-# seeds, other models would have been trained. So the difference of user $u$ in seed $s$ has four parts,
+# The difference of user $u$ in seed $s$ has four parts: the true difference, what this seed adds for all users, what this user adds in all seeds,
+# and the rest:
 #
-# $$\Delta_{su} = \mu + a_s + b_u + e_{su},$$
+# $$\Delta_{su} = \mu + a_s + b_u + e_{su}.$$
 #
-# the true difference, what this seed adds for all users, what this user adds in all seeds, and the rest. This is a **two-way
-# random layout**: an analysis of variance with one value a cell. Its mean squares say how large each part is,
+# *Mean squares* say how large each part is, and from them follows the variance of the mean over $S$ seeds and $U$ users:
 #
-# $$\mathrm{MS}_\text{seed} = U \cdot \mathrm{var}(\bar\Delta_{s\cdot}), \qquad
-# \mathrm{MS}_\text{user} = S \cdot \mathrm{var}(\bar\Delta_{\cdot u}), \qquad
-# \mathrm{MS}_\text{noise} = \text{what is left},$$
+# $$V = \frac{\mathrm{MS}_\text{seed} + \mathrm{MS}_\text{user} - \mathrm{MS}_\text{rest}}{S\,U}
+# \;\approx\; \frac{\sigma^2_\text{seed}}{S} + \frac{\sigma^2_\text{user}}{U} + \frac{\sigma^2_\text{rest}}{S\,U}.$$
 #
-# and the variance of the mean over $S$ seeds and $U$ users is
-#
-# $$V = \frac{\mathrm{MS}_\text{seed} + \mathrm{MS}_\text{user} - \mathrm{MS}_\text{noise}}{S\,U}
-# \;\approx\; \frac{\sigma^2_\text{seed}}{S} + \frac{\sigma^2_\text{user}}{U} + \frac{\sigma^2_\text{noise}}{S\,U}.$$
-#
-# Read the right side: more users do not help against the first part, more seeds not against the second. If all of $V$ comes from
-# users this is the paired t over users; if all of it comes from seeds it is the paired t over the seeds' means. In between the
-# degrees of freedom are Satterthwaite's. With one seed the first part is unknown, and nothing is tested.
+# More users do not help against the first part, more seeds do not help against the second.
 
 # %%
-print(inspect.getsource(significance.mean_squares))
-print(inspect.getsource(significance.of_the_mean))
+by_seed, by_user = delta.mean(1), delta.mean(0)  # (S,), (U,)
+rest = delta - by_seed[:, None] - by_user + delta.mean()  # (S, U)
+MS_seed = U * by_seed.var(ddof=1)
+MS_user = S * by_user.var(ddof=1)
+MS_rest = (rest**2).sum() / ((S - 1) * (U - 1))
+total = MS_seed + MS_user - MS_rest
+V = total / (S * U)
+df = total**2 / (MS_seed**2 / (S - 1) + MS_user**2 / (U - 1) + MS_rest**2 / ((S - 1) * (U - 1)))  # Satterthwaite
+reach = stats.t.isf(0.025, df) * np.sqrt(V)
+
+c = significance.compare(a, b)
+np.testing.assert_allclose([delta.mean() - reach, delta.mean() + reach], [c.low, c.high])  # the library's interval is the same
+page.say(page.in_words(c, "RD", "S"))
 
 # %% [markdown]
-# ## The words
+# ## 3. All differences
 #
-# First the difference with its interval, then a word for it. $d$ is the effect that the paper reports. *provisional* stands before
-# the word with fewer than five seeds.
-
-# %%
-print(inspect.getsource(verdicts.verdict))
-
-# %% [markdown]
-# ### Seed by seed
-#
-# MAP on test and the differences.
+# `effect size` is the mean difference over its standard deviation between users: 0.2 is called small. `sd` columns are the spread of single
+# seeds, of single users and of the rest. First a number for each seed, then the tests. Words: *confirmed* if the interval excludes 0
+# on the claimed side, *confirmed, smaller* if it also excludes the paper's effect, *inconclusive* if it contains both; *provisional* stands before
+# it with fewer than five seeds.
 
 # %%
 table = matched.per_seed(shown)
 report.write_table(table, "05_per_seed", profile, records, NOTEBOOK)
-show(table)
-
-# %% [markdown]
-# ### The tests
-#
-# The spread (sd) of seeds, users and noise is that of single seeds, users and cells: divide by the root of their number. `seeds
-# needed`: as many find the paper's effect in 80 of 100 studies of these users. Nothing is corrected for the number of tests yet.
-# A pair without runs is not listed.
+page.folded_table("MAP of every seed", matched.as_text(table))
+tests = matched.all_tests(shown)
+report.write_table(tests, "05_tests", profile, records, NOTEBOOK)
+page.show(matched.as_text(tests))
 
 # %%
-table = matched.all_tests(shown)
-report.write_table(table, "05_tests", profile, records, NOTEBOOK)
-show(table)
+compared = {f"{matched.named(*pair)}\n{label}": found.compare(*pair) for label, found in shown.items() for pair in PAIRS}
+compared = {name: c for name, c in compared.items() if c is not None}
+fig = pictures.intervals(compared)
+style.save(fig, "05_intervals", profile, records, NOTEBOOK)
 
 # %% [markdown]
-# ### What older rules would have said
+# ## 4. Is 95 % really 95 %?
 #
-# Before, this project drew users and seeds with replacement (a bootstrap) and tested with a paired t over users. The bootstrap
-# takes three or five seeds for all seeds there are: its interval is too narrow where seeds matter, and too wide where noise does.
-# The paired t over users does not know of seeds at all.
+# An interval is right if 95 of 100 such intervals hold the truth. That can be tried: draw data around a known difference, with the spread of seeds, users
+# and rest that was measured above. Two older rules are tried too: the *bootstrap*, which draws users and seeds with replacement and takes
+# three seeds for all there are, and the *paired t over users*, which knows nothing of seeds.
+
+# %%
+several = {name.replace("\n", ", "): c for name, c in compared.items() if c.n_seeds > 1}
+table = coverage.coverage(several, np.random.default_rng(0), draws=draws)
+report.write_table(table, "05_coverage", profile, records, NOTEBOOK)
+fig = coverage.picture(table)
+style.save(fig, "05_coverage", profile, records, NOTEBOOK)
+
+# %%
+page.say_lines(f"{rule}: covers {table[rule].min():.0%} to {table[rule].max():.0%}." for rule in coverage.RULES)
+
+# %% [markdown]
+# ## 5. Many tests
+#
+# Twenty tests of nothing at 5 % find one "effect" on average. **Holm's method** corrects the p-values of tests that answer one question: the
+# smallest of $m$ is multiplied by $m$, the next one by $m - 1$, and so on, and none may be below the one before.
+
+
+# %%
+def holm_by_hand(p):
+    """Corrected p-values of one family of tests."""
+    order = np.argsort(p)
+    stepped = np.maximum.accumulate(np.asarray(p)[order] * (len(p) - np.arange(len(p))))
+    return dict(zip(order.tolist(), np.minimum(stepped, 1), strict=True))
+
+
+p = dict(enumerate([0.01, 0.04, 0.03]))
+by_hand, by_library = holm_by_hand(list(p.values())), verdicts.holm(p)
+assert all(np.isclose(by_hand[k], by_library[k]) for k in p)
+page.say(f"The p-values .01, .04 and .03 become {by_hand[0]:.2f}, {by_hand[1]:.2f} and {by_hand[2]:.2f}.",
+         "The corrected values of all claims are in notebook 00.")
+
+# %% [markdown]
+# ## 6. No worse than the teacher
+#
+# A test that finds no difference does not show that there is none: with few users nothing is ever found. "No worse" needs a **margin**, the most
+# that one is ready to lose. Here it is the smaller of two: half the paper's gap between T and S, and half the lower end of the interval of
+# our own gap. RD is no worse if the whole interval of RD - T lies above minus the margin. A data set without a reported gap has no margin.
+
+# %%
+judged = {label: matched.no_worse(found) for label, found in shown.items()}
+rows = {}
+for label, found in shown.items():
+    margin = judged[label].margin if judged[label] else np.nan
+    rows.setdefault(found.dataset, {})[label] = (
+        found.compare("RD-hybrid", "T"), found.compare("S", "T"), None if np.isnan(margin) else margin
+    )  # fmt: skip
+fig = result_plots.margins(rows)
+style.save(fig, "05_margins", profile, records, NOTEBOOK)
+
+# %%
+page.say_lines(page.gap_in_words(found.gap(), label) for label, found in shown.items())
+
+# %% [markdown]
+# ## 7. Who gains?
+#
+# Users in groups of about equal size, by the number of their training items. A picture, not a test: nothing is corrected.
 
 # %%
 fixed = {label: found for label, found in shown.items() if found.protocol != "validation"}
-several = {f"{label}: {matched.named(a, b)}": found.arrays(a, b) for label, found in shown.items() for a, b in PAIRS
-           if len(found.seeds(a, b)) > 1}  # fmt: skip
-if several:
-    table = coverage.older_rules(several, np.random.default_rng(0))
-    report.write_table(table, "05_older_rules", profile, records, NOTEBOOK)
-    show(table)
-    said = table.pivot(index="comparison", columns="rule", values="excludes 0")
-    for rule in coverage.RULES[1:]:
-        print(f"{rule}: another answer than the two-way layout in {(said[rule] != said[coverage.TWO_WAY]).sum()} of {len(said)}.")
+stages = {found.dataset: page.stage_of(found.dataset, "F", download=found.dataset == plan.dataset) for found in fixed.values()}
+panels = {
+    label: {role: groups.by_activity(*found.arrays(role, "S"), stages[found.dataset].fit.counts(), n_groups=n_groups)
+            for role in ("T", "RD-hybrid") if found.seeds(role, "S")}
+    for label, found in fixed.items() if stages[found.dataset] is not None
+}  # fmt: skip
+page.picture(lambda: result_plots.by_activity(panels), "05_by_activity", profile, records * bool(panels), NOTEBOOK)
+report.write_table(matched.by_activity(panels), "05_by_activity", profile, records, NOTEBOOK)
 
 # %% [markdown]
-# ### Which rule is right?
-#
-# That can be tried. Data are drawn with just the spread of seeds, users and noise that was measured in each comparison, around a
-# known difference. A rule for a 95 % interval is right when 95 of 100 intervals hold that difference.
-
-# %%
-made = {f"{label}: {matched.named(a, b)}": found.compare(a, b) for label, found in shown.items() for a, b in PAIRS
-        if len(found.seeds(a, b)) > 1}  # fmt: skip
-if made:
-    table = coverage.coverage(made, np.random.default_rng(0), draws=draws)
-    report.write_table(table, "05_coverage", profile, records, NOTEBOOK)
-    fig = coverage.picture(table)
-    plots.save(fig, "05_coverage", profile, records, NOTEBOOK)
-    for n, part in table.groupby("seeds"):
-        for rule in coverage.RULES:
-            print(f"{n} seeds, {rule}: {part[rule].min():.3f} to {part[rule].max():.3f}")
-
-# %% [markdown]
-# ## Rule 5: many tests
-#
-# Twenty tests of nothing at 5 % find one "effect" on average. Tests that answer one question form a family, and Holm's method
-# corrects within it: the smallest of $m$ p-values times $m$, the next times $m - 1$, and so on, never falling. $m$ counts the
-# tests that are planned, also those that have not run, so that a study does not get surer by leaving runs out. "No worse than
-# the teacher" is judged by its interval and has no p. These are the paper-size runs.
-
-# %%
-card = scorecard_of(papers, paper_records())
-families = card[card["notebook"] == NOTEBOOK]
-tested = paper_records()
-report.write_table(families.drop(columns="notebook"), "05_families", profile, tested, NOTEBOOK)
-display(Markdown(report.markdown(scorecard_text(families).drop(columns=["source", "notebook"]))))
-
-# %% [markdown]
-# ## Rule 6: no worse than the teacher
-#
-# A test that finds no difference does not show that there is none: with few users nothing is ever found. "No worse" needs a
-# **margin**: the most that one is ready to lose. Ours is the smaller of half the paper's gap between T and S in MAP and half the
-# lower end of our own gap's interval. RD is no worse when the lower end of the 95 % interval of RD - T (a 97.5 % bound) lies above
-# minus the margin. Where our own T - S may be 0, or is clearly smaller than the paper's, being as good as T says nothing about the
-# paper's claim: not assessable. Beside it stands the share of the gap that is recovered, $(\mathrm{RD} - \mathrm{S}) /
-# (\mathrm{T} - \mathrm{S})$, with Fieller's interval.
-
-# %%
-print(inspect.getsource(verdicts.margin))
-print(inspect.getsource(verdicts.no_worse))
-
-# %%
-# The paper's gap is one in MAP on Gowalla; for another data set there is no margin.
-judged = {label: matched.no_worse(found) for label, found in shown.items()}
-margin_of = {label: one.margin if one and not np.isnan(one.margin) else None for label, one in judged.items()}
-rows = {}
-for label, found in shown.items():
-    row = (found.compare("RD-hybrid", "T"), found.compare("S", "T"), margin_of[label])
-    if row[0] or row[1]:
-        rows.setdefault(found.dataset, {})[label] = row
-if rows:
-    fig = result_plots.margins(rows)
-    plots.save(fig, "05_margins", profile, records, NOTEBOOK)
-
-# %%
-for label, found in shown.items():
-    gap = found.gap()
-    if gap is None:
-        print(f"{label}: no seed has all of T, S and RD-hybrid")
-    elif np.isnan(gap.share):
-        print(f"{label}: no gap to recover, T - S lies between {gap.gap_low:+.4f} and {gap.gap_high:+.4f}")
-    else:
-        print(f"{label}: RD recovers {gap.share:.0%} of the gap T - S ({gap.low:.0%} to {gap.high:.0%})")
-
-# %% [markdown]
-# ## Who gains? Users by activity
-#
-# Groups of about equally many users by the number of their training items; users with as many items stay together. Every group
-# is compared by itself, by the same layout. This is a picture, not a test: nothing is corrected.
-
-# %%
-def stage_of(dataset):
-    try:
-        return data.stage(datasets.load(dataset, download=dataset == plan.dataset), "F")
-    except data.DataError:
-        print(f"{dataset}: not fetched here (`rdcore fetch {dataset}`), so its users cannot be grouped")
-
-
-stages = {dataset: stage_of(dataset) for dataset in dict.fromkeys(found.dataset for found in fixed.values())}
-panels = {}
-for label, found in fixed.items():
-    stage = stages[found.dataset]
-    for role in ("T", "RD-hybrid"):
-        if stage is not None and found.seeds(role, "S"):
-            panels.setdefault(label, {})[role] = groups.by_activity(
-                *found.arrays(role, "S"), stage.fit.counts(), n_groups=n_groups
-            )  # fmt: skip
-if panels:
-    fig = result_plots.by_activity(panels)
-    plots.save(fig, "05_by_activity", profile, records, NOTEBOOK)
-
-# %%
-if panels:
-    table = matched.by_activity(panels)
-    report.write_table(table, "05_by_activity", profile, records, NOTEBOOK)
-    for (label, what), part in table.groupby(["runs", "what"], sort=False):
-        best = part.loc[part["difference"].idxmax()]
-        print(f"{label}, {what}: the interval lies above 0 in {(part['low'] > 0).sum()} of {len(part)} groups; the largest\n"
-              f"  difference is {best['difference']:+.4f}, of users with {best['training items']} training items.")
-
-# %% [markdown]
-# ## Which items? Items by popularity
-#
-# Does a method find what everybody chooses, or also what few do? The groups hold about equal shares of the training
-# interactions: many rare items in the first, few popular ones in the last. How many of each group's held-out items, of all
-# users, are among the first ten new items that their user is shown? A record keeps no lists, so this is counted with the
-# model: here from the weights of the runs at hand, for paper-size runs when a run ends (`groups.json` of its record).
+# And items, from rare to popular: which share of each group's test items is among the first ten?
 
 # %%
 described = {experiment.key: experiment for experiment in experiments}
-interactions = datasets.load(plan.dataset) if train else None
-
-
-def from_weights(run):
-    model = run.model(described[run.key], interactions)
-    return groups.by_item_popularity(model, stages[plan.dataset], n_groups=n_groups)
-
-
-measured = {}
-for label, found in fixed.items():
-    here = any(found is one for one in mine.values())
-    measured[label] = item_groups.collect(found, ROLES, from_weights if here else item_groups.recorded)
-    if not measured[label]:
-        print(f"{label}: no record has groups.json yet")
+measured = {label: item_groups.collect(found, ROLES, page.popularity_groups(described, n_groups)) for label, found in fixed.items()}
 measured = {label: roles for label, roles in measured.items() if roles}
-if measured:
-    fig = result_plots.by_popularity(measured)
-    plots.save(fig, "05_by_popularity", profile, records, NOTEBOOK)
-
-# %%
-if measured:
-    table = item_groups.popularity_table(measured)
-    report.write_table(table, "05_by_popularity", profile, records, NOTEBOOK)
-    show(table)
-
-# %% [markdown]
-# ## The answer
-
-# %%
-for found in shown.values():
-    print(matched.answers(found))
-for name in unknown:
-    print(f"{name}:\n  Not known: no paper-size record yet.")
-if profile != "paper":
-    print(f"\n{plan.dataset} is none of the paper's data sets: what it says neither supports nor contradicts the paper.")
+page.picture(lambda: result_plots.by_popularity(measured), "05_by_popularity", profile, records * bool(measured), NOTEBOOK)
+report.write_table(item_groups.popularity_table(measured), "05_by_popularity", profile, records, NOTEBOOK)
 
 # %% tags=["nbval-check-output"]
-for found in mine.values():
-    c = found.compare("T", "S")
-    print(f"{found.dataset}, {c.n_seeds} seeds, T better than S: {verdicts.verdict(c)}")
-gaps = {model: matched.Matched("gowalla", model, "").reported("T", "S") for model in MODELS}
-print("half the paper's T - S:", ", ".join(f"{model} {gap / 2:.4f}" for model, gap in gaps.items()))
+page.say_lines(f"{found.dataset}: T is better than S with {found.compare('T', 'S').n_seeds} seeds: "
+               + ("yes" if found.compare("T", "S").low > 0 else "no") for found in mine.values())
+
+# %% [markdown]
+# ## What you have seen
+
+# %%
+page.say_lines([
+    "Users and seeds are both random; an interval that forgets the seeds is too narrow.",
+    page.in_words(example.compare("RD-hybrid", "S"), "RD", "S") + f" ({example.label})",
+    "Whether RD is no worse than T needs a margin, and a teacher that is clearly better than the student.",
+])  # fmt: skip
 
 # %% [markdown]
 # ## Provenance
 
 # %% tags=["nbval-ignore-output"]
-print(manifest.provenance(records, experiments[0].data_hash, own_seeds[0], started))
+page.provenance(records, experiments[0].data_hash, own_seeds[0], started)

@@ -41,7 +41,7 @@ from rdcore.data.queries import final_queries
 from rdcore.distill import Distillation, Position, RDSettings
 from rdcore.distill.lists import teacher_lists
 from rdcore.distill.scores import teacher_scores
-from rdcore.eval import metrics
+from rdcore.eval import metrics, significance
 from rdcore.losses import log_loss
 from rdcore.models import DotProductModel, PopularitySettings
 from rdcore.store import runs
@@ -251,7 +251,7 @@ attempt("an epoch that the teacher does not have", replace, experiments["own"], 
 
 # %%
 ap = {role: run.per_user()["AP"].to_numpy()[None] for role, run in trained.items()}  # (1, users)
-compared = {role: page.compare(ap[role], ap["S"]) for role in ap if role != "S"}
+compared = {role: significance.compare(ap[role], ap["S"]) for role in ap if role != "S"}
 rows = []
 for role, run in trained.items():
     row = {"role": role, **run.metrics[["MAP", "nDCG@10", "P@10"]].iloc[-1]}
@@ -276,7 +276,7 @@ page.say_lines(page.in_words(c, role, "the student alone") for role, c in shown.
 
 # %% tags=["nbval-check-output"]
 page.say("Is the teacher better than popularity?",
-         "Yes." if page.compare(ap["T"], ap["popularity"]).low > 0 else "No.")
+         "Yes." if significance.compare(ap["T"], ap["popularity"]).low > 0 else "No.")
 
 # %% [markdown]
 # This compares two settings on one data set with one seed. To compare two *methods*, give each the same number of trials on stage `V`, and then

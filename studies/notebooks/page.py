@@ -6,7 +6,6 @@ Notebooks call these instead of branching: a picture without its data becomes on
 from __future__ import annotations
 
 import html
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -17,7 +16,7 @@ from matplotlib.figure import Figure
 from rdcore import data, datasets
 from rdcore.data import Stage
 from rdcore.data.errors import DataError
-from rdcore.eval import full_ranking, groups, metrics, significance
+from rdcore.eval import full_ranking, groups, metrics
 from rdcore.eval.significance import Comparison, GapShare
 from rdcore.store import runs
 from rdcore.store.experiment import Experiment
@@ -265,9 +264,3 @@ def spread(table: pd.DataFrame, sweep: str, noise: float) -> dict[str, object]:
 def records_of(sweeps: Mapping, sweep: str, by_key: Mapping[str, Record]) -> list[Record]:
     """The records of one sweep, as far as there are any."""
     return [by_key[run.key] for roles in sweeps[sweep].values() for run in roles.values() if run.key in by_key]
-
-
-def compare(a: np.ndarray, b: np.ndarray) -> Comparison:
-    """The difference a - b of two methods, (seeds, users) each, with its 95 % interval (`significance.compare`)."""
-    options = {"rng": np.random.default_rng(0)} if "rng" in inspect.signature(significance.compare).parameters else {}
-    return significance.compare(a, b, **options)
