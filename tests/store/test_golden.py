@@ -6,7 +6,9 @@ with has a small run here whose numbers are kept in golden/run.json, each beside
 
 The five first runs are as old as that file. The others were trained by commit c9bdb34 with torch 2.13.0 on a CPU with AVX-512,
 on one thread; those of Caser, at its revision 2, when that was raised. (What is logged of the weights, on which no model
-depends, is a mean over queries since d1b744d.) Where numbers
+depends, is a mean over queries since d1b744d.) Those
+on DATA were trained once more when DATA got 600 items, by the commit before draws and candidates stopped depending on the most
+active user: the commit after it has the same numbers. Where numbers
 are meant to move, raise the revision of what changed (Experiment: loop and evaluation; a model's or a method's settings: that
 one; Discrepancy: ranks) and have the runs that then have another key written anew:
 
@@ -54,7 +56,7 @@ from rdcore.models import (
     PopularitySettings,
     SASRecSettings,
 )
-from rdcore.store import runs, stages
+from rdcore.store import runner, stages
 from rdcore.store.experiment import Experiment
 from rdcore.store.runs import load_or_train
 from rdcore.train import loop as training
@@ -65,8 +67,8 @@ GOLDEN = Path(__file__).parent / "golden" / "run.json"
 REWRITE = "RDCORE_REWRITE_GOLDEN=1 python -m pytest tests/test_golden.py -k moves"
 
 CASER_DATA = synthetic.generate(n_users=60, n_items=60, min_length=10, max_length=25)
-# Of users with few items and with many: what leave-one-out draws for most is then a part of what it could draw.
-DATA = synthetic.generate(n_users=50, n_items=70, min_length=5, max_length=40, seed=4)
+# Nobody has half of the items, and everybody leaves more than 499: what is drawn is a part of what could be drawn.
+DATA = synthetic.generate(n_users=50, n_items=600, min_length=5, max_length=40, seed=4)
 
 
 def sequential_runs() -> dict[str, Experiment]:
@@ -274,10 +276,13 @@ def test_the_guard_notices_another_random_stream(store, monkeypatch, changed):
     def other(seed: int, name: str, epoch: int = 0) -> int:
         return seed_of(seed, "another" if name == changed else name, epoch)
 
-    for module in (sampling, training, runs):
+    for module in (sampling, training, runner):
         monkeypatch.setattr(module, "stream_seed", other)
     monkeypatch.setattr(stages, "_judges", {})
     draws = {name for name in wanted if changed != "distillation" or name not in DRAW_NOTHING}
+    if changed == "candidates":  # a mean rank among others that were drawn moves by less than another machine may move it
+        for tolerance in (TOLERANCE, WHERE_RANKED):
+            monkeypatch.setitem(tolerance, "ranks", 1e-5)
     if changed == "random lists":
         wanted, draws = {"RD random": wanted["RD random"], "RD exact": wanted["RD exact"]}, {"RD random"}
     moved = {line.rpartition(": ")[0].rsplit(", ", 1)[0] for line in differences(numbers(wanted), golden)}
