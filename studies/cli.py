@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1 if isinstance(error, FloatingPointError) else 2
     except KeyboardInterrupt as error:  # of a training it says what is kept
         kept = "; what is trained so far is kept" if arguments.command in ("reproduce", "train") else ""
-        print(f"rdcore {arguments.command}: {error or f'interrupted{kept}'}", file=sys.stderr)
+        print(f"rdcore {arguments.command}: {str(error) or f'interrupted{kept}'}", file=sys.stderr)
         return 130
 
 
@@ -301,8 +301,9 @@ def add_readme(commands: argparse._SubParsersAction) -> None:
 
 def write_readme(arguments: argparse.Namespace) -> int:
     from studies import readme
+    from studies.followups.study import write_tables
 
-    for file in readme.write(readme.card_on_file()):
+    for file in [write_tables(), *readme.write(readme.card_on_file())]:
         print(f"written: {file.name}")
     return 0
 

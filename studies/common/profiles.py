@@ -309,7 +309,7 @@ FREE_SCORES = {
 }  # fmt: skip
 
 DATA_SETS = {"smoke": (), "small": ("ml-100k",), "paper": ("gowalla", "foursquare-nyc")}
-TO_RECOMPUTE = {"paper": ("citeulike", "foursquare")}
+TO_RECOMPUTE = {"paper": ("citeulike", "citeulike-td", "foursquare")}
 
 PROFILES = Named("profile", {
     name: Profile(

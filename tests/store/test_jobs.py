@@ -20,6 +20,7 @@ from kill import kill_when
 from stores import differences
 
 from rdcore.models.fossil import Fossil
+from rdcore.store import cluster as cluster_jobs
 from rdcore.store import jobs as sweeps
 from rdcore.store import runs
 from rdcore.train.loop import Training
@@ -168,7 +169,7 @@ def test_one_worker_is_a_cluster(store, tmp_path: Path):
 
 
 def test_a_cluster_with_which_it_cannot_work_is_refused_before_anything_is_trained(store, monkeypatch):
-    monkeypatch.setattr(sweeps, "WAIT_SECONDS", 0.3)
+    monkeypatch.setattr(cluster_jobs, "WAIT_SECONDS", 0.3)
     where = {"n_workers": 1, "processes": False, "host": "127.0.0.1", "protocol": "tcp", "dashboard_address": ":0"}
     with distributed.LocalCluster(threads_per_worker=2, **where) as made:
         with pytest.raises(ValueError, match="worker tcp://.* has 2 threads, .*: start it with --nthreads 1 --nworkers 2"):
@@ -215,7 +216,7 @@ def test_a_cluster_that_does_not_share_the_store_is_refused(cluster, store, monk
     def elsewhere():
         yield store / ".cluster-of-another-machine"
 
-    monkeypatch.setattr(sweeps, "_sign", elsewhere)
+    monkeypatch.setattr(cluster_jobs, "_sign", elsewhere)
     said = f"worker tcp://.* does not see the run store {store} of this machine: name a folder .* (and 1 more workers)"
     with pytest.raises(ValueError, match=said.replace("(", r"\(").replace(")", r"\)")):
         runs.load_or_train_all(plan(), jobs=cluster.scheduler_address)
@@ -223,18 +224,18 @@ def test_a_cluster_that_does_not_share_the_store_is_refused(cluster, store, monk
 
 
 def test_a_worker_says_what_keeps_it_from_the_runs(store):
-    here = tuple(map(sweeps._version, sweeps.VERSIONS))
+    here = tuple(map(cluster_jobs._version, cluster_jobs.VERSIONS))
 
     def asked(versions=here, threads=1):
-        return sweeps._unfit((sign, *versions), SimpleNamespace(state=SimpleNamespace(nthreads=threads)))
+        return cluster_jobs._unfit((sign, *versions), SimpleNamespace(state=SimpleNamespace(nthreads=threads)))
 
     store.mkdir()
     (store / ".cluster-of-a-killed-process.lock").touch()
-    with sweeps._sign() as sign:
+    with cluster_jobs._sign() as sign:
         assert [file.name for file in store.iterdir()] == [f"{sign.name}.lock"]
         assert asked() == ""
         assert asked(threads=4).startswith("has 4 threads")
-        assert asked(versions=("0.0.1", "2.13")).startswith(f"has rdcore {sweeps._version('rdcore')}, not 0.0.1 as here")
+        assert asked(versions=("0.0.1", "2.13")).startswith(f"has rdcore {cluster_jobs._version('rdcore')}, not 0.0.1 as here")
     assert asked().startswith("does not see the run store")
     Path(f"{sign}.lock").touch()  # as where locks do not reach: the file is there, and its lock can be had
     assert "file locks must work on the shared file system" in asked()
@@ -246,7 +247,7 @@ def test_a_worker_without_rdcore_is_named_by_the_remedy():
 
     client = SimpleNamespace(run=run, wait_for_workers=lambda *_, **__: None)
     with pytest.raises(ValueError, match="a worker of tcp://a:1 cannot import rdcore .*: install the same version there"):
-        sweeps._check(client, "tcp://a:1", ())
+        cluster_jobs._check(client, "tcp://a:1", ())
 
 
 def test_a_worker_with_another_revision_trains_nothing(store, monkeypatch):
@@ -262,7 +263,7 @@ def test_a_worker_with_another_revision_trains_nothing(store, monkeypatch):
 
 
 def test_the_command_line_takes_processes_or_a_cluster(monkeypatch, store, capsys):
-    asked, only = [], ["train", "--profile", "small", "--only", "ml-100k-V-T-d50"]
+    asked, only = [], ["train", "--profile", "small", "--only", "ml-100k-V-T-d100"]
     with monkeypatch.context() as patch:
         patch.setattr(runs, "load_or_train_all", lambda wanted, *, jobs, **rest: asked.append(jobs))
         assert cli.main([*only, "--jobs", "2"]) == cli.main([*only, "--cluster", "tcp://host:8786"]) == 0
@@ -270,7 +271,7 @@ def test_the_command_line_takes_processes_or_a_cluster(monkeypatch, store, capsy
     with pytest.raises(SystemExit):
         cli.main([*only, "--jobs", "2", "--cluster", "tcp://host:8786"])
     assert "--cluster: not allowed with argument --jobs" in capsys.readouterr().err
-    monkeypatch.setattr(sweeps, "WAIT_SECONDS", 0.3)
+    monkeypatch.setattr(cluster_jobs, "WAIT_SECONDS", 0.3)
     assert cli.main([*only, "--cluster", "tcp://127.0.0.1:1"]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("rdcore train: no Dask scheduler answers at 'tcp://127.0.0.1:1'")

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from rdcore.files import paths
 from rdcore.models import BPRMFSettings, CaserSettings
-from rdcore.store import runs
 from rdcore.store.experiment import Experiment
 from studies.common.earlier import as_before, on_record
 
@@ -30,7 +30,7 @@ def test_only_the_revision_of_caser_differs():
 
 
 def test_a_table_moves_to_the_new_revision_as_a_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs.paths, "replicated", lambda: tmp_path)
+    monkeypatch.setattr(paths, "replicated", lambda: tmp_path)
     table, before = [TEACHER, STUDENT, OTHER], [as_before(run) for run in (TEACHER, STUDENT, OTHER)]
     assert on_record(table) == table, "no record: nothing to go on with"
     commit(tmp_path, *before)

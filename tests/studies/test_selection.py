@@ -116,6 +116,7 @@ def test_the_order_of_the_plan_without_choices(project: Path) -> None:
         ("F", "T", 2), ("F", "S", 2), ("F", "RD-hybrid", 2), ("F", "T", 3), ("F", "S", 3), ("F", "RD-hybrid", 3),
         ("F", "T", 4), ("F", "S", 4), ("F", "RD-hybrid", 4), ("F", "T", 5), ("F", "S", 5), ("F", "RD-hybrid", 5),
         ("F", "RD-equal", 1), ("F", "RD-reciprocal", 1), ("F", "RD-discrepancy", 1),
+        *[("F", role, seed) for seed in (2, 3, 4, 5) for role in rd.WEIGHTINGS if role != "RD-hybrid"],
     ]  # fmt: skip
     assert len(rd.open_choices({})) == 6, "three roles with each of two models"
 

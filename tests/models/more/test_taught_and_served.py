@@ -18,7 +18,7 @@ from rdcore.models import (
     SASRecSettings,
 )
 from rdcore.models.base import built
-from rdcore.store import runs
+from rdcore.store import runs, stages
 from rdcore.store.experiment import Experiment
 from rdcore.train.loop import Training, make_optimizer, train, training_data
 
@@ -96,18 +96,18 @@ def test_a_run_of_the_store_that_is_stopped_ends_in_the_same_bits(name, tmp_path
     plan = Training(epochs=3, batch_size=32, learning_rate=0.01, negatives=1)
     run = Experiment(**common, model=STUDENTS[name], training=plan, evaluate_every=1)
     found = []
-    judge = runs._judge
+    evaluate = stages.FullRanking.evaluate
 
-    def interrupted(model, stage, folder, epoch, device):
+    def interrupted(self, model, epoch, entries):
         if epoch == 3:
             raise KeyboardInterrupt
-        return judge(model, stage, folder, epoch, device)
+        return evaluate(self, model, epoch, entries)
 
     for folder in ("whole", "stopped"):
         monkeypatch.setenv("RDCORE_RUNS", str(tmp_path / folder))
         if folder == "stopped":
             with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-                patch.setattr(runs, "_judge", interrupted)
+                patch.setattr(stages.FullRanking, "evaluate", interrupted)
                 runs.load_or_train(run, DATA)
         found.append(runs.load_or_train(run, DATA))
     assert found[1].environment["resumed"] == 1
