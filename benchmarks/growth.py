@@ -59,7 +59,7 @@ def _nothing(data: Interactions, quick: bool) -> tuple[Callable, int, int]:
 
 def _draws(data: Interactions, quick: bool) -> tuple[Callable, int, int]:
     """Order and negatives of an epoch: what a training step does not pay for."""
-    instances = training_data(data, 5, "cpu")
+    instances = training_data(data, 5, "cpu", full_windows=True)
 
     def draw():
         torch.randperm(len(instances.queries), generator=stream(1, "order", 1))
@@ -71,7 +71,7 @@ def _draws(data: Interactions, quick: bool) -> tuple[Callable, int, int]:
 def _steps(data: Interactions, quick: bool, distil: bool) -> tuple[Callable, int, int]:
     """Training steps of a Caser student, d=50, alone or by Ranking Distillation."""
     settings = Training()
-    instances = training_data(data, 5, "cpu")
+    instances = training_data(data, 5, "cpu", full_windows=True)
     part = instances.queries[: STEPS * settings.batch_size], instances.target[: STEPS * settings.batch_size]
     instances = TrainingData(*part, instances.seen)
     model, distillation = _caser(50, data), None
@@ -97,7 +97,7 @@ def _evaluation(data: Interactions, quick: bool) -> tuple[Callable, int, int]:
 
 def _lists(data: Interactions, quick: bool) -> tuple[Callable, int, int]:
     """The lists of a Caser teacher, d=100, K=10."""
-    instances = training_data(data, 5, "cpu")
+    instances = training_data(data, 5, "cpu", full_windows=True)
     model = _caser(100, data)
     queries, target = instances.queries[:QUERIES], instances.target[:QUERIES]
     return lambda: exemplary_rankings(model, queries, 10, target=target), len(queries), _bytes(model)

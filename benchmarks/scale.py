@@ -43,7 +43,7 @@ def parameters(settings, users: int = USERS, items: int = ITEMS) -> int:
 
 def held(data: Interactions) -> dict[str, tuple[int, int]]:
     """What a training process holds of ``data`` besides the model: name -> (bytes, of how many)."""
-    instances = training_data(data, WINDOW, "cpu")
+    instances = training_data(data, WINDOW, "cpu", full_windows=True)
     queries, seen = instances.queries, instances.seen
     return {
         "sequences (items, in order)": (queries.items.nbytes, len(data)),

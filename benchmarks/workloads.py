@@ -150,7 +150,7 @@ def _encode_flops(settings: CaserSettings) -> float:
 def caser_epoch(quick: bool, device: str, steps: int | None, *, dim: int, K: int = 0, samples: int = 100) -> Measured:
     """K: of Ranking Distillation from the first epoch with dynamic weights on; 0 is none."""
     size, settings = GOWALLA.part(quick), CaserSettings(dim=dim)
-    data = training_data(stage(size.make(), "F").fit, settings.window, device)
+    data = training_data(stage(size.make(), "F").fit, settings.window, device, full_windows=True)
     model = _built(settings, size.users, size.items, device)
     distillation = None
     if K:
@@ -204,7 +204,7 @@ def _asked(device: str, work: Callable[[], object], *, flops: float, moved: floa
 def caser_lists(quick: bool, device: str, steps: int | None, *, dim: int, K: int = 10) -> Measured:
     """steps: how many blocks of 2,048 windows are timed."""
     size, settings = GOWALLA.part(quick), CaserSettings(dim=dim)
-    data = training_data(stage(size.make(), "F").fit, settings.window, device)
+    data = training_data(stage(size.make(), "F").fit, settings.window, device, full_windows=True)
     model = _built(settings, size.users, size.items, device)
     n = len(data.queries)
     part = min(2048 * steps, n) if steps else n

@@ -84,7 +84,7 @@ walk = page.with_weights(plan)
 interactions = datasets.load(walk.dataset)
 names = page.item_names(interactions)
 stage = data.stage(interactions, "F")  # stage.fit: what the models are trained on; stage.judge: each user's newest 20 %
-examples = training_data(stage.fit, 5, "cpu")
+examples = training_data(stage.fit, 5, "cpu", full_windows=True)
 torch.manual_seed(seed)
 student = walk.models["S"].build(interactions.n_users, interactions.n_items).eval()  # eval: without dropout
 

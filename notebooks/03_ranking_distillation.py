@@ -80,7 +80,7 @@ interactions = datasets.load(walk.dataset)
 names = page.item_names(interactions)
 stage = data.stage(interactions, "F")  # stage.fit: what the models are trained on; stage.judge: each user's newest 20 %
 T, S = (trained[role].model(walk_runs[role], interactions) for role in ("T", "S"))
-examples = training_data(stage.fit, S.window, "cpu")
+examples = training_data(stage.fit, S.window, "cpu", full_windows=True)
 page.say(f"There are {len(examples.queries):,} training examples. Each is a *query*, a user with their last {S.window} items,",
          "and a *target*, the item that came next.")
 

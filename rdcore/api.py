@@ -49,7 +49,9 @@ def fit(
     with seeded(stream_seed(seed, "initialisation"), "cpu"):
         student = built(model, fitted).to(device)
         distillation = method.build(student, teacher).to(device) if method else None
-    instances = training_data(fitted, student.window, device, share=settings.share, seed=seed)
+    instances = training_data(
+        fitted, student.window, device, full_windows=student.full_windows, share=settings.share, seed=seed
+    )
     if distillation:
         distillation.prepare(teacher, instances, progress=progress)
     optimizer = make_optimizer(student, distillation, settings)

@@ -104,15 +104,18 @@ def _table(fit: Interactions) -> dict:
     }
 
 
-def training_queries(fit: Interactions, window: int) -> tuple[Queries, Tensor]:
+def training_queries(fit: Interactions, window: int, *, full_windows: bool = False) -> tuple[Queries, Tensor]:
     """Every training instance of ``fit``: queries (B) and their targets (B,), the item that came next.
 
-    As in the official code, an instance needs a full window of ``window`` items before its target; a user too
-    short for one keeps a single, left-padded instance for his last item (graytowne/caser_pytorch 26ef449; the
-    released Ranking Distillation code drops him). ``window=0`` makes every interaction an instance.
+    ``window=0`` makes every interaction an instance. Otherwise an instance has at least one item before
+    its target, and a history shorter than ``window`` is padded on the left. ``full_windows``: it has
+    ``window`` items, as in the released Caser and Ranking Distillation. A user too short for that keeps
+    one instance, padded, for their last item (graytowne/caser_pytorch 26ef449; the released Ranking
+    Distillation code drops the user).
     """
     counts = np.diff(fit.offsets)
-    first = np.minimum(window, np.maximum(counts - 1, 0))
+    shortest = window if full_windows else min(window, 1)
+    first = np.minimum(shortest, np.maximum(counts - 1, 0))
     n_instances = counts - first
     user = np.repeat(np.arange(fit.n_users), n_instances)
     start = np.repeat(np.cumsum(n_instances) - n_instances, n_instances)

@@ -27,6 +27,9 @@ class Model(nn.Module):
     n_items: int
     window: int
     """How many past items the model looks at; 0: a model without memory."""
+    full_windows: ClassVar[bool] = False
+    """Whether it is trained only where ``window`` items come before the target, as the released Caser
+    is. Otherwise it is trained on every prefix of at least one item, padded on the left."""
     graphable: ClassVar[bool] = False
     """Whether encoding and scoring single items have the same shapes for every batch and never
     wait for a GPU, so that a training step can be recorded as a CUDA graph."""

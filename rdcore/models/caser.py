@@ -89,6 +89,7 @@ class Caser(DotProductModel):
     change.
     """
 
+    full_windows: ClassVar[bool] = True  # as in the released code
     graphable: ClassVar[bool] = True
 
     def __init__(self, n_users: int, n_items: int, settings: CaserSettings):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +67,8 @@ class Fossil(DotProductModel):
     a fixed zero row of P alone (d + 1 parameters fewer). I excludes the target in the original;
     here it never holds it, because the data have no re-visits.
     """
+
+    full_windows: ClassVar[bool] = True  # as our records of it were made
 
     def __init__(self, n_users: int, n_items: int, settings: FossilSettings):
         super().__init__()

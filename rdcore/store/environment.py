@@ -24,7 +24,8 @@ def environment(device: str, state: dict) -> dict:
     """What is recorded of a run with this training ``state``.
 
     teacher_weights: sha256 of the file of weights that taught it, None without a teacher. A teacher
-    that was trained again elsewhere has other weights under the same key.
+    that was trained again elsewhere has other weights under the same key. rows_used: the share of the
+    fitted rows that are targets of training instances, None for a counted model.
     """
     gpu = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else None
     return {
@@ -41,6 +42,7 @@ def environment(device: str, state: dict) -> dict:
         "seconds": round(state["seconds"], 1),
         "resumed": state["resumed"],
         "teacher_weights": state.get("teacher_weights"),
+        "rows_used": state.get("rows_used"),
     }
 
 

@@ -165,7 +165,9 @@ def _prepare(experiment: Experiment, data: Interactions | Stage, folder: Path, d
         model = built(experiment.model, stages.fit).to(device)
         if experiment.distillation:
             distillation = experiment.distillation.build(model, teacher).to(device)
-    instances = training_data(stages.fit, model.window, device, share=settings.share, seed=seed)
+    instances = training_data(
+        stages.fit, model.window, device, full_windows=model.full_windows, share=settings.share, seed=seed
+    )
     if distillation:
         cache = paths.runs() / experiment.teacher.key / f"lists-{experiment.teacher_epoch:0>3}"
         distillation.prepare(teacher, instances, cache=ListCache(cache), progress=progress)
@@ -184,6 +186,12 @@ def _fit(
     kept = checkpoints.Checkpoints(folder, model=work.model, optimizer=work.optimizer, distillation=work.distillation)
     state = kept.resume(device, experiment.stage) or {"epoch": 0, "history": [], "metrics": [], "seconds": 0.0, "resumed": -1}
     state["resumed"] += 1
+    state["rows_used"] = round(len(work.instances.target) / len(stages.fit), 4)
+    if progress and state["rows_used"] < 0.5 * settings.share:
+        tqdm.write(
+            f"{experiment.label}: trained on {state['rows_used']:.0%} of the rows, those with {work.model.window} items "
+            "before them: take a shorter window, or a model that is trained on every prefix (full_windows = False)"
+        )
     state["teacher_weights"] = work.taught_by
     # Now, not at the end: the checkout may move on while the run trains. A resumed run may have seen several.
     state["commit"] = ", ".join(dict.fromkeys([*filter(None, state.get("commit", "").split(", ")), commit()]))

@@ -67,15 +67,16 @@ class Training(Settings):
 
 
 def training_data(
-    fit: Interactions, window: int, device, *, share: float = 1.0, seed: int = 0
+    fit: Interactions, window: int, device, *, full_windows: bool = False, share: float = 1.0, seed: int = 0
 ) -> TrainingData:
     """All training instances of ``fit`` for a model that looks at ``window`` items, on ``device``.
 
+    ``full_windows``: only those with ``window`` items before the target (`Model.full_windows`).
     ``share`` < 1: a random part of them, the same for every model of this window and ``seed``, and
     contained in every larger share. What counts as seen does not shrink. Raises ValueError where a
     user has every item: no negative is left for them.
     """
-    queries, target = training_queries(fit, window)
+    queries, target = training_queries(fit, window, full_windows=full_windows)
     if share < 1:
         order = torch.randperm(len(target), generator=stream(seed, "share"))
         kept = order[: max(1, round(share * len(target)))].sort().values

@@ -19,7 +19,7 @@ def test_training_holds_four_times_the_weights_on_every_row():
     settings, data = CaserSettings(dim=8), scale.small_data()
     model = settings.build(data.n_users, data.n_items)
     optimizer = make_optimizer(model, None, Training())
-    queries = training_data(data, model.window, "cpu").queries[:4]
+    queries = training_data(data, model.window, "cpu", full_windows=model.full_windows).queries[:4]
     model.score(model.encode(queries), torch.zeros(4, 1, dtype=torch.long)).sum().backward()
     optimizer.step()
     weights = sum(p.nbytes for p in model.parameters())

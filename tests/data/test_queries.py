@@ -40,7 +40,7 @@ def slow_instances(sequences, window, padding):
 @given(lengths=lengths, window=st.integers(0, 6))
 def test_training_queries_equal_the_slow_sliding_window(lengths, window):
     fit, sequences = unique_items(lengths)
-    queries, target = training_queries(fit, window)
+    queries, target = training_queries(fit, window, full_windows=True)
     history = queries.history(window)
     assert history.shape == (len(queries), window)
     got = list(zip(queries.user.tolist(), history.tolist(), target.tolist(), strict=True))
@@ -51,7 +51,7 @@ def test_training_queries_equal_the_slow_sliding_window(lengths, window):
 @given(lengths=lengths, window=st.integers(0, 6), length=st.integers(1, 12))
 def test_a_history_of_any_length_holds_only_the_users_own_items_before_the_target(lengths, window, length):
     fit, sequences = unique_items(lengths)
-    queries, target = training_queries(fit, window)
+    queries, target = training_queries(fit, window, full_windows=True)
     for user, item, history in zip(queries.user.tolist(), target.tolist(), queries.history(length).tolist(), strict=True):
         before = sequences[user][: sequences[user].index(item)]
         seen = [i for i in history if i != fit.n_items]
@@ -71,7 +71,7 @@ def test_final_queries_look_back_on_everything_the_user_has(lengths, length):
 
 def test_users_at_and_around_the_window_length():
     fit, _ = unique_items([0, 1, 5, 6, 7])
-    queries, _ = training_queries(fit, 5)
+    queries, _ = training_queries(fit, 5, full_windows=True)
     assert torch.bincount(queries.user, minlength=5).tolist() == [0, 1, 1, 1, 2]
 
 
@@ -84,7 +84,7 @@ def test_no_window_makes_every_interaction_an_instance():
 
 def test_the_number_of_windows_is_that_of_the_data_layer_for_users_long_enough():
     fit, _ = unique_items([6, 9, 12])
-    assert len(training_queries(fit, 5)[0]) == fit.windows(5) == 12
+    assert len(training_queries(fit, 5, full_windows=True)[0]) == fit.windows(5) == 12
 
 
 CHOICES = {"slice": slice(2, 5), "list": torch.tensor([4, 0, 0]), "mask": torch.tensor([1, 0, 1, 0, 1, 0]).bool()}
@@ -103,7 +103,7 @@ def test_a_selection_keeps_the_shared_table(index):
 
 def test_moving_takes_every_tensor_along():
     fit, _ = unique_items([6, 3])
-    moved = training_queries(fit, 2)[0].to("meta")
+    moved = training_queries(fit, 2, full_windows=True)[0].to("meta")
     assert {part.device.type for part in (moved.user, moved.end, moved.items, moved.offsets)} == {"meta"}
     assert moved.padding == fit.n_items
 
@@ -126,7 +126,7 @@ def by_row(queries, **options) -> list[list[int]]:
 @given(lengths=lengths, window=st.integers(0, 6), data=st.data())
 def test_the_past_equals_a_slow_loop_with_and_without_what_comes_behind_the_target(lengths, window, data):
     fit, sequences = unique_items(lengths)
-    queries, target = training_queries(fit, window)
+    queries, target = training_queries(fit, window, full_windows=True)
     chosen = torch.tensor(data.draw(st.lists(st.integers(0, len(queries) - 1), max_size=8)), dtype=torch.long)
     past, others = [], []
     for user, item in zip(queries.user[chosen].tolist(), target[chosen].tolist(), strict=True):
@@ -177,3 +177,14 @@ def test_the_sum_of_everything_leaves_out_the_target_alone():
     instances = zip(queries.user.tolist(), target.tolist(), strict=True)
     expected = [float(table[sequences[user]].sum() - table[item]) for user, item in instances]
     assert total[:, 0].tolist() == expected and counts.tolist() == [3, 3, 3, 3, 1, 1]
+
+
+@few
+@given(lengths=lengths, window=st.integers(1, 6))
+def test_every_prefix_is_an_instance_unless_full_windows_are_asked_for(lengths, window):
+    fit, sequences = unique_items(lengths)
+    queries, target = training_queries(fit, window)
+    expected = [(row[:end], row[end]) for row in sequences for end in range(min(1, len(row) - 1), len(row)) if row]
+    assert target.tolist() == [item for _, item in expected]
+    for row, (before, _) in zip(queries.history(window).tolist(), expected, strict=True):
+        assert row == [fit.n_items] * (window - len(before)) + before[-window:]

@@ -41,7 +41,7 @@ def fitted(settings, student: str, teacher: Model, epochs: int = 4, stopped: int
         torch.manual_seed(3)
         model = STUDENTS[student].build(data.n_users, data.n_items)
         distillation = settings.build(model, teacher) if settings else None
-        instances = training_data(data, model.window, "cpu")
+        instances = training_data(data, model.window, "cpu", full_windows=model.full_windows)
         if distillation:
             distillation.prepare(teacher, instances)
         plan = Training(**({"epochs": last, "batch_size": 64, "learning_rate": 0.02, "weight_decay": 0.0} | training))

@@ -145,7 +145,7 @@ def test_weights_worked_out_by_hand():
 
 
 def prepared(data, student, teacher, cache=None, **settings):
-    instances = training_data(data, student.window, "cpu")
+    instances = training_data(data, student.window, "cpu", full_windows=student.full_windows)
     distillation = CDSettings(**(SMALL | settings)).build(student, teacher)
     distillation.prepare(teacher, instances, cache=cache)
     return distillation, instances

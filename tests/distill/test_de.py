@@ -327,7 +327,7 @@ MODELS = {
 )
 def test_the_loss_equals_a_loop_over_the_batchs_different_entities(data, kind, settings):
     student, teacher = MODELS[kind]
-    instances = training_data(data, student.window, "cpu")
+    instances = training_data(data, student.window, "cpu", full_windows=student.full_windows)
     distillation = built(student, teacher, instances, weight=0.3, anneal_epochs=10, **settings)
     batch = batch_of(instances, 30)
     distillation.begin_epoch(student, 3, 1, stream(7, "distillation", 3))
@@ -367,7 +367,7 @@ def test_the_loss_worked_out_by_hand():
 
 def test_student_experts_and_selection_get_gradients_and_the_teacher_none(data):
     student, teacher = caser(2), caser(5, 1).train()
-    instances = training_data(data, 5, "cpu")
+    instances = training_data(data, 5, "cpu", full_windows=True)
     distillation = built(student, teacher, instances)
     distillation.begin_epoch(student, 1, 1, stream(1, "distillation"))
     batch = batch_of(instances, 30)
@@ -382,7 +382,7 @@ def test_student_experts_and_selection_get_gradients_and_the_teacher_none(data):
 
 def test_a_teacher_in_training_mode_shows_what_it_shows_in_evaluation(data):
     student, teacher = caser(2).eval(), caser(5, 1)
-    instances = training_data(data, 5, "cpu")
+    instances = training_data(data, 5, "cpu", full_windows=True)
     losses = []
     for mode in (True, False):
         distillation = built(student, teacher.train(mode), instances)

@@ -121,7 +121,7 @@ def prepared(settings, student="BPR"):
     model = STUDENTS[student].build(DATA.n_users, DATA.n_items)
     with torch.no_grad():
         model.user.weight.normal_(), model.item_factors.weight.normal_()
-    teacher, instances = with_opinions("BPR"), training_data(DATA, model.window, "cpu")
+    teacher, instances = with_opinions("BPR"), training_data(DATA, model.window, "cpu", full_windows=model.full_windows)
     method = settings.build(model, teacher)
     method.prepare(teacher, instances)
     method.begin_epoch(model, 1, 1, stream(1, "distillation", 1))

@@ -83,7 +83,7 @@ def test_it_teaches_the_student_alone(name, student, teacher):
 def prepared(settings, student="BPR"):
     torch.manual_seed(3)
     model = STUDENTS[student].build(DATA.n_users, DATA.n_items)
-    teacher, instances = with_opinions("BPR"), training_data(DATA, model.window, "cpu")
+    teacher, instances = with_opinions("BPR"), training_data(DATA, model.window, "cpu", full_windows=model.full_windows)
     method = settings.build(model, teacher)
     method.prepare(teacher, instances)
     method.begin_epoch(model, 1, 1, stream(1, "distillation", 1))

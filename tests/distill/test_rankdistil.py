@@ -349,7 +349,7 @@ def prepared(instances: TrainingData, teacher=None, epoch: int = 1, **settings) 
 
 
 def test_mined_negatives_are_the_students_best_of_the_draw(data):
-    instances = training_data(data, 5, "cpu")
+    instances = training_data(data, 5, "cpu", full_windows=True)
     student, batch = model(2), batch_of(instances, [0, 9, 30])
     context = student.encode(batch.queries).detach()
     distillation = prepared(instances, m=4, negatives="mined")
@@ -362,7 +362,7 @@ def test_mined_negatives_are_the_students_best_of_the_draw(data):
 
 
 def test_there_must_be_enough_items_for_the_most_active_user(data):
-    instances = training_data(data, 5, "cpu")
+    instances = training_data(data, 5, "cpu", full_windows=True)
     fewest = N_ITEMS - int(data.counts().max())
     prepared(instances, p=fewest - 4, m=4)
     with pytest.raises(ValueError, match=rf"p \+ m must be <= {fewest}, .* got {fewest - 3} \+ 4: lower p or m"):
@@ -404,7 +404,7 @@ def name_of(settings: dict) -> str:
 @pytest.mark.parametrize("student_kind", ["Caser", "BPR-MF"])
 def test_a_step_equals_its_formula_in_a_slow_loop(data, settings, student_kind, teacher_kind):
     teacher, student = model(1, STUDENTS[teacher_kind]), model(2, STUDENTS[student_kind]).train()
-    instances = training_data(data, student.window, "cpu")
+    instances = training_data(data, student.window, "cpu", full_windows=student.full_windows)
     distillation = prepared(instances, teacher, weight=0.7, **settings)
     teacher.train()  # whoever left it so: it is asked without its dropout
     batch = batch_of(instances, [4, 17, 44, 17])
@@ -452,7 +452,7 @@ def test_a_step_equals_its_formula_in_a_slow_loop(data, settings, student_kind, 
 @pytest.mark.parametrize("form", ["B", "P"])
 def test_steps_average_to_the_loss_over_all_negatives(data, form):
     teacher, student = model(1, STUDENTS["BPR-MF"]), model(2, STUDENTS["Caser"]).eval()  # with a memory: 2,000 queries
-    instances = training_data(data, student.window, "cpu")
+    instances = training_data(data, student.window, "cpu", full_windows=student.full_windows)
     # His negatives are all that p and m leave room for.
     busiest = instances.queries.user.tolist().index(int(data.counts().argmax()))
     batch = batch_of(instances, [busiest] * 2000)
@@ -470,7 +470,7 @@ def test_steps_with_mined_negatives_average_to_the_hardest_part_of_the_sum(data)
     """A negative that r others stand above counts by the probability that fewer than m of the 5 m - 1 drawn beside it are among
     those, which is a hypergeometric one; so it is less than the whole sum that uniform negatives estimate."""
     m, teacher, student = 2, model(1, STUDENTS["BPR-MF"]), model(2, STUDENTS["Caser"]).eval()
-    instances = training_data(data, student.window, "cpu")
+    instances = training_data(data, student.window, "cpu", full_windows=student.full_windows)
     busiest = instances.queries.user.tolist().index(int(data.counts().argmax()))
     batch = batch_of(instances, [busiest] * 2000)
     with torch.no_grad():
@@ -492,7 +492,7 @@ def test_steps_with_mined_negatives_average_to_the_hardest_part_of_the_sum(data)
 
 
 def test_the_teacher_is_no_part_of_what_is_trained(data):
-    instances = training_data(data, 5, "cpu")
+    instances = training_data(data, 5, "cpu", full_windows=True)
     student, teacher = model(2), model(1)
     distillation = prepared(instances, teacher, form="P", psi="scores")
     assert list(distillation.parameters()) == [] and distillation.state_dict() == {}
@@ -504,7 +504,7 @@ def test_the_teacher_is_no_part_of_what_is_trained(data):
 
 @pytest.mark.parametrize("settings", [FORMS[2], FORMS[4], FORMS[6]], ids=name_of)
 def test_a_teacher_who_gives_lists_alone_is_not_asked_in_training(data, settings, monkeypatch):
-    instances, teacher, student = training_data(data, 5, "cpu"), model(1), model(2)
+    instances, teacher, student = training_data(data, 5, "cpu", full_windows=True), model(1), model(2)
     distillation = prepared(instances, teacher, **settings)
     monkeypatch.setattr(teacher, "encode", lambda queries: pytest.fail("the teacher was asked"))
     batch = batch_of(instances, [0, 5])
@@ -513,7 +513,7 @@ def test_a_teacher_who_gives_lists_alone_is_not_asked_in_training(data, settings
 
 def test_an_epoch_depends_on_its_generator_alone(data):
     """What a resumed run needs: prepare() and begin_epoch() of the next epoch give what an undisturbed run has."""
-    instances, student = training_data(data, 5, "cpu"), model(2).eval()
+    instances, student = training_data(data, 5, "cpu", full_windows=True), model(2).eval()
     batch = batch_of(instances, [0, 9, 30])
     context = student.encode(batch.queries).detach()
     through = prepared(instances, epoch=1)
@@ -530,7 +530,7 @@ def test_students_of_every_kind_learn_from_it(data, kind, form):
     """The distillation alone, without a base loss: it falls, and the teacher's first items rise into the student's."""
     weight = {"C": 1.0, "B": 0.05, "P": 0.02}[form]
     student, teacher = STUDENTS[kind].build(N_USERS, N_ITEMS), model(1, STUDENTS[kind])
-    instances = training_data(data, student.window, "cpu")
+    instances = training_data(data, student.window, "cpu", full_windows=student.full_windows)
     settings, logs = Training(epochs=8, batch_size=16, learning_rate=0.03, base_weight=0.0), []
     distillation = RankDistilSettings(form=form, p=3, m=8, weight=weight).build(student, teacher)
     distillation.prepare(teacher, instances)
@@ -598,7 +598,7 @@ def test_a_teacher_that_cannot_score_single_items_is_refused_where_he_would_have
     for settings in (RankDistilSettings(), RankDistilSettings(form="B", psi="scores")):
         with pytest.raises(ValueError, match="the teacher, Popularity, cannot score single items"):
             settings.build(model(2), popular)
-    instances, student = training_data(data, 5, "cpu"), model(2)
+    instances, student = training_data(data, 5, "cpu", full_windows=True), model(2)
     for settings in ({"form": "C", "orders": "exact"}, {"form": "B"}, {"form": "P"}):
         batch = batch_of(instances, [1, 2])
         assert prepared(instances, popular, **settings).loss(student, batch, 0, student.encode(batch.queries)) > 0

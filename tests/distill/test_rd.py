@@ -27,7 +27,7 @@ def data() -> Interactions:
 
 @pytest.fixture(scope="module")
 def instances(data) -> TrainingData:
-    return training_data(data, 5, "cpu")
+    return training_data(data, 5, "cpu", full_windows=True)
 
 
 def model(seed: int, dim: int = 4) -> Caser:
@@ -140,7 +140,7 @@ def test_a_teacher_without_memory_is_asked_once_a_user_and_teaches(data, tmp_pat
     encode = teacher.encode
     monkeypatch.setattr(teacher, "encode", lambda queries: asked.append(len(queries)) or encode(queries))
     for window in (0, 5):  # students without a memory and with one
-        given = training_data(data, window, "cpu")
+        given = training_data(data, window, "cpu", full_windows=True)
         with torch.no_grad():
             slow = slow_lists(teacher, data, given, 6, "seen")
         asked.clear()
@@ -188,10 +188,10 @@ def test_a_cached_file_gives_the_same_lists_without_asking_the_teacher(instances
 
 
 def test_other_lists_under_the_same_teacher_are_not_taken_for_these(data, instances, tmp_path):
-    shorter_window = training_data(data, 3, "cpu")  # a student with another window has other instances
+    shorter_window = training_data(data, 3, "cpu", full_windows=True)  # a student with another window has other instances
     cases = [(instances, {}), (instances, {"K": 6}), (instances, {"exclude": "seen"}), (shorter_window, {})]
     for given, settings in cases * 2:
-        teacher_sees = given if given is instances else training_data(data, 3, "cpu")
+        teacher_sees = given if given is instances else training_data(data, 3, "cpu", full_windows=True)
         assert torch.equal(prepared(teacher_sees, ListCache(tmp_path), **settings), prepared(given, None, **settings))
     assert len(list(tmp_path.glob("*.safetensors"))) == len(cases)
 
@@ -568,8 +568,8 @@ def test_popular_lists_hold_the_most_popular_items_but_the_target(data, instance
 
 
 def test_popular_lists_do_not_shrink_with_the_share_of_the_instances(data, instances):
-    whole, part = (control(training_data(data, 5, "cpu", share=share), "popular") for share in (1.0, 0.2))
-    kept = training_data(data, 5, "cpu", share=0.2)
+    whole, part = (control(training_data(data, 5, "cpu", full_windows=True, share=share), "popular") for share in (1.0, 0.2))
+    kept = training_data(data, 5, "cpu", full_windows=True, share=0.2)
     places = {place: index for index, place in enumerate(instances.queries.end.tolist())}
     assert torch.equal(part, whole[[places[end] for end in kept.queries.end.tolist()]])
 
@@ -588,7 +588,7 @@ def test_random_lists_are_unseen_the_same_at_every_call_and_other_ones_for_every
 def test_random_lists_favour_no_item(data):
     """Each unseen item is as likely as any other: over 200 queries of a user, 5 items a list."""
     user = torch.zeros(200, dtype=torch.long)
-    instances = training_data(data, 5, "cpu")
+    instances = training_data(data, 5, "cpu", full_windows=True)
     many = TrainingData(instances.queries[user], instances.target[user], instances.seen)
     drawn = torch.bincount(control(many, "random").flatten(), minlength=N_ITEMS)
     unseen = sorted(set(range(N_ITEMS)) - seen_by(data, int(instances.queries.user[0])))

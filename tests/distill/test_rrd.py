@@ -228,7 +228,7 @@ PAIRS = [("bpr", "bpr"), ("neumf", "bpr"), ("caser", "caser"), ("bpr", "caser"),
 
 
 def prepared(data, student, teacher, cache=None, **settings):
-    instances = training_data(data, student.window, "cpu")
+    instances = training_data(data, student.window, "cpu", full_windows=student.full_windows)
     distillation = RRDSettings(**(SMALL | settings)).build(student, teacher)
     distillation.prepare(teacher, instances, cache=cache)
     return distillation, instances

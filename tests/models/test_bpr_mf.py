@@ -146,7 +146,7 @@ def test_it_learns_a_checkerboard_that_popularity_cannot_see(bias):
     model = BPRMFSettings(dim=4, bias=bias).build(data.fit.n_users, data.fit.n_items)
     untrained = mean(evaluate(model, data))["MAP"]
     settings = Training(epochs=8, batch_size=64, learning_rate=0.02, reduction="sum")
-    instances = training_data(data.fit, model.window, "cpu")
+    instances = training_data(data.fit, model.window, "cpu", full_windows=model.full_windows)
     assert len(instances.target) == len(data.fit)
     train(model, instances, make_optimizer(model, None, settings), settings, seed=1)
     trained, popular = mean(evaluate(model, data))["MAP"], mean(popularity(data))["MAP"]

@@ -149,7 +149,7 @@ def test_horizontal_filters_and_their_gradients_are_those_of_a_slow_loop(L, n, d
 def test_the_padding_row_gets_no_gradient_and_stays_zero_through_training():
     fit = Interactions("short", np.array([0, 1, 2, 3, 4, 5, 0, 6]), np.array([0, 3, 5, 8]), 8)  # all users are short
     model = caser(3, 8)
-    queries, target = training_queries(fit, 5)
+    queries, target = training_queries(fit, 5, full_windows=True)
     assert (queries.history(5) == 8).any()
     context = model.encode(queries)
     model.score(context, target[:, None]).sum().backward()
@@ -157,7 +157,7 @@ def test_the_padding_row_gets_no_gradient_and_stays_zero_through_training():
     assert model.item.weight.grad[:8].abs().max() > 0
     settings = Training(epochs=3, batch_size=2, weight_decay=0.1)
     before = model.item.weight[:8].clone()
-    train(model, training_data(fit, 5, "cpu"), make_optimizer(model, None, settings), settings, seed=1)
+    train(model, training_data(fit, 5, "cpu", full_windows=True), make_optimizer(model, None, settings), settings, seed=1)
     assert model.item.weight[8].abs().max() == 0
     assert (model.item.weight[:8] - before).abs().max() > 0
 
@@ -196,7 +196,7 @@ def test_a_batch_of_one_query_and_one_item():
 
 def test_a_last_batch_of_one_instance_trains():
     data = synthetic.generate(n_users=5, n_items=20, min_length=6, max_length=8)
-    instances = training_data(data, 5, "cpu")
+    instances = training_data(data, 5, "cpu", full_windows=True)
     settings = Training(epochs=1, batch_size=len(instances.queries) - 1)
     model = caser(5, 20)
     before = model.dense.weight.clone()

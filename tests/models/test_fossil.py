@@ -133,12 +133,12 @@ def test_initial_standard_deviations():
 def test_the_padding_row_gets_no_gradient_and_stays_zero_through_training():
     fit = interactions()
     model, settings = fossil(), Training(epochs=3, batch_size=4, weight_decay=0.1)
-    queries, target = training_queries(fit, 5)
+    queries, target = training_queries(fit, 5, full_windows=True)
     assert (queries.history(5) == N_ITEMS).any()
     model.score(model.encode(queries), target[:, None]).sum().backward()
     assert model.item.weight.grad[N_ITEMS].abs().max() == 0 < model.item.weight.grad[:N_ITEMS].abs().max()
     before = model.item.weight[:N_ITEMS].clone()
-    train(model, training_data(fit, 5, "cpu"), make_optimizer(model, None, settings), settings, seed=1)
+    train(model, training_data(fit, 5, "cpu", full_windows=True), make_optimizer(model, None, settings), settings, seed=1)
     assert model.item.weight[N_ITEMS].abs().max() == 0 < (model.item.weight[:N_ITEMS] - before).abs().min()
 
 
@@ -182,7 +182,7 @@ def test_the_named_loss_is_the_one_that_is_used():
 def contexts(model: Fossil, changed: dict[int, int]) -> torch.Tensor:
     """Contexts of user 0's training queries (targets at places 5, 6, 7), with the items at some places exchanged."""
     first = [changed.get(place, item) for place, item in enumerate(SEQUENCES[0])]
-    return model.encode(training_queries(interactions([first, *SEQUENCES[1:]]), 5)[0][:3])
+    return model.encode(training_queries(interactions([first, *SEQUENCES[1:]]), 5, full_windows=True)[0][:3])
 
 
 @torch.no_grad()
@@ -255,7 +255,7 @@ def test_a_planted_markov_order_is_recovered(lag, loss):
     torch.manual_seed(0)
     model = FossilSettings(dim=16, loss=loss).build(data.fit.n_users, data.fit.n_items)
     settings = Training(epochs=10, batch_size=128, learning_rate=0.02)
-    train(model, training_data(data.fit, 5, "cpu"), make_optimizer(model, None, settings), settings, seed=1)
+    train(model, training_data(data.fit, 5, "cpu", full_windows=True), make_optimizer(model, None, settings), settings, seed=1)
     weights = (model.markov + model.user_markov.weight.mean(0)).abs().detach().flip(0)  # by distance, nearest first
     others = torch.cat([weights[: lag - 1], weights[lag:]])
     assert weights[lag - 1] > 2 * others.max()

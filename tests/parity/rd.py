@@ -55,7 +55,7 @@ class Trained:
 
 def instances(n: int):
     """The first n training windows of generated data, which both sides train on."""
-    data = ours_loop.training_data(generate(), 5, "cpu")
+    data = ours_loop.training_data(generate(), 5, "cpu", full_windows=True)
     kept = torch.arange(n)
     return ours_loop.TrainingData(data.queries[kept], data.target[kept], data.seen)
 
@@ -227,7 +227,7 @@ def timed(dim: int, n: int, *, ranks: bool | None = None, repeats: int = 3) -> t
     hybrid with its rank samples. Lists are made before the clock starts; an epoch takes as long with any lists.
     """
     gowalla = stage(load("gowalla"), "F").fit
-    every = ours_loop.training_data(gowalla, 5, "cpu")
+    every = ours_loop.training_data(gowalla, 5, "cpu", full_windows=True)
     data = ours_loop.TrainingData(every.queries[torch.arange(n)], every.target[:n], every.seen)
     training = ours_loop.Training(epochs=1)
     lists = torch.randint(gowalla.n_items, (n, 10))

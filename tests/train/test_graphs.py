@@ -59,7 +59,7 @@ def trained(model: str, method: str, *, device: str, graphs: bool, epochs: int =
         student = MODELS[model].build(fit.n_users, fit.n_items).to(device)
         settings = METHODS[method]
         distillation = settings.build(student, teacher).to(device) if settings else None
-    instances = training_data(fit, student.window, device)
+    instances = training_data(fit, student.window, device, full_windows=student.full_windows)
     if distillation:
         distillation.prepare(teacher, instances)
     training = Training(epochs=epochs, batch_size=100, reduction="sum" if model in ("BPR", "NeuMF") else "mean", negatives=1)

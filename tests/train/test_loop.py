@@ -1,6 +1,7 @@
 """The training loop: the numbers of a step, its random streams and what it refuses."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from rdcore.eval.full_ranking import evaluate, popularity
 from rdcore.eval.metrics import mean
 from rdcore.models import CaserSettings
 from rdcore.train.loop import Training, make_optimizer, seeded, train, training_data
+
+training_data = partial(training_data, full_windows=True)  # these tests train Caser
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
