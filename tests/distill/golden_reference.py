@@ -225,8 +225,8 @@ ENTRIES = [
     ("dcd-other-order", "DCD", "released", {"interesting": [-0.2, 0.1], "uninteresting": [0.9, 0.7]}, "interesting", 3.674794,
      "worked out by hand"),
     ("dcd-one", "DCD", "released", {"interesting": [0.1], "uninteresting": [0.9]}, "interesting", 1.171101, "softplus(.8)"),
-    ("pckd-list", "PCKD", "released", {"form": "list", "after": [1, 0.4, 0.6], "before": [0.2, -0.1, 0.05], "tau": 0.1}, "after",
-     0.95641815, PLAIN),
+    ("pckd-list", "PCKD", "released", {"form": "list", "after": [1, 0.4, 0.6], "before": [0.2, -0.1, 0.05], "tau": 0.1},
+     "after", 0.95641815, PLAIN),
     ("pckd-pair", "PCKD", "paper", {"form": "pair", "after": [1, 0.4], "before": [0.2, -0.1]}, "after", 0.60719172, PLAIN),
 ]  # fmt: skip
 
