@@ -120,9 +120,9 @@ def test_stopped_and_resumed_it_gives_the_numbers_of_a_whole_run(taught, mine, t
 
 
 def test_the_loss_moves_the_student_and_leaves_the_teacher(taught, mine):
-    alone = runs.load_or_train(replace(taught, distillation=ForeignLossSettings(weight=0.0)), mine)
-    whole = runs.load_or_train(taught, mine)
-    one, other = (run.model(taught, mine).state_dict()["item_bias"] for run in (alone, whole))
+    plans = (replace(taught, distillation=ForeignLossSettings(weight=0.0)), taught)
+    alone, whole = (runs.load_or_train(plan, mine) for plan in plans)
+    one, other = (run.model(plan, mine).state_dict()["item_bias"] for run, plan in zip((alone, whole), plans, strict=True))
     assert (one - other).abs().max() > 1e-3
     assert "teacher" not in "".join(taught.distillation.build(None, None).state_dict())
     assert set(whole.model(taught, mine).state_dict()) == {"user.weight", "last.weight", "item_factors.weight", "item_bias"}
@@ -174,3 +174,16 @@ def test_a_model_may_be_built_from_the_fitted_part(mine):
 def test_item_features_that_do_not_fit_are_refused(mine, change, message):
     with pytest.raises(data.DataError, match=message):
         data.with_item_features(mine, change(pd.DataFrame({"item": mine.item_ids, "weight": 1.0})))
+
+
+def test_a_stage_of_ones_own_is_trained_and_never_mixed_up_with_another():
+    train = data.Interactions("x/train", [0, 1, 2, 3, 4, 5], [0, 3, 6], 9)
+    one, other = (data.Stage("F", train, data.Interactions("x/test", items, [0, 1, 2], 9)) for items in ([7, 8], [8, 7]))
+    run = Experiment(
+        dataset="x", data_hash=train.sha256(), stage="F", role="T", model=BPRMFSettings(dim=2),
+        training=Training(epochs=1), evaluate_every=1,
+    )  # fmt: skip
+    assert runs.load_or_train(run, one).metrics["n_users"].tolist() == [2]
+    with pytest.raises(ValueError, match="evaluated by other rows.*stage.sha256"):
+        runs.load_or_train(run, other)
+    assert runs.load_or_train(replace(run, data_hash=other.sha256()), other).finished

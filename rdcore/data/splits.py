@@ -1,5 +1,6 @@
 """Splits: what a model is fitted on and what it is evaluated by."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -118,6 +119,20 @@ class Stage(_Held):
         """`judge`."""
         return self.judge
 
+    @property
+    def n_users(self) -> int:
+        """Number of users."""
+        return self.fit.n_users
+
+    @property
+    def n_items(self) -> int:
+        """Size of the catalogue."""
+        return self.fit.n_items
+
+    def sha256(self) -> str:
+        """Hash of name and parts: a run on this stage is described by it (`Experiment.data_hash`)."""
+        return hashlib.sha256("/".join([self.name, self.fit.sha256(), self.judge.sha256()]).encode()).hexdigest()
+
 
 def stage(interactions: Interactions, name: Literal["V", "F"]) -> Stage:
     """Stage 'V' (fit train, evaluate on validation) or 'F' (fit both, evaluate on test) of `split`.
@@ -137,7 +152,7 @@ def stage(interactions: Interactions, name: Literal["V", "F"]) -> Stage:
             f"data set {interactions.name!r}: no user has a row left to judge stage {name} by: bring users with "
             f"more actions ({7 if name == 'V' else 5} are always enough)"
         )
-    _refuse_revisits(interactions, judged, f"judge stage {name}")
+    refuse_revisits(interactions, judged, f"judge stage {name}")
     return Stage(
         name, *(interactions.select(rows, f"{interactions.name}/{part}")
                 for rows, part in zip((fitted, judged), parts, strict=True))
@@ -191,7 +206,7 @@ def leave_one_out(interactions: Interactions) -> LeaveOneOut:
             f"data set {name!r}: no user has the 3 items that it takes to hold out two of them: bring users "
             "with more actions"
         )
-    _refuse_revisits(interactions, held, "leave-one-out holds out")
+    refuse_revisits(interactions, held, "leave-one-out holds out")
     return LeaveOneOut(
         "L",
         interactions.select(~held, f"{name}/leave-one-out fit"),
@@ -214,9 +229,9 @@ def in_drawn_order(interactions: Interactions, seed: int) -> Interactions:
     return replace(interactions, items=interactions.items[order], times=None, time_unit=None)
 
 
-def _refuse_revisits(interactions: Interactions, judged: np.ndarray, what: str) -> None:
+def refuse_revisits(interactions: Interactions, judged: np.ndarray, what: str) -> None:
     """Raises DataError where one of the rows `judged` (N,) bool is a re-visit."""
-    again = np.flatnonzero(judged & _again(interactions))
+    again = np.flatnonzero(judged & again_rows(interactions))
     if len(again):
         user = interactions.user_ids[interactions.users()[again[0]]]
         item = interactions.item_ids[interactions.items[again[0]]]
@@ -227,7 +242,7 @@ def _refuse_revisits(interactions: Interactions, judged: np.ndarray, what: str) 
         )
 
 
-def _again(interactions: Interactions) -> np.ndarray:
+def again_rows(interactions: Interactions) -> np.ndarray:
     """Which rows are not their user's first on their item, (N,) bool."""
     pairs = interactions.users() * interactions.n_items + interactions.items
     _, first = np.unique(pairs, return_index=True)

@@ -4,7 +4,7 @@
     final = data.stage(datasets.load("gowalla"), "F")        # final.fit, final.judge
 
 Own data needs no registration: `rdcore.data.from_frame(frame, user="customer", item="product",
-time="when")`."""
+time="when")`. A split of your own is `stages_of_parts(train, test)` or `stage_by_date(mine, date)`."""
 
 import functools
 from typing import Any
@@ -13,8 +13,9 @@ from rdcore.data import DataError, Interactions, Stage
 from rdcore.datasets.catalog import CATALOG
 from rdcore.datasets.fetch import fetch, named
 from rdcore.datasets.foursquare_nyc import MIN_ACTIONS as FOURSQUARE_MIN_ACTIONS
+from rdcore.datasets.own_splits import stage_by_date, stages_of_parts
 
-__all__ = ["CATALOG", "FOURSQUARE_MIN_ACTIONS", "content_hash", "fetch", "load"]
+__all__ = ["CATALOG", "FOURSQUARE_MIN_ACTIONS", "content_hash", "fetch", "load", "stage_by_date", "stages_of_parts"]
 
 
 def load(name: str, *, download: bool = True, **options: Any) -> Interactions | Stage:

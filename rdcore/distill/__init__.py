@@ -9,7 +9,6 @@ from rdcore.distill.followups.ftd import FTDSettings
 from rdcore.distill.followups.htd import HTDSettings
 from rdcore.distill.followups.ir_rrd import IRRRDSettings
 from rdcore.distill.followups.kd_ce import KDCESettings
-from rdcore.distill.followups.pckd import PCKDSettings
 from rdcore.distill.followups.rce_kd import RCEKDSettings
 from rdcore.distill.followups.unkd import UnKDSettings
 from rdcore.distill.rankdistil import RankDistil, RankDistilSettings
@@ -34,7 +33,6 @@ __all__ = [
     "Hybrid",
     "IRRRDSettings",
     "KDCESettings",
-    "PCKDSettings",
     "Position",
     "RCEKDSettings",
     "RDSettings",

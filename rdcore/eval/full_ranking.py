@@ -63,20 +63,25 @@ def agreement(student: Model, teacher: Model, stage: Stage, *, device="cpu", n: 
     - ``overlap@n``: share of common items in their top-n lists of unseen items;
     - ``kendall@depth``: Kendall's tau-b of their scores on the teacher's top ``depth`` unseen items.
 
-    NaN where the most active user has fewer unseen items than that: the numbers of shorter lists would be others.
+    Over what there is: of a user with fewer unseen items, and of a teacher that names fewer (the others
+    have the score -inf), the shorter lists are compared. NaN where there is nothing to compare.
     """
     n_items = stage.fit.n_items
-    room = SeenItems(torch.from_numpy(stage.fit.items), torch.from_numpy(stage.fit.offsets), n_items).fewest_unseen
     overlap, correlation = [], []
     with evaluating(student), evaluating(teacher):
         for _, asked, seen in _blocks(stage, device, 512):
             scores_t, scores_s = (model.score_all(model.encode(asked)) for model in (teacher, student))
-            top_t = metrics.top_items(scores_t, seen, min(max(n, depth), n_items))
-            if n <= room:
-                overlap.append(metrics.overlap_at(top_t[:, :n], metrics.top_items(scores_s, seen, n)))
-            if depth <= room:
-                listed = top_t[:, :depth]
-                correlation.append(metrics.rank_correlation(scores_t.gather(1, listed), scores_s.gather(1, listed)))
+            top_t = metrics.top_items(scores_t, seen, min(max(n, depth), n_items))  # (b, depth)
+            short = min(n, n_items)
+            overlap.append(
+                metrics.overlap_at(top_t[:, :short], metrics.top_items(scores_s, seen, short), padding=n_items)
+            )
+            listed = top_t[:, :depth]
+            named = listed < n_items
+            listed = listed.masked_fill(~named, 0)
+            correlation.append(
+                metrics.rank_correlation(scores_t.gather(1, listed), scores_s.gather(1, listed), named)
+            )
     return {f"overlap@{n}": _mean(overlap), f"kendall@{depth}": _mean(correlation)}
 
 

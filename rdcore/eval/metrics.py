@@ -240,21 +240,25 @@ def top_items(scores: Tensor, seen: tuple[Tensor, Tensor], n: int) -> Tensor:
     return items
 
 
-def overlap_at(list_a: Tensor, list_b: Tensor) -> Tensor:
+def overlap_at(list_a: Tensor, list_b: Tensor, padding: int = -1) -> Tensor:
     """Share of items that two top-n lists have in common: (b, n) and (b, n) -> (b,), in [0, 1].
 
-    The lists must not repeat an item; their order plays no part.
+    The lists must not repeat an item. Where one ends early, filled up with ``padding``, both are cut
+    there; NaN where nothing is left.
     """
     if list_a.shape != list_b.shape:
         raise ValueError(f"lists differ in shape: {tuple(list_a.shape)}, {tuple(list_b.shape)}")
-    return (list_a[:, :, None] == list_b[:, None, :]).any(2).double().mean(1)
+    both = (list_a != padding) & (list_b != padding)  # (b, n)
+    common = (list_a[:, :, None] == list_b[:, None, :]) & both[:, :, None] & both[:, None, :]
+    return common.any(2).double().sum(1) / both.sum(1)
 
 
-def rank_correlation(scores_a: Tensor, scores_b: Tensor) -> Tensor:
+def rank_correlation(scores_a: Tensor, scores_b: Tensor, valid: Tensor | None = None) -> Tensor:
     """Kendall's tau-b of two scorings of the same items, row by row: (b, n), (b, n) -> (b,).
 
     Pairs of items in the same order minus pairs in opposite order, over sqrt(pairs untied in a *
-    pairs untied in b). NaN where one side is constant. Needs memory for b * n * n signs.
+    pairs untied in b). Only of the items where ``valid`` (b, n) bool holds. NaN where one side is
+    constant. Needs memory for b * n * n signs.
     """
     if scores_a.shape != scores_b.shape:
         raise ValueError(f"scores differ in shape: {tuple(scores_a.shape)}, {tuple(scores_b.shape)}")
@@ -263,5 +267,8 @@ def rank_correlation(scores_a: Tensor, scores_b: Tensor) -> Tensor:
         (s[:, :, None] > s[:, None, :]).to(torch.int8) - (s[:, :, None] < s[:, None, :]).to(torch.int8)
         for s in (scores_a, scores_b)
     )
+    if valid is not None:
+        a = a * (valid[:, :, None] & valid[:, None, :])
+        b = b * (valid[:, :, None] & valid[:, None, :])
     agreement = (a * b).sum((1, 2)).double()
     return agreement / ((a != 0).sum((1, 2)).double() * (b != 0).sum((1, 2)).double()).sqrt()

@@ -3,13 +3,17 @@ or served."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from rdcore import datasets
 from rdcore.data import Interactions, Stage, stage
 from rdcore.eval import leave_one_out
+from rdcore.files.whole import read_json
 from rdcore.models.base import Model, built, wants_fit
 from rdcore.store.experiment import Experiment
+from rdcore.store.record_files import REMEDY
 
 
 def check_device(device: str | torch.device) -> None:
@@ -44,11 +48,25 @@ def check_key(experiment: Experiment, key: str) -> None:
 
 
 def check_data(experiment: Experiment, data: Interactions | Stage) -> None:
-    """Raises ValueError where ``data`` are not those that the run describes."""
-    if (here := data.sha256()) != experiment.data_hash:
+    """Raises ValueError where ``data`` are not those that the run describes: by their hash, or a
+    stage of your own by that of its fitted part (see `check_stage`)."""
+    here = data.sha256()
+    if experiment.data_hash not in (here, data.fit.sha256() if isinstance(data, Stage) else here):
         raise ValueError(
             f"data set {experiment.dataset!r} has hash {here}, but the run describes {experiment.data_hash}: "
             f"bring the data that it describes, or describe the run with data_hash={here!r}"
+        )
+
+
+def check_stage(experiment: Experiment, data: Interactions | Stage, folder: Path) -> None:
+    """Raises ValueError where the run in ``folder`` was evaluated on other rows than those of
+    ``data``. Only a run described by the fitted part alone can be; its stage.json names the stage."""
+    given = data.sha256() if isinstance(data, Stage) and data.sha256() != experiment.data_hash else None
+    kept = read_json(folder / "stage.json", str, REMEDY) if (folder / "stage.json").exists() else None
+    if kept != given and (folder / "description.json").exists():
+        raise ValueError(
+            f"{folder} is evaluated by other rows than those given: describe the run by data_hash=stage.sha256(), "
+            "which stands for both parts of a stage"
         )
 
 

@@ -51,7 +51,8 @@ def load_or_train(
     waits for the first and takes its result. An interrupt keeps the last checkpoint, and the same
     call goes on from there.
 
-    data: the interactions, by default those of the catalog under ``experiment.dataset``.
+    data: the interactions, by default those of the catalog under ``experiment.dataset``; or a stage of
+    your own (`rdcore.datasets.stages_of_parts`, `stage_by_date`), described by its sha256().
     after_epoch: called after every epoch of this run with its number and what was measured: loss,
     seconds, and at an evaluated epoch its means (MAP, ...), for a logger such as TensorBoard or
     Weights & Biases:
@@ -71,9 +72,11 @@ def load_or_train(
     if run.finished:
         if data is not None:
             contract.check_data(experiment, data)
+            contract.check_stage(experiment, data, run.folder)
         checkpoints.drop(run.folder)
         return run
     data = contract.check_all(experiment, data, device)
+    contract.check_stage(experiment, data, run.folder)
     if experiment.teacher is not None:
         load_or_train(experiment.teacher, data, device=device, progress=progress)
     with (
@@ -102,7 +105,7 @@ def _train(
 ) -> None:  # fmt: skip
     """Described, prepared, trained, finished."""
     started = time.time()
-    with _described(experiment, folder):
+    with _described(experiment, data, folder):
         work = _prepare(experiment, data, folder, device, progress)
     if experiment.counted:
         entries: list[dict] = []
@@ -119,16 +122,18 @@ def _train(
 
 
 @contextlib.contextmanager
-def _described(experiment: Experiment, folder: Path) -> Iterator[None]:
+def _described(experiment: Experiment, data: Interactions | Stage, folder: Path) -> Iterator[None]:
     """Writes the description first of all, so that the store knows whose teacher must stay; takes
     it back where the run then turns out to be impossible."""
     before = folder.exists()
+    if isinstance(data, Stage) and data.sha256() != experiment.data_hash:
+        write_json(folder / "stage.json", data.sha256())
     write_json(folder / "description.json", experiment.description)
     try:
         yield
     except (ValueError, TypeError):
         if not before:
-            for file in [folder / "description.json", folder]:
+            for file in [folder / "stage.json", folder / "description.json", folder]:
                 with contextlib.suppress(OSError):  # something else is in the folder by now
                     file.rmdir() if file.is_dir() else file.unlink()
         raise

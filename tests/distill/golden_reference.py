@@ -132,17 +132,9 @@ def unkd(better, worse, over_pairs):
     return sum(costs) if over_pairs == "sum" else sum(costs) / len(costs)
 
 
-def pckd(form, after, before, tau=None):
-    """Scores of one user's items behind the experts, and the student's own, which are constants."""
-    if form == "pair":
-        return np.log1p(np.exp(-(after[0] - after[1]) * (before[0] - before[1])))
-    return cross_entropy(before, after, range(len(after)), tau)
-
-
 FUNCTIONS = {
     "RD": rd, "RRD": relaxed, "IR-RRD": relaxed, "DCD": relaxed, "DE": de, "CD": cd, "CD-positives": positives,
     "RankDistil": rankdistil, "KD-CE": kd_ce, "RCE-KD": rce_kd, "FTD": ftd, "HTD": htd, "UnKD": unkd,
-    "PCKD": pckd,
 }  # fmt: skip
 
 
@@ -225,9 +217,6 @@ ENTRIES = [
     ("dcd-other-order", "DCD", "released", {"interesting": [-0.2, 0.1], "uninteresting": [0.9, 0.7]}, "interesting", 3.674794,
      "worked out by hand"),
     ("dcd-one", "DCD", "released", {"interesting": [0.1], "uninteresting": [0.9]}, "interesting", 1.171101, "softplus(.8)"),
-    ("pckd-list", "PCKD", "released", {"form": "list", "after": [1, 0.4, 0.6], "before": [0.2, -0.1, 0.05], "tau": 0.1},
-     "after", 0.95641815, PLAIN),
-    ("pckd-pair", "PCKD", "paper", {"form": "pair", "after": [1, 0.4], "before": [0.2, -0.1]}, "after", 0.60719172, PLAIN),
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from scipy import stats
 from rdcore.data import Interactions, Stage, stage, synthetic
 from rdcore.data.queries import final_queries
 from rdcore.eval.full_ranking import agreement, evaluate, popularity
-from rdcore.models import Caser, CaserSettings
+from rdcore.models import Caser, CaserSettings, Model
 
 
 @pytest.fixture(scope="module")
@@ -154,20 +154,36 @@ def test_agreement_equals_sets_and_scipys_tau_on_the_teachers_list(data):
     assert 0 < found[f"overlap@{n}"] < 1
 
 
-def test_a_number_of_longer_lists_than_the_most_active_user_allows_is_not_there(data):
-    """Under its name stands no number of shorter lists, which would be another."""
-    models = caser(data, 1), caser(data, 2)
-    fewest = data.fit.n_items - int(data.fit.counts().max())
-    assert 20 < fewest < 50
-    shown = agreement(*models, data)
-    assert list(shown) == ["overlap@10", "kendall@50"] and shown["overlap@10"] > 0 and math.isnan(shown["kendall@50"])
-    whole = agreement(*models, data, n=fewest, depth=fewest)
-    assert 0 < whole[f"overlap@{fewest}"] <= 1 and math.isfinite(whole[f"kendall@{fewest}"])
-    assert all(math.isnan(value) for value in agreement(*models, data, n=fewest + 1, depth=fewest + 1).values())
-    assert whole == pytest.approx(
-        {f"overlap@{fewest}": agreement(*models, data, n=fewest)[f"overlap@{fewest}"],
-         f"kendall@{fewest}": agreement(*models, data, depth=fewest)[f"kendall@{fewest}"]}, rel=1e-12
-    )  # fmt: skip
-    none_left = Stage("F", Interactions("all", np.arange(40), np.array([0, 40]), 40), data.judge)
-    models = caser(none_left, 1), caser(none_left, 2)
-    assert all(math.isnan(value) for value in agreement(*models, none_left).values())
+class Known(Model):
+    """A teacher that names 20 items, and gives all others the score -inf."""
+
+    n_items, window = 100, 0
+
+    def encode(self, queries):
+        return queries.user[:, None]
+
+    def score_all(self, context):
+        return torch.arange(100.0).flip(0).where(torch.arange(100) < 20, -torch.inf).repeat(len(context), 1)
+
+
+def test_agreement_is_over_the_items_that_a_user_has_left(data):
+    """Lists of 45 items; users who have fewer left are compared on those."""
+    student, teacher = caser(data, 1), caser(data, 2)
+    n, overlaps, taus = 45, [], []
+    assert (data.fit.n_items - data.fit.counts() < n).any()
+    for user, (own_scores, other) in enumerate(zip(scores_of(student, data), scores_of(teacher, data), strict=True)):
+        unseen = set(range(data.fit.n_items)) - set(own(data.fit, user))
+        by_student, by_teacher = (sorted(unseen, key=lambda i, s=s: -s[i])[:n] for s in (own_scores, other))
+        overlaps.append(len(set(by_student) & set(by_teacher)) / len(by_teacher))
+        taus.append(stats.kendalltau([own_scores[i] for i in by_teacher], [other[i] for i in by_teacher]).statistic)
+    found = agreement(student, teacher, data, n=n, depth=n)
+    assert found == pytest.approx({f"overlap@{n}": np.mean(overlaps), f"kendall@{n}": np.mean(taus)}, rel=1e-9)
+
+
+def test_agreement_with_a_teacher_that_names_some_items_is_over_those():
+    mine = Stage("F", Interactions("shop", np.arange(90, 100), [0, 10], 100), Interactions("test", [0], [0, 1], 100))
+    found = agreement(Known(), Known(), mine)
+    assert found == {"overlap@10": 1.0, "kendall@50": 1.0}
+    assert agreement(Known(), Known(), mine, n=50)["overlap@50"] == 1.0
+    everything = Stage("F", Interactions("all", np.arange(100), np.array([0, 100]), 100), mine.judge)
+    assert all(math.isnan(value) for value in agreement(Known(), Known(), everything).values())

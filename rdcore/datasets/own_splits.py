@@ -1,0 +1,81 @@
+"""Splits of your own: from given parts, or at one date for all users."""
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from rdcore.data.errors import DataError
+from rdcore.data.interactions import Interactions
+from rdcore.data.splits import Stage, again_rows, refuse_revisits
+
+
+def stages_of_parts(
+    train: Interactions, test: Interactions, validation: Interactions | None = None
+) -> dict[str, Stage]:
+    """Stages from given parts: 'F' (fit train and validation, evaluate on test) and, with three, 'V'.
+
+    The parts share users and items; of a user the validation rows are later than the training rows.
+    Raises DataError for parts of other users or items, and for a held-out re-visit.
+    """
+    parts = [part for part in (train, validation, test) if part is not None]
+    for part in parts[1:]:
+        same = part.n_users == train.n_users and part.n_items == train.n_items
+        if not (same and (part.user_ids == train.user_ids).all() and (part.item_ids == train.item_ids).all()):
+            raise DataError(
+                f"{train.name!r} and {part.name!r} do not have the same users and items: make the parts of one table by "
+                "Interactions.select(rows), or give all of them the same user_ids and item_ids"
+            )
+    stages = {"F": _given("F", train if validation is None else _joined(train, validation), test)}
+    return stages if validation is None else {"V": _given("V", train, validation), **stages}
+
+
+def stage_by_date(interactions: Interactions, date: object, name: Literal["V", "F"] = "F") -> Stage:
+    """A stage cut at one date for all users: fit what is before `date`, evaluate on the rest.
+
+    No model sees what happened after the moment it is asked for. date: a number in the unit of
+    `times`, or, where the source had dates, an ISO text, datetime or datetime64. Rows of a user on an
+    item that they had before are left out of the evaluation. Raises DataError without times, and where
+    no row is left on a side.
+    """
+    where = f"data set {interactions.name!r}"
+    if interactions.times is None:
+        raise DataError(f"{where} has no times to be cut at a date: name the column of times, or use stage()")
+    if isinstance(date, (int, np.integer)) and not isinstance(date, bool):
+        cut = int(date)
+    elif interactions.time_unit is None:
+        raise DataError(f"{where} has plain numbers as times: give the date as a whole number in their unit, not {date!r}")
+    else:
+        moment = pd.Timestamp(date)
+        moment = moment.tz_localize("UTC") if moment.tzinfo is None else moment
+        cut = -(-moment.value // {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}[interactions.time_unit])
+    before = interactions.times < cut
+    after = ~before & ~again_rows(interactions)
+    if not before.any() or not after.any():
+        side = "before" if not before.any() else "at or after"
+        raise DataError(f"{where} has no row {side} {date!r}: its times are {interactions.times.min()} to "
+                        f"{interactions.times.max()}")  # fmt: skip
+    label = f"{interactions.name}, {{}} {date}"
+    return Stage(name, interactions.select(before, label.format("before")), interactions.select(after, label.format("from")))
+
+
+def _given(name: str, fit: Interactions, judge: Interactions) -> Stage:
+    """The stage of these parts; DataError where a user has an item in both, or twice in `judge`."""
+    both = _joined(fit, judge)
+    judged = both.positions() >= np.repeat(fit.counts(), both.counts())
+    refuse_revisits(both, judged, f"judge stage {name}")
+    return Stage(name, fit, judge)
+
+
+def _joined(first: Interactions, second: Interactions) -> Interactions:
+    """Each user's rows of `first`, then those of `second`."""
+    order = np.argsort(np.concatenate([first.users(), second.users()]), kind="stable")
+    timed = first.times is not None and second.times is not None
+    times = np.concatenate([first.times, second.times])[order] if timed else None
+    if times is not None:
+        users = np.concatenate([first.users(), second.users()])[order]
+        if ((times[1:] < times[:-1]) & (users[1:] == users[:-1])).any():
+            times = None  # a split by chance: no order in time across the parts
+    items = np.concatenate([first.items, second.items])[order]
+    return replace(first, name=f"{first.name}+{second.name}", items=items, offsets=first.offsets + second.offsets, times=times)
