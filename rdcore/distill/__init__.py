@@ -5,10 +5,12 @@ from rdcore.distill.both import Both, BothSettings
 from rdcore.distill.cd import CDSettings, CollaborativeDistillation
 from rdcore.distill.de import DESettings, DistillationExperts
 from rdcore.distill.followups.dcd import DCDSettings
+from rdcore.distill.followups.freqd import FreqDSettings
 from rdcore.distill.followups.ftd import FTDSettings
 from rdcore.distill.followups.htd import HTDSettings
 from rdcore.distill.followups.ir_rrd import IRRRDSettings
 from rdcore.distill.followups.kd_ce import KDCESettings
+from rdcore.distill.followups.pckd import PCKDSettings
 from rdcore.distill.followups.rce_kd import RCEKDSettings
 from rdcore.distill.followups.unkd import UnKDSettings
 from rdcore.distill.rankdistil import RankDistil, RankDistilSettings
@@ -29,10 +31,12 @@ __all__ = [
     "DistillationExperts",
     "Equal",
     "FTDSettings",
+    "FreqDSettings",
     "HTDSettings",
     "Hybrid",
     "IRRRDSettings",
     "KDCESettings",
+    "PCKDSettings",
     "Position",
     "RCEKDSettings",
     "RDSettings",

@@ -101,6 +101,9 @@ def rce_kd(teacher, logits, own, drawn, K, beta, temperature):
     return (1 - g) * parts[0] + g * parts[1]
 
 
+cos = cosine  # where an input has that name
+
+
 def ftd(teacher, student):
     n = range(len(teacher))
     return sum((cosine(teacher[i], teacher[j]) - cosine(student[i], student[j])) ** 2 for i in n for j in n)
@@ -132,9 +135,23 @@ def unkd(better, worse, over_pairs):
     return sum(costs) if over_pairs == "sum" else sum(costs) / len(costs)
 
 
+def pckd(form, after, before, tau=None):
+    """Scores of one user's items behind the experts, and the student's own, which are constants."""
+    if form == "pair":
+        return np.log1p(np.exp(-(after[0] - after[1]) * (before[0] - before[1])))
+    return cross_entropy(before, after, range(len(after)), tau)
+
+
+def freqd(filter, teacher, projected, cosine):
+    """``filter``: H, dense; the student's vectors are projected already."""
+    T, S = np.asarray(filter) @ np.asarray(teacher), np.asarray(filter) @ np.asarray(projected)
+    return sum(1 - cos(t, s) if cosine else float((t - s) @ (t - s)) for t, s in zip(T, S, strict=True))
+
+
 FUNCTIONS = {
     "RD": rd, "RRD": relaxed, "IR-RRD": relaxed, "DCD": relaxed, "DE": de, "CD": cd, "CD-positives": positives,
     "RankDistil": rankdistil, "KD-CE": kd_ce, "RCE-KD": rce_kd, "FTD": ftd, "HTD": htd, "UnKD": unkd,
+    "PCKD": pckd, "FreqD": freqd,
 }  # fmt: skip
 
 
@@ -164,6 +181,10 @@ EIGHT = {"teacher": [2, 1, 0.5, 0, -0.5, 1.5, -1, 0.2], "logits": [0.1, 0.9, 0.3
 DE_ROWS = {
     "teacher": [[1, 2], [0, -1]], "outputs": [[[0.5, 1.5], [2, 0]], [[1, 1], [0, -0.5]]],
     "alpha": [[0.75, 0.25], [0.4, 0.6]], "noise": [[0.3, -0.2], [-0.5, 1.0]], "temperature": 0.5,
+}  # fmt: skip
+PATH = {
+    "filter": [[0.5, 0.125**0.5, 0], [0.125**0.5, 0.5, 0.125**0.5], [0, 0.125**0.5, 0.5]],
+    "teacher": [[1, 0], [0, 1], [1, 1]], "projected": [[0.5, 0], [0, 0.5], [1, 0]],
 }  # fmt: skip
 FIVE = {"positive": [1.5, 0.2, -0.4], "negative": [0.3, -1.0], "factor": 2.5}
 
@@ -217,6 +238,13 @@ ENTRIES = [
     ("dcd-other-order", "DCD", "released", {"interesting": [-0.2, 0.1], "uninteresting": [0.9, 0.7]}, "interesting", 3.674794,
      "worked out by hand"),
     ("dcd-one", "DCD", "released", {"interesting": [0.1], "uninteresting": [0.9]}, "interesting", 1.171101, "softplus(.8)"),
+    ("pckd-list", "PCKD", "released", {"form": "list", "after": [1, 0.4, 0.6], "before": [0.2, -0.1, 0.05], "tau": 0.1},
+     "after", 0.95641815, PLAIN),
+    ("pckd-pair", "PCKD", "paper", {"form": "pair", "after": [1, 0.4], "before": [0.2, -0.1]}, "after", 0.60719172, PLAIN),
+    ("freqd-squared", "FreqD", "released, norm off", {**PATH, "cosine": False}, "projected", 0.94730339, PLAIN),
+    ("freqd-cosine", "FreqD", "released", {**PATH, "cosine": True}, "projected", 0.33042809, PLAIN),
+    ("freqd-no-graph", "FreqD", "alpha 0", {**PATH, "filter": [[1, 0, 0], [0, 1, 0], [0, 0, 1]], "cosine": False}, "projected",
+     1.5, PLAIN),
 ]  # fmt: skip
 
 

@@ -11,9 +11,12 @@ from golden_reference import FILE, FUNCTIONS, entries, gradient
 
 from rdcore.distill.cd import positives_loss, soft_label_loss
 from rdcore.distill.followups.dcd import correction_loss
+from rdcore.distill.followups.freqd import feature_loss
 from rdcore.distill.followups.ftd import full_topology_loss
 from rdcore.distill.followups.htd import directions, entity_loss, group_loss
 from rdcore.distill.followups.kd_ce import soft_cross_entropy
+from rdcore.distill.followups.pckd import list_loss
+from rdcore.distill.followups.pckd import pair_loss as order_loss
 from rdcore.distill.followups.rce_kd import rejuvenated_loss, taught_items
 from rdcore.distill.followups.unkd import pair_loss
 from rdcore.distill.rankdistil import binary_loss, coupled_loss, in_order, pairwise_loss
@@ -72,10 +75,19 @@ def cd(logits, teacher, temperature, shift):
     return soft_label_loss(torch.sigmoid((teacher + shift) / temperature)[None], logits[None]).sum()
 
 
+def pckd(form, after, before, tau=None):
+    return (order_loss(after[None], before[None]) if form == "pair" else list_loss(after[None], before[None], tau)).sum()
+
+
+def freqd(filter, teacher, projected, cosine):
+    return feature_loss(filter @ teacher, filter @ projected, cosine).sum()
+
+
 OURS = {
     "RD": lambda logits, weights: distillation_loss(weights[None], logits[None]).sum(), "RRD": relaxed, "IR-RRD": relaxed,
     "DCD": corrected, "DE": de, "CD": cd, "CD-positives": positives_loss, "RankDistil": rankdistil, "KD-CE": kd_ce,
-    "RCE-KD": rce_kd, "FTD": full_topology_loss, "HTD": htd, "UnKD": unkd,
+    "RCE-KD": rce_kd, "FTD": full_topology_loss, "HTD": htd, "UnKD": unkd, "PCKD": pckd,
+    "FreqD": freqd,
 }  # fmt: skip
 PLAIN = {"group", "own", "drawn", "K", "beta", "temperature", "factor", "shift"}  # inputs that are no tensors of scores
 

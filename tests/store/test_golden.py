@@ -115,7 +115,7 @@ METHODS = {
     "RankDistil-P": RankDistilSettings(form="P", p=4, m=6, psi="scores", weight=0.02),
 }
 # The later methods, by the examples of their own tests.
-LATER = ("kd_ce", "ftd", "htd", "rce_kd", "ir_rrd", "unkd", "dcd")
+LATER = ("kd_ce", "ftd", "htd", "rce_kd", "ir_rrd", "unkd", "dcd", "pckd", "freqd")
 METHODS |= {name: settings for file in LATER for name, settings in import_module(f"test_{file}").EXAMPLES.items()}
 METHODS |= {"CD published": CDSettings(samples=6, depth=None, weight=0.5, positives=True)}
 IN_EVERY_STEP = ("CD student", "RRD", "DE", "RankDistil-C")  # for a student with a memory
@@ -225,7 +225,7 @@ def test_every_model_and_every_method_has_a_golden_run():
     assert known <= set().union(*map(settings_in, golden_runs().values()))
 
 
-GUMBEL = {"DE", "DE-RRD", "DE, Fossil", "HTD", "HTD-paper", "HTD-prototypes"}
+GUMBEL = {"DE", "DE-RRD", "DE, Fossil", "HTD", "HTD-paper", "HTD-prototypes", "PCKD", "PCKD-pair", "PCKD-student"}
 
 
 def exponentials_as_known() -> bool:
