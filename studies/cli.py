@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from rdcore import __version__, datasets
+from studies.distil.command import add_distil, add_teach
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"rdcore {arguments.command}: {first}", *(f"  {line}" for line in rest), sep="\n", file=sys.stderr)
         return 1 if isinstance(error, FloatingPointError) else 2
     except KeyboardInterrupt as error:  # of a training it says what is kept
-        kept = "; what is trained so far is kept" if arguments.command in ("reproduce", "train") else ""
+        kept = "; what is trained so far is kept" if arguments.command in ("reproduce", "train", "distil") else ""
         print(f"rdcore {arguments.command}: {str(error) or f'interrupted{kept}'}", file=sys.stderr)
         return 130
 
@@ -61,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"rdcore {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (add_fetch, add_reproduce, add_notebooks, add_train, add_publish, add_select, add_readme, add_runs,
-                add_export):  # fmt: skip
+                add_export, add_distil, add_teach):  # fmt: skip
         add(commands)
     return top
 

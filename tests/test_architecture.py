@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "studies.rankdistil": {"rdcore", "studies.common"},
     "studies.one_protocol": {"rdcore", "studies.common", "studies.rd", "studies.derrd"},
     "studies.followups": {"rdcore", "studies.common"},
+    "studies.distil": {"rdcore", "studies.common"},
 }
 SHARED = {"rdcore.checks", "rdcore.losses", "rdcore.settings", "rdcore.fast"}
 

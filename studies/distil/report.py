@@ -1,0 +1,163 @@
+"""The page that `rdcore distil` writes: self-contained, with pictures inside."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import jinja2
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from rdcore.files.whole import write_whole
+from studies.distil.plan import METRIC, Done
+from studies.distil.results import NAMES, SHOWN
+
+COLOURS = {"POP": "#8C8C8C", "T": "#0072B2", "S": "#E69F00", "D": "#009E73"}
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{{ title }}</title>
+<style>
+ body { font: 16px/1.5 system-ui, sans-serif; max-width: 54rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+ h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; margin-top: 2rem; border-bottom: 1px solid #ddd }
+ table { border-collapse: collapse; width: 100% } th, td { padding: .3rem .6rem; text-align: right }
+ th { border-bottom: 1px solid #888 } tr:nth-child(even) td { background: #f6f6f6 }
+ th:first-child, td:first-child { text-align: left } small { color: #555; white-space: nowrap }
+ .warnings { background: #fff6e0; border-left: 4px solid #E69F00; padding: .5rem 1rem }
+ .result { font-size: 1.1rem } svg { max-width: 100%; height: auto } code { background: #f2f2f2; padding: 0 .2rem }
+ .wide { overflow-x: auto }
+</style></head><body>
+<h1>{{ title }}</h1>
+<p class="result">{{ conclusion | join(" ") }}</p>
+{% if warnings %}<div class="warnings"><b>Before you believe it</b><ul>
+{% for line in warnings %}<li>{{ line }}</li>
+{% endfor %}</ul></div>{% endif %}
+<h2>Quality on test data</h2>
+<div class="wide"><table><tr><th>model</th><th>runs</th>{% for name in metrics %}<th>{{ name }}</th>{% endfor %}</tr>
+{% for row in rows %}<tr><td>{{ row.name }}</td><td>{{ row.runs }}</td>
+{% for value, low, high in row.metrics %}<td>{{ value }}<br><small>{{ low }} to {{ high }}</small></td>{% endfor %}</tr>
+{% endfor %}</table></div>
+<p>All items that a user does not have yet are ranked. Small print: 95 % intervals; where a model has one run, over
+users alone.</p>
+{{ intervals | safe }}
+<h2>Size and time</h2>
+<table><tr><th>model</th><th>size</th><th>one user's list</th></tr>
+{% for row in costs %}<tr><td>{{ row.name }}</td><td>{{ row.size }}</td><td>{{ row.ms }}</td></tr>
+{% endfor %}</table>
+<p>{{ saving }} Time: median of {{ timed }} users, one at a time, on one core, PyTorch.</p>
+<h2>How they learn</h2>
+{{ curves | safe }}
+<p>{{ metric }} on validation data after each evaluated epoch, the chosen setting of each model. The mark is the epoch
+that the final runs are trained for.</p>
+<h2>What was tried</h2>
+<table><tr><th>model</th><th>setting</th><th>best epoch</th><th>{{ metric }}, validation</th></tr>
+{% for row in trials %}<tr><td>{{ row.name }}</td><td>{{ row.setting }}</td><td>{{ row.epoch }}</td>
+<td>{% if row.chosen %}<b>{{ row.score }}</b>{% else %}{{ row.score }}{% endif %}</td></tr>
+{% endfor %}</table>
+<h2>Data and split</h2>
+<table><tr><th></th><th>rows</th></tr>
+{% for name, count in data %}<tr><td>{{ name }}</td><td>{{ count }}</td></tr>
+{% endfor %}</table>
+<p>Each user's rows are cut by time: the oldest 70 % to learn from, the next 10 % to choose settings by (validation),
+the newest 20 % to report on (test). The final runs learn from the first 80 %. Of several rows of one user and item,
+the first counts.</p>
+<h2>Use it</h2>
+<p><code>python serve.py USER</code> in this folder prints a user's list; it needs numpy and onnxruntime alone.
+<code>student.onnx</code> and <code>student.onnx.data</code> are the distilled student (seed 1), <code>student.npz</code>
+has the labels and who has what. The runs with all their numbers are in <code>runs</code>.</p>
+<p><small>rdcore {{ version }}; data {{ data_hash }}</small></p>
+</body></html>
+"""
+
+
+def write_report(
+    path: Path, done: Done, table: pd.DataFrame, conclusion: list[str], warnings: list[str], facts: list[tuple[str, str]],
+    timed: int, version: str,
+) -> None:  # fmt: skip
+    """Writes the page."""
+    rows = [
+        {
+            "name": row["model"], "runs": row["runs"],
+            "metrics": [[f"{row[c]:.4f}", f"{row[f'{c} low']:.4f}", f"{row[f'{c} high']:.4f}"] for c in SHOWN],
+        }
+        for _, row in table.iterrows()
+    ]  # fmt: skip
+    costs = [
+        {"name": row["model"], "size": _bytes(row["bytes"]), "ms": "-" if pd.isna(row["ms"]) else f"{row['ms']:.2f} ms"}
+        for role, row in table.iterrows() if role != "POP"
+    ]  # fmt: skip
+    words = {"S": "weight decay {:g}", "D": f"{done.plan.method}, weight {{:g}}", "T": type(done.plan.teacher).__name__}
+    trials = [
+        {
+            "name": NAMES[role], "setting": words[role].format(trial.value), "epoch": trial.epoch,
+            "score": f"{trial.score:.4f}", "chosen": trial == done.chosen[role],
+        }
+        for role, group in done.trials.items() for trial in group
+    ]  # fmt: skip
+    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(PAGE)
+    text = page.render(
+        title=f"{done.plan.data.name}: a distilled recommender", conclusion=conclusion, warnings=warnings,
+        metrics=list(SHOWN), rows=rows, intervals=_intervals(table), costs=costs, saving=_saving(table), timed=timed,
+        curves=_curves(done), metric=METRIC, trials=trials, data=facts, version=version,
+        data_hash=done.plan.data.sha256()[:16],
+    )  # fmt: skip
+    write_whole(path, lambda file: file.write_text(text, encoding="utf-8"))
+
+
+def _saving(table: pd.DataFrame) -> str:
+    t, d = table.loc["T"], table.loc["D"]
+    if pd.isna(t["bytes"]) or pd.isna(t["ms"]):
+        return "The teacher's own size and time are not known."
+    return (
+        f"The distilled student takes {100 * d['bytes'] / t['bytes']:.1f} % of the teacher's bytes and "
+        f"{100 * d['ms'] / t['ms']:.0f} % of its time."
+    )
+
+
+def _bytes(n: float) -> str:
+    if pd.isna(n):
+        return "-"
+    return f"{n / 1e6:.2f} MB" if n >= 1e5 else f"{n / 1e3:.1f} kB"
+
+
+def _intervals(table: pd.DataFrame) -> str:
+    figure = Figure(figsize=(7, 0.5 * len(table) + 0.8), layout="constrained")
+    axes = figure.subplots()
+    for place, (role, row) in enumerate(table.iloc[::-1].iterrows()):
+        low, high = row[METRIC] - row[f"{METRIC} low"], row[f"{METRIC} high"] - row[METRIC]
+        axes.errorbar(
+            row[METRIC], place, xerr=[[max(low, 0)], [max(high, 0)]], fmt="o", color=COLOURS[role], capsize=4, lw=2
+        )
+    axes.set_yticks(range(len(table)), table["model"].iloc[::-1])
+    axes.set_ylim(-0.5, len(table) - 0.5)
+    axes.set_xlabel(f"{METRIC} with 95 % interval")
+    axes.grid(axis="x", alpha=0.3)
+    return _svg(figure, "intervals")
+
+
+def _curves(done: Done) -> str:
+    figure = Figure(figsize=(7, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for role, trial in done.chosen.items():
+        scores = trial.run.metrics[METRIC]
+        if len(scores) == 1:  # nothing is trained
+            axes.axhline(trial.score, color=COLOURS[role], ls="--", label=NAMES[role])
+            continue
+        axes.plot(scores.index, scores, color=COLOURS[role], label=NAMES[role])
+        axes.plot(trial.epoch, trial.score, "o", color=COLOURS[role])
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(f"{METRIC}, validation")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    return _svg(figure, "curves")
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """A picture as SVG for the inside of a page, the same bytes every time. ``name`` keeps its ids apart from others."""
+    file = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    text = file.getvalue()
+    return text[text.index("<svg") :]

@@ -1,0 +1,167 @@
+"""What the runs say: the table with intervals, the comparisons, size and time, and warnings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import torch
+
+from rdcore.data import Interactions, Stage, stage
+from rdcore.data.queries import final_queries
+from rdcore.data.sampling import SeenItems
+from rdcore.eval import full_ranking, metrics
+from rdcore.eval.significance import Comparison, compare
+from rdcore.models.base import Model, evaluating
+from studies.distil.plan import METRIC, Done
+
+SHOWN = {"nDCG@10": "nDCG@10", "P@10": "P@10", "R@10": "R@10", "MAP": "AP"}
+"""Column of the table -> metric of single users."""
+NAMES = {"POP": "most popular items", "T": "teacher", "S": "student alone", "D": "distilled student"}
+TIMED = 100  # users whose lists are timed
+
+
+def stages(data: Interactions) -> tuple[Stage, Stage]:
+    """Stages V (trials) and F (final runs)."""
+    return stage(data, "V"), stage(data, "F")
+
+
+def per_user(done: Done, part: Stage) -> dict[str, dict[str, np.ndarray]]:
+    """Model -> metric -> (runs, n_users), on test data."""
+    users = {"POP": [pd.DataFrame(full_ranking.popularity(part))]}
+    users |= {role: [run.per_user() for run in runs] for role, runs in done.runs.items()}
+    return {
+        role: {name: np.stack([frame[name].to_numpy(float) for frame in frames]) for name in SHOWN.values()}
+        for role, frames in users.items()
+    }
+
+
+def difference(a: np.ndarray, b: np.ndarray | None = None) -> Comparison:
+    """a - b with its interval, or a alone: (runs, n_users) each. One run of one is held against
+    every run of the other."""
+    b = np.where(np.isnan(a), np.nan, 0.0) if b is None else b
+    a, b = np.broadcast_arrays(a, b)
+    return compare(a, b, rng=np.random.default_rng(0), resamples=2000)
+
+
+def table(users: dict, cost: dict[str, dict]) -> pd.DataFrame:
+    """A row for every model: its runs, each metric with its 95 % interval, bytes and milliseconds."""
+    rows = {}
+    for role, values in users.items():
+        row: dict = {"model": NAMES[role], "runs": len(next(iter(values.values())))}
+        for column, name in SHOWN.items():
+            result = difference(values[name])
+            row |= {column: result.difference, f"{column} low": result.low, f"{column} high": result.high}
+        rows[role] = row | cost.get(role, {})
+    return pd.DataFrame(rows).T.infer_objects()
+
+
+@torch.no_grad()
+def cost(model: Model, part: Stage) -> dict:
+    """Bytes of a model's tables, and the median milliseconds of one user's list of ten items (batch
+    1, one thread, PyTorch). NaN for what keeps its numbers elsewhere than in tensors."""
+    model = model.served()
+    size = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
+    queries = final_queries(part.fit)
+    seen = SeenItems(queries.items, queries.offsets, part.fit.n_items)
+    asked = np.random.default_rng(0).integers(part.fit.n_users, size=TIMED)
+    threads, seconds = torch.get_num_threads(), []
+    torch.set_num_threads(1)
+    try:
+        with evaluating(model):
+            for user in asked.tolist():
+                begun = time.perf_counter()
+                query = queries[user : user + 1]
+                scores = model.score_all(model.encode(query))
+                metrics.top_items(scores, seen.of(query.user), min(10, part.fit.n_items))
+                seconds.append(time.perf_counter() - begun)
+    finally:
+        torch.set_num_threads(threads)
+    return {"bytes": size or float("nan"), "ms": float(np.median(seconds)) * 1e3}
+
+
+def conclusion(users: dict) -> list[str]:
+    """Did the teacher help, and how much of its lead did the student take over? In sentences."""
+    s, d, t = (users[role][METRIC] for role in ("S", "D", "T"))
+    gain, lead = difference(d, s), difference(t, s)
+    size = 100 / gain.mean_b if gain.mean_b else float("nan")
+    clear = "better than" if gain.low > 0 else "worse than" if gain.high < 0 else "not distinguishable from"
+    sentences = [
+        f"On test data the distilled student has {METRIC} {gain.mean_a:.4f}, the student alone {gain.mean_b:.4f}: "
+        f"{size * gain.difference:+.1f} % (95 % interval {size * gain.low:+.1f} % to {size * gain.high:+.1f} %).",
+        f"With {gain.n_seeds} seed{'s' * (gain.n_seeds > 1)} and {gain.n_users:,} users, the distilled student is "
+        f"{clear} the student alone.",
+    ]
+    if lead.low > 0:
+        sentences.append(f"It wins back {100 * gain.difference / lead.difference:.0f} % of the teacher's lead.")
+    return sentences
+
+
+def warnings(done: Done, users: dict, part: Stage) -> list[str]:
+    """What a reader should know before believing the table."""
+    return list(_warnings(done, users, part))
+
+
+def _warnings(done: Done, users: dict, part: Stage) -> Iterator[str]:
+    plan, values = done.plan, {role: metric[METRIC] for role, metric in users.items()}
+    if difference(values["T"], values["S"]).low <= 0:
+        yield (
+            "The teacher is not clearly better than the student alone, so there is little to learn from it: "
+            "choose another teacher, a larger --teacher-dim or a smaller --dim."
+        )
+    for role in ("T", "S", "D"):
+        if difference(values[role], values["POP"]).low <= 0:
+            yield f"The {NAMES[role]} is not clearly better than the most popular items."
+    if plan.seeds < 5:
+        yield f"{plan.seeds} seeds are few: take --seeds 5 before you say that one is better."
+    for role, option in (("S", "weight decay"), ("D", "--weights")):
+        tried = [trial.value for trial in done.trials[role]]
+        if len(tried) > 1 and done.chosen[role].value in (min(tried), max(tried)):
+            yield (
+                f"The best {option} of the {NAMES[role]}, {done.chosen[role].value:g}, is at the end of those tried "
+                f"({', '.join(f'{value:g}' for value in tried)}): a better one may lie beyond."
+            )
+        if done.chosen[role].epoch == plan.training.epochs:
+            yield f"The {NAMES[role]} was best after its last epoch, and may get better with more --epochs."
+    judged = part.fit.n_users - part.n_unjudged
+    if part.n_tied > 0.05 * judged:
+        yield (
+            f"For {part.n_tied:,} of {judged:,} users the last row to learn from and the first test row have the "
+            "same time: a fixed draw decides which is which."
+        )
+    if part.n_cold > 0.05 * len(part.judge):
+        yield (
+            f"{100 * part.n_cold / len(part.judge):.0f} % of the test rows have an item that nobody had before: "
+            "no model here can find them."
+        )
+    yield from _about_lists(done, part)
+
+
+def _about_lists(done: Done, part: Stage) -> Iterator[str]:
+    if not hasattr(done.plan.teacher, "sha256"):
+        return
+    teacher = done.plan.teacher.fit(part.fit)
+    yield (
+        "The teacher's lists come from outside. If it has learnt from rows that are test rows here, its numbers are "
+        "too good, and the student's may be."
+    )
+    n_items = part.fit.n_items
+    lengths = (teacher.items < n_items).sum(1)
+    seen = np.repeat(np.arange(part.fit.n_users), part.fit.counts())
+    had = torch.from_numpy(seen * n_items + part.fit.items)
+    rows = torch.arange(len(teacher.items))[:, None] * n_items + teacher.items
+    lengths -= (torch.isin(rows, had) & (teacher.items < n_items)).sum(1)
+    if short := int((lengths < 10).sum()):
+        yield (
+            f"For {short:,} of {part.fit.n_users:,} users the lists name fewer than 10 items that are new to them; "
+            "popular items fill the rest."
+        )
+    on_v, on_f = done.chosen["T"].score, float(done.runs["T"][0].metrics[METRIC].iloc[-1])
+    if on_v < 0.5 * on_f:
+        yield (
+            f"The lists find validation rows much less often than test rows ({METRIC} {on_v:.4f} and {on_f:.4f}). "
+            "Perhaps they leave out what the teacher knew; the weight was then chosen against them."
+        )
+

@@ -1,0 +1,170 @@
+"""The whole way: data, runs, table, page, exported student."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rdcore import __version__, serve
+from rdcore.data import Interactions, Stage, from_frame
+from rdcore.files.whole import write_whole
+from rdcore.train.loop import Training
+from studies.distil import plan as plans
+from studies.distil import report, results, teachers
+
+SERVE = '''"""Lists of some users from the distilled student: python serve.py USER ...
+
+It needs numpy and onnxruntime. Users and items have the labels of your data.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+here = Path(__file__).resolve().parent
+options = onnxruntime.SessionOptions()
+options.add_session_config_entry("session.disable_prepacking", "1")  # weights stay in their file
+session = onnxruntime.InferenceSession(str(here / "student.onnx"), options, providers=["CPUExecutionProvider"])
+known = np.load(here / "student.npz")
+items, offsets, user_ids, item_ids = (known[name] for name in ("items", "offsets", "user_ids", "item_ids"))
+if len(sys.argv) < 2:
+    sys.exit(f"usage: python serve.py USER ...   (such as {user_ids[0]})")
+for label in sys.argv[1:]:
+    place = np.flatnonzero(user_ids.astype(str) == label)
+    if not len(place):
+        sys.exit(f"there is no user {label!r}: take a label of your data, such as {user_ids[0]}")
+    past = items[offsets[place[0]] : offsets[place[0] + 1]]
+    best, scores = session.run(None, {"user": place, "past": past[None]})
+    for item, score in zip(best[0], scores[0], strict=True):
+        if score > -np.inf:  # else the user has everything else already
+            print(label, item_ids[item], f"{score:.6f}", sep="\\t")
+'''
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """What `distil` returns."""
+
+    table: pd.DataFrame
+    """A row for POP, T, S and D (the distilled student): metrics with intervals, bytes, ms."""
+    conclusion: str
+    """Whether the teacher helped, in sentences."""
+    warnings: list[str]
+    """What to know before believing it."""
+    files: dict[str, Path]
+    """report, table, student, labels, serve, runs."""
+
+
+def distil(
+    clicks: pd.DataFrame | Interactions, user: str = "user", item: str = "item", time: str | None = "time", *,
+    out: Path | str, teacher: str | Path = "bpr", teacher_dim: int = 256, student: str = "bpr", dim: int = 32,
+    method: str = "rd-position", weights: tuple[float, ...] = (), seeds: int = 2, epochs: int = 20,
+    batch_size: int = 512, learning_rate: float = 5e-3, min_actions: int = 5, jobs: int = 1,
+    progress: bool = False, tell: Callable[[str], object] = lambda text: None, rows: int | None = None,
+) -> Distilled:  # fmt: skip
+    """Trains teacher, student and distilled student, and writes the page, table and served student.
+
+    clicks: a table with the columns ``user``, ``item`` and ``time`` (None: rows are in order), or
+    interactions. out: the folder to write to; runs are kept in out/runs, and the same call goes on
+    with them after an interrupt. teacher: a name of `teachers.MODELS`, or the path of a file with
+    its lists. method: a name of `plan.METHODS`. weights: the distillation weights to try, by
+    default three of the method; the student alone tries as many weight decays. jobs: runs at a
+    time. rows: how many rows the source had, for the page.
+
+    Raises ValueError, before anything is trained, for what does not fit together.
+    """
+    out = Path(out)
+    if isinstance(clicks, pd.DataFrame):
+        rows = len(clicks)
+        clicks = from_frame(clicks, user, item, time, name="clicks", min_actions=min_actions)
+    for name, known in (("teacher", teachers.MODELS), ("student", teachers.STUDENTS)):
+        value = {"teacher": teacher, "student": student}[name]
+        if value not in known and not (name == "teacher" and Path(value).is_file()):
+            lists = ", or the path of a file with lists" if name == "teacher" else ""
+            raise ValueError(f"{name} must be one of {', '.join(known)}{lists}, got {str(value)!r}")
+    needs_export()
+    settings = teachers.model(teacher, teacher_dim) if teacher in teachers.MODELS else teachers.given(teacher)
+    training = replace(Training(negatives=1, weight_decay=1e-5), epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    plan = plans.Plan(
+        data=clicks, teacher=settings, student=teachers.model(student, dim), method=method, training=training,
+        weights=tuple(weights), seeds=seeds,
+    )  # fmt: skip
+    _, part = results.stages(clicks)
+    if hasattr(settings, "sha256"):
+        tell(f"lists of {teacher}: {settings.read(part.fit)}")
+    with run_store(out / "runs"):
+        done = plans.carry_out(plan, jobs=jobs, progress=progress, tell=tell)
+        return write(done, out, rows)
+
+
+def write(done: plans.Done, out: Path, rows: int | None) -> Distilled:
+    """Everything but the runs, each file whole or absent; the page last."""
+    data = done.plan.data
+    earlier, part = results.stages(data)
+    users = results.per_user(done, part)
+    models = {role: done.runs[role][0].model(done.experiments[role][0], data) for role in ("T", "S", "D")}
+    cost = {role: results.cost(model, part) for role, model in models.items()}
+    if hasattr(done.plan.teacher, "sha256"):
+        cost["T"] = dict.fromkeys(cost["T"], float("nan"))
+    table = results.table(users, cost)
+    said, warned = results.conclusion(users), results.warnings(done, users, part)
+    files = {
+        "report": out / "report.html", "table": out / "table.csv", "student": out / "student.onnx",
+        "labels": out / "student.npz", "serve": out / "serve.py", "runs": out / "runs",
+    }  # fmt: skip
+    n = min(10, data.n_items)
+    serve.export(models["D"], files["student"], n=n, about={"data_hash": data.sha256(), "run": done.runs["D"][0].key})
+    sample = np.unique(np.linspace(0, data.n_users - 1, serve.CHECKED).astype(int))
+    serve.check(files["student"], models["D"], part.fit, sample)
+    serve.write_users(data, files["labels"])
+    write_whole(files["serve"], lambda file: file.write_text(SERVE, encoding="utf-8"))
+    write_whole(files["table"], lambda file: table.to_csv(file, index_label="role"))
+    report.write_report(
+        files["report"], done, table, said, warned, facts(data, earlier, part, rows), results.TIMED, __version__
+    )
+    return Distilled(table, " ".join(said), warned, files)
+
+
+def facts(data: Interactions, earlier: Stage, part: Stage, rows: int | None) -> list[tuple[str, str]]:
+    """Lines about data and split."""
+    lines = [] if rows is None else [("rows of the file", rows)]
+    lines += [
+        ("used: first rows of users and items with enough of them", len(data)), ("users", data.n_users),
+        ("items", data.n_items), ("to learn from, for trials", len(earlier.fit)), ("validation", len(earlier.judge)),
+        ("to learn from, for final runs", len(part.fit)), ("test", len(part.judge)),
+        ("users without a test row", part.n_unjudged), ("test rows of items that nobody had before", part.n_cold),
+    ]  # fmt: skip
+    return [(name, f"{count:,}") for name, count in lines]
+
+
+def needs_export() -> None:
+    """Raises ValueError where the packages that export are missing, before hours of training."""
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ValueError(f"the student is exported to ONNX, which needs the extra `serve` ({error}): "
+                         "pip install 'rdcore[serve]'") from error  # fmt: skip
+
+
+@contextlib.contextmanager
+def run_store(folder: Path) -> Iterator[None]:
+    """Inside, runs are kept in ``folder``."""
+    before = os.environ.get("RDCORE_RUNS")
+    os.environ["RDCORE_RUNS"] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["RDCORE_RUNS"]
+        else:
+            os.environ["RDCORE_RUNS"] = before
