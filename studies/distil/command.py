@@ -25,10 +25,12 @@ def add_distil(commands: argparse._SubParsersAction) -> None:
         option(f"--{role}", metavar="COLUMN", help=f"column that says {what}. Its number (1 is the first) where the file "
                "has no header; left out: a usual name", default=argparse.SUPPRESS)  # fmt: skip
     option("--out", required=True, metavar="FOLDER", help="where everything is written", default=argparse.SUPPRESS)
-    option("--teacher", default="bpr", metavar="MODEL|FILE",
-           help="who teaches: bpr, caser, fossil, sasrec, lightgcn, ease or itemcf, trained here; or a file with the "
-           "lists of any recommender (columns user, item and rank or score; Parquet, CSV, TSV or a TREC run)")  # fmt: skip
-    option("--teacher-dim", type=int, default=256, metavar="N", help="size of the teacher's vectors; larger is better and slower")
+    option("--teacher", default="ease", metavar="MODEL|FILE",
+           help="who teaches: ease (computed at once, strong; for up to some 20,000 users or items), itemcf, bpr, caser, "
+           "fossil, sasrec or lightgcn, trained here; or a file with the lists of any recommender (columns "
+           "user, item and rank or score; Parquet, CSV, TSV or a TREC run)")  # fmt: skip
+    option("--teacher-dim", type=int, default=256, metavar="N",
+           help="size of the teacher's vectors (not of ease, itemcf or lists)")
     option("--student", default="bpr", metavar="MODEL", help="the small model: bpr, caser, fossil, sasrec or lightgcn")
     option("--dim", type=int, default=32, metavar="N", help="size of the student's vectors; smaller is cheaper to serve")
     option("--method", default="rd-position", metavar="NAME",
@@ -38,7 +40,8 @@ def add_distil(commands: argparse._SubParsersAction) -> None:
            help="how strongly the teacher counts; all are tried, the best on validation data is taken. Left out: three "
            "usual ones")  # fmt: skip
     option("--seeds", type=int, default=2, metavar="N", help="final runs of the student; five make a firm comparison")
-    option("--epochs", type=int, default=20, metavar="N", help="most passes over the data; the best one is found on validation data")
+    option("--epochs", type=int, default=20, metavar="N",
+           help="most passes over the data; the best one is found on validation data")
     option("--batch-size", type=int, default=512, metavar="N", help="rows of one training step")
     option("--learning-rate", type=float, default=5e-3, metavar="X", help="step size of the training")
     option("--min-actions", type=int, default=5, metavar="N", help="leave out users and items with fewer rows")
@@ -76,9 +79,9 @@ def distil(arguments: argparse.Namespace) -> int:
 
 
 def add_teach(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser("teach", help="write a trained run's lists as Parquet, for `rdcore distil --teacher` and others")
+    command = commands.add_parser("teach", help="write a run's lists as Parquet, for `rdcore distil --teacher` and others")
     command.add_argument("run_name", metavar="KEY|FOLDER", help="the run's key, or its first characters, or its folder")
-    command.add_argument("path", metavar="FILE.parquet", help="columns user, item, rank and score; hash and terms in its metadata")
+    command.add_argument("path", metavar="FILE.parquet", help="columns user, item, rank, score; hash and terms as metadata")
     command.add_argument("-k", type=int, default=100, metavar="N", help="items of each user's list; 100 if left out")
     command.add_argument("--epoch", type=int, metavar="N", help="an evaluated epoch; by default the last or chosen one")
     command.set_defaults(run=teach)

@@ -9,6 +9,7 @@ import jinja2
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from rdcore.files.whole import write_whole
 from studies.distil.plan import METRIC, Done
@@ -39,8 +40,8 @@ PAGE = """<!doctype html>
 {% for row in rows %}<tr><td>{{ row.name }}</td><td>{{ row.runs }}</td>
 {% for value, low, high in row.metrics %}<td>{{ value }}<br><small>{{ low }} to {{ high }}</small></td>{% endfor %}</tr>
 {% endfor %}</table></div>
-<p>All items that a user does not have yet are ranked. Small print: 95 % intervals; where a model has one run, over
-users alone.</p>
+<p>Every user's test rows are looked for among all items that are new to them. In small print: 95 % intervals over users
+and seeds, or over users alone where a model has one run.</p>
 {{ intervals | safe }}
 <h2>Size and time</h2>
 <table><tr><th>model</th><th>size</th><th>one user's list</th></tr>
@@ -88,10 +89,10 @@ def write_report(
         {"name": row["model"], "size": _bytes(row["bytes"]), "ms": "-" if pd.isna(row["ms"]) else f"{row['ms']:.2f} ms"}
         for role, row in table.iterrows() if role != "POP"
     ]  # fmt: skip
-    words = {"S": "weight decay {:g}", "D": f"{done.plan.method}, weight {{:g}}", "T": type(done.plan.teacher).__name__}
+    words = {"S": "weight decay {:g}", "D": f"{done.plan.method}, weight {{:g}}", "T": _teacher(done.plan.teacher)}
     trials = [
         {
-            "name": NAMES[role], "setting": words[role].format(trial.value), "epoch": trial.epoch,
+            "name": NAMES[role], "setting": words[role].replace("{:g}", f"{trial.value:g}"), "epoch": trial.epoch,
             "score": f"{trial.score:.4f}", "chosen": trial == done.chosen[role],
         }
         for role, group in done.trials.items() for trial in group
@@ -114,6 +115,14 @@ def _saving(table: pd.DataFrame) -> str:
         f"The distilled student takes {100 * d['bytes'] / t['bytes']:.1f} % of the teacher's bytes and "
         f"{100 * d['ms'] / t['ms']:.0f} % of its time."
     )
+
+
+def _teacher(settings) -> str:
+    """What the teacher is, in a word or two."""
+    if hasattr(settings, "sha256"):
+        return f"lists of {Path(settings.path).name}"
+    size = f", size {settings.dim}" if hasattr(settings, "dim") else ""
+    return type(settings).__name__.removesuffix("Settings") + size
 
 
 def _bytes(n: float) -> str:
@@ -147,6 +156,7 @@ def _curves(done: Done) -> str:
             continue
         axes.plot(scores.index, scores, color=COLOURS[role], label=NAMES[role])
         axes.plot(trial.epoch, trial.score, "o", color=COLOURS[role])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_ylabel(f"{METRIC}, validation")
     axes.grid(alpha=0.3)

@@ -43,7 +43,7 @@ def difference(a: np.ndarray, b: np.ndarray | None = None) -> Comparison:
     every run of the other."""
     b = np.where(np.isnan(a), np.nan, 0.0) if b is None else b
     a, b = np.broadcast_arrays(a, b)
-    return compare(a, b, rng=np.random.default_rng(0), resamples=2000)
+    return compare(a, b)
 
 
 def table(users: dict, cost: dict[str, dict]) -> pd.DataFrame:
@@ -94,7 +94,7 @@ def conclusion(users: dict) -> list[str]:
         f"With {gain.n_seeds} seed{'s' * (gain.n_seeds > 1)} and {gain.n_users:,} users, the distilled student is "
         f"{clear} the student alone.",
     ]
-    if lead.low > 0:
+    if lead.low > 0 and gain.low > 0:
         sentences.append(f"It wins back {100 * gain.difference / lead.difference:.0f} % of the teacher's lead.")
     return sentences
 

@@ -42,6 +42,7 @@ def read_clicks(
         raise DataError(f"{path}: --{missing} is missing: without a header every column needs its number")
     frame = read_table(path, header=not positions)
     columns = {role: _column(path, frame, role, name) for role, name in given.items()}
+    _refuse_gaps(path, frame, columns, first=1 if positions else 2)
     name = path.name.split(".")[0] or "data"
     try:
         clicks = from_frame(
@@ -50,6 +51,18 @@ def read_clicks(
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     return clicks, len(frame)
+
+
+def _refuse_gaps(path: Path, frame: pd.DataFrame, columns: dict, *, first: int) -> None:
+    """Raises DataError for a row without user, item or time. first: the line of the first row."""
+    for column in filter(None, columns.values()):
+        gaps = frame[column].isna()
+        if gaps.any():
+            row = int(gaps.to_numpy().argmax())
+            where = f"row {row + 1}" if path.suffix == ".parquet" else f"line {row + first}"
+            raise DataError(
+                f"{path}, {where}: column {column!r} is empty ({int(gaps.sum()):,} such rows): remove or complete them"
+            )
 
 
 def read_table(path: Path, *, header: bool = True) -> pd.DataFrame:
@@ -95,6 +108,6 @@ def _column(path: Path, frame: pd.DataFrame, role: str, name: str | None) -> str
     fitting = [name for name in columns if name.lower().replace("_", "") in USUAL[role]]
     if len(fitting) == 1:
         return fitting[0]
-    wrong = f"several columns may be the {role}" if fitting else f"no column is called like a {role}"
+    wrong = f"several columns may be the {role}" if fitting else f"no column has a usual name of the {role}"
     none = ", or --time none if there are no times" if role == "time" else ""
     raise DataError(f"{path}: {wrong}; it has {columns}: name it with --{role}{none}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +65,7 @@ class Distilled:
 
 def distil(
     clicks: pd.DataFrame | Interactions, user: str = "user", item: str = "item", time: str | None = "time", *,
-    out: Path | str, teacher: str | Path = "bpr", teacher_dim: int = 256, student: str = "bpr", dim: int = 32,
+    out: Path | str, teacher: str | Path = "ease", teacher_dim: int = 256, student: str = "bpr", dim: int = 32,
     method: str = "rd-position", weights: tuple[float, ...] = (), seeds: int = 2, epochs: int = 20,
     batch_size: int = 512, learning_rate: float = 5e-3, min_actions: int = 5, jobs: int = 1,
     progress: bool = False, tell: Callable[[str], object] = lambda text: None, rows: int | None = None,
@@ -92,7 +92,9 @@ def distil(
             raise ValueError(f"{name} must be one of {', '.join(known)}{lists}, got {str(value)!r}")
     needs_export()
     settings = teachers.model(teacher, teacher_dim) if teacher in teachers.MODELS else teachers.given(teacher)
-    training = replace(Training(negatives=1, weight_decay=1e-5), epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    training = Training(
+        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, negatives=1, weight_decay=1e-5
+    )
     plan = plans.Plan(
         data=clicks, teacher=settings, student=teachers.model(student, dim), method=method, training=training,
         weights=tuple(weights), seeds=seeds,

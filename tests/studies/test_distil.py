@@ -1,0 +1,202 @@
+"""`rdcore distil` and `rdcore teach` on small made-up data, and the formats that people have."""
+
+import gzip
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from rdcore.data import DataError, Interactions, stage, synthetic
+from rdcore.data.queries import final_queries
+from rdcore.models import BPRMFSettings, CaserSettings, EASESettings
+from rdcore.store.lists import read_lists, write_lists
+from studies import cli
+from studies.distil import distil
+from studies.distil.plan import METHODS, Plan
+from studies.distil.tables import read_clicks
+from studies.distil.teachers import given
+
+QUICK = {"epochs": 1, "dim": 2, "teacher_dim": 3, "weights": (0.1,), "seeds": 1}
+WORDS = "--teacher bpr --epochs 1 --dim 2 --teacher-dim 3 --weights 0.1 --seeds 1 --jobs 1".split()
+
+
+@pytest.fixture(scope="module")
+def frame() -> pd.DataFrame:
+    clicks = synthetic.generate(n_users=40, n_items=30, min_length=8, max_length=15, seed=1)
+    users = np.repeat(np.arange(40), clicks.counts())
+    return pd.DataFrame({
+        "who": [f"u{user}" for user in users], "what": clicks.items + 1000, "when": clicks.positions() + 10**9,
+    })  # fmt: skip
+
+
+# ----------------------------------------------------------------------------------------------------------------- formats
+
+ROWS = "196,242,3,881250949\n186,302,3,891717742\n196,377,1,881250950\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "columns"),
+    [
+        ("ml.inter", "user_id:token\titem_id:token\trating:float\ttimestamp:float\n" + ROWS.replace(",", "\t"), ()),
+        ("ratings.csv", "userId,movieId,rating,timestamp\n" + ROWS, ()),
+        ("ratings.dat", ROWS.replace(",", "::"), ("1", "2", "4")),
+        ("amazon.csv", ROWS, ("1", "2", "4")),
+        ("other.tsv", "who\twhat\tx\twhen it was\n" + ROWS.replace(",", "\t"), ("who", "what", "when it was")),
+    ],
+)
+def test_formats_as_they_come(tmp_path, name, text, columns):
+    (tmp_path / name).write_text(text)
+    clicks, rows = read_clicks(tmp_path / name, *columns, min_actions=1)
+    assert rows == 3 and clicks.user_ids.tolist() == [186, 196] and clicks.item_ids.tolist() == [242, 302, 377]
+    assert clicks.items.tolist() == [1, 0, 2] and clicks.times is not None
+
+
+def test_check_ins_as_snap_has_them(tmp_path):
+    rows = "0\t2010-10-19T23:55:27Z\t30.23\t-97.79\t22847\n0\t2010-10-18T22:17:43Z\t30.26\t-97.76\t420315\n"
+    with gzip.open(tmp_path / "checkins.txt.gz", "wt") as file:
+        file.write(rows)
+    clicks, _ = read_clicks(tmp_path / "checkins.txt.gz", "1", "5", "2", min_actions=1)
+    assert clicks.item_ids[clicks.items].tolist() == [420315, 22847]
+
+
+def test_parquet_and_no_times(tmp_path, frame):
+    frame.to_parquet(tmp_path / "x.parquet")
+    clicks, rows = read_clicks(tmp_path / "x.parquet", "who", "what", "none")
+    assert rows == len(frame) and clicks.times is None
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "message"),
+    [
+        ("", (), "x.csv, line 1 is empty"),
+        ("user,item,time\n1,2,3\n1,2,3,4\n", (), r"x.csv: .*line 3.*: mend this line"),
+        ("user,thing,time\n1,2,3\n", (), r"x.csv: no column has a usual name of the item"),
+        ("user,item,time,date\n1,2,3,4\n", (), "several columns may be the time.*--time"),
+        ("user,item,time\n1,2,3\n", ("customer",), "no column 'customer'.*--user"),
+        ("1,2,3\n", ("1", "2"), "--time is missing"),
+        ("user,item,time\n1,2,3\n1,,3\n", (), "x.csv, line 3: column 'item' is empty"),
+        ("1,2,3\n1,2,\n", ("1", "2", "3"), "x.csv, line 2: column '3' is empty"),
+    ],
+)
+def test_what_is_wrong_with_a_file(tmp_path, text, columns, message):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_clicks(tmp_path / "x.csv", *columns)
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(DataError, match="is no file"):
+        read_clicks(tmp_path / "nothing.csv")
+
+
+# ------------------------------------------------------------------------------------------------------------ the command
+
+
+def test_the_command_writes_everything_and_goes_on(tmp_path, frame, capsys, monkeypatch):
+    monkeypatch.setenv("RDCORE_RUNS", str(tmp_path / "elsewhere"))
+    source, out = tmp_path / "clicks.csv", tmp_path / "shop"
+    frame.to_csv(source, index=False)
+    words = ["distil", str(source), "--user", "who", "--item", "what", "--time", "when", "--out", str(out), *WORDS]
+    assert cli.main(words) == 0, capsys.readouterr().err
+    assert sorted(path.name for path in out.iterdir()) == [
+        "report.html", "runs", "serve.py", "student.npz", "student.onnx", "student.onnx.data", "table.csv",
+    ]  # fmt: skip
+    assert not (tmp_path / "elsewhere").exists() and os.environ["RDCORE_RUNS"] == str(tmp_path / "elsewhere")
+    page = (out / "report.html").read_text()
+    assert page.count("<svg") == 2 and "distilled student" in page
+    assert not re.search(r'(?:src|href)="http|@import|<script', page), "the page asks nobody for anything"
+    table = pd.read_csv(out / "table.csv", index_col="role")
+    assert table.index.tolist() == ["POP", "T", "S", "D"] and table.loc["D", "bytes"] < table.loc["T", "bytes"]
+    assert ((table["MAP low"] <= table["MAP"]) & (table["MAP"] <= table["MAP high"])).all()
+    done = {run: (run / "DONE").stat().st_mtime_ns for run in (out / "runs").iterdir() if run.is_dir()}
+    assert len(done) == 6 and cli.main(words) == 0
+    assert done == {run: (run / "DONE").stat().st_mtime_ns for run in done}, "nothing is trained twice"
+    served = subprocess.run([sys.executable, out / "serve.py", "u3"], capture_output=True, text=True)
+    mine = set(frame.loc[frame["who"] == "u3", "what"])
+    lines = [line.split("\t") for line in served.stdout.splitlines()]
+    assert len(lines) == 10 and not {int(item) for _, item, _ in lines} & mine, served.stderr
+    stranger = subprocess.run([sys.executable, out / "serve.py", "zoe"], capture_output=True, text=True)
+    assert stranger.returncode == 1 and "there is no user 'zoe'" in stranger.stderr
+
+
+def test_from_python_with_lists_of_a_teacher(tmp_path, frame):
+    clicks, columns = tmp_path / "lists.parquet", {"user": "who", "item": "what", "time": "when"}
+    from rdcore.data import from_frame
+
+    fit = stage(from_frame(frame, **columns, name="clicks", min_actions=5), "F").fit
+    write_lists(clicks, EASESettings(lam=5.0).fit(fit), fit, k=12, licence="made up", command="test")
+    told = []
+    result = distil(frame, **columns, out=tmp_path / "out", teacher=str(clicks), **QUICK, tell=told.append)
+    assert result.table.loc["T", "nDCG@10"] > 0 and np.isnan(result.table.loc["T", "bytes"])
+    assert any("come from outside" in line for line in result.warnings) and "rows: " in told[0]
+    assert all(path.exists() for path in result.files.values())
+
+
+def test_other_wrong_calls(tmp_path, frame):
+    columns = {"user": "who", "item": "what", "time": "when", "out": tmp_path / "out"}
+    with pytest.raises(ValueError, match="teacher must be one of bpr.*or the path"):
+        distil(frame, **columns, teacher="gpt")
+    with pytest.raises(ValueError, match="student must be one of"):
+        distil(frame, **columns, student="ease")
+    with pytest.raises(ValueError, match="method must be one of"):
+        distil(frame, **columns, method="magic")
+    with pytest.raises(ValueError, match="method de needs a teacher with vectors"):
+        distil(frame, **columns, method="de", teacher="ease")
+    assert not (tmp_path / "out").exists()
+
+
+def test_student_alone_and_distilled_get_equally_many_trials():
+    data = synthetic.generate(n_users=20, n_items=15, min_length=8, max_length=12, seed=1)
+    for method in METHODS:
+        for weights in ((), (0.1, 1.0)):
+            plan = Plan(data=data, teacher=BPRMFSettings(dim=4), student=BPRMFSettings(dim=2), method=method, weights=weights)
+            assert len(plan.decays()) == len(plan.tried()) and plan.training.weight_decay in plan.decays()
+
+
+# ---------------------------------------------------------------------------------------------------------------- teachers
+
+SHOP = Interactions(
+    "shop", np.array([0, 1, 0, 1, 2]), np.array([0, 2, 4, 5]), 5,
+    user_ids=np.array(["ann", "bob", "cy"]), item_ids=np.array([10, 20, 30, 40, 50]),
+)  # fmt: skip
+
+
+def test_short_lists_go_on_with_popular_items(tmp_path):
+    (tmp_path / "x.csv").write_text("user,item,score\nann,50,8\nann,40,4\nbob,30,1\n")
+    teacher = given(tmp_path / "x.csv").fit(SHOP)
+    scores = teacher.score_all(teacher.encode(final_queries(SHOP)))
+    assert scores.argsort(descending=True, stable=True).tolist() == [[4, 3, 0, 1, 2], [2, 0, 1, 3, 4], [0, 1, 2, 3, 4]]
+    assert torch.isfinite(scores).all() and scores[0, [4, 3]].tolist() == [8, 4]
+    assert scores[0, [0, 1, 2]].tolist() == pytest.approx([4 - 4 * 0.2, 4 - 4 * 0.4, 4 - 4 * 0.6])
+
+
+def test_lists_that_change_meanwhile(tmp_path):
+    (tmp_path / "x.csv").write_text("user,item,score\nann,50,8\n")
+    settings = given(tmp_path / "x.csv")
+    (tmp_path / "x.csv").write_text("user,item,score\nann,40,8\n")
+    with pytest.raises(ValueError, match="has changed"):
+        settings.fit(SHOP)
+
+
+def test_teach_writes_the_lists_of_a_run(tmp_path, monkeypatch, capsys):
+    from rdcore import datasets
+    from rdcore.store import runs
+
+    monkeypatch.setenv("RDCORE_RUNS", str(tmp_path / "runs"))
+    data = datasets.load("synthetic")
+    experiment = runs.Experiment(
+        dataset="synthetic", data_hash=data.sha256(), stage="F", role="T", model=CaserSettings(dim=2, window=2),
+        training=Plan.training.__class__(epochs=1),
+    )  # fmt: skip
+    run = runs.load_or_train(experiment, data)
+    assert cli.main(["teach", run.key, str(tmp_path / "lists.parquet"), "-k", "7"]) == 0, capsys.readouterr().err
+    fit = stage(data, "F").fit
+    lists = read_lists(tmp_path / "lists.parquet", fit)
+    assert lists.items.shape == (data.n_users, 7) and lists.counts["unknown_items"] == 0
+    write_lists(tmp_path / "again.parquet", run.model(experiment, data), fit, k=7, licence="", command="")
+    assert (read_lists(tmp_path / "again.parquet", fit).items == lists.items).all()
