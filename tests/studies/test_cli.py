@@ -11,7 +11,10 @@ from studies import cli, plans
 from studies.notebooks import batch as notebooks
 
 
-@pytest.mark.parametrize("words", ["", "fetch", "reproduce", "notebooks", "notebooks guard", "runs", "runs show", "export", "distil", "teach"])
+@pytest.mark.parametrize(
+    "words",
+    ["", "fetch", "reproduce", "notebooks", "notebooks guard", "runs", "runs show", "export", "distil", "teach"],
+)
 def test_help_is_there(words: str, capsys) -> None:
     with pytest.raises(SystemExit) as stopped:
         cli.main([*words.split(), "--help"])
