@@ -72,12 +72,16 @@ def provenance(records: Sequence[Record], data_hash: str, seed: int, started: fl
         folded(f"the {len(lines) - 2} runs behind this notebook", "\n".join(lines[2:]))
 
 
-def picture(draw: Callable[[], Figure], name: str, profile: str, records: Sequence[Record], notebook: str) -> None:
-    """Draws a picture and saves it under the profile's figures; says so in one line where it has no records."""
-    if records:
-        style.save(draw(), name, profile, [record for record in records if record is not None], notebook)
+def picture(
+    draw: Callable[[], Figure | None], name: str, profile: str, records: Sequence[Record], notebook: str
+) -> None:
+    """Draws a picture and saves it under the profile's figures. One line says so where there are no records, or too few
+    for a picture."""
+    fig = draw() if records else None
+    if fig is None:
+        say("*No picture: its runs are not on record.*")
     else:
-        say("*No picture: none of its runs has been trained or is on record.*")
+        style.save(fig, name, profile, [record for record in records if record is not None], notebook)
 
 
 def save_if(fig: Figure | None, name: str, profile: str, notebook: str) -> None:

@@ -347,7 +347,7 @@ def test_notebook_10_works_with_any_table(
     cell.source = f"from rdcore import datasets\n\nclicks = datasets.load('synthetic')\n{TABLES[what]}"
     copy = tmp_path / "10_mine.ipynb"
     pairing.write(notebook, copy)
-    done = notebooks.execute(copy, tmp_path / "out.ipynb", {"profile": "smoke", "epochs": 2}, timeout=120)
+    done = notebooks.execute(copy, tmp_path / "out.ipynb", {"profile": "smoke", "epochs": 2}, timeout=300)
     assert done.metadata.papermill.exception is None
 
 
