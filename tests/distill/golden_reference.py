@@ -148,10 +148,35 @@ def freqd(filter, teacher, projected, cosine):
     return sum(1 - cos(t, s) if cosine else float((t - s) @ (t - s)) for t, s in zip(T, S, strict=True))
 
 
+def hetcomp(phase, logits, positives, top, unobserved):
+    """Sums of exponentials of all unobserved items, minus those of the list."""
+    e = np.exp(np.asarray(logits, float))
+    everything = e[unobserved].sum()
+    if phase == "early":
+        E = everything - e[top].sum()
+        return sum(np.log(e[i] + E) - logits[i] for i in [*positives, *top])
+
+    def R(listed, rest):
+        return sum(np.log(e[listed[k:]].sum() + rest) - logits[listed[k]] for k in range(len(listed)))
+
+    half, tenth = top[: len(top) // 2], top[: len(top) // 10]
+    rest_2, rest_10 = everything - e[half].sum(), everything - e[tenth].sum()
+    return R(positives, rest_2) + (R(half, rest_2) + R(tenth, rest_10)) / 2
+
+
+def features(teacher, projected, centred=False, unit=False):
+    """Fit and VkD."""
+    T, S = np.asarray(teacher, float), np.asarray(projected, float)
+    T = T - T.mean(0) if centred else T
+    if unit:
+        T, S = (each / np.sqrt((each**2).sum(1, keepdims=True)) for each in (T, S))
+    return sum(float((t - s) @ (t - s)) for t, s in zip(T, S, strict=True))
+
+
 FUNCTIONS = {
     "RD": rd, "RRD": relaxed, "IR-RRD": relaxed, "DCD": relaxed, "DE": de, "CD": cd, "CD-positives": positives,
     "RankDistil": rankdistil, "KD-CE": kd_ce, "RCE-KD": rce_kd, "FTD": ftd, "HTD": htd, "UnKD": unkd,
-    "PCKD": pckd, "FreqD": freqd,
+    "PCKD": pckd, "FreqD": freqd, "HetComp": hetcomp, "Fit": features, "VkD": features,
 }  # fmt: skip
 
 
@@ -185,6 +210,10 @@ DE_ROWS = {
 PATH = {
     "filter": [[0.5, 0.125**0.5, 0], [0.125**0.5, 0.5, 0.125**0.5], [0, 0.125**0.5, 0.5]],
     "teacher": [[1, 0], [0, 1], [1, 1]], "projected": [[0.5, 0], [0, 0.5], [1, 0]],
+}  # fmt: skip
+THIRTEEN = {
+    "logits": [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2], "positives": [12],
+    "top": [3, 1, 4, 0, 5, 9, 2, 6, 8, 7], "unobserved": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11],
 }  # fmt: skip
 FIVE = {"positive": [1.5, 0.2, -0.4], "negative": [0.3, -1.0], "factor": 2.5}
 
@@ -245,6 +274,14 @@ ENTRIES = [
     ("freqd-cosine", "FreqD", "released", {**PATH, "cosine": True}, "projected", 0.33042809, PLAIN),
     ("freqd-no-graph", "FreqD", "alpha 0", {**PATH, "filter": [[1, 0, 0], [0, 1, 0], [0, 0, 1]], "cosine": False}, "projected",
      1.5, PLAIN),
+    ("hetcomp-early", "HetComp", "released, early phase", {"phase": "early", **THIRTEEN}, "logits", 16.43765211, PLAIN),
+    ("hetcomp-list", "HetComp", "released, list phase", {"phase": "list", **THIRTEEN}, "logits", 9.8983366, PLAIN),
+    ("fit", "Fit", "released", {"teacher": [[1, 2], [3, 0]], "projected": [[0.5, 1.5], [3, 0]]}, "projected", 0.5,
+     "worked out by hand"),
+    ("fit-unit", "Fit", "released, norm on", {"teacher": [[1, 2], [3, 1]], "projected": [[0.5, 1.5], [3, 0.5]], "unit": True},
+     "projected", None, OURS),
+    ("vkd", "VkD", "released", {"teacher": [[1, 2], [3, 0]], "projected": [[0.5, 1.5], [3, 0]], "centred": True}, "projected",
+     7.5, "worked out by hand"),
 ]  # fmt: skip
 
 

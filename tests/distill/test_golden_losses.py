@@ -11,8 +11,11 @@ from golden_reference import FILE, FUNCTIONS, entries, gradient
 
 from rdcore.distill.cd import positives_loss, soft_label_loss
 from rdcore.distill.followups.dcd import correction_loss
+from rdcore.distill.followups.fit import feature_distance
 from rdcore.distill.followups.freqd import feature_loss
 from rdcore.distill.followups.ftd import full_topology_loss
+from rdcore.distill.followups.hetcomp import early_loss as hetcomp_early
+from rdcore.distill.followups.hetcomp import list_loss as hetcomp_list
 from rdcore.distill.followups.htd import directions, entity_loss, group_loss
 from rdcore.distill.followups.kd_ce import soft_cross_entropy
 from rdcore.distill.followups.pckd import list_loss
@@ -83,13 +86,24 @@ def freqd(filter, teacher, projected, cosine):
     return feature_loss(filter @ teacher, filter @ projected, cosine).sum()
 
 
+def hetcomp(phase, logits, positives, top, unobserved):
+    others = logits[[item for item in unobserved if item not in top]].logsumexp(0)
+    compare = hetcomp_early if phase == "early" else hetcomp_list
+    return compare(logits[positives][None], logits[top][None], others[None]).sum()
+
+
+def features(teacher, projected, centred=False, unit=False):
+    return feature_distance(teacher, projected, centred=centred, unit=unit)
+
+
 OURS = {
     "RD": lambda logits, weights: distillation_loss(weights[None], logits[None]).sum(), "RRD": relaxed, "IR-RRD": relaxed,
     "DCD": corrected, "DE": de, "CD": cd, "CD-positives": positives_loss, "RankDistil": rankdistil, "KD-CE": kd_ce,
     "RCE-KD": rce_kd, "FTD": full_topology_loss, "HTD": htd, "UnKD": unkd, "PCKD": pckd,
-    "FreqD": freqd,
+    "FreqD": freqd, "HetComp": hetcomp, "Fit": features, "VkD": features,
 }  # fmt: skip
-PLAIN = {"group", "own", "drawn", "K", "beta", "temperature", "factor", "shift"}  # inputs that are no tensors of scores
+# Inputs that are no tensors of scores.
+PLAIN = {"group", "own", "drawn", "K", "beta", "temperature", "factor", "shift", "positives", "top", "unobserved"}
 
 
 def answer(entry: dict) -> dict:

@@ -1,1 +1,30 @@
-"""What came after the three papers: one method a file, each true to its source."""
+"""What came after the three papers, one file a method; `rdcore.distill` has the same names."""
+
+from rdcore.distill.followups.dcd import DCDSettings
+from rdcore.distill.followups.fit import FitSettings
+from rdcore.distill.followups.freqd import FreqDSettings
+from rdcore.distill.followups.ftd import FTDSettings
+from rdcore.distill.followups.hetcomp import HetCompSettings, Trajectories
+from rdcore.distill.followups.htd import HTDSettings
+from rdcore.distill.followups.ir_rrd import IRRRDSettings
+from rdcore.distill.followups.kd_ce import KDCESettings
+from rdcore.distill.followups.pckd import PCKDSettings
+from rdcore.distill.followups.rce_kd import RCEKDSettings
+from rdcore.distill.followups.unkd import UnKDSettings
+from rdcore.distill.followups.vkd import VkDSettings
+
+__all__ = [
+    "DCDSettings",
+    "FTDSettings",
+    "FitSettings",
+    "FreqDSettings",
+    "HTDSettings",
+    "HetCompSettings",
+    "IRRRDSettings",
+    "KDCESettings",
+    "PCKDSettings",
+    "RCEKDSettings",
+    "Trajectories",
+    "UnKDSettings",
+    "VkDSettings",
+]
