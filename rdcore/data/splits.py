@@ -76,7 +76,6 @@ class _Held:
         """
         return _tied(self.fit, self.held)
 
-
     @cached_property
     def leak(self) -> float:
         """Share of the fitted rows that are later than a held-out row: its mean over held-out rows.
@@ -118,16 +117,6 @@ class Stage(_Held):
     def held(self) -> Interactions:
         """`judge`."""
         return self.judge
-
-    @property
-    def n_users(self) -> int:
-        """Number of users."""
-        return self.fit.n_users
-
-    @property
-    def n_items(self) -> int:
-        """Size of the catalogue."""
-        return self.fit.n_items
 
     def sha256(self) -> str:
         """Hash of name and parts: a run on this stage is described by it (`Experiment.data_hash`)."""

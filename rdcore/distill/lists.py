@@ -22,52 +22,67 @@ REVISION = 1  # raise when the same teacher begins to give other lists
 @dataclass(frozen=True)
 class Lists:
     """items (n_instances, K) int32, one list for each training instance, or (n_users, K) where
-    ``per_user``; best first."""
+    ``per_user``; best first. ``padding``: the id behind shorter lists; None where all are full."""
 
     items: Tensor
     per_user: bool
+    padding: int | None = None
 
     def of(self, batch: Batch) -> Tensor:
-        """The lists of the batch's queries, (B, K)."""
-        return self.items[batch.queries.user if self.per_user else batch.index].long()
+        """The lists of the batch's queries, (B, K); item 0 where nothing is `named`."""
+        items = self.items[batch.queries.user if self.per_user else batch.index].long()
+        return items if self.padding is None else items.masked_fill(items == self.padding, 0)
+
+    def named(self, batch: Batch) -> Tensor | None:
+        """Which places of these lists name an item, (B, K) bool; None where all do."""
+        rows = batch.queries.user if self.per_user else batch.index
+        return None if self.padding is None else self.items[rows] != self.padding
 
 
 def teacher_lists(
     teacher: Model, data: TrainingData, K: int, exclude: str, *, cache: Cache | None = None,
-    name: str = "exemplary", progress: bool = False,
+    name: str = "exemplary", partial: bool = False, progress: bool = False,
 ) -> Lists:  # fmt: skip
     """The teacher's top K items for every query of ``data``.
 
     Left out are the query's target (``exclude`` 'target'), everything the user has in training
     ('seen'), or nothing ('nothing'). A teacher without memory gives all queries of a user one list,
     so without 'target' it is asked once for each user. ``name``: of the ranking, in the cache.
+    An item that the teacher scores -inf is never listed. Raises ValueError where a list is then
+    shorter than K, unless ``partial``.
     """
     per_user = exclude != "target" and teacher.window == 0
     seen = data.seen if exclude == "seen" else None
-    target = None if exclude == "nothing" else data.target
+    target = None if per_user or exclude == "nothing" else data.target
 
     def make() -> Tensor:
-        if per_user:
-            queries = final_queries_of(data.queries)
-            return exemplary_rankings(
-                teacher, queries, K, target=None, seen=seen, progress=progress
-            )
+        queries = final_queries_of(data.queries) if per_user else data.queries
         return exemplary_rankings(
-            teacher, data.queries, K, target=target, seen=seen, progress=progress
+            teacher, queries, K, target=target, seen=seen, partial=partial, progress=progress
         )
 
     if cache is None:
-        return Lists(make(), per_user)
-    users = "-users" if per_user else ""
-    rows = len(data.seen.offsets) - 1 if per_user else len(data.target)
-    kept = f"{name}-{K}-{exclude}{users}-{_instances_id(data)}"
-    items = cache.get(kept, (rows, K), teacher.n_items, make)
-    return Lists(items.to(data.target.device), per_user)
+        items = make()
+    else:
+        users = "-users" if per_user else ""
+        rows = len(data.seen.offsets) - 1 if per_user else len(data.target)
+        kept = f"{name}-{K}-{exclude}{users}-{_instances_id(data)}"
+        items = cache.get(kept, (rows, K), teacher.n_items, make).to(data.target.device)
+    lengths = (items < teacher.n_items).sum(1)
+    short = int((lengths < K).sum())
+    if short and not partial:
+        raise ValueError(
+            f"the teacher's list has fewer than {K} items for {short} of {len(items)} "
+            f"{'users' if per_user else 'queries'} (the shortest: {int(lengths.min())}): take no more"
+            " than that, or a method that takes shorter lists (RD)"
+        )
+    return Lists(items, per_user, teacher.n_items if short else None)
 
 
 def exemplary_rankings(
     teacher: Model, queries: Queries, K: int, *, target: Tensor | None,
-    seen: SeenItems | None = None, block: int | None = None, progress: bool = False,
+    seen: SeenItems | None = None, partial: bool = False, block: int | None = None,
+    progress: bool = False,
 ) -> Tensor:  # fmt: skip
     """The teacher's top K items for every query, best first: (B, K) int32.
 
@@ -75,12 +90,13 @@ def exemplary_rankings(
     training. Goes by blocks of ``block`` queries (by default 512, whose scores stay in a CPU's
     cache, or 2,048 on a GPU), fewer where there are many items. The official code lists 2 K items
     with the padding id among them and drops the target afterwards: the same list but for the
-    padding id, which is never ranked here.
+    padding id, which is never ranked here. Items scored -inf are not listed: behind the last one
+    stands the id n_items. Without ``partial`` every user must leave K items.
     """
     room = teacher.n_items - 1
     if K > room:
         raise ValueError(f"K must be <= {room} (the number of items less the target), got {K}")
-    if seen is not None and K > seen.fewest_unseen:
+    if seen is not None and K > seen.fewest_unseen and not partial:
         raise ValueError(
             f"K must be <= {seen.fewest_unseen}, the unseen items of the most active user, got {K}"
         )
@@ -96,7 +112,8 @@ def exemplary_rankings(
                 scores.scatter_(1, target[part, None], -torch.inf)
             if seen is not None:
                 scores[seen.of(queries.user[part])] = -torch.inf
-            lists[part] = largest(scores, K)[1]
+            values, items = largest(scores, K)
+            lists[part] = items.masked_fill(values == -torch.inf, teacher.n_items)
     return lists
 
 

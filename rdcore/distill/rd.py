@@ -137,7 +137,7 @@ class RankingDistillation(Distillation):
             teacher = Popularity(torch.bincount(data.queries.items, minlength=n_items))
         name = "exemplary" if whose == "teacher" else whose
         self.lists = teacher_lists(
-            teacher, data, K, exclude, cache=cache, name=name, progress=progress
+            teacher, data, K, exclude, cache=cache, name=name, partial=True, progress=progress
         )
 
     def begin_epoch(
@@ -162,6 +162,8 @@ class RankingDistillation(Distillation):
         if self.ranked:
             rank = self.rank(student, batch, step, context.detach(), logits.detach())
         weights = self.settings.weights(self.settings.K, rank, self.epoch, logits.device)
+        if (named := self.lists.named(batch)) is not None:  # a place without an item has no weight
+            weights = weights * named
         self.sum_weights += weights * len(logits) if weights.dim() == 1 else weights.sum(0)
         self.n_queries += len(logits)
         return self.settings.weight * distillation_loss(weights, logits).mean()

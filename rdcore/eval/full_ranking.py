@@ -73,15 +73,13 @@ def agreement(student: Model, teacher: Model, stage: Stage, *, device="cpu", n: 
             scores_t, scores_s = (model.score_all(model.encode(asked)) for model in (teacher, student))
             top_t = metrics.top_items(scores_t, seen, min(max(n, depth), n_items))  # (b, depth)
             short = min(n, n_items)
-            overlap.append(
-                metrics.overlap_at(top_t[:, :short], metrics.top_items(scores_s, seen, short), padding=n_items)
-            )
+            top_s = metrics.top_items(scores_s, seen, short)
+            overlap.append(metrics.overlap_at(top_t[:, :short], top_s, padding=n_items))
             listed = top_t[:, :depth]
             named = listed < n_items
             listed = listed.masked_fill(~named, 0)
-            correlation.append(
-                metrics.rank_correlation(scores_t.gather(1, listed), scores_s.gather(1, listed), named)
-            )
+            both = scores_t.gather(1, listed), scores_s.gather(1, listed)
+            correlation.append(metrics.rank_correlation(*both, named))
     return {f"overlap@{n}": _mean(overlap), f"kendall@{depth}": _mean(correlation)}
 
 

@@ -26,7 +26,8 @@ class ListCache:
     def get(
         self, name: str, size: tuple[int, int], n_items: int, make: Callable[[], Tensor]
     ) -> Tensor:
-        """The lists kept under ``name``, int32 of ``size`` with ids below ``n_items``.
+        """The lists kept under ``name``, int32 of ``size`` with ids below ``n_items``, which
+        itself fills up shorter lists.
 
         Where there are none, ``make`` makes them; of several processes that ask, one does.
         Raises ValueError naming the file where it holds something else.
@@ -49,6 +50,6 @@ def _read(file: Path, size: tuple[int, int], n_items: int) -> Tensor:
         kind = "none" if lists is None else f"{lists.dtype} {tuple(lists.shape)}"
         wrong = f"does not hold the lists asked for, torch.int32 {size}, but {kind}"
         raise damaged(file, wrong, REMEDY)
-    if lists.numel() and (lists.min() < 0 or lists.max() >= n_items):
+    if lists.numel() and (lists.min() < 0 or lists.max() > n_items):
         raise damaged(file, f"names items beyond the teacher's {n_items}", REMEDY)
     return lists

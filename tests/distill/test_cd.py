@@ -97,9 +97,9 @@ def test_the_published_form_draws_unseen_items_from_the_top_down_to_the_last(dat
     scores = student.score(context, batch.target[:, None]).tolist()
     base = sum(math.log1p(math.exp(-s)) for (s,) in scores)
     whole = with_base.loss(student, batch, 0, context).item()
-    labels = torch.sigmoid(teacher.score(teacher.encode(batch.queries), with_base.items[batch.queries.user]) / 2)
+    labels = torch.sigmoid(teacher.score(teacher.encode(batch.queries), with_base.sample[0][batch.queries.user]) / 2)
     once = {user: k for k, user in enumerate(batch.queries.user.tolist())}.values()
-    own = soft_label_loss(labels, student.score(context, with_base.items[batch.queries.user]))[list(once)].sum().item()
+    own = soft_label_loss(labels, student.score(context, with_base.sample[0][batch.queries.user]))[list(once)].sum().item()
     assert whole == pytest.approx(0.1 * own + base, rel=1e-5)
 
 

@@ -13,7 +13,7 @@ from rdcore.distill import Batch, Discrepancy, Equal, Hybrid, Position, RDSettin
 from rdcore.distill.lists import exemplary_rankings, teacher_lists
 from rdcore.distill.rd import RankingDistillation, distillation_loss, exact_rank, sampled_rank
 from rdcore.eval import topk as ranking
-from rdcore.models import BPRMFSettings, Caser, CaserSettings
+from rdcore.models import BPRMFSettings, Caser, CaserSettings, Model
 from rdcore.store.list_cache import ListCache
 from rdcore.train.loop import Training, TrainingData, batch_loss, make_optimizer, train, training_data
 
@@ -612,3 +612,62 @@ def test_cached_lists_are_never_taken_for_those_of_another_kind(instances, tmp_p
 def test_an_unknown_kind_of_lists_is_refused_by_name():
     with pytest.raises(ValueError, match="lists must be 'teacher', 'popular' or 'random', got 'best'"):
         RDSettings(lists="best")
+
+
+class Known(Model):
+    """A teacher that names the items 30 to 33 for everybody, in this order, and nothing else."""
+
+    n_items, window = N_ITEMS, 0
+
+    def encode(self, queries):
+        return queries.user[:, None]
+
+    def score_all(self, context):
+        scores = torch.full((len(context), N_ITEMS), -torch.inf)
+        scores[:, 30:34] = torch.arange(4.0, 0.0, -1.0)
+        return scores
+
+
+@pytest.mark.parametrize("exclude", ["target", "seen"])
+@pytest.mark.parametrize("weights", [Position(), Discrepancy(mu=0.1, samples=20), Discrepancy(mu=0.1, estimate="exact")])
+def test_a_place_where_the_teacher_names_nothing_has_no_weight(data, instances, exclude, weights):
+    """Lists of 6 places and a teacher with 4 items: the loss is that of its items alone, in value and gradient."""
+    distillation = RankingDistillation(RDSettings(K=6, weights=weights, exclude=exclude))
+    distillation.prepare(Known(), instances)
+    student = BPRMFSettings(dim=3).build(len(instances.seen.offsets) - 1, N_ITEMS)
+    batch = batch_of(instances, list(range(len(instances.target))))
+    distillation.begin_epoch(student, 9, 1, stream(1, "distillation"))
+    context = student.encode(batch.queries)
+    loss = distillation.loss(student, batch, 0, context)
+    expected = []
+    for row, (user, target) in enumerate(zip(batch.queries.user.tolist(), batch.target.tolist(), strict=True)):
+        had = set(seen_by(data, user)) if exclude == "seen" else {target}
+        listed = [item for item in (30, 31, 32, 33) if item not in had]
+        named = distillation.lists.named(batch)[row]
+        assert named.tolist() == [place < len(listed) for place in range(6)]
+        assert distillation.lists.of(batch)[row][: len(listed)].tolist() == listed
+        expected.append(listed)
+    loss.backward(retain_graph=True)
+    moved = student.item_factors.weight.grad.abs().sum(1)
+    assert math.isfinite(loss.item()) and set(moved.nonzero().flatten().tolist()) <= {30, 31, 32, 33}
+    if isinstance(weights, Position):
+        w = weights(6, None, 9)
+        scores = student.score_all(context)
+        slow = sum(w[r] * torch.nn.functional.softplus(-scores[row, item])
+                   for row, listed in enumerate(expected) for r, item in enumerate(listed)) / len(expected)  # fmt: skip
+        torch.testing.assert_close(loss, slow)
+
+
+def test_users_who_leave_fewer_items_get_shorter_lists(instances):
+    fewest = N_ITEMS - int(instances.seen.offsets.diff().max())
+    made = teacher_lists(model(1), instances, fewest + 1, "seen", partial=True)
+    lengths = (made.items < N_ITEMS).sum(1)
+    left = N_ITEMS - instances.seen.distinct[instances.queries.user]
+    assert lengths.tolist() == left.clamp(max=fewest + 1).tolist() and made.padding == N_ITEMS
+    had = instances.seen.contains(instances.queries.user, made.items.long().clamp(max=N_ITEMS - 1))
+    assert not had[made.items < N_ITEMS].any()
+
+
+def test_a_method_that_needs_whole_lists_says_so_before_training(instances):
+    with pytest.raises(ValueError, match=r"fewer than 6 items for .* \(the shortest: .*\): take no more than that"):
+        teacher_lists(Known(), instances, 6, "nothing")

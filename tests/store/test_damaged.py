@@ -224,7 +224,7 @@ def test_a_checkpoint_without_what_a_run_needs_is_refused(checkpoint, change, sa
         ({"lists": torch.zeros(3, 4, dtype=torch.int32)}, "does not hold the lists asked for"),
         ({"lists": None}, "does not hold the lists asked for"),
         ({"lists": torch.int64}, "does not hold the lists asked for"),
-        ({"lists": made.DATA.n_items}, f"names items beyond the teacher's {made.DATA.n_items}"),
+        ({"lists": made.DATA.n_items + 1}, f"names items beyond the teacher's {made.DATA.n_items}"),
         ({"lists": -1}, "names items beyond"),
         ({"other": 0}, "does not hold the lists asked for"),
     ],
