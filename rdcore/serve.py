@@ -254,13 +254,13 @@ def find(name: str) -> Run:
         raise ValueError(f"{title} is a committed record, which has no weights: `rdcore train --only {run.key}` makes them")
     if not run.finished:
         again = "the call that began it, runs.load_or_train(experiment, data), goes on with it"
-        if _of_catalog(run):
+        if of_catalog(run):
             again = f"`rdcore train --only {run.key}` goes on with it if it belongs to a profile; if it is your own, {again}"
         raise ValueError(f"{title} is not finished: {again}")
     return run
 
 
-def _of_catalog(run: Record) -> bool:
+def of_catalog(run: Record) -> bool:
     """Whether the run's data set is one that `datasets.load` brings."""
     name = run.description["dataset"]
     return name in datasets.CATALOG and datasets.content_hash(name) == run.description["data_hash"]
@@ -276,9 +276,9 @@ def export_run(
     `export` and `write_users` instead. Raises ValueError, before anything is written, for other data than the run's.
     """
     asked = run.description
-    settings = _settings(asked["model"], run.folder)
+    settings = settings_of(asked["model"], run.folder)
     if data is None:
-        if not _of_catalog(run):
+        if not of_catalog(run):
             raise ValueError(
                 f"run {run.key} ({label(asked)}) was trained on data of your own: hand them over, in Python: "
                 f"from rdcore import serve; serve.export_run(serve.find({run.key!r}), {str(path)!r}, data=...)"
@@ -299,7 +299,7 @@ def export_run(
     return files, check(path, model, fit, users)
 
 
-def _settings(described: Mapping, folder: Path):
+def settings_of(described: Mapping, folder: Path):
     """The model's settings from their description in a record."""
     fields = dict(described)
     name, revision = fields.pop("type"), fields.pop("revision", None)

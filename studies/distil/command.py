@@ -9,11 +9,9 @@ import sys
 
 
 def add_distil(commands: argparse._SubParsersAction) -> None:
-    from argparse import ArgumentDefaultsHelpFormatter
-
     command = commands.add_parser(
         "distil", help="from a table of clicks to a small recommender that learnt from a large one",
-        formatter_class=ArgumentDefaultsHelpFormatter,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         description="Trains a large model (teacher), a small one (student) and the small one with the large one's help "
         "(distilled student) on your table, compares them on each user's newest rows, and writes a page with the "
         "result and the distilled student, ready to be served.",
@@ -26,7 +24,7 @@ def add_distil(commands: argparse._SubParsersAction) -> None:
                "has no header; left out: a usual name", default=argparse.SUPPRESS)  # fmt: skip
     option("--out", required=True, metavar="FOLDER", help="where everything is written", default=argparse.SUPPRESS)
     option("--teacher", default="ease", metavar="MODEL|FILE",
-           help="who teaches: ease (computed at once, strong; for up to some 20,000 users or items), itemcf, bpr, caser, "
+           help="who teaches: ease (computed at once, strong; for up to some 30,000 users or items), itemcf, bpr, caser, "
            "fossil, sasrec or lightgcn, trained here; or a file with the lists of any recommender (columns "
            "user, item and rank or score; Parquet, CSV, TSV or a TREC run)")  # fmt: skip
     option("--teacher-dim", type=int, default=256, metavar="N",
@@ -36,7 +34,7 @@ def add_distil(commands: argparse._SubParsersAction) -> None:
     option("--method", default="rd-position", metavar="NAME",
            help="how the student learns from the teacher: rd-position, rd-hybrid (the paper's Ranking Distillation), rrd, "
            "cd, rankdistil-c, or de (needs a teacher that is trained here)")  # fmt: skip
-    option("--weights", type=_numbers, default=(), metavar="W,W,...",
+    option("--weights", type=_numbers, default=argparse.SUPPRESS, metavar="W,W,...",
            help="how strongly the teacher counts; all are tried, the best on validation data is taken. Left out: three "
            "usual ones")  # fmt: skip
     option("--seeds", type=int, default=2, metavar="N", help="final runs of the student; five make a firm comparison")
@@ -96,13 +94,13 @@ def teach(arguments: argparse.Namespace) -> int:
     run = serve.find(arguments.run_name)
     asked = run.description
     name = asked["dataset"]
-    if name not in datasets.CATALOG or datasets.content_hash(name) != asked["data_hash"]:
+    if not serve.of_catalog(run):
         raise ValueError(
             f"run {run.key} was trained on {name!r}, data of your own: hand them over, in Python, to "
             "rdcore.store.lists.write_lists(path, model, fit, licence=..., command=...)"
         )
     fit = contract.fitted_part(datasets.load(name), asked["stage"])
-    settings = serve._settings(asked["model"], run.folder)
+    settings = serve.settings_of(asked["model"], run.folder)
     model = settings.fit(fit) if hasattr(settings, "fit") else run.restore(built(settings, fit), arguments.epoch)
     command = shlex.join(["rdcore", *sys.argv[1:]])
     digest = write_lists(

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from rdcore import distill
-from rdcore.data import Interactions
-from rdcore.distill import Position
+from rdcore.data import Interactions, stage
+from rdcore.distill import Discrepancy, Hybrid, Position
 from rdcore.store.experiment import Experiment
 from rdcore.store.records import Run
 from rdcore.store.runs import load_or_train_all
@@ -23,15 +24,31 @@ METRIC = "nDCG@10"
 
 METHODS: dict[str, tuple[Callable, tuple[float, ...]]] = {
     "rd-position": (
-        lambda w: distill.RDSettings(exclude="seen", weights=Position(lam=10), weight=w), (0.1, 0.3, 1.0),
+        lambda w, room: distill.RDSettings(
+            K=min(10, room), exclude="seen", weights=Position(lam=10), weight=w
+        ), (0.1, 0.3, 1.0),
     ),
-    "rd-hybrid": (lambda w: distill.RDSettings(exclude="seen", weight=w), (0.1, 0.3, 1.0)),
-    "rrd": (lambda w: distill.RRDSettings(depth=100, weight=w), (3e-4, 1e-3, 3e-3)),
-    "cd": (lambda w: distill.CDSettings(samples=20, depth=100, weight=w), (0.03, 0.1, 0.3)),
-    "rankdistil-c": (lambda w: distill.RankDistilSettings(weight=w), (0.03, 0.1, 0.3)),
-    "de": (lambda w: distill.DESettings(weight=w), (1e-3, 1e-2, 1e-1)),
+    "rd-hybrid": (
+        lambda w, room: distill.RDSettings(
+            K=min(10, room), exclude="seen", weight=w, weights=Hybrid(discrepancy=Discrepancy(samples=min(100, room)))
+        ), (0.1, 0.3, 1.0),
+    ),
+    "rrd": (
+        lambda w, room: distill.RRDSettings(
+            depth=min(100, room // 2), K=min(40, room // 2), L=min(40, room // 2), weight=w
+        ), (3e-4, 1e-3, 3e-3),
+    ),
+    "cd": (
+        lambda w, room: distill.CDSettings(samples=min(20, room), depth=min(100, room), weight=w), (0.03, 0.1, 0.3)
+    ),
+    "rankdistil-c": (
+        lambda w, room: distill.RankDistilSettings(p=min(10, room // 2), m=min(50, room // 2), weight=w),
+        (0.03, 0.1, 0.3),
+    ),
+    "de": (lambda w, room: distill.DESettings(weight=w), (1e-3, 1e-2, 1e-1)),
 }  # fmt: skip
-"""Name on the command line -> settings for a weight, and the weights that are tried."""
+"""Name on the command line -> settings for a weight and the new items that every user has at least;
+and the weights that are tried."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +73,8 @@ class Plan:
     def __post_init__(self):
         if self.method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
+        if self.room < 2:
+            raise ValueError(f"a user of {self.data.name} has all items but {self.room}: nothing is left to rank for them")
         if self.seeds < 1:
             raise ValueError(f"seeds must be at least 1, got {self.seeds}")
         if self.method == "de" and not isinstance(self.teacher, Has_vectors):
@@ -63,6 +82,11 @@ class Plan:
                 f"method de needs a teacher with vectors, and {type(self.teacher).__name__} has none: "
                 "take rd-position, rrd, cd or rankdistil-c, or a teacher such as bpr"
             )
+
+    @cached_property
+    def room(self) -> int:
+        """How many items are new to the user who has most, in what the final runs learn from."""
+        return self.data.n_items - int(stage(self.data, "F").fit.counts().max())
 
     def decays(self) -> tuple[float, ...]:
         """Weight decays that the student alone tries: as many as distillation weights, around that
@@ -92,8 +116,9 @@ class Plan:
 
     def taught(self, weight: float, teacher: Experiment, epoch: int, stage: str, **how) -> Experiment:
         """The student with a teacher."""
-        method = METHODS[self.method][0](weight)
-        role = self.method.upper().replace("POSITION", "position").replace("HYBRID", "hybrid")
+        method = METHODS[self.method][0](weight, self.room)
+        role = {"rankdistil-c": "RankDistil-C"}.get(self.method, self.method.replace("rd-", "RD-"))
+        role = role.upper() if role in ("rrd", "cd", "de") else role
         return self.run(role, stage, distillation=method, teacher=teacher, teacher_epoch=epoch, **how)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 import torch
+from scipy import sparse
 
 from rdcore.data import Interactions, Stage, stage
 from rdcore.data.queries import final_queries
@@ -60,10 +61,9 @@ def table(users: dict, cost: dict[str, dict]) -> pd.DataFrame:
 
 @torch.no_grad()
 def cost(model: Model, part: Stage) -> dict:
-    """Bytes of a model's tables, and the median milliseconds of one user's list of ten items (batch
-    1, one thread, PyTorch). NaN for what keeps its numbers elsewhere than in tensors."""
+    """Bytes that a model needs to answer, and the median milliseconds of one user's list of ten
+    items (batch 1, one thread, PyTorch)."""
     model = model.served()
-    size = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
     queries = final_queries(part.fit)
     seen = SeenItems(queries.items, queries.offsets, part.fit.n_items)
     asked = np.random.default_rng(0).integers(part.fit.n_users, size=TIMED)
@@ -79,18 +79,28 @@ def cost(model: Model, part: Stage) -> dict:
                 seconds.append(time.perf_counter() - begun)
     finally:
         torch.set_num_threads(threads)
-    return {"bytes": size or float("nan"), "ms": float(np.median(seconds)) * 1e3}
+    return {"bytes": size(model), "ms": float(np.median(seconds)) * 1e3}
+
+
+def size(model: Model) -> int:
+    """Bytes of a model's tensors, and of the arrays and sparse matrices that a counted one keeps."""
+    tensors = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
+    kept = [value for value in vars(model).values() if isinstance(value, np.ndarray)]
+    for value in vars(model).values():
+        if sparse.issparse(value):
+            kept += [getattr(value, name) for name in ("data", "indices", "indptr")]
+    return tensors + sum(array.nbytes for array in kept)
 
 
 def conclusion(users: dict) -> list[str]:
     """Did the teacher help, and how much of its lead did the student take over? In sentences."""
     s, d, t = (users[role][METRIC] for role in ("S", "D", "T"))
     gain, lead = difference(d, s), difference(t, s)
-    size = 100 / gain.mean_b if gain.mean_b else float("nan")
+    percent = 100 / gain.mean_b if gain.mean_b else float("nan")
     clear = "better than" if gain.low > 0 else "worse than" if gain.high < 0 else "not distinguishable from"
     sentences = [
         f"On test data the distilled student has {METRIC} {gain.mean_a:.4f}, the student alone {gain.mean_b:.4f}: "
-        f"{size * gain.difference:+.1f} % (95 % interval {size * gain.low:+.1f} % to {size * gain.high:+.1f} %).",
+        f"{percent * gain.difference:+.1f} % (95 % interval {percent * gain.low:+.1f} % to {percent * gain.high:+.1f} %).",
         f"With {gain.n_seeds} seed{'s' * (gain.n_seeds > 1)} and {gain.n_users:,} users, the distilled student is "
         f"{clear} the student alone.",
     ]

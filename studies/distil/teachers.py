@@ -26,10 +26,22 @@ MODELS = {
 """Name on the command line -> settings. Those of `STUDENTS` have a ``dim``."""
 STUDENTS = ("bpr", "caser", "fossil", "sasrec", "lightgcn")
 
+MOST_BYTES = 8e9
+
 
 def model(name: str, dim: int):
     """Settings of a model of this name and size (which means nothing to ease and itemcf)."""
     return MODELS[name](dim=dim) if name in STUDENTS else MODELS[name]()
+
+
+def check_size(name: str, data: Interactions) -> None:
+    """Raises ValueError where EASE's matrix would not fit into the memory of a usual machine."""
+    needed = 8 * min(data.n_users, data.n_items) ** 2
+    if name == "ease" and needed > MOST_BYTES:
+        raise ValueError(
+            f"teacher ease needs {needed / 1e9:.0f} GB for {data.n_users:,} users and {data.n_items:,} items: "
+            "take itemcf, bpr or lightgcn, or raise min_actions"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

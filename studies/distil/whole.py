@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from joblib.externals.loky import get_reusable_executor
 
 from rdcore import __version__, serve
 from rdcore.data import Interactions, Stage, from_frame
@@ -91,6 +92,7 @@ def distil(
             lists = ", or the path of a file with lists" if name == "teacher" else ""
             raise ValueError(f"{name} must be one of {', '.join(known)}{lists}, got {str(value)!r}")
     needs_export()
+    teachers.check_size(str(teacher), clicks)
     settings = teachers.model(teacher, teacher_dim) if teacher in teachers.MODELS else teachers.given(teacher)
     training = Training(
         epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, negatives=1, weight_decay=1e-5
@@ -102,7 +104,7 @@ def distil(
     _, part = results.stages(clicks)
     if hasattr(settings, "sha256"):
         tell(f"lists of {teacher}: {settings.read(part.fit)}")
-    with run_store(out / "runs"):
+    with run_store(out / "runs", workers=jobs > 1):
         done = plans.carry_out(plan, jobs=jobs, progress=progress, tell=tell)
         return write(done, out, rows)
 
@@ -159,13 +161,18 @@ def needs_export() -> None:
 
 
 @contextlib.contextmanager
-def run_store(folder: Path) -> Iterator[None]:
-    """Inside, runs are kept in ``folder``."""
+def run_store(folder: Path, *, workers: bool = False) -> Iterator[None]:
+    """Inside, runs are kept in ``folder``. workers: processes are started that must know it, too,
+    and are ended afterwards, because joblib would keep them for the next caller."""
     before = os.environ.get("RDCORE_RUNS")
     os.environ["RDCORE_RUNS"] = str(folder)
+    if workers:
+        get_reusable_executor().shutdown(wait=True)
     try:
         yield
     finally:
+        if workers:
+            get_reusable_executor().shutdown(wait=True)
         if before is None:
             del os.environ["RDCORE_RUNS"]
         else:

@@ -11,12 +11,14 @@ import pandas as pd
 import pytest
 import torch
 
+import rdcore
 from rdcore.data import DataError, Interactions, stage, synthetic
 from rdcore.data.queries import final_queries
 from rdcore.models import BPRMFSettings, CaserSettings, EASESettings
 from rdcore.store.lists import read_lists, write_lists
+from rdcore.train.loop import Training
 from studies import cli
-from studies.distil import distil
+from studies.distil import distil, results, teachers
 from studies.distil.plan import METHODS, Plan
 from studies.distil.tables import read_clicks
 from studies.distil.teachers import given
@@ -158,6 +160,35 @@ def test_student_alone_and_distilled_get_equally_many_trials():
             assert len(plan.decays()) == len(plan.tried()) and plan.training.weight_decay in plan.decays()
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_where_users_have_most_items(method):
+    data = synthetic.generate(n_users=20, n_items=15, min_length=8, max_length=13, seed=1)
+    plan = Plan(data=data, teacher=BPRMFSettings(dim=4), student=BPRMFSettings(dim=2), method=method)
+    part, training = stage(data, "F"), Training(epochs=1)
+    assert plan.room == 15 - part.fit.counts().max()
+    teacher = rdcore.fit(part, plan.teacher, training=training)
+    for weight in plan.tried():
+        how = plan.taught(weight, plan.run("T", "F"), 20, "F").distillation
+        assert how.weight == weight
+        student = rdcore.fit(part, plan.student, teacher=teacher, method=how, training=training)
+        assert all(torch.isfinite(table).all() for table in student.parameters())
+
+
+def test_a_matrix_beyond_memory_is_refused(monkeypatch):
+    data = synthetic.generate(n_users=20, n_items=15, min_length=8, max_length=12, seed=1)
+    monkeypatch.setattr(teachers, "MOST_BYTES", 8 * 15**2 - 1)
+    with pytest.raises(ValueError, match="teacher ease needs 0 GB for 20 users and 15 items: take itemcf"):
+        distil(data, out="nowhere", teacher="ease")
+
+
+def test_size_counts_arrays_and_sparse_matrices():
+    data = synthetic.generate(n_users=20, n_items=15, min_length=8, max_length=12, seed=1)
+    model = EASESettings().fit(data)
+    matrix = model.chosen.data.nbytes + model.chosen.indices.nbytes + model.chosen.indptr.nbytes
+    assert 0 <= results.size(model) - 8 * 15**2 - matrix < 50  # the rest is small change
+    assert results.size(BPRMFSettings(dim=3).build(20, 15)) == 4 * 3 * (20 + 15)
+
+
 # ---------------------------------------------------------------------------------------------------------------- teachers
 
 SHOP = Interactions(
@@ -191,7 +222,7 @@ def test_teach_writes_the_lists_of_a_run(tmp_path, monkeypatch, capsys):
     data = datasets.load("synthetic")
     experiment = runs.Experiment(
         dataset="synthetic", data_hash=data.sha256(), stage="F", role="T", model=CaserSettings(dim=2, window=2),
-        training=Plan.training.__class__(epochs=1),
+        training=Training(epochs=1),
     )  # fmt: skip
     run = runs.load_or_train(experiment, data)
     assert cli.main(["teach", run.key, str(tmp_path / "lists.parquet"), "-k", "7"]) == 0, capsys.readouterr().err
