@@ -125,7 +125,8 @@ def _warnings(done: Done, users: dict, part: Stage) -> Iterator[str]:
         if difference(values[role], values["POP"]).low <= 0:
             yield f"The {NAMES[role]} is not clearly better than the most popular items."
     if plan.seeds < 5:
-        yield f"{plan.seeds} seeds are few: take --seeds 5 before you say that one is better."
+        few = "One seed is" if plan.seeds == 1 else f"{plan.seeds} seeds are"
+        yield f"{few} too few to say which is better in general: take --seeds 5."
     for role, option in (("S", "weight decay"), ("D", "--weights")):
         tried = [trial.value for trial in done.trials[role]]
         if len(tried) > 1 and done.chosen[role].value in (min(tried), max(tried)):
