@@ -173,10 +173,20 @@ def features(teacher, projected, centred=False, unit=False):
     return sum(float((t - s) @ (t - s)) for t, s in zip(T, S, strict=True))
 
 
+def dllm2rec(logits, negative, distance, agrees, shares, form):
+    """``shares`` of the place, of the confidence and of the agreement."""
+    p = np.exp(-np.arange(len(distance), dtype=float))
+    f = np.exp(-np.asarray(distance, float)) + 1e-8
+    w = shares[0] * p / p.sum() + shares[1] * f / f.sum() + shares[2] * (np.asarray(agrees, float) + 1e-8)
+    below = sigmoid(1 - negative) if form == "released" else 1 - sigmoid(negative)
+    return -sum(each * (np.log(sigmoid(s)) + np.log(below)) for each, s in zip(w / w.sum(), logits, strict=True))
+
+
 FUNCTIONS = {
     "RD": rd, "RRD": relaxed, "IR-RRD": relaxed, "DCD": relaxed, "DE": de, "CD": cd, "CD-positives": positives,
     "RankDistil": rankdistil, "KD-CE": kd_ce, "RCE-KD": rce_kd, "FTD": ftd, "HTD": htd, "UnKD": unkd,
     "PCKD": pckd, "FreqD": freqd, "HetComp": hetcomp, "Fit": features, "VkD": features,
+    "DLLM2Rec": dllm2rec,
 }  # fmt: skip
 
 
@@ -214,6 +224,9 @@ PATH = {
 THIRTEEN = {
     "logits": [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2], "positives": [12],
     "top": [3, 1, 4, 0, 5, 9, 2, 6, 8, 7], "unobserved": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11],
+}  # fmt: skip
+LISTED = {
+    "logits": [1, 0.2, -0.5], "negative": 0.3, "distance": [0.5, 1, 2], "agrees": [1, 0, 0], "shares": [0.3, 0.5, 0.1],
 }  # fmt: skip
 FIVE = {"positive": [1.5, 0.2, -0.4], "negative": [0.3, -1.0], "factor": 2.5}
 
@@ -282,6 +295,8 @@ ENTRIES = [
      "projected", None, OURS),
     ("vkd", "VkD", "released", {"teacher": [[1, 2], [3, 0]], "projected": [[0.5, 1.5], [3, 0]], "centred": True}, "projected",
      7.5, "worked out by hand"),
+    ("dllm2rec-released", "DLLM2Rec", "released", {**LISTED, "form": "released"}, "logits", 0.85675368, PLAIN),
+    ("dllm2rec-paper", "DLLM2Rec", "paper", {**LISTED, "form": "paper"}, "logits", 1.30792287, PLAIN),
 ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from golden_reference import FILE, FUNCTIONS, entries, gradient
 
 from rdcore.distill.cd import positives_loss, soft_label_loss
 from rdcore.distill.followups.dcd import correction_loss
+from rdcore.distill.followups.dllm2rec import list_weights, weighted_loss
 from rdcore.distill.followups.fit import feature_distance
 from rdcore.distill.followups.freqd import feature_loss
 from rdcore.distill.followups.ftd import full_topology_loss
@@ -96,11 +97,17 @@ def features(teacher, projected, centred=False, unit=False):
     return feature_distance(teacher, projected, centred=centred, unit=unit)
 
 
+def dllm2rec(logits, negative, distance, agrees, shares, form):
+    weights = list_weights(distance[None], agrees[None] > 0, *shares.tolist())
+    return weighted_loss(weights, logits[None], logits.new_tensor([negative]), form == "released").sum()
+
+
 OURS = {
     "RD": lambda logits, weights: distillation_loss(weights[None], logits[None]).sum(), "RRD": relaxed, "IR-RRD": relaxed,
     "DCD": corrected, "DE": de, "CD": cd, "CD-positives": positives_loss, "RankDistil": rankdistil, "KD-CE": kd_ce,
     "RCE-KD": rce_kd, "FTD": full_topology_loss, "HTD": htd, "UnKD": unkd, "PCKD": pckd,
     "FreqD": freqd, "HetComp": hetcomp, "Fit": features, "VkD": features,
+    "DLLM2Rec": dllm2rec,
 }  # fmt: skip
 # Inputs that are no tensors of scores.
 PLAIN = {"group", "own", "drawn", "K", "beta", "temperature", "factor", "shift", "positives", "top", "unobserved"}

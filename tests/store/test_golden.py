@@ -115,12 +115,13 @@ METHODS = {
     "RankDistil-P": RankDistilSettings(form="P", p=4, m=6, psi="scores", weight=0.02),
 }
 # The later methods, by the examples of their own tests.
-LATER = ("kd_ce", "ftd", "htd", "rce_kd", "ir_rrd", "unkd", "dcd", "pckd", "freqd", "hetcomp", "fit", "vkd")
+LATER = ("kd_ce", "ftd", "htd", "rce_kd", "ir_rrd", "unkd", "dcd", "pckd", "freqd", "hetcomp", "fit", "vkd", "dllm2rec")
 METHODS |= {name: settings for file in LATER for name, settings in import_module(f"test_{file}").EXAMPLES.items()}
 METHODS |= {"CD published": CDSettings(samples=6, depth=None, weight=0.5, positives=True)}
 IN_EVERY_STEP = ("CD student", "RRD", "DE", "RankDistil-C")  # for a student with a memory
 # While they are trained.
-DRAW_NOTHING = {"RD exact", "RD position", "RD random", "RD popular", "DE attention", "FTD", "HetComp", "KD-CE", "KD-CE-all",
+DRAW_NOTHING = {"RD exact", "RD position", "RD random", "RD popular", "DE attention",
+                "DLLM2Rec", "DLLM2Rec-released", "FTD", "HetComp", "KD-CE", "KD-CE-all",
                 "KD-CE-student"}  # fmt: skip
 
 

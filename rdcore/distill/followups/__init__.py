@@ -1,6 +1,7 @@
 """What came after the three papers, one file a method; `rdcore.distill` has the same names."""
 
 from rdcore.distill.followups.dcd import DCDSettings
+from rdcore.distill.followups.dllm2rec import DLLM2RecSettings
 from rdcore.distill.followups.fit import FitSettings
 from rdcore.distill.followups.freqd import FreqDSettings
 from rdcore.distill.followups.ftd import FTDSettings
@@ -15,6 +16,7 @@ from rdcore.distill.followups.vkd import VkDSettings
 
 __all__ = [
     "DCDSettings",
+    "DLLM2RecSettings",
     "FTDSettings",
     "FitSettings",
     "FreqDSettings",

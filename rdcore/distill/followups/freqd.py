@@ -122,7 +122,9 @@ def nearest_graph(chosen: sparse.csr_matrix, neighbours: int) -> Graph:
     G = ((G + G.T) / 2).tocsr()
     G.sort_indices()
     degree = np.asarray(G.sum(1)).ravel()
-    weight = G.data / np.sqrt(degree[np.repeat(np.arange(n), np.diff(G.indptr))] * degree[G.indices])
+    weight = G.data / np.sqrt(
+        degree[np.repeat(np.arange(n), np.diff(G.indptr))] * degree[G.indices]
+    )
     return Graph(
         torch.from_numpy(G.indptr.astype(np.int64)),
         torch.from_numpy(G.indices.astype(np.int64)),
@@ -194,7 +196,10 @@ class FrequencyDistillation(Distillation):
     reduction: ClassVar[str] = "sum"
 
     def __init__(
-        self, settings: FreqDSettings, student_sizes: tuple[int, int], teacher_sizes: tuple[int, int]
+        self,
+        settings: FreqDSettings,
+        student_sizes: tuple[int, int],
+        teacher_sizes: tuple[int, int],
     ):
         super().__init__()
         self.settings = settings

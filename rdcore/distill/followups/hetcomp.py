@@ -179,7 +179,9 @@ class HeterogeneousCompression(Distillation):
         ])  # (teachers, checkpoints, U, K)  # fmt: skip
         shape, device = (len(teachers), len(self.everyone)), data.target.device
         self.register_buffer("reached", torch.zeros(shape, dtype=torch.long, device=device))
-        self.register_buffer("distance", torch.full(shape, -1.0, dtype=torch.float64, device=device))
+        self.register_buffer(
+            "distance", torch.full(shape, -1.0, dtype=torch.float64, device=device)
+        )
         self.top = None
 
     @property
@@ -196,7 +198,10 @@ class HeterogeneousCompression(Distillation):
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         trained = epoch - 1
         if trained and trained % self.settings.every == 0 and self.is_early:
-            self._look(student, self.settings.alpha * self.settings.decay ** (trained // self.settings.every))
+            self._look(
+                student,
+                self.settings.alpha * self.settings.decay ** (trained // self.settings.every),
+            )
             self.top = None
         if self.top is None:
             self.top = self._ensemble()
@@ -226,7 +231,9 @@ class HeterogeneousCompression(Distillation):
         teachers, _, n_users, K = self.lists.shape
         rank = torch.arange(K, device=self.lists.device).repeat(teachers)
         parts = []
-        for users in torch.arange(n_users, device=rank.device).split(block_rows(self.seen.n_items, 512)):
+        for users in torch.arange(n_users, device=rank.device).split(
+            block_rows(self.seen.n_items, 512)
+        ):
             listed = torch.cat(
                 [self.lists[k][self.reached[k, users], users] for k in range(teachers)], dim=1
             ).long()  # (rows, teachers * K)
@@ -252,7 +259,9 @@ class HeterogeneousCompression(Distillation):
             known[self.seen.of(user)] = True
             known.scatter_(1, top, True)
             others = scores.masked_fill(known, -torch.inf).logsumexp(1)
-            return (times * compare(scores.gather(1, positives), scores.gather(1, top), others)).sum()
+            return (
+                times * compare(scores.gather(1, positives), scores.gather(1, top), others)
+            ).sum()
 
         rows = block_rows(student.n_items, 256, copies=4)
         blocks = [slice(k, k + rows) for k in range(0, len(context), rows)]

@@ -130,7 +130,9 @@ class PreferenceConsistent(Distillation):
         places = torch.arange(depth, dtype=torch.float64, device=data.target.device)
         self.log_weights = -(places + 1) / self.settings.T
         if self.settings.guide == "teacher":
-            self.lists = teacher_lists(teacher, data, depth, exclude, cache=cache, progress=progress)
+            self.lists = teacher_lists(
+                teacher, data, depth, exclude, cache=cache, progress=progress
+            )
 
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         self.rng = rng

@@ -1,0 +1,150 @@
+"""DLLM2Rec's list loss (Cui et al., RecSys 2024): a list from any source, weighted by place, by its
+confidence and by where the student agrees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rdcore.checks import flag, integer, number
+from rdcore.distill.base import Batch, Cache, Distillation, TrainingData
+from rdcore.distill.followups.rce_kd import contained
+from rdcore.distill.lists import teacher_lists
+from rdcore.eval.topk import block_rows
+from rdcore.fast import largest
+from rdcore.models.base import Model, scores_single_items
+from rdcore.settings import Settings
+
+LEAST = 1e-8  # of a confidence or an agreement, as released
+
+
+@dataclass(frozen=True, kw_only=True)
+class DLLM2RecSettings(Settings):
+    """How the K places of the teacher's list count. The defaults are those of the released code,
+    but for ``as_released``."""
+
+    revision = 1
+
+    K: int = 10
+    """Length of the teacher's list."""
+    weight: float = 0.8
+    """lambda, factor of a mean over the rows of the batch."""
+    position: float = 0.3
+    """Share of the place: e^-k, k = 1..K."""
+    confidence: float = 0.5
+    """Share of the teacher's confidence: e^-distance, where our teachers' distance is their best
+    listed score minus the item's."""
+    agreement: float = 0.1
+    """Share of what is in the student's own first K too, at the moment."""
+    as_released: bool = False
+    """The released code takes -log sigma(1 - s) of the negative, where the paper has
+    -log(1 - sigma(s))."""
+
+    def __post_init__(self):
+        integer("K", self.K)
+        shares = ("position", "confidence", "agreement")
+        for name in ("weight", *shares):
+            number(name, getattr(self, name))
+        if not any(getattr(self, name) for name in shares):
+            raise ValueError("position, confidence and agreement must not all be 0")
+        flag("as_released", self.as_released)
+
+    def build(self, student: Model, teacher: Model) -> WeightedList:
+        if not scores_single_items(teacher):
+            raise ValueError(
+                "DLLM2Rec asks the teacher for scores of single items, which "
+                f"{type(teacher).__name__} cannot give"
+            )
+        return WeightedList(self)
+
+
+def list_weights(
+    distance: Tensor, agrees: Tensor, position: float, confidence: float, agreement: float
+) -> Tensor:
+    """Weights of the K places, of sum 1: the list's distances (B, K), from best to worst, and which
+    of its items the student has in its own list (B, K) bool -> (B, K).
+
+    w = position p + confidence f + agreement a over its sum; p and f have sum 1, a is 1 or 0.
+    """
+    K = distance.shape[1]
+    p = torch.softmax(-torch.arange(K, dtype=distance.dtype, device=distance.device), 0)
+    f = torch.exp(-distance) + LEAST
+    f = f / f.sum(1, keepdim=True)
+    w = position * p + confidence * f + agreement * (agrees.to(distance.dtype) + LEAST)
+    return w / w.sum(1, keepdim=True)
+
+
+def weighted_loss(
+    weights: Tensor, logits: Tensor, negative: Tensor, as_released: bool = False
+) -> Tensor:
+    """-sum_k w_k [ log sigma(s_k) + log(1 - sigma(s_neg)) ]: weights (B, K), logits (B, K) of the
+    list and (B,) of one negative -> (B,). ``as_released``: log sigma(1 - s_neg)."""
+    below = F.softplus(negative - 1) if as_released else F.softplus(negative)
+    return (weights * (F.softplus(-logits) + below[:, None])).sum(1)
+
+
+class WeightedList(Distillation):
+    """The ranking part of DLLM2Rec as in istarryn/DLLM2Rec b78cc65, main.py: L = weight mean_rows
+    `weighted_loss`, with the batch's first negative.
+
+    There the list and its distances are a language model's; here they are any teacher's. No
+    gradient goes through the weights. The student's own list is asked in every step, in blocks of
+    rows, from all items, as released. The part that adds a language model's vectors to the
+    student's input is not a loss and not here.
+    """
+
+    reduction: ClassVar[str] = "mean"
+
+    def __init__(self, settings: DLLM2RecSettings):
+        super().__init__()
+        self.settings = settings
+
+    def prepare(
+        self,
+        teacher: Model,
+        data: TrainingData,
+        *,
+        cache: Cache | None = None,
+        progress: bool = False,
+    ) -> None:
+        self.freeze(teacher)
+        K = self.settings.K
+        self.lists = teacher_lists(teacher, data, K, "target", cache=cache, progress=progress)
+
+    def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
+        self.sums = torch.zeros(2, dtype=torch.float64, device=rng.device)
+
+    def wants(self, batch: Batch) -> Tensor:
+        return torch.cat([self.lists.of(batch), batch.negatives[:, :1]], dim=1)
+
+    @torch.no_grad()
+    def _agrees(self, student: Model, context: Tensor, listed: Tensor) -> Tensor:
+        """Which of the listed items (B, K) are in the student's own first K."""
+        rows = block_rows(student.n_items, 512)
+        K = listed.shape[1]
+        own = [largest(student.score_all(part), K)[1] for part in context.detach().split(rows)]
+        return contained(listed, torch.cat(own).to(listed.dtype))
+
+    def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
+        settings, listed = self.settings, self.lists.of(batch)
+        logits = batch.wanted
+        if logits is None:
+            logits = student.score(context, self.wants(batch))
+        score = self.teacher.score(batch.queries, listed)
+        agrees = self._agrees(student, context, listed)
+        weights = list_weights(
+            score[:, :1] - score, agrees, settings.position, settings.confidence, settings.agreement
+        )
+        self.sums += torch.stack(
+            [agrees.double().sum(), agrees.new_tensor(agrees.numel(), dtype=torch.float64)]
+        )
+        losses = weighted_loss(weights, logits[:, :-1], logits[:, -1], settings.as_released)
+        return settings.weight * losses.mean()
+
+    def log(self) -> dict:
+        """agreement: the mean share of the teacher's list in the student's."""
+        return {"agreement": round(float(self.sums[0] / self.sums[1]), 6)}
