@@ -107,7 +107,7 @@ def dots(
     ax.set(xlabel="MAP on validation")
     for row, value in enumerate(values.index):
         ax.annotate((notes or {}).get(value, ""), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=10)
-    ax.legend(ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1))
+    ax.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
     return fig
 
 
