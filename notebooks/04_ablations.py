@@ -79,7 +79,7 @@ points = {f"{sweep}: {value} ({role})": run for sweep, values in sweeps.items() 
 found = page.have(reference | again | points, folded=True, **options)
 by_key = {record.key: record for record in found.values()}
 table = reports.table(sweeps, by_key)
-report.write_table(table, f"ablations{suffix}", profile, list(by_key.values()), NOTEBOOK)
+_ = report.write_table(table, f"ablations{suffix}", profile, list(by_key.values()), NOTEBOOK)
 
 # %% [markdown]
 # ## 2. What counts as a difference?

@@ -202,7 +202,7 @@ panels = {
     for label, found in fixed.items() if stages[found.dataset] is not None
 }  # fmt: skip
 page.picture(lambda: result_plots.by_activity(panels), "05_by_activity", profile, records * bool(panels), NOTEBOOK)
-report.write_table(matched.by_activity(panels), "05_by_activity", profile, records, NOTEBOOK)
+_ = report.write_table(matched.by_activity(panels), "05_by_activity", profile, records, NOTEBOOK)
 
 # %% [markdown]
 # And items, from rare to popular: which share of each group's test items is among the first ten?
@@ -212,7 +212,7 @@ described = {experiment.key: experiment for experiment in experiments}
 measured = {label: item_groups.collect(found, ROLES, page.popularity_groups(described, n_groups)) for label, found in fixed.items()}
 measured = {label: roles for label, roles in measured.items() if roles}
 page.picture(lambda: result_plots.by_popularity(measured), "05_by_popularity", profile, records * bool(measured), NOTEBOOK)
-report.write_table(item_groups.popularity_table(measured), "05_by_popularity", profile, records, NOTEBOOK)
+_ = report.write_table(item_groups.popularity_table(measured), "05_by_popularity", profile, records, NOTEBOOK)
 
 # %% tags=["nbval-check-output"]
 page.say_lines(f"{found.dataset}: T is better than S with {found.compare('T', 'S').n_seeds} seeds: "

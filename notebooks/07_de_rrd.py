@@ -226,7 +226,7 @@ records = page.have(rows | {"popularity": derrd.popularity(plan)}, **options)
 popularity = records.pop("popularity", None)
 first_seed = {record.description["role"]: record for record in records.values() if record.description["seed"] == seed}
 page.say("Chosen weights:", ", ".join(f"{role} {weight:g}" for role, weight in chosen.items()) + ".", when=bool(chosen))
-report.write_table(derrd_tables.trial_table(plan, tried.values()), "07_trials", profile, list(tried.values()), NOTEBOOK)
+_ = report.write_table(derrd_tables.trial_table(plan, tried.values()), "07_trials", profile, list(tried.values()), NOTEBOOK)
 
 # %%
 in_order = [first_seed[role] for role in derrd_tables.ROLES if role in first_seed]

@@ -85,7 +85,7 @@ def beside_the_paper(runs: Sequence[Judged], roles: Sequence[str], dataset: str,
             ax.margins(y=0.15)
     handles = [Line2D([], [], color="black", linewidth=1.5, label="paper")]
     for column, protocol in enumerate(protocols):
-        handles.append(Line2D([], [], color="grey", marker="o", linestyle="none", label=f"ours, {protocol}, a mark a seed",
+        handles.append(Line2D([], [], color="grey", marker="o", linestyle="none", label=f"ours, {protocol}, one mark per seed",
                               markerfacecolor="grey" if column == 0 else "white"))  # fmt: skip
     fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return fig
