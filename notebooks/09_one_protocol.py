@@ -28,6 +28,8 @@ jobs: int = 2  # runs trained at a time, one thread each
 # %%
 import time
 
+import pandas as pd
+
 from studies.common import item_groups, report, style
 from studies.common.plan import chosen_weights
 from studies.common.profiles import PROFILES
@@ -121,21 +123,27 @@ for label, records in rows.items():
 
 # %%
 options = {"profile": profile, "recompute": recompute, "jobs": jobs, "progress": True}
-plan = own[0]
-named = {f"{role} {weight:g}": run for role, tried in plan.trials().items() for weight, run in tried.items()}
-tried = page.have(named, **options)
-chosen = chosen_weights(plan, tried.values())
-table = protocol_tables.trial_table(plan, tried.values())
-report.write_table(table, "09_trials", profile, list(tried.values()), NOTEBOOK)
+found = []  # for each data set of the profile: its plan, its trials, the weights that they choose
+for plan in own:
+    named = {f"{role} {weight:g}": run for role, tried in plan.trials().items() for weight, run in tried.items()}
+    tried = page.have(named, **options)
+    found.append((plan, tried, chosen_weights(plan, tried.values())))
+table = pd.concat([protocol_tables.trial_table(p, t.values()) for p, t, _ in found], ignore_index=True)
+report.write_table(table, "09_trials", profile, [record for _, t, _ in found for record in t.values()], NOTEBOOK)
+plan, tried, chosen = found[0]
 page.folded_table("All trials", table)
 page.say("Chosen:", ", ".join(f"{role} {weight:g}" for role, weight in chosen.items()) + ".", when=bool(chosen))
 
 # %%
-runs_of_table = {f"{run.role}, seed {run.seed}": run for run in protocol.table_runs(plan, chosen)}
-records = list(page.have(runs_of_table, **options).values())
+wanted = [{f"{run.role}, seed {run.seed}": run for run in protocol.table_runs(p, weights)} for p, _, weights in found]
+of_plans = [list(page.have(each, **options).values()) for each in wanted]
+pairs = [(p, each) for (p, _, _), each in zip(found, of_plans, strict=True)]
+used, records = [record for each in of_plans for record in each], of_plans[0]
+every = pd.concat([protocol_tables.table(p, each) for p, each in pairs], ignore_index=True)
+report.write_table(every, "09_methods", profile, used, NOTEBOOK)
+every = pd.concat([protocol_tables.long_table(p, each) for p, each in pairs], ignore_index=True)
+report.write_table(every, "one_protocol", profile, used, NOTEBOOK)
 table = protocol_tables.table(plan, records)
-report.write_table(table, "09_methods", profile, records, NOTEBOOK)
-report.write_table(protocol_tables.long_table(plan, records), "one_protocol", profile, records, NOTEBOOK)
 page.show(table[columns], **{"p": "{:.3f}", **shown})
 
 # %% tags=["nbval-check-output"]

@@ -63,7 +63,8 @@ OTHER = {
     "epochs": 45, "batch_size": 256, "learning_rate": 0.002, "weight_decay": 0.0, "negatives": 4, "base_weight": 0.5,
     "dim": 5, "window": 4, "vertical": 3, "horizontal": 8, "dropout": 0.4, "K": 11, "exclude": "seen", "weight": 0.5,
     "start_epoch": 12, "lam": 2.0, "mu": 0.2, "samples": 99, "estimate": "exact", "dataset": "e", "role": "RD-2",
-    "reduction": "sum", "share": 0.5, "lists": "popular", "evaluate_every": 10, "seed": 2, "teacher_epoch": 45,
+    "reduction": "sum", "instances": "users", "share": 0.5,
+    "lists": "popular", "evaluate_every": 10, "seed": 2, "teacher_epoch": 45,
 }  # fmt: skip
 
 

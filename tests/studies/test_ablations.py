@@ -61,7 +61,7 @@ def test_a_point_that_changes_nothing_is_the_very_run_of_the_tables(family):
         "weighting": "hybrid, raw", "paper and code": "as released",
     }  # fmt: skip
     at = {name: value for name, value in usual.items() if value in planned[name]}
-    assert set(usual) - set(at) <= {"start epoch"}, "Caser's start of profile small is not in the grid"
+    assert set(usual) - set(at) <= {"lambda", "start epoch"}, "Caser's own of profile small are not in the grids"
     assert {planned[name][value]["RD"].key for name, value in at.items()} == {base.key}
     assert planned["loss weight"]["0"]["RD"].key == planned["student size"][usual["student size"]]["S"].key == student.key
     assert planned["share of data"]["1"] == {"T": teacher, "S": student, "RD": base}
