@@ -12,6 +12,12 @@ from studies.common.earlier import as_before
 SNAPSHOT = json.loads((Path(__file__).parent / "keys.json").read_text(encoding="utf-8"))
 
 
+@pytest.fixture(autouse=True)
+def no_local_runs(tmp_path, monkeypatch):
+    """Finished trials of this machine choose weights, so they add runs to a plan."""
+    monkeypatch.setenv("RDCORE_RUNS", str(tmp_path))
+
+
 def planned(profile: str) -> list[str]:
     """Label and key of every planned run of a profile, in training order."""
     return [f"{run.label} {run.key}" for run in plans.all_runs(profile)]
