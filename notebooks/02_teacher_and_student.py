@@ -215,8 +215,8 @@ page.show(table, **{"S / T": "{:.2f}"})
 
 # %%
 table2 = reported("rd_table2").query("dataset == @plan.dataset and model == 'Caser' and role in ['T', 'S']")
-paper = table2.pivot(index="metric", columns="role", values="value").reindex(shown).dropna()
-page.show_or_note(paper.add_prefix("paper ").join(on_test[["T", "S"]]).reset_index() if len(paper) else None,
+paper = table2.pivot(index="metric", columns="role", values="value").add_prefix("paper ")
+page.show_or_note(paper.join(on_test[["T", "S"]], how="inner").reset_index() if len(paper) else None,
                   f"the paper has no numbers for {plan.dataset}: notebook 00 compares the paper-size runs with its tables")  # fmt: skip
 
 # %% tags=["nbval-check-output"]
