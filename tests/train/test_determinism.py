@@ -102,7 +102,9 @@ def found(tmp_path_factory) -> dict:
     """From a process with another seed of Python's hashes, by which sets and dictionaries could differ in their order.
     Threads that wait sleep there: on a busy machine they would else stand in each other's way."""
     file = tmp_path_factory.mktemp("elsewhere") / "found"
-    path = os.pathsep.join([str(Path(__file__).parent), str(Path(runs.__file__).parents[2])])
+    tests = Path(__file__).parents[1]
+    here = [tests / "train", tests / "distill", tests / "models", tests, Path(runs.__file__).parents[2]]
+    path = os.pathsep.join(map(str, here))
     environment = os.environ | {"PYTHONPATH": path, "PYTHONHASHSEED": "5", "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "2"}
     code = f"import test_determinism; test_determinism.elsewhere({str(file)!r})"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
