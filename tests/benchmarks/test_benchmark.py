@@ -35,7 +35,9 @@ def test_every_stage_is_measured_beside_its_floor(measured):
     np.testing.assert_allclose(table["ratio"], table["seconds"] / table["floor_seconds"])
     shares = parts[[*workloads.KINDS, "rest"]]
     np.testing.assert_allclose(shares.sum(axis=1), 1)
-    assert (shares > -0.01).all(axis=None) and (parts["products"] > 0).all() and parts["peak_gib"].between(0.01, 8).all()
+    assert (shares > -0.01).all(axis=None) and parts["peak_gib"].between(0.01, 8).all()
+    multiplies = ~parts["stage"].str.contains("BPR")  # a step of BPR-MF multiplies element by element
+    assert (parts.loc[multiplies, "products"] > 0).all()
     text = benchmark.shown(table, parts)
     assert "targets missed:" in text and "RD epoch" in text
 

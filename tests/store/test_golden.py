@@ -121,7 +121,7 @@ METHODS |= {"CD published": CDSettings(samples=6, depth=None, weight=0.5, positi
 IN_EVERY_STEP = ("CD student", "RRD", "DE", "RankDistil-C")  # for a student with a memory
 # While they are trained.
 DRAW_NOTHING = {"RD exact", "RD position", "RD random", "RD popular", "DE attention",
-                "DLLM2Rec", "DLLM2Rec-released", "FTD", "HetComp", "KD-CE", "KD-CE-all",
+                "DLLM2Rec", "DLLM2Rec-released", "FTD", "FreqD-squared", "HetComp", "KD-CE", "KD-CE-all",
                 "KD-CE-student"}  # fmt: skip
 
 
