@@ -42,7 +42,7 @@ PUBLIC = {
     "compare": "rdcore.api",
     "evaluate": "rdcore.api",
     "fit": "rdcore.api",
-    "from_frame": "rdcore.data",
+    "from_frame": "rdcore.datasets.frames",
     "load": "rdcore.datasets",
     "stage": "rdcore.data",
 }

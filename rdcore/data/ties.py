@@ -22,7 +22,7 @@ def tie_keys(users: np.ndarray, items: np.ndarray, times: np.ndarray, seed: int)
     what = _summed(items, _mixed(who[users] + moment))
     who = _summed(users, _mixed(what[items] + moment))
     who, what = _distinct(who, users), _distinct(what, items)
-    start = _mixed(np.full(1, seed, dtype=np.uint64))
+    start = _mixed(np.full(1, seed % 2**64, dtype=np.uint64))
     return _mixed(_mixed(_mixed(start + moment) + who[users]) + what[items])
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from rdcore.data import Interactions, from_frame
+from rdcore.data import Interactions
 from rdcore.datasets.base import DataSet, github
 from rdcore.datasets.formats import read_histories
+from rdcore.datasets.frames import from_frame
 
 MIN_ACTIONS = 5
 """Our choice, not the paper's: with 5 actions a user always has something held out. The paper's own

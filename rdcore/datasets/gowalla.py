@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from rdcore.data import Interactions, from_frame
+from rdcore.data import Interactions
 from rdcore.datasets.base import DataSet, github
 from rdcore.datasets.formats import read_triples
+from rdcore.datasets.frames import from_frame
 
 _file = github("graytowne/rank_distill", "4fb52376858b22f89f8d2b8b59e19b46fa6584a0", "datasets/gowalla")
 

@@ -8,9 +8,10 @@ downloaded for this project, but u.data's own hash decides in any case."""
 
 from pathlib import Path
 
-from rdcore.data import Interactions, from_frame
+from rdcore.data import Interactions
 from rdcore.datasets.base import DataSet, File, Source
 from rdcore.datasets.formats import read_udata
+from rdcore.datasets.frames import from_frame
 
 
 def read(files: list[Path], name: str, **options) -> Interactions:

@@ -1,5 +1,6 @@
 """Interactions from a table: labels and times as they come, or the line that helps."""
 
+import itertools
 import logging
 import os
 from dataclasses import replace
@@ -7,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from rdcore.checks import short
+from rdcore.checks import integer, short
 from rdcore.data.errors import DataError
 from rdcore.data.interactions import Interactions
 from rdcore.data.splits import cuts_in_ties
 from rdcore.data.ties import tie_keys
-from rdcore.data.times import missing_times, whole_times
+from rdcore.datasets.labels import label_codes, refuse_missing
+from rdcore.datasets.times import missing_times, whole_times
 
 LOG = logging.getLogger(__name__)
 TIME_LIKE = ("time", "date", "when", "stamp", "_ts", "_dt", "_at", "moment", "epoch", "created", "day")
@@ -42,20 +44,22 @@ def from_frame(
     time that depends on no label (`rdcore.data.ties`); 'file': as they are in the table.
 
     Users and items get codes in ascending order of their labels. Float labels must be whole and exact,
-    and become integers. Times follow `rdcore.data.times.whole_times`. How many users' split falls
+    and become integers. Times follow `rdcore.datasets.times.whole_times`. How many users' split falls
     inside a tie is logged, and is on record as `stage(...).n_tied`.
     Raises DataError for a table without rows or columns, a missing value, labels without an order or
     damaged by rounding, times that cannot be read, or when nothing reaches `min_actions`.
     """
-    _check_table(frame, name)
+    _check_table(frame, name, user, item)
     if ties not in ("hash", "file"):
         raise DataError(f"ties must be 'hash' or 'file', got {short(ties)}")
+    integer("seed", seed, least=0)
+    integer("min_actions", min_actions, least=0)
     _check_columns(frame, {"user": user, "item": item, "time": time}, name)
-    user_ids, users = _codes(frame[user], name)
-    item_ids, items = _codes(frame[item], name)
+    user_ids, users = label_codes(frame[user], name)
+    item_ids, items = label_codes(frame[item], name)
     times = unit = None
     if time is not None:
-        _refuse_missing(missing_times(frame[time]), time, name, "remove these rows, or complete their dates")
+        refuse_missing(missing_times(frame[time]), frame[time], name, "remove these rows, or complete their dates")
         times, unit = whole_times(frame[time], name)
     if min_actions > 1:
         rows = _frequent(users, items, min_actions)
@@ -94,9 +98,9 @@ def with_item_features(interactions: Interactions, table: pd.DataFrame, item: st
     and for columns that are no finite numbers.
     """
     name = interactions.name
-    _check_table(table, name)
+    _check_table(table, name, item)
     _check_columns(table, {"item": item}, name)
-    labels, codes = _codes(table[item], name)
+    labels, codes = label_codes(table[item], name)
     if len(labels) < len(codes):
         raise DataError(f"data set {name!r}: item {labels[np.bincount(codes).argmax()]} has two rows of features: keep one")
     place = pd.Series(codes.argsort(), index=labels).reindex(interactions.item_ids)
@@ -124,24 +128,36 @@ def _log_ties(made: Interactions) -> None:
         )  # fmt: skip
 
 
-def _check_table(frame: object, name: str) -> None:
-    """Raises DataError with the line that helps where `frame` is no pandas table with rows."""
+LISTS = (
+    "pandas.DataFrame([(user, item) for user, *items in map(str.split, open({path!r})) for item in items], "
+    "columns=['user', 'item']), without times: time=None"
+)  # a file with one user per line
+
+
+def _check_table(frame: object, name: str, *named: str) -> None:
+    """Raises DataError with the line that helps where `frame` is no pandas table with rows.
+
+    named: columns that it has to have.
+    """
     if isinstance(frame, (str, os.PathLike)):
         path = os.fspath(frame)
         line = f"pandas.read_csv({path!r})"
-        if path.endswith((".inter", ".tsv")):
+        if str(path).endswith((".inter", ".tsv")):
             line = f'pandas.read_csv({path!r}, sep="\\t")'
+        if str(path).endswith(".parquet"):
+            line = f"pandas.read_parquet({path!r})"
         raise DataError(
             f"data set {name!r}: from_frame takes a table, not a path: give it {line}. A file with one user per line, "
-            "`user item item ...`, becomes one by frame = pandas.DataFrame([(user, item) for user, *items in "
-            f"map(str.split, open({path!r})) for item in items], columns=['user', 'item']), without times: time=None"
+            f"`user item item ...`, becomes one by frame = {LISTS.format(path=path)}"
         )
     if not isinstance(frame, pd.DataFrame):
         made = type(frame)
-        line = "pandas.DataFrame(...) of it"
+        line = "pandas.DataFrame(rows, columns=['user', 'item', 'time'])"
         if hasattr(frame, "to_pandas"):
             line = "frame.to_pandas()"
-        elif isinstance(frame, dict) and all(map(np.isscalar, frame)) and _lists_of_users(frame):
+        elif isinstance(frame, dict) and set(named) & set(frame):
+            line = "pandas.DataFrame(given)"
+        elif isinstance(frame, dict):
             line = (
                 "pandas.DataFrame([(user, item) for user, items in given.items() for item in items], "
                 "columns=['user', 'item']), with time=None"
@@ -152,13 +168,6 @@ def _check_table(frame: object, name: str) -> None:
         )
     if not len(frame):
         raise DataError(f"data set {name!r} has no rows")
-
-
-def _lists_of_users(given: dict) -> bool:
-    """Whether a dict looks like one list per user rather than one list per column."""
-    return len({len(value) if hasattr(value, "__len__") else -1 for value in given.values()}) != 1 or not any(
-        isinstance(key, str) for key in given
-    )
 
 
 def _check_columns(frame: pd.DataFrame, named: dict[str, str | None], name: str) -> None:
@@ -177,14 +186,20 @@ def _check_columns(frame: pd.DataFrame, named: dict[str, str | None], name: str)
             )
         if times == 0:
             raise DataError(f"data set {name!r} has no column {column!r}; it has {shown}: {_advice(frame, role, named)}")
-    if "user" in named and named["user"] == named["item"]:
-        raise DataError(f"data set {name!r}: user and item are both column {named['user']!r}: name two columns")
+    for one, other in itertools.combinations(named, 2):
+        if named[one] == named[other]:
+            raise DataError(f"data set {name!r}: {one} and {other} are both column {named[one]!r}: name two columns")
 
 
 def _advice(frame: pd.DataFrame, role: str, named: dict[str, str | None]) -> str:
     """What to do about a column that is missing."""
     columns = [column for column in frame.columns if column not in named.values()]
+    if named[role] in frame.index.names:
+        return f"{named[role]!r} is the index: frame.reset_index() makes it a column"
     if len(frame.columns) == 1 and (separator := next((s for s in "\t;|, " if s in str(frame.columns[0])), None)):
+        fields = {str(row).count(separator) for row in [frame.columns[0], *frame.iloc[:1000, 0]]}
+        if len(fields) > 1:
+            return f"if it has one user per line, `user item item ...`, give {LISTS.format(path='path')}"
         return f"read the file with its separator: pandas.read_csv(path, sep={separator!r})"
     if role != "time":
         return "name the right one with user=..., item=... or time=..."
@@ -197,75 +212,6 @@ def _advice(frame: pd.DataFrame, role: str, named: dict[str, str | None]) -> str
     ]
     known = f"time={str(alike[0])!r} looks right; " if alike else ""
     return f"{known}name the column of times with time=..., or say time=None: the order of the rows is then that of events"
-
-
-def _refuse_missing(missing: np.ndarray, column: str, name: str, remedy: str) -> None:
-    """Raises DataError where `missing` (N,) bool holds for a row."""
-    rows = np.flatnonzero(missing)
-    if len(rows):
-        raise DataError(
-            f"data set {name!r}: no value in column {column!r}, row {rows[0]} ({len(rows)} such rows): {remedy}"
-        )
-
-
-EXACT = "read the column as text or Int64 (dtype={%r: 'Int64'} in pandas.read_csv)"
-
-
-def _codes(column: pd.Series, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The different labels in ascending order, and the place of each row's label among them.
-
-    Raises DataError where a label is missing, was rounded, or cannot be compared with the others.
-    """
-    remedy = f"remove these rows; where ids are numbers, first {EXACT % str(column.name)}, because a gap makes them floats"
-    _refuse_missing(column.isna().to_numpy(dtype=bool), column.name, name, f"{remedy}, which cannot hold large ids")
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype)
-    codes, labels = _distinct_labels(column, name)
-    try:
-        if labels.dtype.kind == "c" or any(isinstance(label, complex) for label in labels if labels.dtype == object):
-            raise TypeError("numpy sorts complex numbers by their parts")
-        with np.errstate(over="ignore"):  # a large number among float32 objects: only their order counts
-            order = np.argsort(labels, kind="stable")
-    except TypeError:
-        kinds = ", ".join(sorted({type(label).__name__ for label in labels}))
-        raise DataError(
-            f"data set {name!r}: the labels in column {column.name!r} have no order ({kinds}): make them all text or "
-            "all numbers"
-        ) from None
-    labels = labels[order]
-    empty = [place for place, label in enumerate(labels) if isinstance(label, (str, bytes)) and not label.strip()]
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    codes = place[codes]
-    if empty:
-        _refuse_missing(np.isin(codes, empty), column.name, name, "empty text is no id: remove these rows")
-    return labels, codes
-
-
-def _distinct_labels(column: pd.Series, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Code of each row (N,) in order of appearance, and the labels; exact whole floats as integers."""
-    try:
-        codes, labels = pd.factorize(column.to_numpy())
-    except TypeError as error:  # lists, dicts
-        raise DataError(
-            f"data set {name!r}: column {column.name!r} holds labels that cannot be compared ({error}): make them all "
-            "text or all numbers"
-        ) from None
-    labels = np.asarray(labels)
-    if labels.dtype == object and len(labels) and all(isinstance(label, (float, np.floating)) for label in labels):
-        labels = labels.astype(float)
-    if labels.dtype.kind != "f":
-        return codes, labels
-    limit = 2.0 ** (np.finfo(labels.dtype).nmant + 1)  # beyond, neighbouring whole numbers are one float
-    wrong = ~(np.abs(labels) < limit) | (labels != np.floor(labels))
-    if wrong.any():
-        row = int(np.flatnonzero(wrong[codes])[0])
-        raise DataError(
-            f"data set {name!r}: column {column.name!r} has the float {column.iloc[row]!r} in row {row}: ids that are not "
-            f"whole or not below 2^{int(np.log2(limit))} were or may have been rounded, and different ones merged: "
-            + EXACT % str(column.name)
-        )
-    return codes, labels.astype(np.int64)
 
 
 def _frequent(users: np.ndarray, items: np.ndarray, least: int) -> np.ndarray:
