@@ -2,8 +2,9 @@
 
     python -m studies.followups.proofs td HTD --dim 10 --seed 1
 
-trains one run and writes runs/followups/NAME.json: a row of metrics for every evaluated epoch. A teacher is
-trained first where its weights are not there; a finished run is not repeated. Three protocols:
+trains one run and writes data/replicated/followups/NAME.json: a row of metrics for every evaluated epoch, and where the
+run was made. Weights go to runs/followups. A teacher is trained first where its weights are not there; a finished run is
+not repeated. A trial (--epochs) leaves no record there, but in runs/followups. Three protocols:
 
 - td (Topology Distillation): its own fold of CiteULike; the test item among all items without the user's training and
   validation items, at epochs 1, 11, ..., 101; nothing is selected; the last weights of the teacher teach.
@@ -16,8 +17,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +35,7 @@ from rdcore.distill import (
     CDSettings,
     DCDSettings,
     FTDSettings,
+    HetCompSettings,
     HTDSettings,
     KDCESettings,
     Position,
@@ -41,6 +45,7 @@ from rdcore.distill import (
     UnKDSettings,
 )
 from rdcore.distill.base import Batch, Distillation
+from rdcore.distill.followups.hetcomp import Trajectories
 from rdcore.distill.followups.unkd import popularity_groups
 from rdcore.eval import metrics
 from rdcore.eval.full_ranking import held_out
@@ -48,6 +53,9 @@ from rdcore.eval.leave_one_out import Judge
 from rdcore.files import paths
 from rdcore.files.whole import write_whole
 from rdcore.models import BPRMFSettings
+from rdcore.models.base import Model
+from rdcore.settings import describe
+from rdcore.store.environment import environment
 from rdcore.train.loop import Training, make_optimizer, seeded, train, training_data
 from studies.followups import splits
 
@@ -82,6 +90,8 @@ class Protocol:
     """Whether tables begin as Xavier's uniform ones instead of N(0, 0.01^2)."""
     empty_is_zero: bool = False
     """Whether users without a held-out item count as 0 in the means."""
+    checkpoints: tuple[int, ...] = ()
+    """Epochs of the teacher that are kept beside its chosen one, for HetComp."""
 
 
 def td_parts() -> tuple[Interactions, None, Stage]:
@@ -112,11 +122,11 @@ PROTOCOLS = {
     "rcekd": Protocol(
         parts=lambda: split_parts(splits.by_item_id), dims=(400, 20), evaluated=lambda epoch: True,
         training=Training(epochs=1000, batch_size=2048, learning_rate=1e-3, weight_decay=1e-3, negatives=1, reduction="sum"),
-        chooses="N@10", patience=30, distilled_decay=1e-5, empty_is_zero=True,
+        chooses="N@10", patience=30, distilled_decay=1e-5, empty_is_zero=True, checkpoints=(51, 101),
         methods={
             "CD": CDSettings(weight=0.5, samples=2, depth=None), "RRD": RRDSettings(K=100, L=200, weight=0.1),
-            "DCD": DCDSettings(), "KD-CE": KDCESettings(items="student"), "KD-CE-all": KDCESettings(items="all"),
-            "RCE-KD": RCEKDSettings(),
+            "DCD": DCDSettings(), "HetComp": HetCompSettings(), "KD-CE": KDCESettings(items="student"),
+            "KD-CE-all": KDCESettings(items="all"), "RCE-KD": RCEKDSettings(),
         },
     ),
 }  # fmt: skip
@@ -144,6 +154,9 @@ class Decayed(Distillation):
         term = self.inner.loss(student, batch, step, context)
         return total + (term if self.inner.reduction == "mean" else term / len(context))
 
+    def log(self) -> dict:
+        return self.inner.log() if self.inner else {}
+
 
 def judged(model: nn.Module, stage: Stage, groups: list[Tensor], empty_is_zero: bool) -> dict[str, float]:
     """R@k and N@k (ideal cut at min(k, held-out)), means over users with a held-out item or over all users. With two
@@ -168,20 +181,39 @@ def judged(model: nn.Module, stage: Stage, groups: list[Tensor], empty_is_zero: 
     return {name: round(float(value), 6) for name, value in found.items()}
 
 
-def run(study: str, role: str, *, dim: int | None = None, seed: int = 1, epochs: int | None = None) -> dict:
-    """The record of one run, trained where it is not there yet."""
-    protocol = PROTOCOLS[study]
-    size = protocol.dims[0] if role == "T" else dim or protocol.dims[1]
+def _file(study: str, role: str, size: int, seed: int, epochs: int | None, end: str) -> Path:
+    """Where a run's record or weights are."""
     name = f"{study}-{role}-d{size}-seed{seed}" + (f"-{epochs}epochs" if epochs else "")
-    folder = paths.runs() / "followups"
-    file, weights = folder / f"{name}.json", folder / f"{name}.safetensors"
-    if file.exists() and weights.exists():
+    committed = end == ".json" and not epochs
+    return (paths.replicated() if committed else paths.runs()) / "followups" / f"{name}{end}"
+
+
+def _teacher(study: str, role: str, seed: int, epochs: int | None, fit: Interactions) -> Model:
+    """The trained teacher of a method; HetComp gets its checkpoints too, at most three."""
+    protocol = PROTOCOLS[study]
+    chosen = run(study, "T", seed=seed, epochs=epochs)["chosen"]["epoch"]
+    ends = [f"-epoch{k}.safetensors" for k in protocol.checkpoints if role == "HetComp" and k < chosen]
+    found = []
+    for end in [*ends, ".safetensors"][:3]:
+        teacher = BPRMFSettings(dim=protocol.dims[0]).build(fit.n_users, fit.n_items)
+        teacher.load_state_dict(load_file(_file(study, "T", protocol.dims[0], seed, epochs, end)))
+        found.append(teacher)
+    return Trajectories([found]) if len(found) > 1 else found[0]
+
+
+def run(study: str, role: str, *, dim: int | None = None, seed: int = 1, epochs: int | None = None) -> dict:
+    """The record of one run, trained where it is not there yet; a teacher also where its weights are not."""
+    protocol, started = PROTOCOLS[study], time.perf_counter()
+    size = protocol.dims[0] if role == "T" else dim or protocol.dims[1]
+    file, weights = (_file(study, role, size, seed, epochs, end) for end in (".json", ".safetensors"))
+    if file.exists() and (role != "T" or weights.exists()):
         return json.loads(file.read_text(encoding="utf-8"))
     fit, validation, test = protocol.parts()
     decays = {"T": protocol.teacher_decay, "S": None}
     decay = decays.get(role, protocol.distilled_decay)
     training = protocol.training if decay is None else replace(protocol.training, weight_decay=decay)
     training = replace(training, epochs=epochs or training.epochs)
+    teacher = None if role in ("T", "S") else _teacher(study, role, seed, epochs, fit)
     with seeded(stream_seed(seed, "initialisation"), "cpu"):
         model = BPRMFSettings(dim=size).build(fit.n_users, fit.n_items)
         if protocol.xavier:
@@ -189,41 +221,45 @@ def run(study: str, role: str, *, dim: int | None = None, seed: int = 1, epochs:
                 nn.init.xavier_uniform_(table.weight)
         method = None
         data = training_data(fit, 0, "cpu")
-        if role not in ("T", "S"):
-            run(study, "T", seed=seed, epochs=epochs)
-            teacher = BPRMFSettings(dim=protocol.dims[0]).build(fit.n_users, fit.n_items)
-            of_teacher = name.replace(f"-{role}-d{size}-", f"-T-d{protocol.dims[0]}-")
-            teacher.load_state_dict(load_file(folder / f"{of_teacher}.safetensors"))
+        if teacher is not None:
             method = protocol.methods[role].build(model, teacher)
             method.prepare(teacher, data)
     if protocol.ego_decay:
         method = Decayed(protocol.ego_decay, method)
-    groups = popularity_groups(torch.from_numpy(fit.items), fit.n_items, 2) if study == "unkd" else []
     history, curve, best = [], [], {"epoch": 0, "value": -1.0, "weights": None}
 
+    def kept(path: Path, state: dict[str, Tensor]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, lambda draft: save_file(state, draft))
+
     def after(epoch: int, log: dict) -> bool:
-        history.append({key: log[key] for key in ("epoch", "loss", "distillation_loss", "seconds") if key in log})
-        last = epoch == training.epochs
-        if not (protocol.evaluated(epoch) or last):
+        history.append({key: value for key, value in log.items() if not isinstance(value, list)})
+        if role == "T" and epoch in protocol.checkpoints:
+            kept(_file(study, role, size, seed, epochs, f"-epoch{epoch}.safetensors"), model.state_dict())
+        if not (protocol.evaluated(epoch) or epoch == training.epochs):
             return False
-        row = {"epoch": epoch, **judged(model, test, [], protocol.empty_is_zero)}
-        if validation is not None:
-            of_validation = judged(model, validation, [], protocol.empty_is_zero)
-            row |= {f"{key}-validation": value for key, value in of_validation.items()}
-        curve.append(row)
-        value = row[f"{protocol.chooses}-validation"] if protocol.chooses else epoch
+        stage = test if validation is None else validation
+        curve.append({"epoch": epoch, **judged(model, stage, [], protocol.empty_is_zero)})
+        value = curve[-1][protocol.chooses] if protocol.chooses else epoch
         if value > best["value"]:
-            kept = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-            best.update(epoch=epoch, value=value, weights=kept, at=len(curve))
-        print(json.dumps(row | {"seconds": log["seconds"]}), flush=True)
+            state = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+            best.update(epoch=epoch, value=value, weights=state, at=len(curve))
+        print(json.dumps(curve[-1] | {"seconds": log["seconds"]}), flush=True)
         return bool(protocol.patience) and len(curve) - best["at"] >= protocol.patience
 
     train(model, data, make_optimizer(model, method, training), training, seed=seed, distillation=method, after_epoch=after)
     model.load_state_dict(best["weights"])
+    groups = popularity_groups(torch.from_numpy(fit.items), fit.n_items, 2) if study == "unkd" else []
     chosen = {"epoch": best["epoch"], **judged(model, test, groups, protocol.empty_is_zero)}
-    record = {"study": study, "role": role, "dim": size, "seed": seed, "chosen": chosen, "curve": curve, "history": history}
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(weights, lambda draft: save_file(best["weights"], draft))
+    state = {"seconds": time.perf_counter() - started, "resumed": 0}
+    record = {
+        "study": study, "role": role, "dim": size, "seed": seed, "training": describe(training),
+        "method": None if teacher is None else describe(protocol.methods[role]),
+        "environment": environment("cpu", state), "chosen": chosen,
+        "judged": "test" if validation is None else "validation", "curve": curve, "history": history,
+    }  # fmt: skip
+    kept(weights, best["weights"])
+    file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, lambda draft: draft.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8"))
     return record
 

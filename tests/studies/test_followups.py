@@ -2,14 +2,16 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from rdcore.data import Interactions, Stage, synthetic
-from rdcore.distill import FTDSettings, UnKDSettings
+from rdcore.distill import FTDSettings, HetCompSettings, UnKDSettings
 from rdcore.models import BPRMFSettings
+from rdcore.train.loop import Training
 from studies.derrd.plan import all_runs as derrd_runs
 from studies.followups import plan, proofs, splits, study
 
@@ -53,22 +55,32 @@ def small(tmp_path, monkeypatch):
     for name, protocol in proofs.PROTOCOLS.items():
         validated = bool(protocol.chooses)
         given = (parts.fit, Stage("L", parts.fit, parts.validation) if validated else None, Stage("L", parts.fit, parts.test))
-        methods = {"FTD": FTDSettings(), "UnKD": UnKDSettings(groups=2, depth=20)}
+        methods = {
+            "FTD": FTDSettings(),
+            "UnKD": UnKDSettings(groups=2, depth=20),
+            "HetComp": HetCompSettings(K=10, cut=5, every=2),
+        }
         fields = {**vars(protocol), "parts": lambda given=given: given, "dims": (6, 3), "methods": methods}
+        fields["checkpoints"] = (1, 2) if protocol.checkpoints else ()
         protocols[name] = proofs.Protocol(**fields)
     monkeypatch.setattr(proofs, "PROTOCOLS", protocols)
     return tmp_path
 
 
-@pytest.mark.parametrize(("which", "role"), [("td", "FTD"), ("unkd", "UnKD"), ("unkd", "FTD"), ("rcekd", "S")])
+@pytest.mark.parametrize(
+    ("which", "role"), [("td", "FTD"), ("unkd", "UnKD"), ("unkd", "FTD"), ("rcekd", "S"), ("rcekd", "HetComp")]
+)
 def test_a_curve_is_written_and_not_trained_twice(small, which, role, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["proofs", which, role, "--epochs", "6", "--seed", "2"])
     proofs.main()
     record = json.loads((small / "followups" / f"{which}-{role}-d3-seed2-6epochs.json").read_text())
     assert record["curve"][-1]["epoch"] == 6 and len(record["history"]) == 6
     assert ("R@10-popular" in record["chosen"]) == (which == "unkd")
+    assert record["method"] is None or record["environment"]["threads"] == 1
     if role != "S":
         assert (small / "followups" / f"{which}-T-d6-seed2-6epochs.safetensors").exists()
+    early = sorted(file.name for file in small.glob("followups/*-epoch?.safetensors"))
+    assert early == [f"rcekd-T-d6-seed2-6epochs-epoch{k}.safetensors" for k in (1, 2) if role == "HetComp"]
     monkeypatch.setattr(proofs, "train", None)
     proofs.main()
     lines = capsys.readouterr().out.splitlines()
@@ -76,6 +88,15 @@ def test_a_curve_is_written_and_not_trained_twice(small, which, role, monkeypatc
     monkeypatch.setattr(sys, "argv", ["proofs", which, "HTD2"])
     with pytest.raises(SystemExit):
         proofs.main()
+
+
+def test_only_a_whole_run_leaves_a_committed_record(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(proofs.paths, "replicated", lambda: tmp_path / "replicated")
+    monkeypatch.setitem(proofs.PROTOCOLS, "td", replace(proofs.PROTOCOLS["td"], training=Training(epochs=2, negatives=1)))
+    record = proofs.run("td", "S")
+    assert json.loads((tmp_path / "replicated/followups/td-S-d3-seed1.json").read_text()) == record
+    (tmp_path / "followups/td-S-d3-seed1.safetensors").unlink()
+    assert proofs.run("td", "S") == record and not (tmp_path / "followups/td-S-d3-seed1.safetensors").exists()
 
 
 def test_metrics_are_the_slow_ones():
