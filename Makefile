@@ -89,7 +89,7 @@ lint: $(READY)  ## ruff
 	@$(BIN)/ruff check .
 
 # One list for Python 3.11 to 3.13. What torch brings along for NVIDIA's cards is left to pip, which knows the machine's build.
-lock: $(READY)  ## write requirements.lock anew from pyproject.toml
+lock: $(READY)  ## write requirements.lock again from pyproject.toml
 	@$(BIN)/pip install -qq uv
 	@mkdir -p build && echo 'torch==2.13.0' > build/torch.pin
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --extra test -c build/torch.pin \

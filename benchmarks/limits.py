@@ -70,7 +70,7 @@ def device_name(device: str) -> str:
 
 
 def forget_peak(device: str) -> None:
-    """From here on `peak` counts anew, where the system can."""
+    """Resets what `peak` counts, where the system can."""
     if device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()

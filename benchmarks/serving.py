@@ -1,4 +1,4 @@
-"""What a student saves where it is served: time of one query, file and memory, beside its teacher's.
+"""What a student saves where it is served: time of one query, file and memory, against its teacher's.
 
     python -m benchmarks.serving [--threads N] [--rounds 20] [--queries 20] [--items 14009 1000000] [--trial]
 

@@ -112,7 +112,7 @@ page.say(page.in_words(c, "RD", "S"))
 #
 # `effect size` is the mean difference over its standard deviation between users: 0.2 is called small. `sd` columns are the spread of single
 # seeds, of single users and of the rest. First a number for each seed, then the tests. Words: *confirmed* if the interval excludes 0
-# on the claimed side, *confirmed, smaller* if it also excludes the paper's effect, *inconclusive* if it contains both; *provisional* stands before
+# on the claimed side, *confirmed, smaller* if it also excludes the paper's effect, *inconclusive* if it contains both; *provisional* comes before
 # it with fewer than five seeds.
 
 # %%

@@ -14,7 +14,7 @@ not know is an error of the runtime. A list that runs out of unseen items ends i
 `metrics.top_items` does it.
 
 n is fixed when the model is exported (n_items gives all scores). Memory of one answer: B n_items scores; NeuMF, whose scores
-are no dot products, needs B n_items d. Weights lie beside the graph (student.onnx.data) and can be mapped from there into
+are no dot products, needs B n_items d. Weights are in a second file (student.onnx.data) and can be mapped from there into
 memory, so that a session starts at once and several share them; together the two files are moved and renamed.
 """
 

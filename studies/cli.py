@@ -315,7 +315,7 @@ def write_readme(arguments: argparse.Namespace) -> int:
 def add_runs(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("runs", help="look into the store of runs, and delete from it")
     actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="one line a run")
+    listing = actions.add_parser("list", help="one line for each run")
     _add_only(listing)
     listing.set_defaults(run=runs_list)
     key = "the run's key, or its first characters"

@@ -1,4 +1,4 @@
-"""What notebook 00 shows: the way through the notebooks, the scorecard as text, our numbers beside the paper's."""
+"""What notebook 00 shows: the way through the notebooks, the scorecard as text, our numbers and the paper's."""
 
 from __future__ import annotations
 

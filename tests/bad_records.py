@@ -80,7 +80,7 @@ def valid_files(folder: Path) -> dict[str, bytes]:
 
 
 def record_seeds(folder: Path, suffix: str) -> list[bytes]:
-    """Inputs of the checks below: the name of a file, and what stands in it."""
+    """Inputs of the checks below: the name of a file, and what is in it."""
     return [name.encode() + SEPARATOR + content for name, content in valid_files(folder).items() if name.endswith(suffix)]
 
 

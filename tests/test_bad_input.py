@@ -1,7 +1,7 @@
 """Files from strangers: whatever they hold, a reader returns what a slow and obvious reading of the same bytes gives, or
 raises the project's own error, which names the file and the line to blame. Nothing else, and nothing of a file is run.
 
-What a reader has to do with an input stands in bad_input.py and bad_records.py.
+What a reader has to do with an input is in bad_input.py and bad_records.py.
 
     RDCORE_FUZZ=100000 pytest tests/test_bad_input.py        that many inputs for each test (the long form); otherwise 150
     python tests/harness/fuzz.py                             inputs that look for new lines of the readers (atheris)

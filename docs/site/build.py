@@ -16,12 +16,17 @@ from urllib.parse import unquote
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PAGES = (
-    "README.md", "DEVIATIONS.md", "data/*/README.md", "figures/README.md", "docs/*.md", "docs/methods/*.md",
-    "notebooks/*.ipynb",
-    "figures/tables/*.md",
+    "README.md", "DEVIATIONS.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/*/README.md", "figures/README.md",
+    "docs/*.md", "docs/methods/*.md", "notebooks/*.ipynb", "figures/tables/*.md",
 )  # fmt: skip
-HOME = {"README.md": "index.md"}  # the first page; all others keep their place
-LINK = re.compile(r"(\]\()([^)\s#:\\]+)([)#])")  # to a file: an address on the net has a colon
+LINK = re.compile(r"\[([^\][]*)\]\(([^)\s#:\\]+)(?=[)#])(\)?)")  # to a file: an address on the net has a colon
+# The public names by the module that `rdcore` takes them from.
+GROUPS = {
+    "Data": ("rdcore.datasets", "rdcore.data"),
+    "Train and compare": ("rdcore.api", "rdcore.train.loop"),
+    "Models": ("rdcore.models",),
+    "Methods, and the weights of RD": ("rdcore.distill",),
+}
 # The internals, in the order in which they are best read. A module belongs to the longest of these names that it begins with.
 ROOMS = {
     "rdcore": "Shared by all",
@@ -52,9 +57,9 @@ def gather(root: Path, target: Path) -> None:
         if name in tables:
             text = f"# {Path(name).stem}\n\n{tables[name]}\n\n{text}"
         text = LINK.sub(lambda link, page=name: _linked(link, page, found, root, target), text)
-        if name == "README.md":
-            text += (HERE / "navigation.md").read_text(encoding="utf-8")
-        _write(target / HOME.get(name, name), text)
+        _write(target / name, text)
+    home = (HERE / "home.md").read_text(encoding="utf-8") + (HERE / "navigation.md").read_text(encoding="utf-8")
+    _write(target / "index.md", LINK.sub(lambda link: _linked(link, "index.md", found, root, target), home))
     _write(target / "tables.md", _table_of_tables(tables))
     names = modules(root)
     for module in names:
@@ -78,15 +83,34 @@ def _room(module: str) -> str:
 
 
 def _public_names(root: Path) -> str:
-    """A table of the names that `rdcore` itself offers, each with a link to the page of its module."""
+    """Documentation of every name that `rdcore` itself offers, in the groups of `GROUPS`."""
+    public = _public(root)
+    text = ""
+    for group, homes in GROUPS.items():
+        entries = [_directive(root, name, home) for name, home in public.items() if home in homes]
+        text += f"\n### {group}\n\n```{{eval-rst}}\n{''.join(entries)}```\n" if entries else ""
+    return text
+
+
+def _public(root: Path) -> dict[str, str]:
+    """Name and module of `rdcore.PUBLIC`, read without importing it; empty where there is none."""
     file = root / "rdcore" / "__init__.py"
     tree = ast.parse(file.read_text(encoding="utf-8")) if file.is_file() else ast.Module([], [])
     values = [node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "PUBLIC"]
-    if not values:
-        return ""
-    public = ast.literal_eval(values[0])
-    rows = "".join(f"| `{name}` | [{module}](api/{module}.rst) |\n" for name, module in public.items())
-    return f"\n| name | from |\n|---|---|\n{rows}"
+    return ast.literal_eval(values[0]) if values else {}
+
+
+def _directive(root: Path, name: str, module: str) -> str:
+    """Autodoc's directive for a name that can be imported from ``module``: at the file that defines it."""
+    place = root.joinpath(*module.split("."))
+    for file in sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]:
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+                parts = file.relative_to(root).with_suffix("").parts
+                kind = "class" if isinstance(node, ast.ClassDef) else "function"
+                options = "   :no-index:\n" + "   :no-members:\n   :no-show-inheritance:\n" * (kind == "class")
+                return f".. auto{kind}:: {'.'.join(part for part in parts if part != '__init__')}.{name}\n{options}\n"
+    raise SystemExit(f"rdcore.PUBLIC names {name}, which no file of {module} defines")
 
 
 def _internals(root: Path, names: list[str]) -> str:
@@ -100,14 +124,14 @@ def _internals(root: Path, names: list[str]) -> str:
 
 
 def _linked(link: re.Match, page: str, found: list[str], root: Path, target: Path) -> str:
-    """The link as it is, but for HOME. A file that is no page comes along, to be shown or downloaded; a link to nowhere is left
-    to Sphinx, which says where it stands."""
+    """The link as it is. A file that is no page is copied, to be shown or downloaded. Of a link to a folder its text is left. A
+    link to nowhere is left to Sphinx, which names the page and the line."""
     file = (root / page).parent.joinpath(unquote(link[2])).resolve()
+    if file.is_relative_to(root) and file.is_dir() and link[3]:
+        return link[1]
     if not file.is_relative_to(root) or not file.is_file():
         return link[0]
     name = file.relative_to(root).as_posix()
-    if name in HOME:
-        return link[1] + link[2].removesuffix(name) + HOME[name] + link[3]
     if name not in found:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, target / name)
@@ -125,7 +149,7 @@ def _table_of_tables(tables: dict[str, str]) -> str:
     rows = "\n".join(f"| [{Path(name).stem}](/{name}) | {origin} |" for name, origin in tables.items())
     return (
         "# Tables\n\nThe tables of paper size that the notebooks write from the committed records; the same as CSV and LaTeX"
-        f" stand in `figures/tables`.\n\n| table | |\n|---|---|\n{rows}\n"
+        f" are in `figures/tables`.\n\n| table | |\n|---|---|\n{rows}\n"
     ) + _toctree(name.removesuffix(".md") for name in tables)
 
 

@@ -93,15 +93,16 @@ def finish(app, doctree) -> None:
             image["alt"] = f"Figure: {around.next_node(nodes.title).astext()}"
 
 
-def settings_once(app, what, name, obj, skip, options) -> bool | None:
-    """Fields stand in the signature of their class, and what they mean in its docstring: no entries of their own."""
+def skipped(app, what, name, obj, skip, options) -> bool | None:
+    """Fields have their entries from docstrings.fields, and names from other packages none."""
     if what == "class" and not (callable(obj) or isinstance(obj, property | cached_property | classmethod | staticmethod)):
         return True
-    return None
+    home = getattr(obj, "__module__", None) or "rdcore"
+    return True if what == "module" and home.partition(".")[0] not in ("rdcore", "studies") else None
 
 
 def setup(app) -> None:
-    app.connect("autodoc-skip-member", settings_once)
+    app.connect("autodoc-skip-member", skipped)
     app.connect("doctree-read", finish)
     # before napoleon, which turns Args and Returns into fields
     app.connect("autodoc-process-docstring", docstrings.process, priority=400)

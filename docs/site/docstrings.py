@@ -4,6 +4,7 @@ They are written to be read in an editor: `name` for code, indented lines for a 
 line, and mathematics with its plain signs. In reStructuredText, which autodoc expects, these are something else, or an error.
 """
 
+import dataclasses
 import re
 
 MARKED = re.compile(r"(``.+?``|`[^`]+`|(?<!\w)\*\w+\*(?!\w))", re.DOTALL)  # code, or one word in *italics*
@@ -71,11 +72,36 @@ def _escaped(paragraph: list[str]) -> list[str]:
     return "".join(parts).split("\n")
 
 
+def fields(cls: type) -> list[str]:
+    """An entry for each field of a settings class: name, type, default, and the docstring under the field."""
+    from sphinx.pycode import ModuleAnalyzer
+
+    lines: list[str] = []
+    if not dataclasses.is_dataclass(cls):
+        return lines
+    documented: dict[str, list[str]] = {}
+    for base in reversed(cls.__mro__[:-1]):
+        found = ModuleAnalyzer.for_module(base.__module__).find_attr_docs()
+        documented |= {name: text for (owner, name), text in found.items() if owner == base.__qualname__}
+    for each in dataclasses.fields(cls):
+        if each.name in documented:
+            lines += [f".. attribute:: {each.name}", "   :no-index:", f"   :type: {each.type}"]
+            if each.default is not dataclasses.MISSING:
+                lines.append(f"   :value: {each.default!r}")
+            elif each.default_factory is not dataclasses.MISSING:
+                lines.append(f"   :value: {each.default_factory()!r}")
+            lines += ["", *(f"   {line}" for line in restructured(documented[each.name])), ""]
+    return lines
+
+
 def process(app, what, name, obj, options, lines) -> None:
-    """For autodoc's event of this name: changes ``lines`` in place. A package says what else can be imported from it."""
+    """For autodoc's event of this name: changes ``lines`` in place. A class says what its fields mean, a package what else can
+    be imported from it."""
     lines[:] = restructured(lines)
     if what in ("property", "attribute"):
         lines[:0] = ["..", ""]  # an empty comment: of a first line "Means: MAP, P@3", napoleon would take Means for a type
+    if what == "class":
+        lines += fields(obj)
     if what == "module":
         others = [getattr(obj, public) for public in getattr(obj, "__all__", ())]
         homes = [(thing.__module__, thing.__name__) for thing in others if hasattr(thing, "__name__")]

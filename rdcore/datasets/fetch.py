@@ -1,8 +1,8 @@
 """Brings the files of a data set: from a mirror, from their public source, or out of a package;
 verified, then placed.
 
-A file is put together in a temporary folder beside its place and moved there by one atomic rename
-after its size and hash have been checked, so whatever stands under the final name was once whole.
+A file is put together in a temporary folder next to its place and moved there by one atomic rename
+after its size and hash have been checked, so a file under the final name was complete.
 It is checked again at every use. Of several processes that want a data set one brings it, and
 removes what an earlier one left that was killed at it.
 
@@ -122,7 +122,7 @@ def _bring(dataset: DataSet, file: File, target: Path) -> None:
                 except (DataError, OSError) as reason:
                     if getattr(reason, "errno", None) in DISK_ERRORS:
                         raise
-                    # The temporary name means nothing to the reader: the source stands in front of
+                    # The temporary name means nothing to the reader: the source comes before
                     # the reason.
                     reasons.append(f"  - {source}: {_cause(reason).replace(f'{work}{os.sep}', '')}")
                     continue

@@ -100,8 +100,8 @@ def read_adjacency(path: str | Path, n_users: int, n_items: int) -> pd.DataFrame
 
 
 def read_histories(items: str | Path, times: str | Path) -> pd.DataFrame:
-    """Two files, one line a user: `user item item ...`, and as many times in the same order, `user
-    time time ...`; one space between fields. The users may stand in any order, and in another one
+    """Two files, one line for each user: `user item item ...`, and as many times in the same order, `user
+    time time ...`; one space between fields. The users may come in any order, and in another one
     in the second file. Columns user, item, time (int64), in the order of the first file. Raises
     DataError naming file, line and value."""
     items, times = Path(items), Path(times)
@@ -179,7 +179,7 @@ def read_item_lists(path: str | Path) -> pd.DataFrame:
         if len(set(items)) < count:
             twice = next(item for place, item in enumerate(items) if item in items[:place])
             raise DataError(
-                f"{path}, line {number}: item {twice} stands there twice: remove one and lower the count, "
+                f"{path}, line {number}: item {twice} is there twice: remove one and lower the count, "
                 "or fetch the data set again"
             )
         counts.append(count)

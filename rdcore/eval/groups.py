@@ -85,7 +85,7 @@ def by_item_popularity(
     Returns:
         Plain JSON, one list entry a group, least popular first: ``least`` and ``most`` interactions of an item, ``items``,
         ``interactions``, ``held_out`` (rows of stage.judge), ``found`` of them, and ``recall`` (null for a group without
-        held-out items); beside them ``n``.
+        held-out items); and ``n``.
     """
     popularity = stage.fit.item_counts()
     group = quantile_groups(popularity, n_groups, popularity)

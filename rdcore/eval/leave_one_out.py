@@ -67,7 +67,7 @@ class Judge:
 
     def ranks(self, model: Model) -> dict[str, np.ndarray]:
         """What is kept of the chosen epoch, for every user (n_users,): the rank of his test item among the candidates
-        (''), among others drawn anew ('-redraw') and among all items ('-full'), and of his validation item."""
+        (''), among others of another draw ('-redraw') and among all items ('-full'), and of their validation item."""
         test, validation = self._sampled(model, self.drawn)
         redrawn, _ = self._sampled(model, self.redrawn)
         return {

@@ -97,7 +97,7 @@ def two_way(x: ArrayLike) -> Layout:
     """The two-way random layout of differences ``x`` (seeds, users), without NaN.
 
     With one seed, variance and df are those of the users alone. Where the estimate of the variance is
-    not above 0 (noise larger than both), the larger of the two one-way variances stands in for it,
+    not above 0 (noise larger than both), the larger of the two one-way variances replaces it,
     with its own degrees of freedom: too wide rather than too narrow.
     """
     x = np.asarray(x, dtype=np.float64)  # (S, U)

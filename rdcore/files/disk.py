@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 _FREE = "free some space, or set RDCORE_ROOT (RDCORE_RUNS, for the run store alone) to a folder on another disk"
 _WRITABLE = "set RDCORE_ROOT (RDCORE_RUNS, for the run store alone) to a folder that can be written"
-_NO_FOLDER = f"a file stands where a folder is needed: {_WRITABLE}"
+_NO_FOLDER = f"a file is where a folder is needed: {_WRITABLE}"
 DISK_ERRORS = {
     errno.ENOSPC: f"the disk is full: {_FREE}",
     errno.EDQUOT: f"the disk quota is used up: {_FREE}",

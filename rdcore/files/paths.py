@@ -43,7 +43,7 @@ def runs() -> Path:
 
 
 def figures(profile: str = "paper") -> Path:
-    """Tables and pictures of a profile; those of `paper` are the committed ones and stand at the top."""
+    """Tables and pictures of a profile; those of `paper` are the committed ones, at the top."""
     folder = root() / "figures"
     return folder if profile == "paper" else folder / profile
 

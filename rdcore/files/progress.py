@@ -2,7 +2,7 @@
 how long.
 
 It is read off files, so that any process may look: papermill marks the cells in the notebook that it writes, and whoever trains
-says so by `tell`, in a file beside it.
+says so by `tell`, in a file of the run's folder.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from rdcore.files.disk import error_number, probe, writing
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets ``write`` make the file in a folder of its own beside ``path`` and moves it there: under its name a file is
+    """Lets ``write`` make the file in a new folder next to ``path`` and moves it there: under its name a file is
     whole or absent. The parent folder is made where it is missing.
 
     A failure leaves nothing behind; a process killed in the middle leaves a ``*.partial`` and the old file as it was.
@@ -24,7 +24,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A folder, because some libraries make a temporary file of their own beside the one they are asked for.
+        # A folder, because some libraries make a temporary file next to the one they are asked for.
         partial = Path(tempfile.mkdtemp(prefix=f"{path.name}.", suffix=".partial", dir=path.parent))
         try:
             write(partial / path.name)
@@ -41,7 +41,7 @@ def read_json(file: Path, shape: object, remedy: str) -> object:
     """What a JSON file holds, which must have the ``shape`` that `misfit` describes.
 
     Raises ValueError naming the file, what is wrong with it and the ``remedy``. Refused is also what JSON or Python let pass
-    and a reader would take for something else: NaN and infinite numbers, a name that stands twice in one object, and text
+    and a reader would take for something else: NaN and infinite numbers, a name that is twice in one object, and text
     with characters that steer a terminal.
     """
     try:
@@ -78,7 +78,7 @@ def _once(pairs: list[tuple[str, object]]) -> dict:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{short(twice)} stands twice in one object")
+        raise ValueError(f"{short(twice)} is twice in one object")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Recommenders: one file a model; base.py says what a model is."""
+"""Recommenders: one file for each model; base.py says what a model is."""
 
 from rdcore.models.base import DotProductModel, Model
 from rdcore.models.bpr_mf import BPRMF, BPRMFSettings

@@ -59,7 +59,7 @@ class ListedTeacher(Model):
     """A teacher that is known by its lists alone: without a memory, without vectors.
 
     It scores what a user's list names, with the score of the file or, where it has none, with the
-    length of the list less the place; everything else is -inf.
+    length of the list minus the place; everything else is -inf.
     """
 
     def __init__(self, lists: GivenLists):

@@ -110,8 +110,8 @@ def without_nulls(entry: dict) -> dict:
 
 
 def read_users(file: Path, needed: Sequence[str]) -> pd.DataFrame:
-    """The metrics of single users, one row a user: finite numbers, in columns 'rank...' from 1; NaN for a user who was not
-    judged. Raises ValueError naming the file, also where a column of ``needed`` is missing."""
+    """The metrics of single users, one row for each: finite numbers, in columns 'rank...' from 1; NaN for a user who was not
+    measured. Raises ValueError naming the file, also where a column of ``needed`` is missing."""
     try:
         frame = pd.read_parquet(file)
     except FileNotFoundError:

@@ -46,7 +46,7 @@ def _profile_folder(path: Path) -> Path:
     if not path.is_relative_to(top):
         raise ValueError(f"{path} does not lie under {top}: only figures and tables are entered")
     first = path.relative_to(top).parts[0]
-    # `tables` belongs to profile paper, whose files stand at the top; every other folder there is a profile.
+    # `tables` belongs to profile paper, whose files are at the top; every other folder there is a profile.
     return top if path.parent == top or first == "tables" else top / first
 
 
@@ -54,7 +54,7 @@ def provenance(records: Sequence[Record], data_hash: str, seed: int, started: fl
     """What a notebook prints last: versions, device, seed, hash of the data, commit, duration, and its runs.
 
     Args:
-        records: the runs that were shown; their own device, commit and duration stand in their lines.
+        records: the runs that were shown; their own device, commit and duration are in their lines.
         started: time.perf_counter() at the notebook's beginning.
     """
     here = environment("cpu", {"seconds": time.perf_counter() - started, "resumed": 0})

@@ -25,7 +25,7 @@ MODELS = ("Caser", "Fossil")
 
 @dataclass(frozen=True)
 class Pairing:
-    """What it is worth to judge two methods on the same users: standard errors of their difference, seeds averaged."""
+    """What it is worth to compare two methods on the same users: standard errors of their difference, seeds averaged."""
 
     correlation: float  # of the users' AP with one method and with the other
     paired: float
@@ -206,7 +206,7 @@ def named(a: str, b: str) -> str:
 
 
 def per_seed(shown: Mapping[str, Matched]) -> pd.DataFrame:
-    """MAP of every role, and the differences, one row a set of runs and seed; NaN where there is no run."""
+    """MAP of every role, and the differences, one row for each set of runs and seed; NaN where there is no run."""
     lines = []
     for label, found in shown.items():
         for seed in sorted({seed for role in ROLES for seed in found.seeds(role)}):
@@ -224,7 +224,7 @@ def all_tests(shown: Mapping[str, Matched]) -> pd.DataFrame:
         for a, b in PAIRS:
             if (c := found.compare(a, b)) is not None:
                 d = found.reported(a, b)
-                # "no worse" is another question: RD - T is judged by `no_worse`.
+                # "no worse" is another question: RD - T is answered by `no_worse`.
                 better = {} if (a, b) == ("RD-hybrid", "T") else {"better": verdicts.verdict(c, d),
                                                                   "seeds needed": verdicts.seeds_needed(c, d)}  # fmt: skip
                 seed, user, noise = np.sqrt(c.layout.components)

@@ -24,7 +24,7 @@ NO_DATA = ("foursquare",)  # reported, but neither the data nor the way they wer
 COLUMNS = ["dataset", "model", "role", "metric", "protocol", "reported", "replicated", "std", "seeds", "difference"]
 METRICS = [f"{metric}{kind}" for kind in ("", "-standard") for metric in ("P@3", "P@5", "P@10", "nDCG@3", "nDCG@5", "nDCG@10")
            if not (metric.startswith("P") and kind)] + ["MAP"]  # fmt: skip
-# Rows in the order of the paper; what it does not have stands behind.
+# Rows in the order of the paper; what it does not have comes last.
 ORDER = {
     "dataset": ["gowalla", "foursquare"],
     "model": ["Fossil", "Caser", "POP", "ItemCF", "BPR"],
@@ -63,7 +63,7 @@ def judged(records: Sequence[Record], chosen: Mapping[str, int] | None = None, s
 
     Where a model has runs of several lengths on one data set, the shortest are those of the fixed protocol; longer ones,
     made because a best epoch lay at the border of the grid, serve `validation` alone. What is counted from the data has no
-    epochs and stands under the first protocol of its data set.
+    epochs and is listed under the first protocol of its data set.
 
     Args:
         chosen: role -> epoch, as `selection.chosen_epochs` gives it; without it nothing is `validation`.
@@ -94,7 +94,7 @@ def judged(records: Sequence[Record], chosen: Mapping[str, int] | None = None, s
         for entry in under:
             row = (entry.dataset, entry.model, entry.role, entry.protocol, entry.seed)
             other = found.setdefault(row, entry)
-            # A longer run passes through the same epochs as the shorter one, which stands first.
+            # A longer run passes through the same epochs as the shorter one, which comes first.
             if other is not entry and other.record.description["training"]["epochs"] == d["training"]["epochs"]:
                 raise ValueError(
                     f"runs {other.record.key} and {record.key} are both seed {entry.seed} of {entry.role} on "
@@ -125,7 +125,7 @@ def _table(name, metrics, records, chosen, stage, renamed) -> pd.DataFrame:
         for j in judged(records, chosen, stage)
         for metric in metrics
     ]  # fmt: skip
-    # The paper's number stands beside every protocol, and alone where the fixed protocol has no run of it.
+    # Every protocol is compared with the paper's number, which is alone where the fixed protocol has no run of it.
     fixed = next((value["protocol"] for value in values if value["protocol"].startswith("fixed")), "fixed50")
     return beside_reported(values, reported(name), fixed, ORDER)
 
@@ -133,13 +133,13 @@ def _table(name, metrics, records, chosen, stage, renamed) -> pd.DataFrame:
 def beside_reported(
     values: Sequence[Mapping], theirs: pd.DataFrame, protocol: str, order: Mapping, datasets: Iterable[str] | None = None
 ) -> pd.DataFrame:
-    """Mean, spread and number of the seeds of every row, beside the paper's number: the columns `COLUMNS`.
+    """Mean, spread and number of the seeds of every row, and the paper's number: the columns `COLUMNS`.
 
     Args:
         values: a run's metric each, under the first five of `COLUMNS` and ``replicated``.
         theirs: reported rows; those without a run are listed under ``protocol``, unless no run is of the paper's ``datasets``
             (by default those of the rows).
-        order: column -> its values as they are sorted; what is not listed stands behind.
+        order: column -> its values as they are sorted; what is not listed comes last.
     """
     keys = COLUMNS[:5]
     runs = pd.DataFrame(values, columns=[*keys, "replicated"]).astype({"replicated": float})
@@ -161,7 +161,7 @@ def beside_reported(
 
 
 def wide(table: pd.DataFrame) -> pd.DataFrame:
-    """A table in the shape of the paper's: one column a metric; of every row the reported numbers, ours below them, then
+    """A table in the shape of the paper's: one column for each metric; of every row the reported numbers, ours below them, then
     the standard deviation over seeds and the relative difference, as far as there are any. Text, for people."""
     names = ["dataset", "model", "role", "protocol"]
     lines = []

@@ -12,7 +12,7 @@ REMEDY = "restore the file from the repository"
 
 
 def reported(table: str) -> pd.DataFrame:
-    """One table of a paper, tidy: one row a number.
+    """One table of a paper, tidy: one row for each number.
 
     Args:
         table: name of a file in data/reported without its ending, for example ``"rd_table2"``.

@@ -41,7 +41,7 @@ class Choice:
 
     @property
     def border(self) -> str:
-        """What to say of a choice at either end of its grid, "" of any other. One at the beginning stands: the grid begins with
+        """What to say of a choice at either end of its grid, "" of any other. One at the beginning is final: the grid begins with
         the first evaluated epoch, and a better one before it was not looked at."""
         if self.at_border:
             return "the last of the grid: not final"
@@ -79,7 +79,7 @@ def choose_epoch(records: Sequence[Record]) -> Choice:
 
 
 def select(wanted: Mapping[str, Experiment], seeds: Sequence[int], records: Iterable[Record]) -> dict[str, Choice]:
-    """The choices that can be made from the V runs at hand: the teacher's first, then the student's and the distilled one's.
+    """The choices that can be made from the given V runs: the teacher's first, then the student's and the distilled one's.
 
     Of runs that differ in their number of epochs only, the longest one finished for all ``seeds`` counts: a longer one is
     an extended grid. A distilled run counts when its teacher taught at the teacher's chosen epoch; without such a run, or
@@ -158,6 +158,6 @@ def _best(means: Mapping[int, float]) -> int:
 
 
 def chosen_epochs(choices: Mapping[str, Choice] | None = None) -> dict[str, int]:
-    """role -> epoch, of the choices that stand: one at the border of its grid does not yet. Default: those on file."""
+    """role -> epoch, of the final choices: one at the end of its grid is not final. Default: those on file."""
     choices = read_selection() if choices is None else choices
     return {role: choice.epoch for role, choice in choices.items() if not choice.at_border}

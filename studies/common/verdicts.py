@@ -13,7 +13,7 @@ from scipy import stats
 
 from rdcore.eval.significance import LEVEL, Comparison, of_the_mean
 
-SEEDS_FOR_A_VERDICT = 5  # with fewer, "provisional" stands before it
+SEEDS_FOR_A_VERDICT = 5  # with fewer, "provisional" comes before it
 FEWEST_SEEDS = 3  # with fewer, the spread of seeds is hardly known: not assessable
 POWER = 0.80
 MOST_SEEDS = 1_000  # how far `seeds_needed` looks
@@ -28,14 +28,16 @@ PROVISIONAL = "provisional"
 def verdict(comparison: Comparison, reported: float = float("nan")) -> str:
     """What our runs say of "a is better than b", in the words of `VERDICTS`.
 
-    ``reported``: the effect d > 0 that the paper reports; NaN where there is none. The interval
-      excludes 0 on the claimed side      confirmed; where it excludes d too and our effect is below
-                                          d/2: confirmed, smaller
-      contains 0                          inconclusive; where it excludes d: reported size excluded,
-                                          sign open
-      excludes 0 on the other side        contradicted
-    Two runs of the same (no difference at all) and two seeds are not assessable. "provisional" stands
-    before the words with fewer than five seeds, and alone with one.
+    ``reported``: the effect d > 0 that the paper reports; NaN where there is none. By the interval:
+
+        excludes 0 on the claimed side      confirmed; where it excludes d too and our effect is
+                                            below d/2: confirmed, smaller
+        contains 0                          inconclusive; where it excludes d: reported size
+                                            excluded, sign open
+        excludes 0 on the other side        contradicted
+
+    Two equal runs (no difference at all) and two seeds are not assessable. With fewer than five seeds
+    "provisional" comes before the words, and with one seed it is the only word.
     """
     c = comparison
     if c.low > 0:

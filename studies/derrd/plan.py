@@ -1,6 +1,6 @@
 """The runs of DE-RRD's tables (Kang et al., CIKM 2020): leave-one-out, models without memory, five methods.
 
-T, S and the methods are Table 2. What is varied besides (designs, the two weights, the student's size)
+T, S and the methods are Table 2. What else is varied (designs, the two weights, the student's size)
 is one run each, with the first seed.
 """
 

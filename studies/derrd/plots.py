@@ -50,7 +50,7 @@ def schedule(settings: DESettings, trained: Sequence[Record], temperatures: Sequ
 
 def selections(alpha: Tensor, temperatures: Sequence[float], seed: int) -> Figure:
     """What the Gumbel-softmax makes of the shares ``alpha`` (entities, M), drawn with the same noise at every temperature:
-    one column an entity, one row an expert."""
+    one column for each entity, one row for each expert."""
     columns = {r"$\alpha$": alpha}
     columns |= {f"T = {t:g}": gumbel_softmax(alpha, t, stream(seed, "shown noise")) for t in temperatures}
     fig, axes = plt.subplots(len(columns), 1, figsize=(9, 0.55 + 1.15 * len(columns)), sharex=True)
@@ -83,7 +83,7 @@ def sampled_lists(settings: RRDSettings, temperatures: Sequence[float], draws: i
 
 
 def curves(records: Sequence[Record], popularity: float | None = None, metric: str = "H@5-validation") -> Figure:
-    """A metric of the validation items by epoch, one line a role (first seed), a mark at the chosen epoch."""
+    """A metric of the validation items by epoch, one line for each role (first seed), a mark at the chosen epoch."""
     fig, ax = plt.subplots(figsize=(8.6, 4.2))
     for record in records:
         role = record.description["role"]

@@ -39,7 +39,7 @@ ORDER = {
 
 
 def values(record: Record, protocol: str) -> dict[str, float]:
-    """The metrics of the test items under a protocol, and under `code` what its logs tell besides."""
+    """The metrics of the test items under a protocol, and under `code` what only its logs tell."""
     if protocol == "validation":
         return {metric: record.chosen[metric] for metric in METRICS}
     entries = record.metrics.reset_index().to_dict("records")
@@ -50,7 +50,7 @@ def values(record: Record, protocol: str) -> dict[str, float]:
 
 
 def derrd_table2(records: Sequence[Record]) -> pd.DataFrame:
-    """Table 2: quality of every run under both protocols, beside the paper's number.
+    """Table 2: quality of every run under both protocols, and the paper's number.
 
     Reported rows without a run are listed under `validation` with an empty ``replicated``; they are left out when all records
     are of data sets that the paper does not have. Raises ValueError where two runs are one seed of one row: of the trials
@@ -60,7 +60,7 @@ def derrd_table2(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def derrd_logs(records: Sequence[Record]) -> pd.DataFrame:
-    """The logs that the authors published (BPR on CiteULike, one seed) beside ours, under the protocol that they follow.
+    """The logs that the authors published (BPR on CiteULike, one seed) and ours, under the protocol that they follow.
 
     Seconds are those of runs on the devices of S alone: a CPU's and a GPU's have no mean, and no ratio.
     """
@@ -136,7 +136,7 @@ def derrd_table3(
 
 
 def table3_text(table: pd.DataFrame) -> pd.DataFrame:
-    """`derrd_table3` for people: one row a size, paper and ours side by side, without the columns that nobody fills."""
+    """`derrd_table3` for people: one row for each size, paper and ours side by side, without the columns that nobody fills."""
     forms = {"parameters": ",.0f", "seconds": ".2f", "seconds_per_epoch": ".2f", "H@5_ratio": ".3f"}
     lines = []
     for phi, part in table.groupby("phi", sort=False):
@@ -197,7 +197,7 @@ def rankings(records: Sequence[Record], metric: str) -> pd.DataFrame:
 
 
 def order_changes(table: pd.DataFrame) -> pd.DataFrame:
-    """Does the order of roles depend on what their items are ranked among? Each ranking of `rankings` beside the pinned one:
+    """Does the order of roles depend on what their items are ranked among? Each ranking of `rankings` against the pinned one:
     Kendall's tau of the values, the pairs of roles in the other order, and the largest change of a value."""
     rows = []
     for name in list(RANKINGS)[1:]:
@@ -230,7 +230,7 @@ def compared(
 
 
 def against_student(records: Sequence[Record]) -> tuple[pd.DataFrame, dict[str, Comparison]]:
-    """Every role beside S, on H@5 (the paper's) and N@10, sampled, and N@10 among all items: as rows, and role -> the first."""
+    """Every role against S, on H@5 (the paper's) and N@10, sampled, and N@10 among all items: as rows, and role -> the first."""
     rows, first = [], {}
     for role in (role for role in ROLES if role != "S"):
         for metric, ranking in (("H@5", "sampled"), ("N@10", "sampled"), ("N@10", "all items")):

@@ -133,7 +133,7 @@ PROTOCOLS = {
 
 
 class Decayed(Distillation):
-    """A term of the loss for the batch's own vectors, beside a distillation or alone."""
+    """A term of the loss for the batch's own vectors, with or without a distillation."""
 
     def __init__(self, decay: float, inner: Distillation | None):
         super().__init__()

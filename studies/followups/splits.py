@@ -42,7 +42,7 @@ def libraries() -> list[list[int]]:
 
 
 def interactions(name: str, rows: Sequence[Sequence[int]], n_items: int) -> Interactions:
-    """Users' items as they stand in ``rows``, one list for each user."""
+    """Users' items as they are in ``rows``, one list for each user."""
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
     items = np.array([item for row in rows for item in row], dtype=np.int64)
     return Interactions(name, items, offsets, n_items)

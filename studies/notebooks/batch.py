@@ -1,7 +1,7 @@
 """The notebooks in batch: executed with papermill, summed up, written back.
 
 papermill and nbformat are imported where they are needed: a machine that only trains has none of them. What a notebook
-is on disk, and what must be true of it, stands in pairing.py.
+is on disk, and what must be true of it, is in pairing.py.
 """
 
 import ast
@@ -131,7 +131,7 @@ def execute(source: Path, output: Path, parameters: dict[str, Any] | None = None
         with writing(draft):
             done = _papermill(draft, values, timeout)
     except BaseException as error:
-        if isinstance(error, Exception):  # it stands in the notebook
+        if isinstance(error, Exception):  # it is shown in the notebook
             os.replace(draft, output)
         else:
             draft.unlink(missing_ok=True)
@@ -204,7 +204,7 @@ def _begin_worker(jobs: int, parent: int) -> None:
     signal.signal(signal.SIGTERM, _stop)
     # A progress bar redrawn in a file is noise; the notebooks print what matters.
     os.environ.setdefault("TQDM_DISABLE", "1")
-    if jobs > 1:  # several kernels with every core each would stand in each other's way
+    if jobs > 1:  # several kernels that use every core slow each other down
         os.environ["OMP_NUM_THREADS"] = "1"
 
 

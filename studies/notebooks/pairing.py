@@ -1,6 +1,6 @@
 """A notebook as a pair of files: how the pair is kept together (jupytext), and what must be true of it (guard).
 
-notebooks/NN_name.py (py:percent) is the source; NN_name.ipynb beside it is the same cells with the outputs of profile
+notebooks/NN_name.py (py:percent) is the source; NN_name.ipynb has the same cells with the outputs of profile
 `small`, committed. Everything here goes from .py to .ipynb, never back, so that a checkout's file times decide nothing.
 
 jupytext, nbformat and papermill are imported where they are needed: a machine that only trains has none of them.

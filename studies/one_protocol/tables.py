@@ -67,7 +67,7 @@ LONG = ["dataset", "model", "method", "metric", "mean", "std", "seeds", "trials"
 
 
 def long_table(plan: Plan, records: Sequence[Record]) -> pd.DataFrame:
-    """one_protocol.csv, for programs: one row a method and metric, of one comparable's ``records`` (its rows).
+    """one_protocol.csv, for programs: one row for each method and metric, of one comparable's ``records`` (its rows).
 
     metric: as in a run's chosen.json, of the test items (H@5 among the drawn items, H@5-full among all). mean, std: over seeds,
     the latter with one degree of freedom less, empty for one seed. trials: how many weights (S: decays) it had; T has none: 1.
@@ -90,7 +90,7 @@ def long_table(plan: Plan, records: Sequence[Record]) -> pd.DataFrame:
 
 
 def over_the_chosen_decay(plan: Plan, records: Sequence[Record], alone: Sequence[Record]) -> pd.DataFrame:
-    """Every method less S with the weight decay that S's trials chose: role, difference in nDCG@10 among all items, its 95 %
+    """Every method minus S with the weight decay that S's trials chose: role, difference in nDCG@10 among all items, its 95 %
     interval, verdict. Beside `table`, whose S has the plan's decay.
 
     records: the rows of the table. alone: S with the chosen decay. Roles that have no seed with them are left out.

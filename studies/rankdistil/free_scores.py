@@ -120,7 +120,7 @@ def _instances(n_lists: int, n_items: int) -> TrainingData:
 
 
 def learn(settings: RankDistilSettings, teacher: Tensor, start: Tensor, steps: int, seed: int) -> Tensor:
-    """Scores after ``steps`` of RankDistil as in training, negatives drawn anew in every step: (n_lists, n). Adam at 0.1."""
+    """Scores after ``steps`` of RankDistil as in training, new negatives in every step: (n_lists, n). Adam at 0.1."""
     seen = torch.zeros((len(start), 1))
     student, master = (FreeScores(torch.cat([scores, seen], dim=1)) for scores in (start, teacher))
     instances = _instances(len(start), student.n_items)
@@ -141,9 +141,9 @@ def learn(settings: RankDistilSettings, teacher: Tensor, start: Tensor, steps: i
 
 
 def agreement(scores: Tensor, teacher: Tensor, top: int) -> pd.DataFrame:
-    """How alike scores and teacher (n_lists, n) rank, one row a list: ``overlap``, the share of the teacher's first ``top``
+    """How alike scores and teacher (n_lists, n) rank, one row for each list: ``overlap``, the share of the teacher's first ``top``
     that are among the student's; ``order``, Kendall's tau on those of the teacher (1 the same, 0 none; NaN for top 1);
-    ``above``, the share of the other items that stand above the worst of them."""
+    ``above``, the share of the other items that are above the worst of them."""
     places = teacher.topk(top, dim=1).indices
     own = scores.gather(1, places)
     others = scores.shape[1] - top
@@ -154,7 +154,7 @@ def agreement(scores: Tensor, teacher: Tensor, top: int) -> pd.DataFrame:
 
 
 def sweep(settings: Mapping[str, Sequence[RankDistilSettings]], size: Size, top: int, seed: int) -> pd.DataFrame:
-    """Every setting tried on the same lists: one row a label and setting, with p, m, negatives, and mean and standard error of
+    """Every setting tried on the same lists: one row for each label and setting, with p, m, negatives, and mean and standard error of
     the agreement on the teacher's first ``top``. A label 'start' says what chance gives."""
     teacher, start = teachers(size.lists, size.items, seed), starts(size.lists, size.items, seed)
     rows = [_row("start", None, agreement(start, teacher, top))]
@@ -187,7 +187,7 @@ def over_p(size: Size, m: int) -> dict[str, list[RankDistilSettings]]:
 def of_samples(labels: Sequence[str], size: Size, p: int, seed: int) -> pd.DataFrame:
     """How a loss and its gradient on m sampled negatives relate to those on all of them, at scores half way to the teacher.
 
-    One row a label and m: ``share``, the mean over the draws as a part of the whole list's loss, and its standard error;
+    One row for each label and m: ``share``, the mean over the draws as a part of the whole list's loss, and its standard error;
     ``gradient``, root mean square distance from the whole gradient, as a part of its length; ``bias``, the distance of the
     mean over the draws, which drawing more often does not remove. For losses that ask for no scores of the teacher's, so
     that negatives are all that is drawn.

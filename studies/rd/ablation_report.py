@@ -31,7 +31,7 @@ def last(record: Record | None, metric: str = "MAP") -> float:
 
 
 def plan(sweeps: Sweeps) -> pd.DataFrame:
-    """What is to be run: one row a sweep. A run that several sweeps share is counted in each."""
+    """What is to be run: one row for each sweep. A run that several sweeps share is counted in each."""
     rows = [
         {"sweep": name, "values": "; ".join(values), "runs": len(unique(points({name: values})))}
         for name, values in sweeps.items()
@@ -110,7 +110,7 @@ def by_chance(values: int) -> float:
 
 
 def verdict(values: pd.Series, floor: float, base: str | None = None) -> str:
-    """One sentence on a sweep: MAP by value, beside what counts as noise (NaN: not known). base: the value of the tables."""
+    """One sentence on a sweep: MAP by value, and what counts as noise (NaN: not known). base: the value of the tables."""
     known = values.dropna()
     if len(known) < 2:
         return f"{len(known)} of {len(values)} points on record: nothing can be said."

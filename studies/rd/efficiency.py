@@ -1,4 +1,4 @@
-"""What a model costs when it is used (Table 3): measured by timing.py, recorded, and put beside the paper's numbers.
+"""What a model costs when it is used (Table 3): measured by timing.py, recorded, and compared with the paper's numbers.
 
 None of this depends on what a model has learnt. A matrix product takes as long with random numbers as with trained ones, so
 models are built fresh from their settings and a seed, and nothing here needs a trained run.
@@ -355,7 +355,7 @@ def verdict(record: Efficiency, model: str, device: str = "cpu") -> str:
 
 def rd_table3(record: Efficiency | None) -> pd.DataFrame:
     """Table 3 of Ranking Distillation. ``replicated``: a size, or the median of a time over the repeats; ``std``: of the
-    repeats; ratios are student / teacher and stand with the student, a time's is the median of the rounds' own ratios.
+    repeats; ratios are student / teacher and are in the student's row; a time's is the median of the rounds' own ratios.
 
     Reported rows that were not measured have an empty ``replicated``; they are left out where the measurement is of a data
     set that the paper does not have.

@@ -149,13 +149,13 @@ def measure(
 
     Args:
         models: role -> model; moved to ``device``.
-        fit: the users' sequences. Every query stands behind a user's last item; his own items are left out of his list.
+        fit: the users' sequences. Every query is at a user's last item; their own items are left out of their list.
         repeats: rounds that count, behind ``warmup`` that do not (memory is laid out, caches fill, a GPU wakes up).
         queries: single queries in a round, of users evenly spread; the round's latency is their median.
 
     Returns:
         role -> parameters, parameters_with_padding, bytes, and lists of ``repeats`` numbers: latency_ms, lists_seconds and
-        its parts encode_seconds, score_seconds, select_seconds. Round i of one role stands beside round i of another.
+        its parts encode_seconds, score_seconds, select_seconds. Round i of one role belongs to round i of another.
 
     Raises ValueError for counts that are not positive and for a device that is not there.
     """

@@ -118,7 +118,7 @@ def test_a_folder_that_may_only_be_read_is_named_whatever_writes(name: str, read
 def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path):
     (tmp_path / "runs").write_text("a file")
     for file in (tmp_path / "runs" / "text.json", tmp_path / "runs" / "key" / "text.json"):
-        with pytest.raises(DiskError, match=f"cannot write {file}: a file stands where a folder is needed: set RDCORE_ROOT"):
+        with pytest.raises(DiskError, match=f"cannot write {file}: a file is where a folder is needed: set RDCORE_ROOT"):
             write_whole(file, WRITERS["text.json"])
 
 

@@ -18,7 +18,7 @@ REMEDY = "write it again"
         (b"[1, NaN]", "is not JSON (NaN is no number)"),
         (b"[-Infinity]", "is not JSON (-Infinity is no number)"),
         (b"[1e999]", "is not JSON ('1e999' is beyond all numbers)"),
-        (b'{"a": 1, "b": 2, "a": 3}', "is not JSON ('a' stands twice in one object)"),
+        (b'{"a": 1, "b": 2, "a": 3}', "is not JSON ('a' is twice in one object)"),
         (b'{"a": "\\u001b[31m"}', r"has the text '\x1b[31m', whose characters cannot be printed"),
         (b'{"\\ud800": 1}', r"has the text '\ud800', whose characters cannot be printed"),
         (b'[["\xe2\x80\xae"]]', r"has the text '\u202e', whose characters cannot be printed"),

@@ -28,8 +28,10 @@ WINDOWS = {"desktop": (1280, 900), "phone": (390, 844)}
 # What is looked for, and the page that has to be among the results; the last is nowhere.
 SEARCHES = {
     "Plackett": "notebooks/08_rankdistil.html",
-    "bootstrap": "notebooks/05_significance.html",
-    "target_ranks": "api/rdcore.metrics.html",
+    "Satterthwaite": "api/rdcore.eval.significance.html",
+    "target_ranks": "api/rdcore.eval.metrics.html",
+    "own data": "docs/your-data.html",
+    "RDSettings": "api/rdcore.distill.rd.html",
     "zyxwvut": None,
 }
 FLAGS = (
@@ -136,7 +138,7 @@ def resize(chrome: webdriver.Chrome, window: str) -> None:
 
 
 def same_as_notebook(page: str, seen: dict) -> list[str]:
-    """Whether a notebook's page shows every figure and every displayed equation that the committed notebook has."""
+    """Differences between a notebook's page and the committed notebook: figures and displayed equations that are missing."""
     cells = json.loads((ROOT / page).with_suffix(".ipynb").read_text(encoding="utf-8"))["cells"]
     outputs = [output.get("data", {}) for cell in cells if cell["cell_type"] == "code" for output in cell["outputs"]]
     figures = sum("image/png" in data for data in outputs)

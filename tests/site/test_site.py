@@ -3,6 +3,7 @@
 Whether the site builds and works in a browser is `make docs-check` (tests/site/check.py), which needs Sphinx and Chromium.
 """
 
+import dataclasses
 import fnmatch
 import importlib.util
 import json
@@ -44,14 +45,13 @@ def test_reference_has_every_public_module_by_room() -> None:
 
 
 def test_public_names_come_before_the_internals() -> None:
-    table = build._public_names(ROOT)
-    assert "| `fit` | [rdcore.api](api/rdcore.api.rst) |" in table and table.count("\n") == len(rdcore.PUBLIC) + 3
+    text = build._public_names(ROOT)
+    assert ".. autofunction:: rdcore.api.fit\n" in text and ".. autoclass:: rdcore.distill.rd.RDSettings\n" in text
+    assert len(re.findall(r"^\.\. auto", text, re.MULTILINE)) == len(rdcore.PUBLIC)
 
 
 @pytest.mark.parametrize("page", [page for page in build.pages(ROOT) if not page.startswith("figures/")])
 def test_navigation_has_every_notebook_and_page(page: str) -> None:
-    if page in build.HOME:
-        return
     wanted = page.rpartition(".")[0]
     entries = _entries((SITE / "navigation.md").read_text())  # a star of Sphinx matches no slash
     found = [each for each in entries if each.count("/") == wanted.count("/") and fnmatch.fnmatchcase(wanted, each)]
@@ -67,7 +67,7 @@ def test_every_notebook_is_a_page() -> None:
 def repository(tmp_path: Path) -> Path:
     """A small repository with links of every kind."""
     files = {
-        "README.md": "[guide](docs/guide.md#there) [licence](LICENSE) [net](https://example.org/a.md) [gone](gone.md)\n",
+        "README.md": "[guide](docs/guide.md#there) [licence](LICENSE) [net](https://example.org/a.md) [gone](gone.md) [in](docs)\n",
         "LICENSE": "free",
         "docs/guide.md": "[home](../README.md) [top](../README.md#home) ![curve](../figures/curve.png)\n",
         "notebooks/00_a.ipynb": json.dumps({"cells": [{"source": ["[home](../README.md)\n", "[code](../rdcore/x.py)"]}]}),
@@ -86,20 +86,21 @@ def test_gathered_links_lead_somewhere(repository: Path, monkeypatch: pytest.Mon
     machinery = tmp_path / "machinery"
     machinery.mkdir()
     (machinery / "navigation.md").write_text("NAVIGATION")
+    (machinery / "home.md").write_text("# Home\n\n[read](README.md)\n")
     (machinery / "api.md").write_text("# API\n")
     monkeypatch.setattr(build, "HERE", machinery)
     target = tmp_path / "build" / "docs"
     build.gather(repository, target)
 
-    home = (target / "index.md").read_text()
-    # A link to nowhere stays as it is: Sphinx fails by it, naming file and line.
-    assert "[guide](docs/guide.md#there) [licence](LICENSE) [net](https://example.org/a.md) [gone](gone.md)" in home
-    assert home.endswith("NAVIGATION")
+    assert (target / "index.md").read_text() == "# Home\n\n[read](README.md)\nNAVIGATION"
+    # A link to nowhere is not changed, and Sphinx names its file and line. A folder is no page: the text is left.
+    readme = (target / "README.md").read_text()
+    assert readme == "[guide](docs/guide.md#there) [licence](LICENSE) [net](https://example.org/a.md) [gone](gone.md) in\n"
     guide = (target / "docs/guide.md").read_text()
-    assert guide == "[home](../index.md) [top](../index.md#home) ![curve](../figures/curve.png)\n"
+    assert guide == "[home](../README.md) [top](../README.md#home) ![curve](../figures/curve.png)\n"
     assert (target / "LICENSE").read_text() == "free" and (target / "figures/curve.png").read_text() == "picture"
     notebook = json.loads((target / "notebooks/00_a.ipynb").read_text())
-    assert notebook["cells"][0]["source"] == ["[home](../index.md)\n", "[code](../rdcore/x.py)"]
+    assert notebook["cells"][0]["source"] == ["[home](../README.md)\n", "[code](../rdcore/x.py)"]
     assert (target / "rdcore/x.py").exists()
     assert (target / "figures/tables/one.md").read_text().startswith("# one\n\nWritten by [00_a](/notebooks/00_a.ipynb).\n")
     assert "- [rdcore.x](api/rdcore.x.rst): One sentence (x.py).\n" in (target / "api.md").read_text()
@@ -107,7 +108,7 @@ def test_gathered_links_lead_somewhere(repository: Path, monkeypatch: pytest.Mon
     assert _entries((target / "tables.md").read_text()) == ["figures/tables/one"]
     assert ".. automodule:: rdcore.x" in (target / "api/rdcore.x.rst").read_text()
     assert sorted(file.name for file in target.rglob("*")) == sorted(
-        ["index.md", "docs", "guide.md", "LICENSE", "notebooks", "00_a.ipynb", "figures", "curve.png", "tables", "one.md",
+        ["index.md", "README.md", "docs", "guide.md", "LICENSE", "notebooks", "00_a.ipynb", "figures", "curve.png", "tables", "one.md",
          "tables.md", "api.md", "api", "rdcore.x.rst", "rdcore", "x.py"]
     )  # fmt: skip
 
@@ -128,6 +129,18 @@ def test_gathered_links_lead_somewhere(repository: Path, monkeypatch: pytest.Mon
 )  # fmt: skip
 def test_docstring_as_restructured_text(docstring: str, expected: str) -> None:
     assert "\n".join(docstrings.restructured(docstring.split("\n"))).rstrip("\n") == expected
+
+
+def test_fields_of_settings_have_an_entry_each() -> None:
+    pytest.importorskip("sphinx", reason="of the extra docs")
+    from rdcore.distill import RDSettings
+
+    lines = ["Settings of RD."]
+    docstrings.process(None, "class", "rdcore.distill.rd.RDSettings", RDSettings, None, lines)
+    entries = [line.rpartition(" ")[2] for line in lines if line.startswith(".. attribute::")]
+    assert entries == [field.name for field in dataclasses.fields(RDSettings)]
+    place = lines.index(".. attribute:: K")
+    assert lines[place + 1 : place + 6] == ["   :no-index:", "   :type: int", "   :value: 10", "", "   Length of the teacher's list."]
 
 
 def test_package_says_what_can_be_imported_from_it() -> None:

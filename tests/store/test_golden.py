@@ -2,7 +2,7 @@
 
 A record is found by its key, and the key holds the revisions of all that made the run. So where the numbers of a method change
 and its revision does not, old records stand for the new method. Every model and every distillation that a run can be described
-with has a small run here whose numbers are kept in golden/run.json, each beside the key that it was trained under.
+with has a small run here whose numbers are kept in golden/run.json, each with the key that it was trained under.
 
 The five first runs are as old as that file. The others were trained by commit c9bdb34 with torch 2.13.0 on a CPU with AVX-512,
 on one thread; those of Caser, at its revision 2, when that was raised. (What is logged of the weights, on which no model
@@ -10,11 +10,11 @@ depends, is a mean over queries since d1b744d.) Those
 on DATA were trained once more when DATA got 600 items, by the commit before draws and candidates stopped depending on the most
 active user: the commit after it has the same numbers. Where numbers
 are meant to move, raise the revision of what changed (Experiment: loop and evaluation; a model's or a method's settings: that
-one; Discrepancy: ranks) and have the runs that then have another key written anew:
+one; Discrepancy: ranks) and have the runs that then have another key written again:
 
     RDCORE_REWRITE_GOLDEN=1 python -m pytest tests/test_golden.py -k moves
 
-What stands under a key that is still the run's own is never written over.
+What is filed under a key that is still the run's own is never written over.
 """
 
 import json
@@ -248,7 +248,7 @@ def test_no_number_moves_while_the_key_stays(store):
     assert not moved, (
         "The numbers of a run have moved, but it has the key it had:\n  " + "\n  ".join(sorted(moved)) + "\nIf you meant it, "
         "raise the `revision` of what changed, so that records on disk are not taken for the new method's, and write its "
-        f"golden numbers anew with\n  {REWRITE}"
+        f"golden numbers again with\n  {REWRITE}"
     )
     if os.environ.get("RDCORE_REWRITE_GOLDEN") == "1":
         kept = {name: golden[name] if name in stays else run for name, run in found.items()}
@@ -257,7 +257,7 @@ def test_no_number_moves_while_the_key_stays(store):
         return
     assert golden.keys() == found.keys() == stays, (
         f"{GOLDEN.name} has other runs or keys ({', '.join(sorted(golden.keys() ^ stays | found.keys() ^ stays))}): where you "
-        f"meant it, write them anew with\n  {REWRITE}"
+        f"meant it, write them again with\n  {REWRITE}"
     )
 
 

@@ -1,1 +1,1 @@
-"""Models that came after the three papers, and teachers without training: one file a model."""
+"""Models that came after the three papers, and teachers without training: one file for each model."""

@@ -33,7 +33,7 @@ class SASRecSettings(Settings):
     dropout: float = 0.1
     """p of every dropout: of inputs, attention weights and feed-forward nets."""
     norm: str = "original"
-    """Where layer norms stand: 'original' (the paper's TensorFlow code), 'pre' or 'post' (both of
+    """Where the layer norms are: 'original' (the paper's TensorFlow code), 'pre' or 'post' (both of
     pmixer/SASRec.pytorch)."""
     loss: str = "ce"
     """'ce': cross-entropy over all items. 'gbce': generalised BCE over the target and ``sampled``
