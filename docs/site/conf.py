@@ -83,7 +83,7 @@ def finish(app, doctree) -> None:
             block["classes"].append("sentences")
     for dash in [text for text in doctree.findall(nodes.Text) if text == " -- "]:  # Sphinx's, between a name and its meaning
         dash.parent.replace(dash, nodes.Text(": "))
-    for base in [text for text in doctree.findall(nodes.paragraph) if text.astext() == "Bases: object"]:
+    for base in [text for text in doctree.findall(nodes.paragraph) if text.astext() in ("Bases: object", "Bases: Settings")]:
         base.parent.remove(base)
     for image in doctree.findall(nodes.image):
         around = image.parent

@@ -6,6 +6,7 @@ line, and mathematics with its plain signs. In reStructuredText, which autodoc e
 
 import dataclasses
 import re
+import sys
 
 MARKED = re.compile(r"(``.+?``|`[^`]+`|(?<!\w)\*\w+\*(?!\w))", re.DOTALL)  # code, or one word in *italics*
 NAME = re.compile(r"[A-Za-z_]\w*(\.\w+)*(\(\))?")
@@ -79,19 +80,31 @@ def fields(cls: type) -> list[str]:
     lines: list[str] = []
     if not dataclasses.is_dataclass(cls):
         return lines
-    documented: dict[str, list[str]] = {}
+    documented, homes = {}, {}
     for base in reversed(cls.__mro__[:-1]):
         found = ModuleAnalyzer.for_module(base.__module__).find_attr_docs()
         documented |= {name: text for (owner, name), text in found.items() if owner == base.__qualname__}
+        homes |= dict.fromkeys(documented, base.__module__) | homes
     for each in dataclasses.fields(cls):
         if each.name in documented:
-            lines += [f".. attribute:: {each.name}", "   :no-index:", f"   :type: {each.type}"]
+            lines += [f".. attribute:: {each.name}", "   :no-index:", f"   :type: {_qualified(each.type, homes[each.name])}"]
             if each.default is not dataclasses.MISSING:
                 lines.append(f"   :value: {each.default!r}")
             elif each.default_factory is not dataclasses.MISSING:
                 lines.append(f"   :value: {each.default_factory()!r}")
             lines += ["", *(f"   {line}" for line in restructured(documented[each.name])), ""]
     return lines
+
+
+def _qualified(annotation: str, module: str) -> str:
+    """The annotation with the full names of the classes that its module knows: two modules may have one of the same name."""
+    known = vars(sys.modules[module])
+
+    def full(word: re.Match) -> str:
+        thing = known.get(word[0])
+        return f"{thing.__module__}.{thing.__qualname__}" if isinstance(thing, type) else word[0]
+
+    return re.sub(r"\b[A-Za-z_]\w*\b", full, str(annotation))
 
 
 def process(app, what, name, obj, options, lines) -> None:
