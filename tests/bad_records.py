@@ -17,6 +17,7 @@ from unittest.mock import patch
 
 import torch
 from bad_input import SEPARATOR, outcome
+from examples import examples
 from safetensors.torch import load_file
 
 from rdcore.data import synthetic
@@ -332,10 +333,10 @@ SETTINGS = [
     CaserSettings(dim=4), FossilSettings(dim=4), BPRMFSettings(dim=4), NeuMFSettings(dim=4), ItemCFSettings(),
     PopularitySettings(), Training(), RDSettings(), RankDistilSettings(), DESettings(), RRDSettings(), CDSettings(),
     Position(), Discrepancy(), Hybrid(), Reciprocal(), Equal(),
-    BothSettings(first=DESettings(), second=RRDSettings()),
+    BothSettings(first=DESettings(), second=RRDSettings()), *examples().values(),
 ]  # fmt: skip
 FIELDS = [(one, field.name) for one in SETTINGS for field in dataclasses.fields(one)]
-ACTIONS = {"first": "build", "second": "build", "weights": "needs_rank", "position": "needs_rank", "discrepancy": "needs_rank"}
+ACTIONS = {"first": "build", "second": "build", "experts": "build", "users": "build", "weights": "needs_rank", "position": "needs_rank", "discrepancy": "needs_rank"}
 
 
 def check_setting(one: object, name: str, value: object) -> bool:
@@ -346,14 +347,17 @@ def check_setting(one: object, name: str, value: object) -> bool:
         assert type(error) is ValueError and name in str(error) and len(str(error)) < 3000, repr(error)
         return False
     default, kept = getattr(one, name), getattr(made, name)
-    if isinstance(default, bool | str):
+    kind = str(next(field.type for field in dataclasses.fields(one) if field.name == name))
+    if kept is None:
+        assert "None" in kind, (name, value)
+    elif isinstance(default, bool | str):
         assert type(kept) is type(default), (name, value)
     elif isinstance(default, int | float):
         allowed = (int, float) if isinstance(default, float) else int
         assert isinstance(kept, allowed) and not isinstance(kept, bool), (name, value)
         assert isinstance(kept, int) or math.isfinite(kept), (name, value)
     elif default is None:
-        assert kept is None or type(kept) is int, (name, value)
+        assert type(kept) is int or (type(kept) is float and "float" in kind), (name, value)
     else:
         assert hasattr(kept, ACTIONS[name]), (name, value)
     return True

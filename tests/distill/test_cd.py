@@ -42,12 +42,6 @@ def cross_entropy(labels: list[float], logits: list[float]) -> float:
     return -sum(q * math.log(p) + (1 - q) * math.log(1 - p) for q, p in pairs)
 
 
-EXAMPLES = {
-    "CD-student": CDSettings(samples=6, depth=12, weight=0.2),
-    "CD-teacher": CDSettings(samples=6, depth=12, weight=0.2, mode="teacher"),
-    "CD-published": CDSettings(samples=6, depth=None, weight=0.2, positives=True),
-}
-
 # The published form ---------------------------------------------------------------------------------------------------
 
 

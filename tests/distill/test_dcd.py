@@ -148,7 +148,7 @@ def test_places_are_renewed_every_third_epoch_and_kept_in_between():
 
 
 @pytest.mark.parametrize(("name", "student", "teacher"), [
-    ("DCD", "BPR", "BPR"), ("DCD", "NeuMF", "BPR"), ("DCD-users", "BPR", "BPR"), ("DCD-users", "Caser", "Caser"),
+    ("DCD", "NeuMF", "BPR"), ("DCD-users", "Caser", "Caser"),
 ])  # fmt: skip
 def test_it_teaches_the_student_alone(name, student, teacher):
     holds(EXAMPLES[name], student, teacher)

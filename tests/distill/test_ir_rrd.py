@@ -124,9 +124,8 @@ def test_without_weight_it_is_rrd_bit_by_bit():
     assert [log["distillation_loss"] for log in runs[0][2]] == pytest.approx([log["distillation_loss"] for log in runs[1][2]])
 
 
-@pytest.mark.parametrize(("student", "teacher"), [("BPR", "BPR"), ("NeuMF", "BPR")])
-def test_it_teaches_the_student_alone(student, teacher):
-    holds(EXAMPLES["IR-RRD"], student, teacher)
+def test_it_teaches_neumf_alone():
+    holds(EXAMPLES["IR-RRD"], "NeuMF", "BPR")
 
 
 def test_models_with_a_memory_are_refused():

@@ -167,7 +167,7 @@ def test_only_the_teachers_order_matters():
     assert torch.equal(one.better, other.better) and torch.equal(one.worse, other.worse)
 
 
-@pytest.mark.parametrize(("student", "teacher"), [("BPR", "BPR"), ("Caser", "Caser"), ("Caser", "BPR")])
+@pytest.mark.parametrize(("student", "teacher"), [("Caser", "Caser"), ("Caser", "BPR")])
 def test_it_teaches_the_student_alone(student, teacher):
     holds(EXAMPLES["UnKD"], student, teacher)
 

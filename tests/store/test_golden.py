@@ -12,7 +12,7 @@ active user: the commit after it has the same numbers. Where numbers
 are meant to move, raise the revision of what changed (Experiment: loop and evaluation; a model's or a method's settings: that
 one; Discrepancy: ranks) and have the runs that then have another key written again:
 
-    RDCORE_REWRITE_GOLDEN=1 python -m pytest tests/test_golden.py -k moves
+    RDCORE_REWRITE_GOLDEN=1 python -m pytest tests/store/test_golden.py -k moves
 
 What is filed under a key that is still the run's own is never written over.
 """
@@ -22,11 +22,11 @@ import os
 import typing
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
+from examples import examples
 
 from rdcore import distill
 from rdcore.data import Interactions, sampling, synthetic
@@ -64,7 +64,7 @@ from rdcore.train.loop import Training
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GOLDEN = Path(__file__).parent / "golden" / "run.json"
-REWRITE = "RDCORE_REWRITE_GOLDEN=1 python -m pytest tests/test_golden.py -k moves"
+REWRITE = "RDCORE_REWRITE_GOLDEN=1 python -m pytest tests/store/test_golden.py -k moves"
 
 CASER_DATA = synthetic.generate(n_users=60, n_items=60, min_length=10, max_length=25)
 # Nobody has half of the items, and everybody leaves more than 499: what is drawn is a part of what could be drawn.
@@ -114,9 +114,7 @@ METHODS = {
     "RankDistil-B": RankDistilSettings(form="B", p=4, m=3, negatives="mined", weight=0.1),
     "RankDistil-P": RankDistilSettings(form="P", p=4, m=6, psi="scores", weight=0.02),
 }
-# The later methods, by the examples of their own tests.
-LATER = ("kd_ce", "ftd", "htd", "rce_kd", "ir_rrd", "unkd", "dcd", "pckd", "freqd", "hetcomp", "fit", "vkd", "dllm2rec")
-METHODS |= {name: settings for file in LATER for name, settings in import_module(f"test_{file}").EXAMPLES.items()}
+METHODS |= examples()
 METHODS |= {"CD published": CDSettings(samples=6, depth=None, weight=0.5, positives=True)}
 IN_EVERY_STEP = ("CD student", "RRD", "DE", "RankDistil-C")  # for a student with a memory
 # While they are trained.
