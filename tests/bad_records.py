@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 import torch
 from bad_input import SEPARATOR, outcome
-from examples import examples
+from method_examples import examples
 from safetensors.torch import load_file
 
 from rdcore.data import synthetic

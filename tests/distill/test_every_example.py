@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from examples import examples
+from method_examples import examples
 from small_contract import holds
 
 from rdcore import distill

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from examples import examples
+from method_examples import examples
 
 from rdcore import distill
 from rdcore.data import Interactions, sampling, synthetic
