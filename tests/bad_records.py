@@ -336,7 +336,8 @@ SETTINGS = [
     BothSettings(first=DESettings(), second=RRDSettings()), *examples().values(),
 ]  # fmt: skip
 FIELDS = [(one, field.name) for one in SETTINGS for field in dataclasses.fields(one)]
-ACTIONS = {"first": "build", "second": "build", "experts": "build", "users": "build", "weights": "needs_rank", "position": "needs_rank", "discrepancy": "needs_rank"}
+ACTIONS = dict.fromkeys(("first", "second", "experts", "users"), "build")
+ACTIONS |= dict.fromkeys(("weights", "position", "discrepancy"), "needs_rank")
 
 
 def check_setting(one: object, name: str, value: object) -> bool:

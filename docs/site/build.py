@@ -20,12 +20,12 @@ PAGES = (
     "docs/*.md", "docs/methods/*.md", "notebooks/*.ipynb", "figures/tables/*.md",
 )  # fmt: skip
 LINK = re.compile(r"\[([^\][]*)\]\(([^)\s#:\\]+)(?=[)#])(\)?)")  # to a file: an address on the net has a colon
-# The public names by the module that `rdcore` takes them from.
+# The public names by the room that `rdcore` takes them from.
 GROUPS = {
-    "Data": ("rdcore.datasets", "rdcore.data"),
-    "Train and compare": ("rdcore.api", "rdcore.train.loop"),
-    "Models": ("rdcore.models",),
-    "Methods, and the weights of RD": ("rdcore.distill",),
+    "Data": ("datasets", "data"),
+    "Train and compare": ("api", "train"),
+    "Models": ("models",),
+    "Methods, and the weights of RD": ("distill",),
 }
 # The internals, in the order in which they are best read. A module belongs to the longest of these names that it begins with.
 ROOMS = {
@@ -87,7 +87,7 @@ def _public_names(root: Path) -> str:
     public = _public(root)
     text = ""
     for group, homes in GROUPS.items():
-        entries = [_directive(root, name, home) for name, home in public.items() if home in homes]
+        entries = [_directive(root, name, home) for name, home in public.items() if home.split(".")[1] in homes]
         text += f"\n### {group}\n\n```{{eval-rst}}\n{''.join(entries)}```\n" if entries else ""
     return text
 

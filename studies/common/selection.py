@@ -41,8 +41,8 @@ class Choice:
 
     @property
     def border(self) -> str:
-        """What to say of a choice at either end of its grid, "" of any other. One at the beginning is final: the grid begins with
-        the first evaluated epoch, and a better one before it was not looked at."""
+        """A remark on a choice at either end of its grid; "" for any other. One at the beginning is final: the grid
+        begins with the first evaluated epoch."""
         if self.at_border:
             return "the last of the grid: not final"
         return "the first of the grid: an earlier one may be better" if self.epoch == min(self.means) else ""

@@ -230,7 +230,7 @@ def compared(
 
 
 def against_student(records: Sequence[Record]) -> tuple[pd.DataFrame, dict[str, Comparison]]:
-    """Every role against S, on H@5 (the paper's) and N@10, sampled, and N@10 among all items: as rows, and role -> the first."""
+    """Every role against S, on sampled H@5 (the paper's) and N@10, and N@10 among all items: rows, and role -> the first."""
     rows, first = [], {}
     for role in (role for role in ROLES if role != "S"):
         for metric, ranking in (("H@5", "sampled"), ("N@10", "sampled"), ("N@10", "all items")):

@@ -141,9 +141,11 @@ def learn(settings: RankDistilSettings, teacher: Tensor, start: Tensor, steps: i
 
 
 def agreement(scores: Tensor, teacher: Tensor, top: int) -> pd.DataFrame:
-    """How alike scores and teacher (n_lists, n) rank, one row for each list: ``overlap``, the share of the teacher's first ``top``
-    that are among the student's; ``order``, Kendall's tau on those of the teacher (1 the same, 0 none; NaN for top 1);
-    ``above``, the share of the other items that are above the worst of them."""
+    """How alike scores and teacher (n_lists, n) rank, one row for each list.
+
+    ``overlap``: the share of the teacher's first ``top`` that are among the student's; ``order``: Kendall's tau on
+    those of the teacher (1 the same, 0 none; NaN for top 1); ``above``: the share of the other items that are above the
+    worst of them."""
     places = teacher.topk(top, dim=1).indices
     own = scores.gather(1, places)
     others = scores.shape[1] - top
@@ -154,8 +156,10 @@ def agreement(scores: Tensor, teacher: Tensor, top: int) -> pd.DataFrame:
 
 
 def sweep(settings: Mapping[str, Sequence[RankDistilSettings]], size: Size, top: int, seed: int) -> pd.DataFrame:
-    """Every setting tried on the same lists: one row for each label and setting, with p, m, negatives, and mean and standard error of
-    the agreement on the teacher's first ``top``. A label 'start' says what chance gives."""
+    """Every setting tried on the same lists.
+
+    One row for each label and setting: p, m, negatives, and mean and standard error of the agreement on the teacher's
+    first ``top``. A label 'start' says what chance gives."""
     teacher, start = teachers(size.lists, size.items, seed), starts(size.lists, size.items, seed)
     rows = [_row("start", None, agreement(start, teacher, top))]
     for label, tried in settings.items():

@@ -11,9 +11,9 @@ Half of the changes are libFuzzer's own, half are the accidents of bad_input.py,
 What a reader has to do with an input is said in bad_input.py and bad_records.py, whose checks the tests run too.
 
 A finding is a check that fails, an input on which the process dies or takes too long, and any call (a shell, a process, code
-from text, a connection) that a file of weights, a record or a pickle brings about. The table has one line for each target; findings
-are listed below it, and their inputs kept under --keep; seconds are CPU time, without the start of the process. The exit
-status is 1 when there is a finding.
+from text, a connection) that a file of weights, a record or a pickle brings about. The table has one line for each target;
+findings are listed below it, and their inputs kept under --keep; seconds are CPU time, without the start of the process.
+The exit status is 1 when there is a finding.
 """
 
 from __future__ import annotations

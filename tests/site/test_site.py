@@ -68,7 +68,7 @@ def test_every_notebook_is_a_page() -> None:
 def repository(tmp_path: Path) -> Path:
     """A small repository with links of every kind."""
     files = {
-        "README.md": "[guide](docs/guide.md#there) [licence](LICENSE) [net](https://example.org/a.md) [gone](gone.md) [in](docs)\n",
+        "README.md": "[guide](docs/guide.md#there) [free](LICENSE) [net](https://example.org/a.md) [gone](no.md) [in](docs)\n",
         "LICENSE": "free",
         "docs/guide.md": "[home](../README.md) [top](../README.md#home) ![curve](../figures/curve.png)\n",
         "notebooks/00_a.ipynb": json.dumps({"cells": [{"source": ["[home](../README.md)\n", "[code](../rdcore/x.py)"]}]}),
@@ -96,7 +96,7 @@ def test_gathered_links_lead_somewhere(repository: Path, monkeypatch: pytest.Mon
     assert (target / "index.md").read_text() == "# Home\n\n[read](README.md)\nNAVIGATION"
     # A link to nowhere is not changed, and Sphinx names its file and line. A folder is no page: the text is left.
     readme = (target / "README.md").read_text()
-    assert readme == "[guide](docs/guide.md#there) [licence](LICENSE) [net](https://example.org/a.md) [gone](gone.md) in\n"
+    assert readme == "[guide](docs/guide.md#there) [free](LICENSE) [net](https://example.org/a.md) [gone](no.md) in\n"
     guide = (target / "docs/guide.md").read_text()
     assert guide == "[home](../README.md) [top](../README.md#home) ![curve](../figures/curve.png)\n"
     assert (target / "LICENSE").read_text() == "free" and (target / "figures/curve.png").read_text() == "picture"
@@ -109,8 +109,8 @@ def test_gathered_links_lead_somewhere(repository: Path, monkeypatch: pytest.Mon
     assert _entries((target / "tables.md").read_text()) == ["figures/tables/one"]
     assert ".. automodule:: rdcore.x" in (target / "api/rdcore.x.rst").read_text()
     assert sorted(file.name for file in target.rglob("*")) == sorted(
-        ["index.md", "README.md", "docs", "guide.md", "LICENSE", "notebooks", "00_a.ipynb", "figures", "curve.png", "tables", "one.md",
-         "tables.md", "api.md", "api", "rdcore.x.rst", "rdcore", "x.py"]
+        ["index.md", "README.md", "docs", "guide.md", "LICENSE", "notebooks", "00_a.ipynb", "figures", "curve.png", "tables",
+         "one.md", "tables.md", "api.md", "api", "rdcore.x.rst", "rdcore", "x.py"]
     )  # fmt: skip
 
 
@@ -141,7 +141,8 @@ def test_fields_of_settings_have_an_entry_each() -> None:
     entries = [line.rpartition(" ")[2] for line in lines if line.startswith(".. attribute::")]
     assert entries == [field.name for field in dataclasses.fields(RDSettings)]
     place = lines.index(".. attribute:: K")
-    assert lines[place + 1 : place + 6] == ["   :no-index:", "   :type: int", "   :value: 10", "", "   Length of the teacher's list."]
+    assert lines[place + 1 : place + 4] == ["   :no-index:", "   :type: int", "   :value: 10"]
+    assert lines[place + 5] == "   Length of the teacher's list."
 
 
 def test_package_says_what_can_be_imported_from_it() -> None:
