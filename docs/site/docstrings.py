@@ -75,11 +75,11 @@ def _escaped(paragraph: list[str]) -> list[str]:
 
 def fields(cls: type) -> list[str]:
     """An entry for each field of a settings class: name, type, default, and the docstring under the field."""
-    from sphinx.pycode import ModuleAnalyzer
-
     lines: list[str] = []
     if not dataclasses.is_dataclass(cls):
         return lines
+    from sphinx.pycode import ModuleAnalyzer
+
     documented, homes = {}, {}
     for base in reversed(cls.__mro__[:-1]):
         found = ModuleAnalyzer.for_module(base.__module__).find_attr_docs()
