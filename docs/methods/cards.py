@@ -1,6 +1,6 @@
 """Writes the cards of the later methods: python docs/methods/cards.py
 
-From facts.toml, the docstrings of the settings' fields, and data/golden/losses.json."""
+From facts.toml, the docstrings of the settings' fields, data/golden/losses.json and the records of runs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import tomllib
 from pathlib import Path
 
 from rdcore import distill
+from studies.followups.study import of_method
 
 HERE = Path(__file__).resolve().parent
 GOLDEN = HERE.parents[1] / "data" / "golden" / "losses.json"
@@ -57,7 +58,7 @@ def card(name: str, facts: dict, golden: dict[str, dict]) -> str:
     lines += ["| entry | form | loss | origin |", "|---|---|---|---|"]
     for entry in (golden[key] for key in facts["golden"]):
         lines.append(f"| `{entry['id']}` | {entry['form']} | {entry['expected']['loss']} | {entry['origin']} |")
-    lines += ["", "## Numbers", "", f"- Published: {facts['published']}", f"- Here: {facts['ours']}", ""]
+    lines += ["", "## Numbers", "", f"- Published: {facts['published']}", f"- Here: {of_method(name) or facts['ours']}", ""]
     lines += ["## When to use it", "", facts["when"], ""]
     return "\n".join(lines)
 

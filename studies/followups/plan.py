@@ -19,6 +19,9 @@ from studies.common.profiles import PROFILES
 SIZES = (10, 20, 100, 200)
 """Of Topology Distillation's students; the first one's runs come first."""
 
+INSTANCES, BATCHES = 115_142, 113
+"""Training pairs of DE-RRD's fold, and steps of 1,024 of them in an epoch."""
+
 
 def topology(size: int = SIZES[0]) -> Plan:
     """Topology Distillation (KDD 2021) on its own fold. Nothing is selected: each run is judged once,

@@ -34,11 +34,7 @@ def libraries() -> list[list[int]]:
     frame = read_item_lists(datasets.fetch("citeulike-users")[0])
     of_user = [group.tolist() for _, group in frame.groupby("user", sort=False)["item"]]
     ids: dict[int, int] = {}
-    return [
-        [ids.setdefault(item, len(ids)) for item in items]
-        for items in of_user
-        if len(items) >= FEWEST
-    ]
+    return [[ids.setdefault(item, len(ids)) for item in items] for items in of_user if len(items) >= FEWEST]
 
 
 def interactions(name: str, rows: Sequence[Sequence[int]], n_items: int) -> Interactions:
@@ -68,15 +64,10 @@ def by_user_group() -> Parts:
     then a fifth of the users is drawn, whose held-out items validate. All others' are test."""
     lists, generator = libraries(), np.random.RandomState(SEED)
     n_items = 1 + max(map(max, lists))
-    held = [
-        set(generator.choice(items, size=math.ceil(0.2 * len(items)), replace=False).tolist())
-        for items in lists
-    ]
+    held = [set(generator.choice(items, size=math.ceil(0.2 * len(items)), replace=False).tolist()) for items in lists]
     validating = set(generator.choice(len(lists), size=len(lists) // 5, replace=False).tolist())
     train = [list(set(items) - out) for items, out in zip(lists, held, strict=True)]
     rows = [[sorted(out) if (user in validating) == which else [] for user, out in enumerate(held)]
             for which in (True, False)]  # fmt: skip
     named = zip(("train", "validation", "test"), (train, *rows), strict=True)
-    return Parts(
-        *(interactions(f"citeulike by user/{name}", part, n_items) for name, part in named)
-    )
+    return Parts(*(interactions(f"citeulike by user/{name}", part, n_items) for name, part in named))

@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from rdcore.files import paths
 from rdcore.store.experiment import Experiment
-from rdcore.store.runs import committed, is_committed
+from rdcore.store.runs import Record, committed, is_committed
+from studies.common import manifest, text
 from studies.common import plan as plans
-from studies.common import report
+from studies.common.reported import reported
 from studies.common.study import Result
-from studies.followups.plan import PLANS, runs
+from studies.followups.plan import BATCHES, INSTANCES, PLANS, runs
 
 __all__ = ["findings", "headline", "results", "runs", "tables", "teachers_of"]
 
 COLUMNS = ["study", "dataset", "model", "method", "student_dim", "epoch", "metric", "mean", "std", "seeds"]
 KEYS = COLUMNS[:7]
+NAMES = {"R@": "Recall@", "N@": "NDCG@"}
+"""As UnKD's paper calls its metrics."""
+OWN = {
+    "td": ("Topology Distillation on its own fold of CiteULike", ("R@50", "N@50")),
+    "irrrd": ("IR-RRD on DE-RRD's fold of CiteULike", ("H@5", "N@5", "H@10", "N@10")),
+    "unkd": ("UnKD on its split of CiteULike", ("Recall@10", "NDCG@10", "Recall@10-popular", "Recall@10-unpopular")),
+    "rcekd": ("RCE-KD on its split of CiteULike by item id", ("R@10", "N@10", "R@20", "N@20")),
+}
+"""Study -> its title, and the metrics that docs/results.md shows."""
+
+
+class Proof(NamedTuple):
+    """A run of `studies.followups.proofs` on record."""
+
+    key: str
+    """Name of its file."""
+    content: dict[str, Any]
 
 
 def teachers_of(student: Experiment) -> list[Experiment]:
@@ -26,7 +48,7 @@ def teachers_of(student: Experiment) -> list[Experiment]:
 
 
 def table_runs() -> list[tuple[str, Experiment]]:
-    """The runs of followups.csv that are on record, each with the name of its study."""
+    """The planned runs that are on record, each with the name of its study."""
     planned = []
     for study, group in PLANS.items():
         for plan in group:
@@ -37,15 +59,54 @@ def table_runs() -> list[tuple[str, Experiment]]:
     return [(study, run) for study, run in planned if is_committed(run)]
 
 
+def proofs() -> list[Proof]:
+    """The runs in data/replicated/followups, in the order of their names."""
+    files = sorted((paths.replicated() / "followups").glob("*.json"))
+    return [Proof(file.stem, json.loads(file.read_text(encoding="utf-8"))) for file in files]
+
+
+def rows_of_proof(proof: Proof) -> list[dict]:
+    """Rows of followups.csv without means: Topology Distillation's whole curve, of the others the chosen
+    epoch. Epochs count from 0, as the authors' do."""
+    run = proof.content
+    known = {"study": run["study"], "dataset": f"citeulike-{run['study']}", "model": "BPR",
+             "method": run["role"], "student_dim": run["dim"]}  # fmt: skip
+    if run["study"] == "td":
+        judged = [(row["epoch"] - 1, row) for row in run["curve"]]
+    else:
+        judged = [("chosen", run["chosen"])]
+    rename = NAMES if run["study"] == "unkd" else {}
+    found = []
+    for epoch, metrics in judged:
+        for name, value in metrics.items():
+            if name != "epoch":
+                shown = rename.get(name[:2], name[:2]) + name[2:]
+                found.append(known | {"epoch": epoch, "metric": shown, "value": value})
+    return found
+
+
+def rows_of_run(study: str, run: Experiment) -> list[dict]:
+    """Rows of a planned run: its metrics at the chosen epoch; for IR-RRD also the mean loss of a batch of
+    epoch 0, and H@5 of the validation and the test items in every tenth epoch."""
+    record: Record = committed(run)
+    known = {"study": study, "dataset": run.dataset, "model": "BPR", "method": run.role, "student_dim": run.model.dim}
+    found = [known | {"epoch": "chosen", "metric": name, "value": value}
+             for name, value in record.chosen.items() if "@" in name]  # fmt: skip
+    if study == "irrrd":
+        first = record.history.iloc[0]
+        loss = (first["loss"] + first.get("distillation_loss", 0.0)) * INSTANCES / BATCHES
+        found.append(known | {"epoch": 0, "metric": "train_loss", "value": loss})
+        for name in ("H@5", "H@5-validation"):
+            of_epoch = record.metrics[name] if name in record.metrics else pd.Series(dtype=float)
+            found += [known | {"epoch": epoch - 1, "metric": name, "value": value}
+                      for epoch, value in of_epoch.items() if epoch % 10 == 1]  # fmt: skip
+    return found
+
+
 def tables() -> Mapping[str, pd.DataFrame]:
-    """followups.csv: metrics of the committed runs at their chosen epoch, mean over seeds; without a
-    committed run it has no rows."""
-    rows = []
-    for study, run in table_runs():
-        found = {name: value for name, value in committed(run).chosen.items() if "@" in name}
-        known = {"study": study, "dataset": run.dataset, "model": "BPR", "method": run.role,
-                 "student_dim": run.model.dim, "epoch": "chosen"}  # fmt: skip
-        rows += [known | {"metric": name, "value": value} for name, value in found.items()]
+    """followups.csv: metrics of the runs on record, mean over seeds; without a record it has no rows."""
+    rows = [row for study, run in table_runs() for row in rows_of_run(study, run)]
+    rows += [row for proof in proofs() for row in rows_of_proof(proof)]
     if not rows:
         return {"followups": pd.DataFrame(columns=COLUMNS)}
     grouped = pd.DataFrame(rows).groupby(KEYS, sort=False)["value"]
@@ -53,14 +114,72 @@ def tables() -> Mapping[str, pd.DataFrame]:
 
 
 def write_tables() -> Path:
-    """Writes followups.csv, .md and .tex of paper size; `rdcore readme` calls it."""
-    records = [committed(run) for _, run in table_runs()]
-    return report.write_table(tables()["followups"], "followups", "paper", records, "rdcore readme")
+    """Writes figures/tables/followups.csv and returns its path; `rdcore readme` calls it."""
+    target = paths.figures() / "tables" / "followups.csv"
+    content = tables()["followups"].to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    write = partial(Path.write_text, data=content, encoding="utf-8", newline="\n")
+    manifest.write(target, write, [*(run for _, run in table_runs()), *proofs()], "rdcore readme")
+    return target
 
 
 def headline() -> list[Result]:
     """None: README's table has the three papers."""
     return []
+
+
+def published() -> dict[tuple, float]:
+    """(study, method, size, metric) -> the authors' own number."""
+    logs = reported("td_logs")
+    found = {("td", r.role, r.dim, r.metric): r.value for r in logs[logs["epoch"] == 100].itertuples()}
+    logs = reported("derrd_logs")
+    sizes = {"T": 200}
+    found |= {("irrrd", r.role, sizes.get(r.role, 20), r.metric): r.value for r in logs.itertuples()}
+    return found
+
+
+def final(table: pd.DataFrame, study: str) -> pd.DataFrame:
+    """The rows of a study that its table on docs/results.md has: at the chosen epoch, or the last one."""
+    own = table[(table["study"] == study) & table["metric"].isin(OWN[study][1])]
+    return own[own["epoch"].isin([100, "chosen"])] if study == "td" else own[own["epoch"] == "chosen"]
+
+
+def of_study(table: pd.DataFrame, study: str) -> str:
+    """The part of a study in the section of docs/results.md; "" without a run of a later method."""
+    own, known = final(table, study), published()
+    if not len(own[~own["method"].isin(["T", "S", "RRD"])]):
+        return ""
+    rows = []
+    for (method, size), group in own.groupby(["method", "student_dim"], sort=False):
+        row = {"": method, "d": str(size)}
+        for metric in OWN[study][1]:
+            for r in group[group["metric"] == metric].itertuples():
+                paper = known.get((study, method, size, metric))
+                row[metric] = text.spread(r.mean, r.std) + (f" ({paper:.4f})" if paper is not None else "")
+        rows.append(row | {"seeds": str(int(group["seeds"].max()))})
+    order = {name: k for k, name in enumerate(("T", "S"))}
+    rows.sort(key=lambda row: (order.get(row[""], 2), int(row["d"])))
+    title, _ = OWN[study]
+    return f"### {title}\n\n" + text.markdown(pd.DataFrame(rows).fillna(""))
+
+
+def of_method(method: str) -> str:
+    """What a method's card says of its runs on record: the first metric of each study, in each size, beside
+    the student alone; in brackets the authors' own numbers. "" without a run."""
+    table, known, parts = tables()["followups"], published(), []
+    for study, (title, (metric, *_)) in OWN.items():
+        own = final(table, study)
+        own, sizes = own[own["metric"] == metric], []
+        for row in own[own["method"] == method].itertuples():
+            alone = own[(own["method"] == "S") & (own["student_dim"] == row.student_dim)]["mean"]
+            pair = [("", row.mean, method), *(("S ", mean, "S") for mean in alone)]
+            said = []
+            for name, mean, role in pair:
+                paper = known.get((study, role, row.student_dim, metric))
+                said.append(f"{name}{mean:.4f}" + (f" ({paper:.4f})" if paper is not None else ""))
+            sizes.append(f"d={row.student_dim} " + ", ".join(said))
+        if sizes:
+            parts.append(f"{title}, {metric}: {'; '.join(sizes)}.")
+    return " ".join(parts)
 
 
 def findings() -> list[str]:
@@ -69,11 +188,16 @@ def findings() -> list[str]:
 
 
 def results() -> str:
-    """The section on the later methods: how many of its runs are on record, and H@5 of each."""
+    """The section on the later methods: a table of each study that has a run on record, the authors' own
+    numbers in brackets."""
     table = tables()["followups"]
     head = "## The later methods\n\n"
-    new = table[table["method"].isin(["IR-RRD", "FTD", "HTD"])] if len(table) else table
-    if not len(new):
-        return head + "No run of them is on record yet: `rdcore train --only IR-RRD,citeulike-td` trains them.\n"
-    shown = table[table["metric"] == "H@5"].drop(columns=["model", "epoch", "metric"])
-    return head + shown.to_markdown(index=False, floatfmt=".4f") + "\n"
+    parts = [part for study in OWN if (part := of_study(table, study))]
+    if not parts:
+        return head + "No run of them is on record yet: `python -m studies.followups.proofs td HTD` trains one.\n"
+    said = (
+        "Each method at its authors' settings, on their split, judged as they judge. In brackets the number of the authors'\n"
+        "own log, of one seed. Numbers of two of these tables cannot be compared: the splits and what is ranked differ.\n"
+        "All metrics and curves: [followups.csv](../figures/tables/followups.csv).\n\n"
+    )
+    return head + said + "\n\n".join(parts) + "\n"

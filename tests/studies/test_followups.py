@@ -35,9 +35,36 @@ def test_a_student_finds_its_teachers():
         assert own.teacher("L", 2) in study.teachers_of(own.student("L", 2))
 
 
-def test_without_records_table_and_section_say_so():
-    assert list(study.tables()["followups"].columns) == study.COLUMNS
-    assert study.results().startswith("## The later methods\n\n")
+def test_without_records_table_and_section_say_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(study.paths, "replicated", lambda: tmp_path)
+    table = study.tables()["followups"]
+    assert list(table.columns) == study.COLUMNS and not len(table)
+    assert study.results().startswith("## The later methods\n\nNo run of them is on record yet")
+    assert study.of_method("HTD") == ""
+
+
+def test_records_of_proofs_stand_beside_the_authors_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr(study.paths, "replicated", lambda: tmp_path)
+    (tmp_path / "followups").mkdir()
+    for role, last in (("S", 0.17), ("HTD", 0.23)):
+        curve = [{"epoch": epoch, "R@50": value, "N@50": value / 4} for epoch, value in ((1, 0.1), (101, last))]
+        record = {"study": "td", "role": role, "dim": 10, "seed": 1, "curve": curve, "chosen": curve[-1]}
+        (tmp_path / f"followups/td-{role}-d10-seed1.json").write_text(json.dumps(record))
+    chosen = {"epoch": 7, "R@10": 0.2, "R@10-popular": 0.3}
+    record = {"study": "unkd", "role": "UnKD", "dim": 10, "seed": 1, "curve": [chosen], "chosen": chosen}
+    (tmp_path / "followups/unkd-UnKD-d10-seed1.json").write_text(json.dumps(record))
+    table = study.tables()["followups"]
+    assert table[(table["study"] == "td") & (table["metric"] == "R@50")]["epoch"].tolist() == [0, 100, 0, 100]
+    assert table[table["study"] == "unkd"]["metric"].tolist() == ["Recall@10", "Recall@10-popular"]
+    assert "0.2300 (0.2282)" in study.results() and "0.1700 (0.1788)" in study.results()
+    assert study.of_method("HTD").endswith("R@50: d=10 0.2300 (0.2282), S 0.1700 (0.1788).")
+
+
+def test_the_first_epochs_losses_are_those_of_the_authors_log():
+    """706.2 and 822.5: the reduction of base loss and list loss are theirs."""
+    table = study.tables()["followups"]
+    loss = table[table["metric"] == "train_loss"].set_index("method")["mean"]
+    assert loss["S"] == pytest.approx(706.2, abs=0.3) and loss["RRD"] == pytest.approx(822.5, abs=0.5)
 
 
 @pytest.fixture
