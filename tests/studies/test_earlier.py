@@ -1,10 +1,11 @@
-"""Committed records of Caser are read at revision 1 until a table's runs are all there at revision 2."""
+"""Committed records of Caser are read at revision 1 until a protocol's runs are all there at revision 2."""
 
 import json
 from dataclasses import replace
 
 import pytest
 
+from rdcore.distill import RDSettings
 from rdcore.files import paths
 from rdcore.models import BPRMFSettings, CaserSettings
 from rdcore.store.experiment import Experiment
@@ -29,7 +30,7 @@ def test_only_the_revision_of_caser_differs():
     assert as_before(as_before(TEACHER)).key == as_before(TEACHER).key
 
 
-def test_a_table_moves_to_the_new_revision_as_a_whole(tmp_path, monkeypatch):
+def test_a_protocol_moves_to_the_new_revision_as_a_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "replicated", lambda: tmp_path)
     table, before = [TEACHER, STUDENT, OTHER], [as_before(run) for run in (TEACHER, STUDENT, OTHER)]
     assert on_record(table) == table, "no record: nothing to go on with"
@@ -37,8 +38,19 @@ def test_a_table_moves_to_the_new_revision_as_a_whole(tmp_path, monkeypatch):
     assert on_record(table) == before
     commit(tmp_path, TEACHER)
     assert on_record(table) == before, "half of the rows are not enough"
+    assert on_record([TEACHER]) == [as_before(TEACHER)], "also where only that row is asked for"
     commit(tmp_path, STUDENT)
     assert on_record(table) == table
+
+
+def test_protocols_move_one_by_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "replicated", lambda: tmp_path)
+    longer = replace(TEACHER, training=replace(TEACHER.training, epochs=80))
+    taught = replace(STUDENT, role="RD", distillation=RDSettings(), teacher=longer, teacher_epoch=70)
+    commit(tmp_path, *(as_before(run) for run in (TEACHER, longer, taught)), TEACHER)
+    assert on_record([TEACHER, longer, taught]) == [TEACHER, as_before(longer), as_before(taught)]
+    commit(tmp_path, longer, taught)
+    assert on_record([TEACHER, longer, taught]) == [TEACHER, longer, taught]
 
 
 def test_nothing_is_trained_under_the_earlier_key():
