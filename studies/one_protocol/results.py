@@ -83,9 +83,9 @@ def findings() -> list[str]:
         methods = quality(plan, rows).set_index("role").drop(index=["T", "S"], errors="ignore").dropna(subset="low")
         above = [role for role in methods.index if methods.loc[role, "low"] > 0]
         found.append(
-            f"Under one protocol ({text.titled(plan.label)}), at these settings, {len(above)} of {len(methods)} methods are"
-            f" above the student alone by more than their interval: {', '.join(above) or 'none'}. The methods' strengths"
-            " differ, so this is no ranking."
+            f"All methods at equal numbers of trials ({text.titled(plan.label)}): of {len(methods)}, {len(above)} clearly"
+            f" {'beats' if len(above) == 1 else 'beat'} the student alone (95 % interval above 0):"
+            f" {', '.join(above) or 'none'}. Their settings differ in strength, so this is no ranking of methods."
         )
     return found
 
@@ -96,10 +96,10 @@ def results() -> str:
     return f"""## All methods under one protocol
 
 Notebook 09: BPR-MF with d = 200 and d = 20, on Gowalla with a split and batches of our own. Every method's weight is chosen
-from four on validation items; S has the weight decay of the methods' students. This is about these settings and is no ranking
-of methods: their four weights are of very different strength, and most choices lie at an end of them
+from four on validation items; S has the weight decay of the methods' students. This compares these settings and is no ranking
+of methods: the four weights tried differ much in strength from method to method, and most choices are the smallest or largest of the four
 ([DEVIATIONS.md](../DEVIATIONS.md)). The metric is the textbook's nDCG@10 of the test items among **all** items.
-RankDistil-C, -B and -P are its coupled, binary and pairwise loss. `minus S` is the mean over the seeds that both have;
+RankDistil-C, -B and -P are its coupled, binary and pairwise loss. `minus S` is the mean difference over the seeds that both have;
 intervals: [09_methods.md](../figures/tables/09_methods.md). To train a cell:
 `rdcore train --only citeulike-L-BPR-RRD-d20-`, or the same with gowalla.
 

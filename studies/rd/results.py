@@ -58,12 +58,13 @@ def findings() -> list[str]:
     changes = {model: gain(rows(table, model, "MAP"), "RD") for model in ROWS}
     said = "; ".join(f"{model} {change}" for model, change in changes.items() if change)
     if said:
-        found.append(f"MAP of RD against the student alone on Gowalla: {said}.")
+        found.append(f"Ranking Distillation (RD) against the student alone, MAP on Gowalla: {said}.")
     caser = rows(table, "Caser", "MAP")
     run = [one for one in caser if one.role.startswith("RD") and one.ours is not None]
     if len(run) > 1:
         best = max(run, key=lambda one: one.ours).role
-        found.append(f"Of {len(run)} weightings of RD with Caser, {best} has the best MAP: {gain(caser, best)}.")
+        found.append(f"RD can weight the teacher's list in several ways. Of {len(run)} that have run with Caser, {best} has the best MAP: "
+            f"{gain(caser, best)}.")
     return found
 
 
