@@ -45,7 +45,8 @@ def findings() -> list[str]:
     """The paper's methods against the student alone."""
     results = rows(of_bpr(), "H@5")
     said = [f"{role} {change}" for role in ("DE", "RRD", "DE-RRD") if (change := gain(results, role))]
-    return [f"DE-RRD's parts and sum against the student alone, H@5 on CiteULike with BPR-MF: {'; '.join(said)}."] if said else []
+    where = "DE-RRD's parts and sum against the student alone, H@5 on CiteULike with BPR-MF"
+    return [f"{where}: {'; '.join(said)}."] if said else []
 
 
 def results() -> str:

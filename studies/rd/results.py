@@ -63,8 +63,10 @@ def findings() -> list[str]:
     run = [one for one in caser if one.role.startswith("RD") and one.ours is not None]
     if len(run) > 1:
         best = max(run, key=lambda one: one.ours).role
-        found.append(f"RD can weight the teacher's list in several ways. Of {len(run)} that have run with Caser, {best} has the best MAP: "
-            f"{gain(caser, best)}.")
+        found.append(
+            f"RD can weight the teacher's list in several ways. Of {len(run)} that have run with Caser, {best} has the best"
+            f" MAP: {gain(caser, best)}."
+        )
     return found
 
 
