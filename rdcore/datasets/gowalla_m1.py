@@ -34,6 +34,7 @@ DATASET = DataSet(
     "split: X. Wang, X. He, M. Wang, F. Feng, T.-S. Chua: Neural Graph Collaborative Filtering. SIGIR 2019, "
     "doi:10.1145/3331184.3331267; files: X. He et al.: LightGCN. SIGIR 2020, doi:10.1145/3397271.3401063",
     homepage="https://github.com/gusye1234/LightGCN-PyTorch",
+    content="4a8a0aab1529dbdff584c8728a33e7722dcc799ace4105101e7f361ce87c03bd",
     files=(
         _file(
             "s_adj_mat.npz",

@@ -43,6 +43,7 @@ DATASET = DataSet(
     "Systems (HetRec 2011). RecSys 2011, doi:10.1145/2043932.2044016 (as the number of users suggests); "
     "files: X. He et al.: LightGCN. SIGIR 2020, doi:10.1145/3397271.3401063",
     homepage="https://github.com/gusye1234/LightGCN-PyTorch",
+    content="6992b478ef6c58b3133a099c7cd3fbbbffe6916f1c0ff4b5f0bdbed001ed8f3d",
     files=(
         _file(
             "data1.txt",

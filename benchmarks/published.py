@@ -1,0 +1,134 @@
+"""The models that came after the three papers on public data, beside their published numbers.
+
+    python -m benchmarks.published EASE GF-CF LightGCN SASRec-gbce SASRec-ce     # some or all of them
+
+On one core EASE takes 4 GB and a quarter of an hour, GF-CF minutes, LightGCN half an hour, SASRec as long as its epochs say. What is
+trained is kept in the run store and goes on after an interrupt. Rows of models that are not asked for stay as they are.
+
+gowalla-m1 is LightGCN's split: recall, nDCG and precision of the 20 best unseen items, as LightGCN's code has them. Amazon Beauty is
+split by leave-last-out, the last item is looked for among all that the user does not have, and the last but one chooses the epoch
+(by its rank among 499 sampled items).
+
+Writes figures/tables/published.csv, .md and .tex.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+
+from rdcore import datasets
+from rdcore.data import Interactions, Stage
+from rdcore.eval.full_ranking import held_out
+from rdcore.eval.metrics import target_ranks
+from rdcore.files import paths
+from rdcore.models import EASESettings, GFCFSettings, LightGCNSettings, SASRecSettings
+from rdcore.models.base import Model
+from rdcore.store import runs
+from rdcore.train.loop import Training
+from studies.common import report
+from studies.common.reported import reported
+
+SOURCE = "benchmarks/published.py"
+COLUMNS = ["dataset", "model", "settings", "epochs", "metric", "published", "replicated", "difference", "run"]
+GOWALLA, BEAUTY = "gowalla-m1", "amazon-beauty"
+COUNTED = {
+    "EASE": EASESettings(lam=80.0, precision="float32"),
+    "GF-CF": GFCFSettings(),
+}
+"""On gowalla-m1."""
+AS_LIGHTGCN = Training(epochs=5, batch_size=2048, learning_rate=1e-3, weight_decay=0.0, negatives=1, instances="users")
+AS_SASREC = Training(epochs=20, batch_size=512, learning_rate=1e-3, weight_decay=0.0, negatives=1)
+TRAINED = {
+    "LightGCN": (GOWALLA, LightGCNSettings(), AS_LIGHTGCN, 5),
+    "SASRec-gbce": (BEAUTY, SASRecSettings(dim=64, loss="gbce"), AS_SASREC, 1),
+    "SASRec-ce": (BEAUTY, SASRecSettings(dim=64, loss="ce"), AS_SASREC, 1),
+}
+"""Data set, settings, training, and how often it is evaluated."""
+
+
+@torch.no_grad()
+def at_20(model: Model, stage: Stage, *, block: int = 256) -> dict[str, float]:
+    """R@20, N@20 and P@20 among unseen items, means over users with a held-out item. The ideal list of nDCG is cut at min(20, held
+    out)."""
+    ranks = torch.cat([target_ranks(*given) for given in held_out(model, stage, block=block)]).numpy()
+    counts, users = stage.judge.counts(), stage.judge.users()
+    some = counts > 0
+    hits = np.bincount(users, ranks <= 20, len(counts))[some]
+    gains = np.bincount(users, np.where(ranks <= 20, 1 / np.log2(ranks + 1), 0), len(counts))[some]
+    ideal = np.cumsum(1 / np.log2(np.arange(20) + 2))[np.minimum(counts[some], 20) - 1]
+    return {"R@20": (hits / counts[some]).mean(), "N@20": (gains / ideal).mean(), "P@20": (hits / 20).mean()}
+
+
+def experiment(name: str, data: Interactions | Stage) -> runs.Experiment:
+    """The run of a trained model."""
+    dataset, model, training, every = TRAINED[name]
+    return runs.Experiment(
+        dataset=dataset, data_hash=data.sha256(), stage="F" if isinstance(data, Stage) else "L", role="S", model=model,
+        training=training, evaluate_every=every,
+    )  # fmt: skip
+
+
+def measure(name: str, load: Callable = datasets.load) -> list[dict]:
+    """Rows of one model."""
+    run, epochs = "", pd.NA
+    if name in COUNTED:
+        dataset, settings = GOWALLA, COUNTED[name]
+        stage = load(dataset)
+        found = at_20(settings.fit(stage.fit), stage)
+    else:
+        dataset, settings, training, _ = TRAINED[name]
+        data = load(dataset)
+        asked = experiment(name, data)
+        done = runs.load_or_train(asked, data, progress=True)
+        run, epochs = asked.key, training.epochs
+        if isinstance(data, Stage):
+            found = at_20(done.model(asked, data), data)
+        else:
+            epochs = done.chosen["epoch"]
+            found = {f"{metric}@{n}": done.chosen[f"{metric}@{n}-full"] for n in (10, 20) for metric in "HN"}
+    known = reported("models").query("dataset == @dataset and model == @name").set_index("metric")["value"]
+    return [
+        {"dataset": dataset, "model": name, "settings": shown(settings), "epochs": epochs, "metric": metric,
+         "published": known.get(metric), "replicated": value,
+         "difference": value / known[metric] - 1 if metric in known else None, "run": run}
+        for metric, value in found.items()
+    ]  # fmt: skip
+
+
+def shown(settings) -> str:
+    """The settings that are not the defaults."""
+    text = repr(settings)
+    return text[text.index("(") + 1 : -1]
+
+
+def together(old: pd.DataFrame | None, new: list[dict]) -> pd.DataFrame:
+    """Old rows of models that are not among the new ones, and the new ones; in the order of this file."""
+    frame = pd.DataFrame(new, columns=COLUMNS)
+    if old is not None:
+        frame = pd.concat([old[~old["model"].isin(frame["model"])].astype(object), frame.astype(object)])
+    place = {name: n for n, name in enumerate([*COUNTED, *TRAINED])}
+    frame = frame.sort_values("model", key=lambda column: column.map(place), kind="stable")
+    return frame.astype({"epochs": "Int64", "published": float, "replicated": float, "difference": float}).reset_index(drop=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="+", choices=[*COUNTED, *TRAINED], metavar="MODEL", help=", ".join([*COUNTED, *TRAINED]))
+    for name in parser.parse_args().models:
+        begun = time.perf_counter()
+        rows = measure(name)
+        file = paths.figures() / "tables" / "published.csv"
+        frame = together(pd.read_csv(file, keep_default_na=True) if file.exists() else None, rows)
+        report.write_table(frame, "published", "paper", [], SOURCE)
+        print(frame[frame["model"] == name].to_string(index=False, float_format="{:.4f}".format))
+        print(f"{name}: {time.perf_counter() - begun:.0f} s; written: {file}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
