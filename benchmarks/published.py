@@ -2,12 +2,13 @@
 
     python -m benchmarks.published EASE GF-CF LightGCN SASRec-gbce SASRec-ce     # some or all of them
 
-On one core EASE takes 4 GB and a quarter of an hour, GF-CF minutes, LightGCN half an hour, SASRec as long as its epochs say. What is
-trained is kept in the run store and goes on after an interrupt. Rows of models that are not asked for stay as they are.
+On one quiet core EASE takes 4 GB and ten minutes, GF-CF minutes, LightGCN half an hour, SASRec as long as its
+epochs say. What is trained is kept in the run store and goes on after an interrupt. Rows of models that are not
+asked for stay as they are.
 
-gowalla-m1 is LightGCN's split: recall, nDCG and precision of the 20 best unseen items, as LightGCN's code has them. Amazon Beauty is
-split by leave-last-out, the last item is looked for among all that the user does not have, and the last but one chooses the epoch
-(by its rank among 499 sampled items).
+gowalla-m1 is LightGCN's split: recall, nDCG and precision of the 20 best unseen items, as LightGCN's code has them.
+Amazon Beauty is split by leave-last-out: the last item is looked for among all that the user does not have, and the
+last but one chooses the epoch (by its rank among 499 sampled items).
 
 Writes figures/tables/published.csv, .md and .tex.
 """
@@ -54,8 +55,8 @@ TRAINED = {
 
 @torch.no_grad()
 def at_20(model: Model, stage: Stage, *, block: int = 256) -> dict[str, float]:
-    """R@20, N@20 and P@20 among unseen items, means over users with a held-out item. The ideal list of nDCG is cut at min(20, held
-    out)."""
+    """R@20, N@20 and P@20 among unseen items, means over users with a held-out item. The ideal list of nDCG is cut at
+    min(20, held out)."""
     ranks = torch.cat([target_ranks(*given) for given in held_out(model, stage, block=block)]).numpy()
     counts, users = stage.judge.counts(), stage.judge.users()
     some = counts > 0
@@ -114,12 +115,14 @@ def together(old: pd.DataFrame | None, new: list[dict]) -> pd.DataFrame:
         frame = pd.concat([old[~old["model"].isin(frame["model"])].astype(object), frame.astype(object)])
     place = {name: n for n, name in enumerate([*COUNTED, *TRAINED])}
     frame = frame.sort_values("model", key=lambda column: column.map(place), kind="stable")
-    return frame.astype({"epochs": "Int64", "published": float, "replicated": float, "difference": float}).reset_index(drop=True)
+    kinds = {"epochs": "Int64"} | dict.fromkeys(["published", "replicated", "difference"], float)
+    return frame.astype(kinds).reset_index(drop=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="+", choices=[*COUNTED, *TRAINED], metavar="MODEL", help=", ".join([*COUNTED, *TRAINED]))
+    known = [*COUNTED, *TRAINED]
+    parser.add_argument("models", nargs="+", choices=known, metavar="MODEL", help=", ".join(known))
     for name in parser.parse_args().models:
         begun = time.perf_counter()
         rows = measure(name)

@@ -7,43 +7,78 @@ import os
 import shlex
 import sys
 
+EXAMPLES = """examples:
+  rdcore distil ratings.csv --out shop                      columns have usual names: userId, movieId, timestamp
+  rdcore distil clicks.csv --user who --item what --time when --out shop
+  rdcore distil checkins.txt.gz --user 1 --item 5 --time 2 --out shop             no header line: numbers of columns
+  rdcore distil clicks.csv --teacher lists.parquet --out shop                     learn from lists of another system
+  rdcore distil clicks.csv --teacher sasrec --student sasrec --dim 16 --out shop
+
+Afterwards open shop/report.html, and try python shop/serve.py USER.
+Interrupted, or the machine went down? Give the same command again: it goes on where it was.
+A run with other options into the same folder replaces the page and keeps what is trained.
+"""
+
+
+class _Format(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows defaults, and keeps the lines of the examples."""
+
 
 def add_distil(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
-        "distil", help="from a table of clicks to a small recommender that learnt from a large one",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        description="Trains a large model (teacher), a small one (student) and the small one with the large one's help "
-        "(distilled student) on your table, compares them on each user's newest rows, and writes a page with the "
-        "result and the distilled student, ready to be served.",
-        epilog="Interrupted? The same command goes on where it was.",
+        "distil", help="from a table of clicks to a small recommender that learnt from a large one", epilog=EXAMPLES,
+        formatter_class=_Format,
+        description="Makes a small, fast recommender from a table of what people clicked, bought or rated.\n\n"
+        "It trains a large model (the teacher), a small one (the student alone), and the small one again\n"
+        "with the teacher's help (the distilled student). It compares the three on the newest rows of\n"
+        "each user, which none of them has seen, and writes a page with the result and the distilled\n"
+        "student, ready to be served. Only FILE and --out are needed.",
     )  # fmt: skip
-    option = command.add_argument
-    option("clicks", metavar="FILE", help="your table, one row for each action: CSV, TSV, Parquet or RecBole's .inter")
-    for role, what in (("user", "who acted"), ("item", "what on"), ("time", "when; none: rows are in time order")):
-        option(f"--{role}", metavar="COLUMN", help=f"column that says {what}. Its number (1 is the first) where the file "
-               "has no header; left out: a usual name", default=argparse.SUPPRESS)  # fmt: skip
-    option("--out", required=True, metavar="FOLDER", help="where everything is written", default=argparse.SUPPRESS)
+    command.add_argument("clicks", metavar="FILE", help="your table, one row for each action: CSV, TSV, Parquet, RecBole's "
+                         ".inter, or other text with a separator; also compressed as .gz")  # fmt: skip
+    command.add_argument("--out", required=True, metavar="FOLDER", help="the folder to write to, made where it is missing",
+                         default=argparse.SUPPRESS)  # fmt: skip
+    option = command.add_argument_group(
+        "your table", "The name of a column, or its number (the first is 1) if the file has no header line. Left out:\n"
+        "the column with a usual name, such as user_id, movieId or timestamp. Every row counts as liked:\n"
+        "take out beforehand what should not count, such as ratings below 4."
+    ).add_argument  # fmt: skip
+    for role, what in (
+        ("user", "who acted"), ("item", "what they acted on"),
+        ("time", "when it happened, as a number or a date; the word none if there are no times and the rows are in the order "
+         "in which things happened"),
+    ):  # fmt: skip
+        option(f"--{role}", metavar="COLUMN", help=f"the column that says {what}", default=argparse.SUPPRESS)
+    option("--min-actions", type=int, default=5, metavar="N",
+           help="leave out users and items with fewer than N rows; nothing can be learnt about them")  # fmt: skip
+    option = command.add_argument_group("what is trained").add_argument
     option("--teacher", default="ease", metavar="MODEL|FILE",
-           help="who teaches: ease (computed at once, strong; for up to some 30,000 users or items), itemcf, bpr, caser, "
-           "fossil, sasrec or lightgcn, trained here; or a file with the lists of any recommender (columns "
-           "user, item and rank or score; Parquet, CSV, TSV or a TREC run)")  # fmt: skip
+           help="who teaches. Computed in one step: ease (strong, for up to some 30,000 users or items) or itemcf. Trained "
+           "here: bpr, caser, fossil, sasrec or lightgcn. Or a file with the lists of any other recommender: columns user, "
+           "item and rank or score, as Parquet, CSV, TSV or a TREC run")  # fmt: skip
     option("--teacher-dim", type=int, default=256, metavar="N",
-           help="size of the teacher's vectors (not of ease, itemcf or lists)")
-    option("--student", default="bpr", metavar="MODEL", help="the small model: bpr, caser, fossil, sasrec or lightgcn")
-    option("--dim", type=int, default=32, metavar="N", help="size of the student's vectors; smaller is cheaper to serve")
+           help="numbers in each of the teacher's vectors, if it is one of those that are trained")
+    option("--student", default="bpr", metavar="MODEL",
+           help="the small model: bpr (no memory of the order, smallest and fastest), caser, fossil or sasrec (look at the "
+           "last items), or lightgcn")  # fmt: skip
+    option("--dim", type=int, default=32, metavar="N",
+           help="numbers in each of the student's vectors: half of it takes half the memory to serve")
     option("--method", default="rd-position", metavar="NAME",
-           help="how the student learns from the teacher: rd-position, rd-hybrid (the paper's Ranking Distillation), rrd, "
-           "cd, rankdistil-c, or de (needs a teacher that is trained here)")  # fmt: skip
+           help="how the student learns. From the top of the teacher's lists: rd-position (a good first choice), rd-hybrid "
+           "(the paper's Ranking Distillation), rrd or rankdistil-c. From the teacher's scores of sampled items: cd. From its "
+           "vectors: de, which needs a teacher that is trained here")  # fmt: skip
     option("--weights", type=_numbers, default=argparse.SUPPRESS, metavar="W,W,...",
-           help="how strongly the teacher counts; all are tried, the best on validation data is taken. Left out: three "
-           "usual ones")  # fmt: skip
-    option("--seeds", type=int, default=2, metavar="N", help="final runs of the student; five make a firm comparison")
+           help="how much the teacher counts beside the clicks. Each is tried, and the one with the best lists for held-back "
+           "rows (validation data) is taken; left out: three that suit the method")  # fmt: skip
+    option = command.add_argument_group("how long, and how thoroughly").add_argument
     option("--epochs", type=int, default=20, metavar="N",
-           help="most passes over the data; the best one is found on validation data")
+           help="most passes over the data; training is judged as it goes, and the best pass counts")
+    option("--seeds", type=int, default=2, metavar="N",
+           help="how often the final students are trained, each time from other random numbers; 5 for a firm comparison")
     option("--batch-size", type=int, default=512, metavar="N", help="rows of one training step")
-    option("--learning-rate", type=float, default=5e-3, metavar="X", help="step size of the training")
-    option("--min-actions", type=int, default=5, metavar="N", help="leave out users and items with fewer rows")
-    option("--jobs", type=int, default=min(2, os.cpu_count() or 1), metavar="N", help="runs at a time, a core each")
+    option("--learning-rate", type=float, default=5e-3, metavar="X", help="size of a training step")
+    option("--jobs", type=int, default=min(2, os.cpu_count() or 1), metavar="N",
+           help="trainings at a time, on a core each; the result does not depend on it")
     command.set_defaults(run=distil)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from joblib.externals.loky import get_reusable_executor
 
 from rdcore import __version__, serve
 from rdcore.data import Interactions, Stage, from_frame
+from rdcore.files.disk import locked, remove_partials
 from rdcore.files.whole import write_whole
 from rdcore.train.loop import Training
 from studies.distil import plan as plans
@@ -106,7 +108,16 @@ def distil(
         tell(f"lists of {teacher}: {settings.read(part.fit)}")
     with run_store(out / "runs", workers=jobs > 1):
         done = plans.carry_out(plan, jobs=jobs, progress=progress, tell=tell)
-        return write(done, out, rows)
+        with locked(out / "runs" / "page", f"another process is writing {out}, waiting for it"):
+            remove_leftovers(out)
+            return write(done, out, rows)
+
+
+def remove_leftovers(out: Path) -> None:
+    """Removes what a call left in ``out`` that was killed while it wrote there."""
+    remove_partials(out)
+    for folder in out.glob(".student.onnx.*"):
+        shutil.rmtree(folder)
 
 
 def write(done: plans.Done, out: Path, rows: int | None) -> Distilled:

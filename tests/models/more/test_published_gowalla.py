@@ -2,7 +2,7 @@
 
 By hand, one at a time: RDCORE_LARGE=1 pytest tests/models/more/test_published_gowalla.py -k EASE
 EASE takes 4 GB of memory; both take minutes of one core. The numbers that `python -m benchmarks.published`
-found stand in figures/tables/published.csv, which tests/benchmarks/test_published.py compares.
+found stand in figures/tables/published.csv.
 """
 
 import os
