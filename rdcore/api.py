@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from tqdm.auto import tqdm
 
 from rdcore.data.interactions import Interactions
 from rdcore.data.sampling import stream_seed
@@ -54,6 +55,8 @@ def fit(
     )
     if distillation:
         distillation.prepare(teacher, instances, progress=progress)
+        if progress and distillation.n_short:
+            tqdm.write(f"{distillation.n_short} lists or samples are shorter than asked for: they count with what they have")
     optimizer = make_optimizer(student, distillation, settings)
     train(student, instances, optimizer, settings, seed=seed, distillation=distillation, progress=progress)
     return student.eval()

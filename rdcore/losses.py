@@ -5,6 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+# Of a score that does not count: its exponential is 0, and a difference of two is still a number.
+NOT_THERE = -1e30
+
 
 def log_loss(positive: Tensor, negative: Tensor) -> Tensor:
     """Point-wise log loss, summed over a query's items: (B, P), (B, N) logits -> (B,).

@@ -67,22 +67,10 @@ class SeenItems:
             return None
         return 2 * self.distinct >= self.n_items
 
-    def unseen_at(self, user: Tensor, place: Tensor) -> Tensor:
-        """The place-th unseen item of each user, from 0 and ascending: (B,), (B, n) -> (B, n)."""
-        keys, first = self._before
-        start = user[:, None] * self.n_items
-        return place + torch.searchsorted(keys, start + place, right=True) - first[user][:, None]
-
     @cached_property
-    def _before(self) -> tuple[Tensor, Tensor]:
-        """Of each user's different items, user * n_items + how many unseen items are below it: (M,), ascending.
-
-        And where each user begins in that, (n_users,).
-        """
-        keys = torch.unique_consecutive(self.keys)
-        first = self.distinct.cumsum(0) - self.distinct
-        rank = torch.arange(len(keys), device=keys.device) - first[keys // self.n_items]
-        return keys - rank, first
+    def unseen(self) -> OtherItems:
+        """What each user has not seen."""
+        return OtherItems(self.keys // self.n_items, self.keys % self.n_items, len(self.distinct), self.n_items)
 
     def contains(self, user: Tensor, items: Tensor) -> Tensor:
         """(B,), (B, n) -> (B, n) bool."""
@@ -141,7 +129,7 @@ def unseen_items(user: Tensor, n: int, seen: SeenItems, generator: torch.Generat
     if heavy is not None and len(few := heavy.nonzero().squeeze(1)):
         left = (seen.n_items - seen.distinct[user[few]])[:, None]  # (b, 1)
         uniform = torch.rand((len(few), n), dtype=torch.float64, generator=generator, device=user.device)
-        items[few] = seen.unseen_at(user[few], (uniform * left).long())
+        items[few] = seen.unseen.at(user[few], (uniform * left).long())
     return items
 
 
@@ -159,15 +147,19 @@ def equal_draws(user: Tensor, generator: torch.Generator) -> Tensor:
     return (first[:, None] + (share * counts[:, None]).long()).view(-1)
 
 
-def different_unseen_items(user: Tensor, n: int, seen: SeenItems, generator: torch.Generator) -> Tensor:
+def different_unseen_items(
+    user: Tensor, n: int, seen: SeenItems, generator: torch.Generator, listed: Tensor | None = None
+) -> Tensor:
     """n different unseen items for each user (B,), every set of n as likely as any other: (B, n).
 
-    A user with fewer unseen items gets all of them, and the padding id n_items behind. Where nobody
-    has half of the catalogue or fewer than n unseen items, they are drawn by `unseen_items`, and what
-    a user was given twice is drawn again.
+    listed (B, p): what is left out besides; the id n_items there is none. A user with fewer than n such
+    items gets all of them, and the padding id n_items behind. Where nobody has half of the catalogue or
+    fewer than n such items, they are drawn by `unseen_items`, and what is listed or was drawn twice is
+    drawn again. For the others places are drawn, so the time does not depend on any one user.
     """
-    left = seen.n_items - seen.distinct[user]  # (B,)
-    by_place = left < n
+    if listed is None:
+        listed = user.new_empty((len(user), 0))
+    by_place = seen.n_items - seen.distinct[user] - (listed < seen.n_items).sum(1) < n
     if seen.heavy is not None:
         by_place |= seen.heavy[user]
     items = torch.full((len(user), n), seen.n_items, device=user.device)
@@ -176,35 +168,68 @@ def different_unseen_items(user: Tensor, n: int, seen: SeenItems, generator: tor
         items[others] = unseen_items(user[others], n, seen, generator)
     rows = others
     while len(rows):
-        values, place = items[rows].sort(dim=1, stable=True)
-        again = torch.zeros_like(values, dtype=torch.bool)
-        again.scatter_(1, place[:, 1:], values[:, 1:] == values[:, :-1])  # all but the first of equal ones
+        drawn = torch.cat([listed[rows], items[rows]], dim=1)
+        values, place = drawn.sort(dim=1, stable=True)  # of equal ones the listed or first first
+        again = torch.zeros_like(drawn, dtype=torch.bool)
+        again.scatter_(1, place[:, 1:], values[:, 1:] == values[:, :-1])
+        again = again[:, listed.shape[1] :]
         row, column = again.nonzero(as_tuple=True)
         items[rows[row], column] = unseen_items(user[rows[row]], 1, seen, generator)[:, 0]
         rows = rows[again.any(1)]
     few = by_place.nonzero().squeeze(1)
     if len(few):
-        places = _different_places(left[few].clamp(max=seen.n_items), n, generator)
-        drawn = seen.unseen_at(user[few], places.clamp(min=0))
-        items[few] = torch.where(places < 0, seen.n_items, drawn)
+        items[few] = OtherItems.of(user[few], listed[few], seen).draw(n, generator)
     return items
 
 
-def _different_places(left: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    """min(n, left) different numbers in 0..left-1 for each row: left (b,) -> (b, n), -1 behind.
+class OtherItems:
+    """The items that each row leaves when its excluded ones are taken away, in memory that grows
+    with the excluded items only.
 
-    Floyd's algorithm: the c-th number is drawn from the first left - m + c + 1 ones, m = min(n, left);
-    one that is taken already stands for the last of these.
+    Made from pairs of row (M,) and excluded item (M,). left: how many items remain, (n_rows,).
     """
-    size = left.clamp(max=n)
-    places = torch.full((len(left), n), -1, device=left.device)
-    uniform = torch.rand((len(left), n), dtype=torch.float64, generator=generator, device=left.device)
-    for column in range(int(size.max())):
-        last = left - size + column
-        place = (uniform[:, column] * (last + 1)).long()
-        taken = (places[:, :column] == place[:, None]).any(1)
-        places[:, column] = torch.where(column < size, torch.where(taken, last, place), -1)
-    return places
+
+    def __init__(self, row: Tensor, item: Tensor, n_rows: int, n_items: int):
+        self.n_items = n_items
+        keys = torch.unique(row * n_items + item)
+        row = keys // n_items
+        counts = torch.bincount(row, minlength=n_rows)
+        self.first = counts.cumsum(0) - counts
+        self.left = n_items - counts
+        # For every excluded item, how many remaining ones come before it. The keys stay ascending,
+        # because a row has at most n_items.
+        self.keys = keys - (torch.arange(len(keys), device=keys.device) - self.first[row])
+
+    @classmethod
+    def of(cls, user: Tensor, listed: Tensor, seen: SeenItems) -> OtherItems:
+        """What users (B,) have neither seen nor in their lists (B, p), where n_items names nothing."""
+        row, item = seen.of(user)
+        place, column = (listed < seen.n_items).nonzero(as_tuple=True)
+        excluded = torch.cat([row, place]), torch.cat([item, listed[place, column].long()])
+        return cls(*excluded, len(user), seen.n_items)
+
+    def at(self, row: Tensor, place: Tensor) -> Tensor:
+        """The place-th of what rows (B,) leave, from 0 and ascending: (B, n) -> (B, n)."""
+        start = row[:, None] * self.n_items
+        return place + torch.searchsorted(self.keys, start + place, right=True) - self.first[row][:, None]
+
+    def draw(self, n: int, generator: torch.Generator) -> Tensor:
+        """n different items for each row, every set of n equally likely: (n_rows, n), in no particular
+        order. Of a row that leaves fewer all of them, and the id n_items behind.
+
+        Floyd's algorithm draws places among what remains: with m = min(n, left), the c-th from the first
+        left - m + c + 1 ones, and where that is taken, the last of these.
+        """
+        size = self.left.clamp(max=n)
+        places = torch.full((len(size), n), -1, device=size.device)
+        uniform = torch.rand(places.shape, dtype=torch.float64, generator=generator, device=generator.device)
+        for column in range(n):
+            last = self.left - size + column
+            place = (uniform[:, column] * (last + 1)).long()
+            taken = (places[:, :column] == place[:, None]).any(1)
+            places[:, column] = torch.where(column < size, torch.where(taken, last, place), -1)
+        items = self.at(torch.arange(len(places), device=places.device), places.clamp(min=0))
+        return torch.where(places < 0, self.n_items, items)
 
 
 def shared_items(n_batches: int, n: int, n_items: int, generator: torch.Generator) -> Tensor:

@@ -66,17 +66,22 @@ class Frozen:
         self.model = model
 
     def score(self, queries: Queries, items: Tensor, block: int = 512) -> Tensor:
-        """Logits of each query's own items, some queries at a time: (B), (B, n) -> (B, n)."""
+        """Logits of each query's own items, some queries at a time: (B), (B, n) -> (B, n). The
+        score of the id n_items is -inf, as is a missing one (NaN): the teacher names no such item."""
+        none = items >= self.model.n_items
+        items = items.long().masked_fill(none, 0)
         with torch.no_grad(), evaluating(self.model) as teacher:
-            return torch.cat([
-                teacher.score(teacher.encode(queries[k : k + block]), items[k : k + block].long())
+            scores = torch.cat([
+                teacher.score(teacher.encode(queries[k : k + block]), items[k : k + block])
                 for k in range(0, len(queries), block)
             ])  # fmt: skip
+        return scores.masked_fill(none | scores.isnan(), -torch.inf)
 
     def score_all(self, queries: Queries) -> Tensor:
-        """Logits of all items: B queries -> (B, n_items)."""
+        """Logits of all items: B queries -> (B, n_items), -inf where one is missing (NaN)."""
         with torch.no_grad(), evaluating(self.model) as teacher:
-            return teacher.score_all(teacher.encode(queries))
+            scores = teacher.score_all(teacher.encode(queries))
+        return scores.masked_fill(scores.isnan(), -torch.inf)
 
     def hint(self, queries: Queries) -> Tensor:
         """The vectors it shows of queries: B queries -> (B, H)."""
@@ -107,6 +112,10 @@ class Distillation(nn.Module):
     """Whether every step of the epoch that has begun can be recorded as a CUDA graph: the same
     shapes, nothing that waits for the GPU, sums kept in tensors and added to in place. ``step`` is
     then a tensor () on the device (`rdcore.train.graphs`)."""
+
+    n_short: int = 0
+    """How many lists or samples are shorter than asked for, because the teacher names fewer items
+    or the user leaves fewer: they count with what they have."""
 
     teacher: Frozen
     """What `freeze` was given."""

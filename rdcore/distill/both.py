@@ -75,6 +75,7 @@ class Both(Distillation):
     ) -> None:  # fmt: skip
         for part in self.parts.values():
             part.prepare(teacher, data, cache=cache, progress=progress)
+        self.n_short = max(part.n_short for part in self.parts.values())
 
     def begin_epoch(
         self, student: Model, epoch: int, n_batches: int, rng: torch.Generator

@@ -11,11 +11,11 @@ from torch.nn import functional as F
 
 from rdcore.checks import flag, integer, number, one_of
 from rdcore.data.queries import Queries
-from rdcore.distill.base import Batch, Cache, TrainingData
+from rdcore.distill.base import Batch, Cache, Frozen, TrainingData
 from rdcore.distill.lists import exemplary_rankings, teacher_lists
-from rdcore.distill.resampled import Resampled, sampled_places
+from rdcore.distill.resampled import Resampled, sampled_places, weighted_places
 from rdcore.eval.topk import block_rows
-from rdcore.models.base import Model, evaluating, scores_single_items
+from rdcore.models.base import Model, scores_single_items
 from rdcore.settings import Settings, added, inert
 
 
@@ -94,9 +94,11 @@ class CDSettings(Settings):
         return CollaborativeDistillation(self, per_user=per_user)
 
 
-def soft_label_loss(labels: Tensor, logits: Tensor) -> Tensor:
-    """-sum_i [q_i log p_i + (1 - q_i) log(1 - p_i)], p = sigmoid(logits): (B, n) twice -> (B,)."""
-    return F.binary_cross_entropy_with_logits(logits, labels, reduction="none").sum(1)
+def soft_label_loss(labels: Tensor, logits: Tensor, named: Tensor | None = None) -> Tensor:
+    """-sum_i [q_i log p_i + (1 - q_i) log(1 - p_i)], p = sigmoid(logits): (B, n) twice -> (B,), over
+    the items that are ``named`` (B, n) bool, by default all."""
+    losses = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    return (losses if named is None else losses * named).sum(1)
 
 
 def positives_loss(logits: Tensor) -> Tensor:
@@ -107,12 +109,13 @@ def positives_loss(logits: Tensor) -> Tensor:
 def linear_places(length: Tensor, size: int, generator: torch.Generator) -> Tensor:
     """``size`` different places of every row's list, drawn one after the other, place r = 0, 1, ...
     with probability proportional to length - r among those left: length (n,) -> (n, size), in the
-    order drawn. No length may be below size.
+    order drawn; -1 behind where length is below size.
 
     Drawn with replacement by the inverse of the distribution function, and again where the place is
-    taken: the same law, in memory that does not grow with the lists' lengths.
+    taken: the same law, in memory that does not grow with the lists' lengths. The last ones of a
+    short list would be taken nearly always; lists below 2 size are drawn by `weighted_places`.
     """
-    places = torch.empty((len(length), size), dtype=torch.long, device=length.device)
+    places = torch.full((len(length), size), -1, device=length.device)
     all_lengths = length.double()
 
     def drawn(rows: Tensor) -> Tensor:
@@ -122,12 +125,18 @@ def linear_places(length: Tensor, size: int, generator: torch.Generator) -> Tens
         place = (n + 0.5 - ((n + 0.5) ** 2 - 2 * area).sqrt()).long()
         return place.clamp(max=length[rows] - 1)
 
+    long = (length >= 2 * size).nonzero().squeeze(1)
     for column in range(size):
-        rows = torch.arange(len(length), device=length.device)
+        rows = long
         while len(rows):
             places[rows, column] = drawn(rows)
             taken = (places[rows, :column] == places[rows, column, None]).any(1)
             rows = rows[taken]
+    short = (length < 2 * size).nonzero().squeeze(1)
+    if len(short):
+        left = all_lengths[short, None] - torch.arange(2 * size, device=length.device)
+        found, real = weighted_places(left.clamp(min=0).log(), size, generator)
+        places[short] = found.masked_fill(~real, -1)
     return places
 
 
@@ -135,7 +144,8 @@ class CollaborativeDistillation(Resampled):
     """CD: items drawn without replacement, from the student's ranking of unseen items at the
     beginning of the epoch (or of the step, see `Resampled`) or from the teacher's.
 
-    The base loss is the experiment's, or the published one of positives alone.
+    The base loss is the experiment's, or the published one of positives alone. An item that the
+    teacher does not name carries no weight, wherever it is ranked.
     """
 
     def prepare(
@@ -144,14 +154,17 @@ class CollaborativeDistillation(Resampled):
     ) -> None:  # fmt: skip
         self.keep(data)
         self.freeze(teacher)
+        left = data.seen.n_items - data.seen.distinct[self.everyone.user]
+        self.n_short = int((left < (self.settings.depth or self.settings.samples)).sum())
         if self.settings.depth is None:
             return
         self.log_weights = self.settings.log_weights().to(data.target.device)
         if self.settings.mode == "teacher":
             depth = self.settings.depth
             self.lists = teacher_lists(
-                teacher, data, depth, "seen", cache=cache, progress=progress
+                teacher, data, depth, "seen", cache=cache, partial=True, progress=progress
             )
+            self.n_short = self.lists.n_short
 
     def draw(self, student: Model, queries: Queries, lists: Tensor | None) -> tuple[Tensor, ...]:
         """Items (B, samples) and the teacher's labels of them."""
@@ -162,9 +175,11 @@ class CollaborativeDistillation(Resampled):
         else:
             if lists is None:
                 lists = exemplary_rankings(student, queries, depth, target=None, seen=self.seen)
-            places = sampled_places(self.log_weights, len(lists), samples, self.rng)
+            named = lists < self.seen.n_items if self.n_short else None
+            places = sampled_places(self.log_weights, len(lists), samples, self.rng, named)
             items = lists.gather(1, places)
         scores = self.teacher.score(queries, items)
+        items = items.masked_fill(scores == -torch.inf, self.seen.n_items)
         return items, torch.sigmoid((scores + self.settings.shift) / self.settings.temperature)
 
     @torch.no_grad()
@@ -174,17 +189,17 @@ class CollaborativeDistillation(Resampled):
         length = guide.n_items - self.seen.distinct[queries.user]
         places = linear_places(length, self.settings.samples, self.rng)
         rows, parts = block_rows(guide.n_items, 512, copies=4), []
-        with evaluating(guide):
-            for start in range(0, len(queries), rows):
-                part = queries[start : start + rows]
-                scores = guide.score_all(guide.encode(part))  # (rows, n_items)
-                scores[self.seen.of(part.user)] = -torch.inf
-                order = scores.argsort(dim=1, descending=True)
-                parts.append(order.gather(1, places[start : start + rows]))
-        return torch.cat(parts)
+        for start in range(0, len(queries), rows):
+            part = queries[start : start + rows]
+            scores = Frozen(guide).score_all(part)  # (rows, n_items)
+            scores[self.seen.of(part.user)] = -torch.inf
+            order = scores.argsort(dim=1, descending=True)
+            items = order.gather(1, places[start : start + rows].clamp(min=0))
+            parts.append(items.masked_fill(scores.gather(1, items) == -torch.inf, guide.n_items))
+        return torch.cat(parts).masked_fill(places < 0, guide.n_items)
 
-    def compare(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return soft_label_loss(labels, logits)
+    def compare(self, logits: Tensor, named: Tensor | None, labels: Tensor) -> Tensor:
+        return soft_label_loss(labels, logits, named)
 
     def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
         loss = super().loss(student, batch, step, context)

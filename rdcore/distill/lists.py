@@ -22,21 +22,31 @@ REVISION = 1  # raise when the same teacher begins to give other lists
 @dataclass(frozen=True)
 class Lists:
     """items (n_instances, K) int32, one list for each training instance, or (n_users, K) where
-    ``per_user``; best first. ``padding``: the id behind shorter lists; None where all are full."""
+    ``per_user``; best first. n_short: how many are shorter than K. padding: the id behind them;
+    None where all are full."""
 
     items: Tensor
     per_user: bool
     padding: int | None = None
+    n_short: int = 0
+
+    def users(self, data: TrainingData) -> Tensor:
+        """Whose lists they are, (rows,)."""
+        user = data.queries.user
+        return torch.arange(len(self.items), device=user.device) if self.per_user else user
+
+    def rows(self, batch: Batch) -> Tensor:
+        """The lists of the batch's queries, (B, K), with the padding id behind shorter ones."""
+        return self.items[batch.queries.user if self.per_user else batch.index].long()
 
     def of(self, batch: Batch) -> Tensor:
-        """The lists of the batch's queries, (B, K); item 0 where nothing is `named`."""
-        items = self.items[batch.queries.user if self.per_user else batch.index].long()
+        """The same with item 0 where nothing is `named`."""
+        items = self.rows(batch)
         return items if self.padding is None else items.masked_fill(items == self.padding, 0)
 
     def named(self, batch: Batch) -> Tensor | None:
         """Which places of these lists name an item, (B, K) bool; None where all do."""
-        rows = batch.queries.user if self.per_user else batch.index
-        return None if self.padding is None else self.items[rows] != self.padding
+        return None if self.padding is None else self.rows(batch) != self.padding
 
 
 def teacher_lists(
@@ -48,8 +58,8 @@ def teacher_lists(
     Left out are the query's target (``exclude`` 'target'), everything the user has in training
     ('seen'), or nothing ('nothing'). A teacher without memory gives all queries of a user one list,
     so without 'target' it is asked once for each user. ``name``: of the ranking, in the cache.
-    An item that the teacher scores -inf is never listed. Raises ValueError where a list is then
-    shorter than K, unless ``partial``.
+    An item that the teacher scores -inf, or not at all (NaN), is never listed. Raises ValueError
+    where a list is then shorter than K, unless ``partial``, and where all are empty.
     """
     per_user = exclude != "target" and teacher.window == 0
     seen = data.seen if exclude == "seen" else None
@@ -58,7 +68,7 @@ def teacher_lists(
     def make() -> Tensor:
         queries = final_queries_of(data.queries) if per_user else data.queries
         return exemplary_rankings(
-            teacher, queries, K, target=target, seen=seen, partial=partial, progress=progress
+            teacher, queries, K, target=target, seen=seen, progress=progress
         )
 
     if cache is None:
@@ -68,21 +78,35 @@ def teacher_lists(
         rows = len(data.seen.offsets) - 1 if per_user else len(data.target)
         kept = f"{name}-{K}-{exclude}{users}-{_instances_id(data)}"
         items = cache.get(kept, (rows, K), teacher.n_items, make).to(data.target.device)
+    refuse_nothing(items, teacher.n_items)
     lengths = (items < teacher.n_items).sum(1)
     short = int((lengths < K).sum())
     if short and not partial:
         raise ValueError(
             f"the teacher's list has fewer than {K} items for {short} of {len(items)} "
             f"{'users' if per_user else 'queries'} (the shortest: {int(lengths.min())}): take no more"
-            " than that, or a method that takes shorter lists (RD)"
+            " than that, or a method that takes shorter lists (RD, RRD, RankDistil)"
         )
-    return Lists(items, per_user, teacher.n_items if short else None)
+    return Lists(items, per_user, teacher.n_items if short else None, short)
+
+
+def check_length(K: int, n_items: int) -> None:
+    """Raises ValueError where no list can be so long."""
+    if K >= n_items:
+        raise ValueError(f"K or depth must be <= {n_items - 1}, all items but the target, got {K}")
+
+
+def refuse_nothing(lists: Tensor, n_items: int) -> None:
+    """Raises ValueError where no list names an item: nothing could be taught."""
+    if (lists == n_items).all():
+        raise ValueError(
+            "the teacher names no item for anybody: its scores of what is not left out are all -inf or missing"
+        )
 
 
 def exemplary_rankings(
     teacher: Model, queries: Queries, K: int, *, target: Tensor | None,
-    seen: SeenItems | None = None, partial: bool = False, block: int | None = None,
-    progress: bool = False,
+    seen: SeenItems | None = None, block: int | None = None, progress: bool = False,
 ) -> Tensor:  # fmt: skip
     """The teacher's top K items for every query, best first: (B, K) int32.
 
@@ -90,16 +114,10 @@ def exemplary_rankings(
     training. Goes by blocks of ``block`` queries (by default 512, whose scores stay in a CPU's
     cache, or 2,048 on a GPU), fewer where there are many items. The official code lists 2 K items
     with the padding id among them and drops the target afterwards: the same list but for the
-    padding id, which is never ranked here. Items scored -inf are not listed: behind the last one
-    stands the id n_items. Without ``partial`` every user must leave K items.
+    padding id, which is never ranked here. Items scored -inf or NaN are not listed: behind the last
+    one stands the id n_items.
     """
-    room = teacher.n_items - 1
-    if K > room:
-        raise ValueError(f"K must be <= {room} (the number of items less the target), got {K}")
-    if seen is not None and K > seen.fewest_unseen and not partial:
-        raise ValueError(
-            f"K must be <= {seen.fewest_unseen}, the unseen items of the most active user, got {K}"
-        )
+    check_length(K, teacher.n_items)
     lists = torch.empty((len(queries), K), dtype=torch.int32, device=queries.user.device)
     rows = block_rows(teacher.n_items, block or (2048 if queries.user.is_cuda else 512))
     starts = range(0, len(queries), rows)
@@ -113,6 +131,8 @@ def exemplary_rankings(
             if seen is not None:
                 scores[seen.of(queries.user[part])] = -torch.inf
             values, items = largest(scores, K)
+            if values[:, 0].isnan().any():  # the largest of all where there is any
+                values, items = largest(scores.masked_fill_(scores.isnan(), -torch.inf), K)
             lists[part] = items.masked_fill(values == -torch.inf, teacher.n_items)
     return lists
 

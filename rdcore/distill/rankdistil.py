@@ -25,6 +25,7 @@ phi(z) = log(1 + e^-z); the 0 that B pushes negatives below stands for a constan
 meaning. Psi: the published abstract matches the order of the teacher's top items, an earlier one
 their scores; both are offered. 'order' is the likelihood of the teacher's order under Plackett-Luce
 (ListMLE); in B, where nothing else ties P to N, one more item of score 0 is last on the list.
+A teacher that names fewer than p items has a shorter P. What it does not name may be a negative.
 'scores' is the sum of squared differences. A discounted Psi, reported to help, is not offered: its
 discount is not known.
 """
@@ -38,10 +39,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rdcore.checks import integer, number, one_of
-from rdcore.data.sampling import SeenItems, unseen_items
+from rdcore.data.sampling import different_unseen_items
 from rdcore.distill.base import Batch, Cache, Distillation, TrainingData, distinct_queries
 from rdcore.distill.lists import teacher_lists
-from rdcore.losses import bpr_loss
+from rdcore.losses import NOT_THERE, bpr_loss
 from rdcore.models.base import Model, scores_single_items
 from rdcore.settings import Settings, inert
 
@@ -123,10 +124,12 @@ class RankDistilSettings(Settings):
 # The losses, of single queries -------------------------------------------------------------------
 
 
-def plackett_luce(logits: Tensor, order: Tensor) -> Tensor:
+def plackett_luce(logits: Tensor, order: Tensor, named: Tensor | None = None) -> Tensor:
     """log P_k: items are drawn one after the other, with probability proportional to exp(score)
     among those left, and the first k are those at the positions ``order``: logits (B, n), order
-    (B or 1, R, k) -> (B, R). The paper's P_k is that of a whole order: smaller by 1/(n-k)!."""
+    (B or 1, R, k) -> (B, R). The paper's P_k is that of a whole order: smaller by 1/(n-k)!.
+
+    ``named`` (B, n) bool: only these items are in an order; places with others do not count."""
     lists = logits.unsqueeze(1).expand(-1, order.shape[1], -1)  # (B, R, n)
     order = order.expand(len(logits), -1, -1)  # (B, R, k)
     first = lists.gather(2, order)
@@ -135,7 +138,10 @@ def plackett_luce(logits: Tensor, order: Tensor) -> Tensor:
     else:
         rest = torch.full_like(first[..., :1], -torch.inf)
     left = torch.logaddexp(first.flip(2).logcumsumexp(2).flip(2), rest)  # (B, R, k)
-    return (first - left).sum(2)
+    if named is None:
+        return (first - left).sum(2)
+    counted = named.unsqueeze(1).expand_as(lists).gather(2, order)
+    return torch.where(counted, first - left, 0).sum(2)
 
 
 def in_order(k: int, device) -> Tensor:
@@ -151,77 +157,71 @@ def sampled_orders(scores: Tensor, n_orders: int, k: int, generator: torch.Gener
     return (scores.unsqueeze(1) - wait.log()).topk(k, dim=2).indices
 
 
-def coupled_loss(logits: Tensor, orders: Tensor) -> Tensor:
+def coupled_loss(logits: Tensor, orders: Tensor, named: Tensor | None = None) -> Tensor:
     """C: logits (B, n), first k positions of R orders (B or 1, R, k) -> their mean (B,)."""
-    return -plackett_luce(logits, orders).mean(1)
+    return -plackett_luce(logits, orders, named).mean(1)
 
 
-def order_loss(positive: Tensor, floor: bool = False) -> Tensor:
+def order_loss(positive: Tensor, floor: bool = False, named: Tensor | None = None) -> Tensor:
     """Psi 'order': logits (B, p), in the teacher's order -> (B,). ``floor``: above 0 as well."""
     order = in_order(positive.shape[1], positive.device)
-    return coupled_loss(F.pad(positive, (0, 1)) if floor else positive, order)
+    if floor:
+        positive, named = F.pad(positive, (0, 1)), None if named is None else F.pad(named, (0, 1))
+    return coupled_loss(positive, order, named)
 
 
-def score_loss(positive: Tensor, teacher: Tensor) -> Tensor:
+def score_loss(positive: Tensor, teacher: Tensor, named: Tensor | None = None) -> Tensor:
     """Psi 'scores': logits (B, p) and the teacher's (B, p) -> (B,)."""
-    return (positive - teacher).square().sum(1)
+    error = positive - teacher
+    return (error if named is None else torch.where(named, error, 0)).square().sum(1)
 
 
 def binary_loss(
-    positive: Tensor, negative: Tensor, factor: Tensor, teacher: Tensor | None = None
-) -> Tensor:
+    positive: Tensor, negative: Tensor, factor: Tensor, teacher: Tensor | None = None,
+    named: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """B: logits (B, p), (B, m), factor (B,) -> (B,). Psi matches the teacher's scores (B, p)
-    where they are given, else the order."""
-    psi = order_loss(positive, floor=True) if teacher is None else score_loss(positive, teacher)
+    where they are given, else the order. ``named`` (B, p) bool: which positives there are; the
+    logits of other items are NOT_THERE."""
+    psi = order_loss(positive, True, named) if teacher is None else score_loss(positive, teacher, named)
     return psi + factor * F.softplus(negative).sum(1)
 
 
 def pairwise_loss(
-    positive: Tensor, negative: Tensor, factor: Tensor, teacher: Tensor | None = None
-) -> Tensor:
+    positive: Tensor, negative: Tensor, factor: Tensor, teacher: Tensor | None = None,
+    named: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """P: as `binary_loss`, with every pair of a positive and a negative."""
-    psi = order_loss(positive) if teacher is None else score_loss(positive, teacher)
+    psi = order_loss(positive, False, named) if teacher is None else score_loss(positive, teacher, named)
+    if named is not None:
+        positive = torch.where(named, positive, -NOT_THERE)  # no negative is above it
     return psi + factor * bpr_loss(positive, negative)
 
 
 def list_loss(
     settings: RankDistilSettings, logits: Tensor, factor: Tensor, teacher: Tensor | None,
-    generator: torch.Generator,
+    generator: torch.Generator, there: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """The loss of lists of p positives, in the teacher's order, and any number of negatives.
 
     logits (B, n), factor (B,) of the sum over negatives, teacher (B, n): its scores over the
-    temperature, where they are used -> (B,).
+    temperature, where they are used, there (B, n) bool: which places hold an item (None: all) -> (B,).
     """
-    p, k = settings.p, settings.k or settings.p
+    p, k, named = settings.p, settings.k or settings.p, there
+    if there is not None:
+        logits = torch.where(there, logits, NOT_THERE)
+        named = there if teacher is None else there & (teacher > -torch.inf)
     if settings.form == "C":
-        if teacher is None:
-            return coupled_loss(logits, in_order(k, logits.device))
-        return coupled_loss(logits, sampled_orders(teacher, settings.n_orders, k, generator))
+        orders = in_order(k, logits.device)
+        if teacher is not None:
+            orders = sampled_orders(teacher, settings.n_orders, k, generator)
+        return coupled_loss(logits, orders, named)
     loss = binary_loss if settings.form == "B" else pairwise_loss
-    return loss(logits[:, :p], logits[:, p:], factor, None if teacher is None else teacher[:, :p])
+    of_top = (None if part is None else part[:, :p] for part in (teacher, named))
+    return loss(logits[:, :p], logits[:, p:], factor, *of_top)
 
 
 # The method --------------------------------------------------------------------------------------
-
-
-def unlisted_items(
-    user: Tensor, listed: Tensor, n: int, seen: SeenItems, generator: torch.Generator
-) -> Tensor:
-    """n different items for each user (B,), uniform over those that are neither seen nor listed
-    (B, p): (B, n). There must be n. What is listed or drawn twice is drawn again, until nothing is;
-    all items are treated alike, so every choice of n items is equally likely."""
-    items = unseen_items(user, n, seen, generator)
-    rows = torch.arange(len(user), device=user.device)
-    while len(rows):
-        drawn = torch.cat([listed[rows], items[rows]], dim=1)
-        ordered, place = drawn.sort(dim=1, stable=True)  # of equal ones the listed or first first
-        repeated = ordered[:, 1:] == ordered[:, :-1]
-        again = torch.zeros_like(drawn, dtype=torch.bool).scatter_(1, place[:, 1:], repeated)
-        row, column = again[:, listed.shape[1] :].nonzero(as_tuple=True)
-        items[rows[row], column] = unseen_items(user[rows[row]], 1, seen, generator).squeeze(1)
-        rows = rows[again.any(1)]
-    return items
 
 
 class RankDistil(Distillation):
@@ -243,22 +243,21 @@ class RankDistil(Distillation):
         self, teacher: Model, data: TrainingData, *, cache: Cache | None = None,
         progress: bool = False,
     ) -> None:  # fmt: skip
-        p, seen = self.settings.p, data.seen
-        self.n_negatives = seen.n_items - p - seen.distinct  # |N|, (n_users,)
-        room = int(self.n_negatives[data.queries.user].min())
-        if room < self.drawn:
-            times = f"{POOL} m" if self.drawn > self.settings.m else "m"
-            raise ValueError(
-                f"p + {times} must be <= {room + p}, the unseen items of the most active user, "
-                f"got {p} + {self.drawn}: lower p or m"
-            )
         self.freeze(teacher)
-        self.seen, self.instances = seen, data.queries.user
-        self.lists = teacher_lists(teacher, data, p, "seen", cache=cache, progress=progress)
+        self.seen, self.instances, p = data.seen, data.queries.user, self.settings.p
+        self.lists = teacher_lists(teacher, data, p, "seen", cache=cache, partial=True, progress=progress)
+        lists = self.lists.items
+        few = self.n_negatives(self.lists.users(data), lists) < self.drawn
+        short = few | (lists[:, -1] == data.seen.n_items)
+        self.n_short = int(short.sum())
+        self.partial = self.n_short > 0 or (self.settings.k or p) > p
 
-    def begin_epoch(
-        self, student: Model, epoch: int, n_batches: int, rng: torch.Generator
-    ) -> None:
+    def n_negatives(self, user: Tensor, top: Tensor) -> Tensor:
+        """|N|: how many items users (B,) have neither seen nor on their lists (B, p), (B,)."""
+        named = (top < self.seen.n_items).sum(1)
+        return self.seen.n_items - named - self.seen.distinct[user]
+
+    def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         self.rng, self.ahead = rng, None
         if rng.device.type == "cuda":
             everything = torch.arange(len(self.instances), device=rng.device)
@@ -268,32 +267,34 @@ class RankDistil(Distillation):
         """Negatives of the training instances ``index`` (n,): (n, drawn) int32."""
         user = self.instances[index]
         top = self.lists.items[user if self.lists.per_user else index].long()
-        return unlisted_items(user, top, self.drawn, self.seen, self.rng).int()
+        return different_unseen_items(user, self.drawn, self.seen, self.rng, top).int()
 
     @torch.no_grad()
-    def negatives(
-        self, student: Model, user: Tensor, index: Tensor, context: Tensor, top: Tensor
-    ) -> Tensor:
-        """Of users (B,) in the instances ``index`` (B,), whose lists are ``top``: (B, m)."""
+    def negatives(self, student: Model, user: Tensor, index: Tensor, context: Tensor, top: Tensor) -> Tensor:
+        """Of users (B,) in the instances ``index`` (B,) with lists ``top``: (B, m); n_items: no item."""
         if self.ahead is None:
-            items = unlisted_items(user, top, self.drawn, self.seen, self.rng)
+            items = different_unseen_items(user, self.drawn, self.seen, self.rng, top)
         else:
             items = self.ahead[index].long()
         if self.drawn == self.settings.m:
             return items
-        hardest = student.score(context, items).topk(self.settings.m, dim=1).indices
+        there = items < student.n_items
+        scores = student.score(context, items.masked_fill(~there, 0))
+        hardest = scores.masked_fill(~there, -torch.inf).topk(self.settings.m, dim=1).indices
         return items.gather(1, hardest)
 
     def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
         index, once = distinct_queries(student, batch)
         queries, context = batch.queries[index], context[index]
-        top = self.lists.of(batch)[index]  # (U, p)
+        top = self.lists.rows(batch)[index]  # (U, p)
         negatives = self.negatives(student, queries.user, batch.index[index], context, top)
         items = torch.cat([top, negatives], dim=1)  # (U, p + m)
         teacher = None
         if self.settings.asks_for_scores:
             teacher = self.teacher.score(queries, items) / self.settings.temperature
-        factor = self.n_negatives[queries.user] / self.drawn  # (U,)
-        logits = student.score(context, items)
-        losses = list_loss(self.settings, logits, factor, teacher, self.rng)  # (U,)
+        n_negatives = self.n_negatives(queries.user, top)
+        factor = n_negatives / n_negatives.clamp(min=1, max=self.drawn)  # (U,)
+        there = items < student.n_items if self.partial else None
+        logits = student.score(context, items if there is None else items.masked_fill(~there, 0))
+        losses = list_loss(self.settings, logits, factor, teacher, self.rng, there)  # (U,)
         return self.settings.weight * ((once * losses).sum() / once.sum())

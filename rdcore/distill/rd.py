@@ -139,6 +139,7 @@ class RankingDistillation(Distillation):
         self.lists = teacher_lists(
             teacher, data, K, exclude, cache=cache, name=name, partial=True, progress=progress
         )
+        self.n_short = self.lists.n_short
 
     def begin_epoch(
         self, student: Model, epoch: int, n_batches: int, rng: torch.Generator

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rdcore.data.queries import Queries, final_queries_of
 from rdcore.distill.base import Batch, Distillation, TrainingData, distinct_queries
-from rdcore.distill.lists import Lists
+from rdcore.distill.lists import Lists, check_length
 from rdcore.eval.topk import block_rows
 from rdcore.models.base import Model
 
@@ -21,7 +21,9 @@ class Resampled(Distillation):
     the epoch begins. Otherwise every query is sampled in its step, so that memory holds the
     samples of one batch. A user counts once in every batch they are in.
 
-    A subclass draws (``draw``) and compares (``compare``). ``lists`` are the teacher's, if any.
+    A subclass draws (``draw``) and compares (``compare``). ``lists`` are the teacher's, if any. A
+    draw may be shorter than asked, where user or teacher have no more: the id n_items fills it up,
+    and such places have no weight.
     """
 
     reduction: ClassVar[str] = "sum"
@@ -36,13 +38,8 @@ class Resampled(Distillation):
         return self.per_user
 
     def keep(self, data: TrainingData) -> None:
-        """Takes what drawing needs from the data. Raises ValueError where the lists do not fit."""
-        fewest, depth = data.seen.fewest_unseen, self.settings.depth
-        name, length = ("samples", self.settings.samples) if depth is None else ("depth", depth)
-        if length > fewest:
-            raise ValueError(
-                f"{name} must be <= {fewest}, the unseen items of the most active user, got {length}"
-            )
+        """Takes what drawing needs from the data. Raises ValueError where no list can be so long."""
+        check_length(self.settings.depth or self.settings.samples, data.seen.n_items)
         self.seen, self.everyone = data.seen, final_queries_of(data.queries)
 
     def draw(self, student: Model, queries: Queries, lists: Tensor | None) -> tuple[Tensor, ...]:
@@ -50,8 +47,9 @@ class Resampled(Distillation):
         lists: (B, depth) of the teacher, if it has given any."""
         raise NotImplementedError
 
-    def compare(self, logits: Tensor, *sampled: Tensor) -> Tensor:
-        """Logits (B, n) of the items, and the rest of the sample -> the loss of each query (B,)."""
+    def compare(self, logits: Tensor, named: Tensor | None, *sampled: Tensor) -> Tensor:
+        """Logits (B, n) of the items, which of these are there (B, n) bool (None: all), and the
+        rest of the sample -> the loss of each query (B,)."""
         raise NotImplementedError
 
     def begin_epoch(
@@ -61,6 +59,7 @@ class Resampled(Distillation):
         if self.per_user:
             lists = self.lists and self.lists.items
             self.sample = self.draw(student, self.everyone, lists)
+            self.full = bool((self.sample[0] < student.n_items).all())
 
     def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
         index, once = distinct_queries(student, batch)
@@ -68,16 +67,25 @@ class Resampled(Distillation):
         if self.per_user:
             items, *rest = (part[queries.user] for part in self.sample)
         else:
-            lists = self.lists and self.lists.of(batch)[index]
+            lists = self.lists and self.lists.rows(batch)[index]
             items, *rest = self.draw(student, queries, lists)
-        losses = self.compare(student.score(context[index], items), *rest)  # (B,)
+            self.full = bool((items < student.n_items).all())
+        named = None
+        if not self.full:
+            named = items < student.n_items
+            items = items.masked_fill(~named, 0)
+        losses = self.compare(student.score(context[index], items), named, *rest)  # (B,)
         return self.settings.weight * (once * losses).sum()
 
 
-def sampled_places(log_weights: Tensor, n: int, size: int, generator: torch.Generator) -> Tensor:
+def sampled_places(
+    log_weights: Tensor, n: int, size: int, generator: torch.Generator,
+    named: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """``size`` different places of a list, drawn one after the other, each with probability
     proportional to its weight among those left; n times: log_weights (depth,) float64 ->
-    (n, size), ascending.
+    (n, size), ascending. ``named`` (n, depth): which places of the n lists are drawn first, those
+    at the front; behind them others where there are fewer.
 
     The largest values of log-weight plus Gumbel noise (minus the log of an exponential variate)
     are such a draw, and no weight is too small for it.
@@ -90,5 +98,29 @@ def sampled_places(log_weights: Tensor, n: int, size: int, generator: torch.Gene
         )
         noise = uniform.neg_().log1p_().neg_().log_()
         noisy = torch.sub(log_weights, noise, out=noise)
+        if named is not None:
+            noisy.masked_fill_(~named[rows], -torch.inf)
         parts.append(noisy.topk(size, dim=1).indices.sort(dim=1).values)
     return torch.cat(parts)
+
+
+def weighted_places(
+    log_weights: Tensor, size: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """``size`` different places of every row, drawn one after the other with probability
+    proportional to the row's weights: log_weights (n, m), minus infinity for what is never drawn ->
+    places (n, size) int64, in no particular order, and which of them are real (n, size) bool.
+
+    Where a row has fewer than ``size`` places with a weight, all of them are drawn, and the others
+    are not real.
+    """
+    places, real = [], []
+    for part in log_weights.split(block_rows(4 * log_weights.shape[1], len(log_weights) or 1)):
+        noise = torch.rand(
+            part.shape, dtype=torch.float64, generator=generator, device=generator.device
+        )
+        noise.neg_().log1p_().neg_().log_()  # minus a Gumbel variate
+        values, found = (part - noise).topk(size, dim=1)
+        places.append(found)
+        real.append(values > -torch.inf)
+    return torch.cat(places), torch.cat(real)

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from rdcore.checks import integer, number, one_of
 from rdcore.data.queries import Queries
+from rdcore.data.sampling import OtherItems
 from rdcore.distill.base import Cache, TrainingData
 from rdcore.distill.lists import teacher_lists
 from rdcore.distill.resampled import Resampled, sampled_places
+from rdcore.losses import NOT_THERE
 from rdcore.models.base import Model, scores_single_items
 from rdcore.settings import Settings, added, inert
 
@@ -88,45 +90,15 @@ def relaxed_loss(interesting: Tensor, uninteresting: Tensor) -> Tensor:
     return left.sum(1) - interesting.sum(1)
 
 
-class OtherItems:
-    """The items that each row leaves when its excluded ones are taken away, in memory that grows
-    with the excluded items only.
-
-    Made from pairs of row (M,) and excluded item (M,). left: how many items remain, (n_rows,).
-    """
-
-    def __init__(self, row: Tensor, item: Tensor, n_rows: int, n_items: int):
-        self.n_items = n_items
-        keys = torch.unique(row * n_items + item)
-        row = keys // n_items
-        counts = torch.bincount(row, minlength=n_rows)
-        self.first = counts.cumsum(0) - counts
-        self.left = n_items - counts
-        # For every excluded item, how many remaining ones come before it. The keys stay ascending,
-        # because a row has at most n_items.
-        self.keys = keys - (torch.arange(len(keys), device=keys.device) - self.first[row])
-
-    def draw(self, n: int, generator: torch.Generator) -> Tensor:
-        """n different items for each row, every set of n equally likely: (n_rows, n), in no
-        particular order. Every row must leave n.
-
-        Floyd's algorithm draws places among what remains: the c-th from the first left - n + c
-        ones, and where that is taken, the last of these. A place becomes an item by the excluded
-        items before it.
-        """
-        shape = (len(self.left), n)
-        places = torch.empty(shape, dtype=torch.long, device=self.left.device)
-        uniform = torch.rand(
-            shape, dtype=torch.float64, generator=generator, device=generator.device
-        )
-        for column in range(n):
-            last = self.left - n + column
-            place = (uniform[:, column] * (last + 1)).long()
-            taken = (places[:, :column] == place[:, None]).any(1)
-            places[:, column] = torch.where(taken, last, place)
-        start = torch.arange(len(places), device=places.device)[:, None] * self.n_items
-        before = torch.searchsorted(self.keys, start + places, right=True) - self.first[:, None]
-        return places + before
+def partial_relaxed_loss(
+    interesting: Tensor, uninteresting: Tensor, named: Tensor, others: Tensor
+) -> Tensor:
+    """`relaxed_loss` of what is there: logits (B, K), (B, L), and which of them count, (B, K) and
+    (B, L) bool -> (B,). 0 for a row without interesting items."""
+    s = torch.where(named, interesting, NOT_THERE)
+    below = torch.where(others, uninteresting, NOT_THERE).logsumexp(1, keepdim=True)
+    left = torch.logaddexp(s.flip(1).logcumsumexp(1).flip(1), below)
+    return torch.where(named, left - interesting, 0).sum(1)
 
 
 class RelaxedRankingDistillation(Resampled):
@@ -134,7 +106,8 @@ class RelaxedRankingDistillation(Resampled):
 
     Uninteresting items are neither on the teacher's whole list nor among the user's training
     items; held-out items are not protected. The list is without training items (the released list
-    is missing; its description says unobserved).
+    is missing; its description says unobserved). What a teacher does not name is uninteresting; with
+    order='full' it carries no weight. A query with fewer items of either kind is taught by those.
 
     Deviation: exact log-probabilities where the code takes plain exponentials, which overflow.
     """
@@ -144,14 +117,14 @@ class RelaxedRankingDistillation(Resampled):
         progress: bool = False,
     ) -> None:  # fmt: skip
         self.keep(data)
-        depth, L, fewest = self.settings.depth, self.settings.L, data.seen.fewest_unseen
-        if depth + L > fewest:
-            raise ValueError(
-                f"L must be <= {fewest - depth}, what the most active user has neither seen nor "
-                f"on the teacher's list of depth {depth}, got {L}: lower L or depth"
-            )
         self.freeze(teacher)
-        self.lists = teacher_lists(teacher, data, depth, "seen", cache=cache, progress=progress)
+        depth, L = self.settings.depth, self.settings.L
+        self.lists = teacher_lists(
+            teacher, data, depth, "seen", cache=cache, partial=True, progress=progress
+        )
+        length = (self.lists.items < data.seen.n_items).sum(1)
+        others = data.seen.n_items - data.seen.distinct[self.lists.users(data)] - length
+        self.n_short = int(((length < depth) | (others < L)).sum())
         places = torch.arange(depth, dtype=torch.float64, device=data.target.device)
         self.log_weights = -places / self.settings.T
         if self.per_user:
@@ -159,18 +132,16 @@ class RelaxedRankingDistillation(Resampled):
 
     def _others(self, user: Tensor, lists: Tensor) -> OtherItems:
         """What remains for users (B,) with lists (B, depth)."""
-        row, item = self.seen.of(user)
-        listed = torch.arange(len(user), device=user.device).repeat_interleave(lists.shape[1])
-        excluded = torch.cat([row, listed]), torch.cat([item, lists.flatten()])
-        return OtherItems(*excluded, len(user), self.seen.n_items)
+        return OtherItems.of(user, lists, self.seen)
 
     def draw(self, student: Model, queries: Queries, lists: Tensor) -> tuple[Tensor, ...]:
         """K interesting items, in the teacher's order, and L uninteresting ones: (B, K + L)."""
-        K, L = self.settings.K, self.settings.L
+        K, L, n_items = self.settings.K, self.settings.L, self.seen.n_items
         if self.settings.interesting == "top":
             interesting = lists[:, :K]
         else:
-            places = sampled_places(self.log_weights, len(lists), K, self.rng)
+            named = lists < n_items if self.n_short else None
+            places = sampled_places(self.log_weights, len(lists), K, self.rng, named)
             interesting = lists.gather(1, places)
         if self.per_user:
             others = self.everyones_others
@@ -180,9 +151,13 @@ class RelaxedRankingDistillation(Resampled):
         if self.settings.order == "full" and L:
             scores = self.teacher.score(queries, uninteresting)
             order = scores.argsort(dim=1, descending=True, stable=True)
-            uninteresting = uninteresting.gather(1, order)
+            nameless = scores.gather(1, order) == -torch.inf
+            uninteresting = uninteresting.gather(1, order).masked_fill(nameless, n_items)
         return (torch.cat([interesting.int(), uninteresting.int()], dim=1),)
 
-    def compare(self, logits: Tensor) -> Tensor:
+    def compare(self, logits: Tensor, named: Tensor | None) -> Tensor:
         ordered = self.settings.K if self.settings.order == "relaxed" else logits.shape[1]
-        return relaxed_loss(logits[:, :ordered], logits[:, ordered:])
+        parts = logits.tensor_split((ordered,), dim=1)
+        if named is None:
+            return relaxed_loss(*parts)
+        return partial_relaxed_loss(*parts, *named.tensor_split((ordered,), dim=1))

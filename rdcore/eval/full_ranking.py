@@ -64,13 +64,14 @@ def agreement(student: Model, teacher: Model, stage: Stage, *, device="cpu", n: 
     - ``kendall@depth``: Kendall's tau-b of their scores on the teacher's top ``depth`` unseen items.
 
     Over what there is: of a user with fewer unseen items, and of a teacher that names fewer (the others
-    have the score -inf), the shorter lists are compared. NaN where there is nothing to compare.
+    have the score -inf or NaN), the shorter lists are compared. NaN where there is nothing to compare.
     """
     n_items = stage.fit.n_items
     overlap, correlation = [], []
     with evaluating(student), evaluating(teacher):
         for _, asked, seen in _blocks(stage, device, 512):
             scores_t, scores_s = (model.score_all(model.encode(asked)) for model in (teacher, student))
+            scores_t = scores_t.masked_fill(scores_t.isnan(), -torch.inf)
             top_t = metrics.top_items(scores_t, seen, min(max(n, depth), n_items))  # (b, depth)
             short = min(n, n_items)
             top_s = metrics.top_items(scores_s, seen, short)

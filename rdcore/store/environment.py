@@ -25,7 +25,8 @@ def environment(device: str, state: dict) -> dict:
 
     teacher_weights: sha256 of the file of weights that taught it, None without a teacher. A teacher
     that was trained again elsewhere has other weights under the same key. rows_used: the share of the
-    fitted rows that are targets of training instances, None for a counted model.
+    fitted rows that are targets of training instances, None for a counted model. n_short: how many
+    of a distillation's lists or samples are shorter than asked for, None without one.
     """
     gpu = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else None
     return {
@@ -43,6 +44,7 @@ def environment(device: str, state: dict) -> dict:
         "resumed": state["resumed"],
         "teacher_weights": state.get("teacher_weights"),
         "rows_used": state.get("rows_used"),
+        "n_short": state.get("n_short"),
     }
 
 

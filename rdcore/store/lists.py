@@ -74,6 +74,9 @@ class ListedTeacher(Model):
         """Context (B, 1): the users."""
         return queries.user[:, None]
 
+    def score(self, context: Tensor, items: Tensor) -> Tensor:
+        return super().score(context, items)  # said here, because lists are short: methods may ask for single items
+
     def score_all(self, context: Tensor) -> Tensor:
         users = context[:, 0]
         scores = self.scores.new_full((len(users), self.n_items + 1), -torch.inf)

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from rdcore.data import Interactions, Stage
 from rdcore.data.sampling import stream_seed
 from rdcore.distill.base import Distillation, TrainingData
+from rdcore.eval import leave_one_out
 from rdcore.eval.full_ranking import agreement
 from rdcore.eval.groups import by_item_popularity
 from rdcore.files import paths
@@ -33,7 +34,7 @@ from rdcore.store.interrupt import explained
 from rdcore.store.list_cache import ListCache
 from rdcore.store.records import Run, run_of
 from rdcore.store.stages import FullRanking, LeaveOneOut
-from rdcore.train.loop import make_optimizer, seeded, train, training_data
+from rdcore.train.loop import Training, make_optimizer, seeded, train, training_data
 
 
 def load_or_train(
@@ -192,11 +193,10 @@ def _fit(
     state = kept.resume(device, experiment.stage) or {"epoch": 0, "history": [], "metrics": [], "seconds": 0.0, "resumed": -1}
     state["resumed"] += 1
     state["rows_used"] = round(len(work.instances.target) / len(stages.fit), 4)
-    if progress and state["rows_used"] < 0.5 * settings.share:
-        tqdm.write(
-            f"{experiment.label}: trained on {state['rows_used']:.0%} of the rows, those with {work.model.window} items "
-            "before them: take a shorter window, or a model that is trained on every prefix (full_windows = False)"
-        )
+    state["n_short"] = work.distillation.n_short if work.distillation else None
+    if progress:
+        for remark in _remarks(work, settings, state):
+            tqdm.write(f"{experiment.label}: {remark}")
     state["teacher_weights"] = work.taught_by
     # Now, not at the end: the checkout may move on while the run trains. A resumed run may have seen several.
     state["commit"] = ", ".join(dict.fromkeys([*filter(None, state.get("commit", "").split(", ")), commit()]))
@@ -225,6 +225,22 @@ def _fit(
             first_epoch=state["epoch"] + 1, after_epoch=keep, progress=progress, description=experiment.label, report=tell,
         )  # fmt: skip
     return state
+
+
+def _remarks(work: _Work, settings: Training, state: dict) -> Iterator[str]:
+    """What whoever starts the run should know of their data."""
+    if state["rows_used"] < 0.5 * settings.share:
+        yield (
+            f"trained on {state['rows_used']:.0%} of the rows, those with {work.model.window} items before them: take a "
+            "shorter window, or a model that is trained on every prefix (full_windows = False)"
+        )
+    if state["n_short"]:
+        yield (
+            f"{state['n_short']} of the lists or samples are shorter than asked for, because the teacher names or the user "
+            "leaves fewer items: they count with what they have"
+        )
+    if n_short := getattr(work.stages, "n_short", 0):
+        yield f"{n_short} users are ranked among fewer than {leave_one_out.NEGATIVES} items, all that they leave"
 
 
 def _finish(folder: Path, device: str, state: dict) -> None:

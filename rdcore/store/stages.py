@@ -56,6 +56,7 @@ class LeaveOneOut:
 
     def __init__(self, data: Interactions, folder: Path, device: str):
         self.judge, self.folder = _judge_of(data, device), folder
+        self.n_short = self.judge.n_short
         self.fit, self.stage = self.judge.fit, self.judge.test
 
     def evaluate(self, model: Model, epoch: int, entries: list[dict]) -> dict:

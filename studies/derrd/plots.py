@@ -16,7 +16,7 @@ from torch import Tensor
 from rdcore.data.sampling import stream
 from rdcore.distill import DESettings, RRDSettings
 from rdcore.distill.de import gumbel_softmax
-from rdcore.distill.rrd import sampled_places
+from rdcore.distill.resampled import sampled_places
 from rdcore.eval.significance import Comparison
 from rdcore.store.runs import Record
 from studies.common.style import BLACK, BLUE, GREEN, GREY, RED, ROLES, SKY, interval, look, rows, whole_epochs

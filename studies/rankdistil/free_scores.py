@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from rdcore.data.interactions import Interactions
 from rdcore.data.queries import Queries
-from rdcore.data.sampling import stream
+from rdcore.data.sampling import different_unseen_items, stream
 from rdcore.distill.base import Batch
-from rdcore.distill.rankdistil import POOL, RankDistilSettings, list_loss, unlisted_items
+from rdcore.distill.rankdistil import POOL, RankDistilSettings, list_loss
 from rdcore.eval.metrics import overlap_at, rank_correlation
 from rdcore.models.base import Model
 from rdcore.train.loop import TrainingData, training_data
@@ -211,7 +211,7 @@ def of_samples(labels: Sequence[str], size: Size, p: int, seed: int) -> pd.DataF
         (whole,), (direction,) = measured(torch.arange(size.items)[None], 1.0)
         for m in (m for m in size.ms if m <= size.items - p):
             users = torch.zeros(size.draws, dtype=torch.long)
-            negatives = unlisted_items(users, top, m, instances.seen, stream(seed, f"negatives {m}"))
+            negatives = different_unseen_items(users, m, instances.seen, stream(seed, f"negatives {m}"), top)
             losses, gradients = measured(torch.cat([top, negatives], dim=1), (size.items - p) / m)
             away, length = gradients - direction, direction.norm()
             rows.append({

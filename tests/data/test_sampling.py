@@ -187,7 +187,7 @@ def test_the_place_of_an_unseen_item_against_a_list():
     for user, row in enumerate(rows):
         unseen = sorted(set(range(50)) - set(row.tolist()))
         places = torch.arange(len(unseen))
-        assert seen.unseen_at(torch.tensor([user]), places[None])[0].tolist() == unseen
+        assert seen.unseen.at(torch.tensor([user]), places[None])[0].tolist() == unseen
 
 
 def test_a_user_with_nearly_everything_gets_unseen_items_evenly_and_in_no_time(monkeypatch):

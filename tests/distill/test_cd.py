@@ -58,10 +58,15 @@ def test_linear_places_are_successive_draws():
     length = torch.tensor([4, 9]).repeat(20_000)
     drawn = linear_places(length, 2, torch.Generator().manual_seed(1))
     check_frequencies(drawn[::2], inclusion([4.0, 3.0, 2.0, 1.0], 2))
+    shorter = linear_places(torch.full((20_000,), 3), 2, torch.Generator().manual_seed(3))  # below twice the draw
+    check_frequencies(shorter, inclusion([3.0, 2.0, 1.0], 2))
+    assert (shorter[:, 0] == 0).double().mean() == pytest.approx(3 / 6, abs=4.5 * math.sqrt(0.25 / 20_000))
     first = torch.bincount(drawn[1::2, 0], minlength=9).double() / 20_000
     assert first.tolist() == pytest.approx([(9 - r) / 45 for r in range(9)], abs=4.5 * math.sqrt(0.16 / 20_000))
     every = linear_places(torch.full((50,), 6), 6, torch.Generator().manual_seed(2))
     assert (every.sort(1).values == torch.arange(6)).all()
+    short = linear_places(torch.tensor([3, 0, 9]), 4, torch.Generator().manual_seed(2)).tolist()
+    assert sorted(short[0]) == [-1, 0, 1, 2] and short[0][-1] == -1 and short[1] == [-1] * 4 and min(short[2]) >= 0
 
 
 @pytest.mark.parametrize("mode", ["student", "teacher"])
@@ -97,12 +102,17 @@ def test_the_published_form_draws_unseen_items_from_the_top_down_to_the_last(dat
     assert whole == pytest.approx(0.1 * own + base, rel=1e-5)
 
 
-def test_the_published_form_is_linear_and_fits_the_most_active_user(data):
+def test_the_published_form_is_linear_and_a_user_with_few_unseen_items_gets_all_of_them(data):
     with pytest.raises(ValueError, match="depth=None is the published form, which is 'linear'"):
         CDSettings(depth=None, sampling="exponential")
     fewest = N_ITEMS - int(data.counts().max())
-    with pytest.raises(ValueError, match=f"samples must be <= {fewest}"):
-        prepared(data, model("bpr", 2), model("bpr", 1), depth=None, samples=fewest + 1)
+    distillation, _ = prepared(data, model("bpr", 2), model("bpr", 1), depth=None, samples=fewest + 1)
+    distillation.begin_epoch(model("bpr", 2), 1, 1, stream(1, "distillation"))
+    left = [set(range(N_ITEMS)) - seen_by(data, user) for user in range(N_USERS)]
+    for drawn, own in zip(distillation.sample[0].tolist(), left, strict=True):
+        named = [item for item in drawn if item < N_ITEMS]
+        assert len(set(named)) == len(named) == min(len(own), fewest + 1) and set(named) <= own
+    assert distillation.n_short == sum(len(own) <= fewest for own in left) > 0
 
 
 # The loss and the weights ---------------------------------------------------------------------------------------------
@@ -293,7 +303,7 @@ def test_nothing_of_it_is_trained_or_stored(data):
 
 def test_a_ranking_of_more_items_than_there_are_is_refused(data):
     fewest = N_ITEMS - int(data.counts().max())
-    with pytest.raises(ValueError, match=f"depth must be <= {fewest}, the unseen items of the most active user, got 40"):
+    with pytest.raises(ValueError, match="K or depth must be <= 39, all items but the target, got 40"):
         prepared(data, model("bpr", 2), model("bpr", 1), depth=40)
     distillation, _ = prepared(data, model("bpr", 2), model("bpr", 1), depth=fewest, samples=fewest)
     distillation.begin_epoch(model("bpr", 2), 1, 1, stream(1, "distillation"))

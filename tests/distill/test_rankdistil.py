@@ -10,7 +10,7 @@ from scipy import stats
 from torch import Tensor
 
 from rdcore.data import Interactions, synthetic
-from rdcore.data.sampling import SeenItems, stream
+from rdcore.data.sampling import SeenItems, different_unseen_items, stream
 from rdcore.distill import Batch, RankDistil, RankDistilSettings
 from rdcore.distill.rankdistil import (
     POOL,
@@ -21,7 +21,6 @@ from rdcore.distill.rankdistil import (
     pairwise_loss,
     plackett_luce,
     sampled_orders,
-    unlisted_items,
 )
 from rdcore.models import BPRMFSettings, CaserSettings, FossilSettings, PopularitySettings
 from rdcore.settings import describe
@@ -323,7 +322,7 @@ def test_negatives_are_different_unseen_and_not_listed():
     listed = torch.tensor([[12, 29, 20], [0, 1, 29], [13, 14, 15], [28, 27, 26]] * 50)
     allowed = [set(range(12, 30)), {*range(12), *range(20, 30)}] * 100
     for n in (1, 6, 15):  # 15: all that user 0 has left
-        drawn = unlisted_items(user, listed, n, seen, generator)
+        drawn = different_unseen_items(user, n, seen, generator, listed)
         for row, own, left in zip(drawn.tolist(), listed.tolist(), allowed, strict=True):
             assert len(set(row)) == n and set(row) <= left - set(own)
         assert n < 15 or set(drawn[0].tolist()) == allowed[0] - set(listed[0].tolist())
@@ -333,7 +332,7 @@ def test_every_choice_of_negatives_is_equally_likely():
     """Seven items are left, two are drawn: 42 ordered pairs. 99.9 % of chi-square with 41 degrees of freedom is 74.7."""
     seen, draws = SeenItems(torch.arange(2), torch.tensor([0, 2]), 12), 42_000
     user, listed = torch.zeros(draws, dtype=torch.long), torch.tensor([[4, 7, 11]]).expand(draws, -1)
-    drawn = unlisted_items(user, listed, 2, seen, stream(1, "negatives"))
+    drawn = different_unseen_items(user, 2, seen, stream(1, "negatives"), listed)
     counts = torch.bincount(drawn[:, 0] * 12 + drawn[:, 1])
     counts = counts[counts > 0]
     assert len(counts) == 42
@@ -355,26 +354,26 @@ def test_mined_negatives_are_the_students_best_of_the_draw(data):
     distillation = prepared(instances, m=4, negatives="mined")
     top = distillation.lists.of(batch)
     negatives = distillation.negatives(student, batch.queries.user, batch.index, context, top)
-    pool = unlisted_items(batch.queries.user, top, 4 * POOL, instances.seen, stream(7, "distillation", 1))
+    pool = different_unseen_items(batch.queries.user, 4 * POOL, instances.seen, stream(7, "distillation", 1), top)
     scores = student.score_all(context).tolist()
     for b in range(3):
         assert negatives[b].tolist() == sorted(pool[b].tolist(), key=lambda item: -scores[b][item])[:4]
 
 
-def test_there_must_be_enough_items_for_the_most_active_user(data):
+def test_queries_with_fewer_items_than_asked_for_are_counted(data):
     instances = training_data(data, 5, "cpu", full_windows=True)
-    fewest = N_ITEMS - int(data.counts().max())
-    prepared(instances, p=fewest - 4, m=4)
-    with pytest.raises(ValueError, match=rf"p \+ m must be <= {fewest}, .* got {fewest - 3} \+ 4: lower p or m"):
-        prepared(instances, p=fewest - 3, m=4)
-    with pytest.raises(ValueError, match=rf"p \+ {POOL} m must be <= {fewest}, .* got {fewest - 4} \+ {4 * POOL}"):
-        prepared(instances, p=fewest - 4, m=4, negatives="mined")
+    left = N_ITEMS - instances.seen.distinct[instances.queries.user]
+    fewest = int(left.min())
+    assert prepared(instances, p=fewest - 4, m=4).n_short == 0
+    assert prepared(instances, p=fewest - 3, m=4).n_short == int((left == fewest).sum()) > 0
+    mined = prepared(instances, p=fewest - 4, m=4, negatives="mined")
+    assert mined.n_short == int((left < fewest - 4 + 4 * POOL).sum())
 
 
 def test_revisited_items_leave_as_many_negatives_as_they_should():
     twice = Interactions("few", np.array([0, 1, 0, 0, 2, 3]), np.array([0, 4, 6]), 9)
     distillation = prepared(training_data(twice, 0, "cpu"), BPRMFSettings(dim=2).build(2, 9), p=3, m=4, form="B")
-    assert distillation.n_negatives.tolist() == [4, 4]
+    assert distillation.n_negatives(torch.arange(2), distillation.lists.items).tolist() == [4, 4]
 
 
 # The whole step -----------------------------------------------------------------------------------------------------------
@@ -427,7 +426,7 @@ def test_a_step_equals_its_formula_in_a_slow_loop(data, settings, student_kind, 
     for b, user in enumerate(users):
         top.append(sorted(set(range(N_ITEMS)) - seen_by(data, user), key=lambda item, b=b: -teachers[b][item])[:3])
     drawn = 4 * POOL if given.negatives == "mined" else 4
-    negatives = unlisted_items(queries.user, torch.tensor(top), drawn, instances.seen, rng).tolist()
+    negatives = different_unseen_items(queries.user, drawn, instances.seen, rng, torch.tensor(top)).tolist()
     if given.negatives == "mined":
         negatives = [sorted(row, key=lambda item, b=b: -scores[b][item])[:4] for b, row in enumerate(negatives)]
     items = [first + rest for first, rest in zip(top, negatives, strict=True)]
@@ -459,7 +458,8 @@ def test_steps_average_to_the_loss_over_all_negatives(data, form):
     with torch.no_grad():
         context = student.encode(batch.queries)
         few = prepared(instances, teacher, form=form, m=4)
-        everything = prepared(instances, teacher, form=form, m=int(few.n_negatives.min()))
+        most = int(few.n_negatives(few.lists.users(instances), few.lists.items).min())
+        everything = prepared(instances, teacher, form=form, m=most)
         losses = [few.loss(student, batch, 0, context).item() for _ in range(12)]
         whole = everything.loss(student, batch_of(instances, [busiest]), 0, context[:1]).item()
     error = 4 * np.std(losses, ddof=1) / math.sqrt(12)

@@ -12,17 +12,14 @@ from torch import Tensor
 from rdcore.checks import integer, number
 from rdcore.data.queries import final_queries_of
 from rdcore.distill.base import Batch, Cache, Distillation, TrainingData, distinct, distinct_queries
-from rdcore.distill.followups.draws import weighted_places
 from rdcore.distill.followups.ir_rrd import without_memory
 from rdcore.distill.followups.item_side import scores_of_users, user_lists
 from rdcore.distill.lists import teacher_lists
+from rdcore.distill.resampled import weighted_places
+from rdcore.distill.rrd import partial_relaxed_loss
 from rdcore.distill.scores import teacher_scores
 from rdcore.models.base import Model
 from rdcore.settings import Settings, inert
-
-NOT_THERE = (
-    -1e30
-)  # of a score that does not count: its exponential is 0, and a difference of two is still a number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,17 +83,13 @@ def error_weights(places: Tensor, sharpness: float) -> tuple[Tensor, Tensor]:
     return wrong.clamp(min=0).tanh(), (-wrong).clamp(min=0).tanh()
 
 
-def correction_loss(under: Tensor, over: Tensor, real_under: Tensor, real_over: Tensor) -> Tensor:
-    """RRD's relaxed loss of the entries that are real: logits (B, n), (B, m) and which of them
-    count -> (B,). 0 for a row without any.
+correction_loss = partial_relaxed_loss
+"""RRD's relaxed loss of the entries that are real: logits (B, n), (B, m) and which of them count ->
+(B,). 0 for a row without any.
 
-    -sum_k [ a_k - log( sum_{i >= k} exp a_i + sum_l exp b_l ) ], a the under-estimated in the
-    teacher's order, b the others.
-    """
-    a = torch.where(real_under, under, NOT_THERE)
-    below = torch.where(real_over, over, NOT_THERE).logsumexp(1, keepdim=True)
-    left = torch.logaddexp(a.flip(1).logcumsumexp(1).flip(1), below)
-    return torch.where(real_under, left - under, 0).sum(1)
+-sum_k [ a_k - log( sum_{i >= k} exp a_i + sum_l exp b_l ) ], a the under-estimated in the teacher's
+order, b the others.
+"""
 
 
 class DualCorrection(Distillation):
@@ -109,7 +102,8 @@ class DualCorrection(Distillation):
     the student of every third epoch and are kept in checkpoints. No gradient goes through places or
     weights. Where fewer than ``samples`` entries are wrong in one direction, those are taken (the
     released sampler stops with an error); where none is, the loss is 0. The lists leave out what
-    the user has in training (the released ones are missing).
+    the user has in training (the released ones are missing). Places behind a shorter list are
+    never wrong: the student's come last, too.
     """
 
     reduction: ClassVar[str] = "sum"
@@ -129,8 +123,9 @@ class DualCorrection(Distillation):
     ) -> None:
         self.everyone = final_queries_of(data.queries)
         self.lists = teacher_lists(
-            teacher, data, self.settings.depth, "seen", cache=cache, progress=progress
+            teacher, data, self.settings.depth, "seen", cache=cache, partial=True, progress=progress
         )
+        self.n_short = self.lists.n_short
         if self.per_user:
             self.register_buffer("item_places", torch.zeros_like(self.lists.items))
         if self.both:
@@ -175,7 +170,10 @@ class DualCorrection(Distillation):
         if self.per_user:
             places = self.item_places[queries.user]
         else:
-            places = places_in_list(student.score(context.detach(), lists).detach())
+            scores = student.score(context.detach(), lists).detach()
+            if (named := self.lists.named(batch)) is not None:
+                scores = scores.masked_fill(~named[place], -torch.inf)
+            places = places_in_list(scores)
         under, over, *real = self._drawn(places)
         logits = student.score(context, lists.gather(1, torch.cat([under, over], dim=1)))
         total = (

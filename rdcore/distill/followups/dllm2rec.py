@@ -63,19 +63,23 @@ class DLLM2RecSettings(Settings):
 
 
 def list_weights(
-    distance: Tensor, agrees: Tensor, position: float, confidence: float, agreement: float
-) -> Tensor:
+    distance: Tensor, agrees: Tensor, position: float, confidence: float, agreement: float,
+    named: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """Weights of the K places, of sum 1: the list's distances (B, K), from best to worst, and which
     of its items the student has in its own list (B, K) bool -> (B, K).
 
     w = position p + confidence f + agreement a over its sum; p and f have sum 1, a is 1 or 0.
+    named (B, K) bool: the places that hold an item; the others have no weight.
     """
     K = distance.shape[1]
     p = torch.softmax(-torch.arange(K, dtype=distance.dtype, device=distance.device), 0)
     f = torch.exp(-distance) + LEAST
     f = f / f.sum(1, keepdim=True)
     w = position * p + confidence * f + agreement * (agrees.to(distance.dtype) + LEAST)
-    return w / w.sum(1, keepdim=True)
+    if named is not None:
+        w = w * named
+    return w / w.sum(1, keepdim=True).clamp(min=torch.finfo(w.dtype).tiny)
 
 
 def weighted_loss(
@@ -113,7 +117,10 @@ class WeightedList(Distillation):
     ) -> None:
         self.freeze(teacher)
         K = self.settings.K
-        self.lists = teacher_lists(teacher, data, K, "target", cache=cache, progress=progress)
+        self.lists = teacher_lists(
+            teacher, data, K, "target", cache=cache, partial=True, progress=progress
+        )
+        self.n_short = self.lists.n_short
 
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         self.sums = torch.zeros(2, dtype=torch.float64, device=rng.device)
@@ -134,11 +141,12 @@ class WeightedList(Distillation):
         logits = batch.wanted
         if logits is None:
             logits = student.score(context, self.wants(batch))
-        score = self.teacher.score(batch.queries, listed)
-        agrees = self._agrees(student, context, listed)
-        weights = list_weights(
-            score[:, :1] - score, agrees, settings.position, settings.confidence, settings.agreement
-        )
+        score, named = self.teacher.score(batch.queries, listed), self.lists.named(batch)
+        agrees, distance = self._agrees(student, context, listed), score[:, :1] - score
+        if named is not None:
+            agrees, distance = agrees & named, distance.masked_fill(~named, 0)
+        shares = settings.position, settings.confidence, settings.agreement
+        weights = list_weights(distance, agrees, *shares, named)
         self.sums += torch.stack(
             [agrees.double().sum(), agrees.new_tensor(agrees.numel(), dtype=torch.float64)]
         )

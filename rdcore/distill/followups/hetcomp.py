@@ -15,9 +15,10 @@ from torch.utils.checkpoint import checkpoint
 from rdcore.checks import integer, number
 from rdcore.data.queries import Queries, final_queries_of
 from rdcore.distill.base import Batch, Cache, Distillation, TrainingData
-from rdcore.distill.lists import exemplary_rankings
-from rdcore.distill.rrd import relaxed_loss
+from rdcore.distill.lists import exemplary_rankings, refuse_nothing
+from rdcore.distill.rrd import partial_relaxed_loss, relaxed_loss
 from rdcore.eval.topk import block_rows
+from rdcore.losses import NOT_THERE
 from rdcore.models.base import Model
 from rdcore.settings import Settings
 
@@ -87,13 +88,20 @@ class Trajectories(Model):
         self.teachers = nn.ModuleList(nn.ModuleList(checkpoints) for checkpoints in teachers)
 
 
-def early_loss(positives: Tensor, top: Tensor, others: Tensor) -> Tensor:
+def early_loss(
+    positives: Tensor, top: Tensor, others: Tensor, named: Tensor | None = None
+) -> Tensor:
     """sum_i log(e^{s_i} + E) - s_i over positives and list: scores (B, P), (B, K), and others (B,)
-    = log E, of all items that are in neither nor in training -> (B,). The list's order is free."""
+    = log E, of all items that are in neither nor in training -> (B,). The list's order is free.
+    named (B, K) bool: where the list holds an item (None: everywhere)."""
+    if named is not None:
+        top = torch.where(named, top, -NOT_THERE)  # nothing is above it
     return F.softplus(others[:, None] - torch.cat([positives, top], dim=1)).sum(1)
 
 
-def list_loss(positives: Tensor, top: Tensor, others: Tensor) -> Tensor:
+def list_loss(
+    positives: Tensor, top: Tensor, others: Tensor, named: Tensor | None = None
+) -> Tensor:
     """R(positives; rest_2) + 1/2 ( R(first half; rest_2) + R(first tenth; rest_10) ), as `early_loss`
     -> (B,).
 
@@ -101,13 +109,19 @@ def list_loss(positives: Tensor, top: Tensor, others: Tensor) -> Tensor:
     of the list but its first tenth.
     """
     half, tenth = top.shape[1] // 2, top.shape[1] // 10
-    others = others[:, None]
-    rest_2 = torch.cat([others, top[:, half:]], dim=1)
-    rest_10 = torch.cat([others, top[:, tenth:]], dim=1)
-    ordered = relaxed_loss(top[:, :half], rest_2) + relaxed_loss(top[:, :tenth], rest_10)
+
+    def R(first: Tensor, there: Tensor | None, behind: int) -> Tensor:
+        rest = torch.cat([others[:, None], top[:, behind:]], dim=1)
+        if there is None:
+            return relaxed_loss(first, rest)
+        return partial_relaxed_loss(first, rest, there, F.pad(named[:, behind:], (1, 0), value=True))
+
+    halves, tenths = (None if named is None else named[:, :k] for k in (half, tenth))
+    ordered = R(top[:, :half], halves, half) + R(top[:, :tenth], tenths, tenth)
     if positives.shape[1] == 0:
         return ordered / 2
-    return relaxed_loss(positives, rest_2) + ordered / 2
+    every = None if named is None else torch.ones_like(positives, dtype=torch.bool)
+    return R(positives, every, half) + ordered / 2
 
 
 def agreement(ranking: Tensor, wanted: Tensor) -> Tensor:
@@ -138,7 +152,8 @@ class HeterogeneousCompression(Distillation):
 
     The authors' importances are in a file that cannot be had; the sum is our reading of their
     earlier code. They clamp scores and logarithms, which are exact here. A teacher with a memory
-    gives its list for the end of a user's training sequence.
+    gives its list for the end of a user's training sequence. A user with a shorter list is taught
+    that.
     """
 
     reduction: ClassVar[str] = "sum"
@@ -156,10 +171,6 @@ class HeterogeneousCompression(Distillation):
         progress: bool = False,
     ) -> None:
         K, queries, self.seen = self.settings.K, data.queries, data.seen
-        if data.seen.fewest_unseen <= K:
-            raise ValueError(
-                f"K must be < {data.seen.fewest_unseen}, the unseen items of the most active user, got {K}"
-            )
         self.everyone = final_queries_of(queries)
         fewest = int(queries.offsets.diff().min())
         P = fewest if self.settings.positives is None else self.settings.positives
@@ -177,6 +188,8 @@ class HeterogeneousCompression(Distillation):
             ])
             for checkpoints in teachers
         ])  # (teachers, checkpoints, U, K)  # fmt: skip
+        refuse_nothing(self.lists, data.seen.n_items)
+        self.n_short = int((self.lists[..., -1] == data.seen.n_items).flatten(0, 1).any(0).sum())
         shape, device = (len(teachers), len(self.everyone)), data.target.device
         self.register_buffer("reached", torch.zeros(shape, dtype=torch.long, device=device))
         self.register_buffer(
@@ -218,6 +231,7 @@ class HeterogeneousCompression(Distillation):
         ranking = exemplary_rankings(
             student, self.everyone, self.settings.cut, target=None, seen=self.seen
         )
+        ranking = ranking.masked_fill(ranking == student.n_items, -1)  # no item, and no hit
         for teacher in range(len(self.reached)):
             before, now = self.distance[teacher], self._to(ranking, teacher, 1)
             first = before < 0
@@ -237,9 +251,12 @@ class HeterogeneousCompression(Distillation):
             listed = torch.cat(
                 [self.lists[k][self.reached[k, users], users] for k in range(teachers)], dim=1
             ).long()  # (rows, teachers * K)
+            none = listed == self.seen.n_items
+            worth = torch.exp(-rank / FALL).expand(listed.shape).masked_fill(none, 0)
             importance = torch.zeros((len(users), self.seen.n_items), device=rank.device)
-            importance.scatter_add_(1, listed, torch.exp(-rank / FALL).expand(listed.shape))
-            parts.append(importance.topk(K, dim=1).indices)
+            importance.scatter_add_(1, listed.masked_fill(none, 0), worth)
+            worth, items = importance.topk(K, dim=1)
+            parts.append(items.masked_fill(worth == 0, self.seen.n_items))
         return torch.cat(parts)
 
     def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
@@ -254,14 +271,17 @@ class HeterogeneousCompression(Distillation):
 
         def part(context: Tensor, queries: Queries, times: Tensor) -> Tensor:
             user, scores = queries.user, student.score_all(context)  # (rows, n_items)
-            positives, top = self.positives[user], self.top[user]
-            known = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
+            positives, top, named = self.positives[user], self.top[user], None
+            shape = len(scores), student.n_items + 1  # the last: no item
+            known = torch.zeros(shape, dtype=torch.bool, device=scores.device)
             known[self.seen.of(user)] = True
             known.scatter_(1, top, True)
-            others = scores.masked_fill(known, -torch.inf).logsumexp(1)
-            return (
-                times * compare(scores.gather(1, positives), scores.gather(1, top), others)
-            ).sum()
+            others = scores.masked_fill(known[:, :-1], NOT_THERE).logsumexp(1)
+            if self.n_short:
+                named = top < student.n_items
+                top = top.masked_fill(~named, 0)
+            parts = scores.gather(1, positives), scores.gather(1, top), others, named
+            return (times * compare(*parts)).sum()
 
         rows = block_rows(student.n_items, 256, copies=4)
         blocks = [slice(k, k + rows) for k in range(0, len(context), rows)]

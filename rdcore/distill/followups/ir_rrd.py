@@ -11,15 +11,11 @@ from torch import Tensor
 
 from rdcore.checks import integer, number, short
 from rdcore.data.queries import final_queries_of
+from rdcore.data.sampling import OtherItems
 from rdcore.distill.base import Batch, Cache, Distillation, TrainingData, distinct_queries
 from rdcore.distill.followups.item_side import Owners, scores_of_users, user_lists
-from rdcore.distill.rrd import (
-    OtherItems,
-    RelaxedRankingDistillation,
-    RRDSettings,
-    relaxed_loss,
-    sampled_places,
-)
+from rdcore.distill.resampled import sampled_places
+from rdcore.distill.rrd import RelaxedRankingDistillation, RRDSettings, relaxed_loss
 from rdcore.models.base import Model, scores_single_items
 from rdcore.settings import Settings
 
@@ -101,6 +97,7 @@ class ItemSideRanking(Distillation):
         progress: bool = False,
     ) -> None:
         self.users.prepare(teacher, data, cache=cache, progress=progress)
+        self.n_short = self.users.n_short
         settings, self.everyone = self.settings, final_queries_of(data.queries)
         self.lists = user_lists(teacher, self.everyone, data.seen, settings.depth, spare=settings.L)
         listed = self.lists.whole.nonzero()[:, 0]
@@ -131,6 +128,7 @@ class ItemSideRanking(Distillation):
         of_users = self.users.loss(student, batch, step, context)
         place, _ = distinct_queries(student, batch)
         items = torch.unique(self.users.sample[0][batch.queries.user[place]])
+        items = items[items < student.n_items]
         row = self.row[items]
         items, row = items[row >= 0], row[row >= 0]
         self.sums += torch.tensor([len(items), 1.0], device=items.device)

@@ -50,18 +50,18 @@ def user_lists(
 ) -> UserLists:
     """The teacher's first ``depth`` users for every item, of those who have it not in training.
 
-    An item that leaves fewer than ``depth + spare`` such users has no list. Raises ValueError where
-    that is every item. ``everyone``: one query a user, of a teacher without memory. Memory for one
+    An item that leaves fewer than ``depth + spare`` such users, or of whom the teacher names fewer
+    than ``depth`` (the score of the others is -inf), has no list. Raises ValueError where that is
+    every item. ``everyone``: one query a user, of a teacher without memory. Memory for one
     block of items times users.
     """
     device, n_users, n_items = everyone.user.device, len(everyone), teacher.n_items
     owners = Owners(seen)
     left = n_users - owners.counts
     whole = left >= depth + spare
+    too_long = "make the lists of users shorter"
     if not whole.any():
-        raise ValueError(
-            f"no item leaves {depth + spare} of the {n_users} users who do not have it: make the lists of users shorter"
-        )
+        raise ValueError(f"no item leaves {depth + spare} of the {n_users} users who do not have it: {too_long}")
     users = torch.zeros((n_items, depth), dtype=torch.int32, device=device)
     with evaluating(teacher):
         context = teacher.encode(everyone)
@@ -69,9 +69,14 @@ def user_lists(
             block_rows(n_users, 1024, copies=2)
         ):
             scores = teacher.score(context, items).T.contiguous()  # (items, users)
+            scores.masked_fill_(scores.isnan(), -torch.inf)
             place, user = owners.of(items)
             scores[place, user] = -torch.inf
-            users[items] = scores.topk(min(depth, n_users), dim=1).indices.int()
+            values, found = scores.topk(min(depth, n_users), dim=1)
+            users[items] = found.int()
+            whole[items] &= values[:, -1] > -torch.inf
+    if not whole.any():
+        raise ValueError(f"of no item the teacher names {depth} users: {too_long}")
     return UserLists(users, whole)
 
 

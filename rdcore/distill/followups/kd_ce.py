@@ -12,11 +12,11 @@ from torch.utils.checkpoint import checkpoint
 
 from rdcore.checks import integer, number, one_of
 from rdcore.data.queries import Queries, final_queries_of
-from rdcore.distill.base import Batch, Cache, Distillation, TrainingData
-from rdcore.distill.lists import Lists, exemplary_rankings, teacher_lists
+from rdcore.distill.base import Batch, Cache, Distillation, Frozen, TrainingData
+from rdcore.distill.lists import Lists, check_length, exemplary_rankings, teacher_lists
 from rdcore.distill.scores import teacher_scores
 from rdcore.eval.topk import block_rows
-from rdcore.models.base import Model, evaluating, scores_single_items
+from rdcore.models.base import Model, scores_single_items
 from rdcore.settings import Settings, inert
 
 
@@ -63,8 +63,10 @@ def soft_cross_entropy(
 ) -> Tensor:
     """-sum_i softmax(t / tau)_i log softmax(s / tau)_i of every row: t (B, n), s (B, n) -> (B,).
 
-    kept (B, n) bool: the items that count, at least one a row; both softmaxes are over them alone.
+    kept (B, n) bool: the items that count, by default all; both softmaxes are over them alone. 0 for
+    a row without any.
     """
+    some = 1.0 if kept is None else kept.any(1)
     if kept is not None:
         lowest = (
             torch.finfo(logits.dtype).min / 4
@@ -73,7 +75,7 @@ def soft_cross_entropy(
             each.masked_fill(~kept, lowest * min(temperature, 1)) for each in (teacher, logits)
         )
     labels = torch.softmax(teacher / temperature, dim=1)
-    return -(labels * torch.log_softmax(logits / temperature, dim=1)).sum(1)
+    return -(labels * torch.log_softmax(logits / temperature, dim=1)).sum(1) * some
 
 
 class CrossEntropyDistillation(Distillation):
@@ -81,6 +83,7 @@ class CrossEntropyDistillation(Distillation):
 
     A user counts as often as the batch has rows of him, as in the released code. Over all items,
     memory holds the scores of one block of rows, which are computed a second time for the gradient.
+    Items that the teacher does not name (-inf) are in neither softmax.
     """
 
     reduction: ClassVar[str] = "sum"
@@ -101,15 +104,21 @@ class CrossEntropyDistillation(Distillation):
         self.seen = data.seen if self.settings.exclude == "seen" else None
         self.everyone = final_queries_of(data.queries)
         self.lists: Lists | None = None
+        if self.settings.items == "student":
+            check_length(self.settings.K, data.seen.n_items)
         if self.settings.items == "teacher":
             K, exclude = self.settings.K, self.settings.exclude
-            self.lists = teacher_lists(teacher, data, K, exclude, cache=cache, progress=progress)
+            self.lists = teacher_lists(
+                teacher, data, K, exclude, cache=cache, partial=True, progress=progress
+            )
+            self.n_short = self.lists.n_short
             if self.per_user:
                 self.labels = teacher_scores(teacher, self.everyone, self.lists.items)
 
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         if self.settings.items == "student" and self.per_user:
-            self.lists = Lists(self._students(student, self.everyone), per_user=True)
+            students = self._students(student, self.everyone)
+            self.lists = Lists(students, per_user=True, padding=student.n_items)
             self.labels = teacher_scores(*self.teacher, self.everyone, self.lists.items)
 
     def _students(self, student: Model, queries: Queries) -> Tensor:
@@ -125,26 +134,27 @@ class CrossEntropyDistillation(Distillation):
         if self.lists is None:
             items = self._students(student, batch.queries).long()
         else:
-            items = self.lists.of(batch)
-        logits = student.score(context, items) if batch.logits is None else batch.logits
+            items = self.lists.rows(batch)
+        logits = batch.logits
+        if logits is None:
+            logits = student.score(context, items.masked_fill(items == student.n_items, 0))
         labels = (
             self.labels[batch.queries.user]
             if self.per_user
             else teacher_scores(*self.teacher, batch.queries, items)
         )
-        return (
-            self.settings.weight
-            * soft_cross_entropy(labels, logits, self.settings.temperature).sum()
-        )
+        kept, temperature = labels > -torch.inf, self.settings.temperature
+        return self.settings.weight * soft_cross_entropy(labels, logits, temperature, kept).sum()
 
     def _over_all(self, student: Model, batch: Batch, context: Tensor) -> Tensor:
         (teacher,) = self.teacher
 
         def part(context: Tensor, queries: Queries) -> Tensor:
-            with torch.no_grad(), evaluating(teacher):
-                labels = teacher.score_all(teacher.encode(queries))
+            labels, kept = Frozen(teacher).score_all(queries), None
+            if not (named := labels > -torch.inf).all():
+                kept = named
             return soft_cross_entropy(
-                labels, student.score_all(context), self.settings.temperature
+                labels, student.score_all(context), self.settings.temperature, kept
             ).sum()
 
         rows = block_rows(student.n_items, 256, copies=4)

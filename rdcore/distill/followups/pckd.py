@@ -16,7 +16,7 @@ from rdcore.distill.base import Batch, Cache, Distillation, TrainingData
 from rdcore.distill.de import DESettings, DistillationExperts, Experts, gumbel_softmax, hint_sizes
 from rdcore.distill.followups.ftd import both_show_vectors
 from rdcore.distill.followups.kd_ce import soft_cross_entropy
-from rdcore.distill.lists import exemplary_rankings, teacher_lists
+from rdcore.distill.lists import check_length, exemplary_rankings, teacher_lists
 from rdcore.distill.resampled import sampled_places
 from rdcore.models.base import Model
 from rdcore.settings import Settings, inert
@@ -80,16 +80,17 @@ class PCKDSettings(Settings):
         return PreferenceConsistent(self, student, teacher)
 
 
-def pair_loss(after: Tensor, before: Tensor) -> Tensor:
+def pair_loss(after: Tensor, before: Tensor, named: Tensor | None = None) -> Tensor:
     """softplus(-(a_1 - a_2)(b_1 - b_2)): scores of two items behind the experts (B, 2), and the
-    student's (B, 2) -> (B,). Below ln 2 where the order is kept."""
-    return F.softplus(-(after[:, 0] - after[:, 1]) * (before[:, 0] - before[:, 1]))
+    student's (B, 2) -> (B,). Below ln 2 where the order is kept; 0 where not both are ``named``."""
+    losses = F.softplus(-(after[:, 0] - after[:, 1]) * (before[:, 0] - before[:, 1]))
+    return losses if named is None else losses * named.all(1)
 
 
-def list_loss(after: Tensor, before: Tensor, tau: float) -> Tensor:
+def list_loss(after: Tensor, before: Tensor, tau: float, named: Tensor | None = None) -> Tensor:
     """CE(softmax(b / tau); a / tau): scores behind the experts (B, Q), the student's (B, Q) ->
-    (B,)."""
-    return soft_cross_entropy(before, after, tau)
+    (B,), over the items that are ``named`` (B, Q) bool, by default all."""
+    return soft_cross_entropy(before, after, tau, named)
 
 
 class PreferenceConsistent(Distillation):
@@ -125,14 +126,18 @@ class PreferenceConsistent(Distillation):
         self.freeze(teacher)
         self.features.prepare(teacher, data, cache=cache, progress=progress)
         depth, exclude = self.settings.depth, self.settings.exclude
+        check_length(depth, data.seen.n_items)
         self.everyone, self.lists = final_queries_of(data.queries), None
         self.seen = data.seen if exclude == "seen" else None
         places = torch.arange(depth, dtype=torch.float64, device=data.target.device)
         self.log_weights = -(places + 1) / self.settings.T
         if self.settings.guide == "teacher":
             self.lists = teacher_lists(
-                teacher, data, depth, exclude, cache=cache, progress=progress
+                teacher, data, depth, exclude, cache=cache, partial=True, progress=progress
             )
+            self.n_short = self.lists.n_short
+        elif self.seen:
+            self.n_short = int((data.seen.n_items - data.seen.distinct < depth).sum())
 
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         self.rng = rng
@@ -147,7 +152,8 @@ class PreferenceConsistent(Distillation):
         if listed is None:
             depth = self.settings.depth
             listed = exemplary_rankings(student, queries, depth, target=None, seen=self.seen)
-        places = sampled_places(self.log_weights, len(listed), self.settings.Q, self.rng)
+        named = listed < student.n_items if self.n_short else None
+        places = sampled_places(self.log_weights, len(listed), self.settings.Q, self.rng, named)
         return listed.gather(1, places)
 
     def _mapped(self, experts: Experts, vectors: Tensor, shown: Tensor) -> Tensor:
@@ -168,9 +174,12 @@ class PreferenceConsistent(Distillation):
                 context = student.encode(queries)
         else:
             times = torch.ones(len(context), device=context.device)
-            listed = None if self.lists is None else self.lists.of(batch)
+            listed = None if self.lists is None else self.lists.rows(batch)
             items = self._drawn(student, queries, listed)
-        items = items.long()  # (B, Q)
+        items, named = items.long(), None  # (B, Q)
+        if self.n_short:
+            named = items < student.n_items
+            items = items.masked_fill(~named, 0)
         with torch.no_grad():
             before = student.score(context, items)
             own, vectors = student.hint(context), student.item_hint(items.flatten())
@@ -179,9 +188,9 @@ class PreferenceConsistent(Distillation):
         of_items = self._mapped(self.features.items, vectors, shown).view(*items.shape, -1)
         after = (of_items @ of_users.unsqueeze(2)).squeeze(2)  # (B, Q)
         if self.settings.form == "pair":
-            kept = pair_loss(after, before)
+            kept = pair_loss(after, before, named)
         else:
-            kept = list_loss(after, before, self.settings.tau)
+            kept = list_loss(after, before, self.settings.tau, named)
         right = ((after[:, 0] - after[:, 1]) * (before[:, 0] - before[:, 1]) > 0).double()
         self.sums += torch.stack([(times * right).sum(), times.sum()])
         return features + self.settings.experts.weight * self.settings.alpha * (times * kept).sum()

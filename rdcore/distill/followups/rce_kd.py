@@ -12,9 +12,9 @@ from torch import Tensor
 from rdcore.checks import integer, number, one_of
 from rdcore.data.queries import Queries, final_queries_of
 from rdcore.distill.base import Batch, Cache, Distillation, TrainingData
-from rdcore.distill.followups.draws import weighted_places
 from rdcore.distill.followups.kd_ce import soft_cross_entropy
-from rdcore.distill.lists import exemplary_rankings, teacher_lists
+from rdcore.distill.lists import check_length, exemplary_rankings, teacher_lists
+from rdcore.distill.resampled import weighted_places
 from rdcore.distill.scores import teacher_scores
 from rdcore.models.base import Model, scores_single_items
 from rdcore.settings import Settings
@@ -98,7 +98,7 @@ def draw_log_weights(ranking: Tensor, top: Tensor, T: float, draw: str = "teache
 def taught_items(ranking: Tensor, drawn: Tensor, top: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """All items of a row, S (its first K) then A (drawn) then the teacher's: (B, K + L + K); which
     of the teacher's are in neither S nor A, (B, K) bool; and the share of the teacher's that are in
-    A, (B,).
+    A, (B,). In ``top`` -1 is no item.
 
     ranking (B, depth) and top (B, K) best first, drawn (B, L).
     """
@@ -107,7 +107,7 @@ def taught_items(ranking: Tensor, drawn: Tensor, top: Tensor) -> tuple[Tensor, T
     return (
         torch.cat([own, drawn, top], dim=1),
         ~(in_drawn | contained(top, own)),
-        in_drawn.double().mean(1),
+        in_drawn.double().mean(1) * (top.shape[1] / (top >= 0).sum(1).clamp(min=1)),
     )
 
 
@@ -122,10 +122,10 @@ def rejuvenated_loss(
     """(1 - g) CE over S + g CE over J of every row, g = exp(-beta overlap): the scores of
     `taught_items`, teacher and logits (B, K + L + K), ``other`` (B, K) and overlap (B,) from there
     -> (B,). J is A and the ``other`` of the teacher's items."""
-    K = other.shape[1]
-    own = soft_cross_entropy(teacher[:, :K], logits[:, :K], temperature)
+    K, named = other.shape[1], teacher > -torch.inf
+    own = soft_cross_entropy(teacher[:, :K], logits[:, :K], temperature, named[:, :K])
     kept = torch.cat([other.new_ones((len(other), logits.shape[1] - 2 * K)), other], dim=1)
-    both = soft_cross_entropy(teacher[:, K:], logits[:, K:], temperature, kept)
+    both = soft_cross_entropy(teacher[:, K:], logits[:, K:], temperature, kept & named[:, K:])
     share = torch.exp(-beta * overlap).to(logits.dtype)
     return (1 - share) * own + share * both
 
@@ -136,7 +136,8 @@ class RejuvenatedCrossEntropy(Distillation):
     The teacher's list is made once, the student's ranking at the beginning of every epoch, from
     which A is drawn without replacement; a student or teacher with a memory is asked in every step.
     A user counts as often as the batch has rows of him. The released code takes exponentials of raw
-    scores, which overflow; the value is the same.
+    scores, which overflow; the value is the same. Items that the teacher does not name (-inf), and
+    places that a user leaves empty, are in no softmax.
     """
 
     reduction: ClassVar[str] = "sum"
@@ -154,15 +155,14 @@ class RejuvenatedCrossEntropy(Distillation):
         progress: bool = False,
     ) -> None:
         self.teacher = (teacher,)  # in a tuple, so that it is no part of this module
-        self.everyone = final_queries_of(data.queries)
+        self.everyone, self.n_items = final_queries_of(data.queries), data.seen.n_items
         K, exclude = self.settings.K, self.settings.exclude
         self.seen = data.seen if exclude == "seen" else None
-        room = data.seen.fewest_unseen if self.seen else data.seen.n_items - 1
-        if self.settings.depth > room:
-            raise ValueError(
-                f"depth must be <= {room}, the items that can be ranked for everybody, got {self.settings.depth}"
-            )
-        self.lists = teacher_lists(teacher, data, K, exclude, cache=cache, progress=progress)
+        check_length(self.settings.depth, data.seen.n_items)
+        self.lists = teacher_lists(teacher, data, K, exclude, cache=cache, partial=True, progress=progress)
+        left = data.seen.n_items - data.seen.distinct[self.lists.users(data)]
+        few = left < self.settings.depth if self.seen else left < 0
+        self.n_short = int((few | (self.lists.items[:, -1] == data.seen.n_items)).sum())
 
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         self.rng = rng
@@ -180,14 +180,21 @@ class RejuvenatedCrossEntropy(Distillation):
         ranking = exemplary_rankings(
             student, queries, self.settings.depth, target=None, seen=self.seen
         )
-        top = top.to(ranking.dtype)
+        top, n_items = top.to(ranking.dtype), student.n_items
+        top = top.masked_fill(top == n_items, -1)  # no item, and none of the student's ranking
         weights = draw_log_weights(ranking, top, self.settings.T, self.settings.draw)
+        weights = weights.masked_fill(ranking == n_items, -torch.inf)
         drawn = ranking.gather(1, weighted_places(weights, self.settings.L, self.rng)[0])
         items, other, overlap = taught_items(ranking, drawn, top)
+        items = items.masked_fill(items < 0, n_items)
         return items, other, overlap, teacher_scores(*self.teacher, queries, items)
 
     def wants(self, batch: Batch) -> Tensor | None:
-        return self.items[batch.queries.user].long() if self.per_user else None
+        return self._valid(self.items[batch.queries.user]) if self.per_user else None
+
+    def _valid(self, items: Tensor) -> Tensor:
+        """Items that can be scored: item 0 where there is none."""
+        return items.long().masked_fill(items == self.n_items, 0)
 
     def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
         if self.per_user:
@@ -197,9 +204,9 @@ class RejuvenatedCrossEntropy(Distillation):
             )
         else:
             items, other, overlap, labels = self._taught(
-                student, batch.queries, self.lists.of(batch)
+                student, batch.queries, self.lists.rows(batch)
             )
-        logits = student.score(context, items.long()) if batch.logits is None else batch.logits
+        logits = student.score(context, self._valid(items)) if batch.logits is None else batch.logits
         self.sums += torch.stack([overlap.sum(), overlap.new_tensor(len(overlap))])
         loss = rejuvenated_loss(
             labels, logits, other, overlap, self.settings.beta, self.settings.temperature

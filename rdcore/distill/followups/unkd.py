@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from rdcore.checks import flag, integer, number, one_of
 from rdcore.data.queries import Queries, final_queries_of
 from rdcore.data.sampling import SeenItems
-from rdcore.distill.base import Batch, Cache, Distillation, TrainingData
+from rdcore.distill.base import Batch, Cache, Distillation, Frozen, TrainingData
 from rdcore.eval.topk import block_rows
-from rdcore.models.base import Model, evaluating
+from rdcore.models.base import Model
 from rdcore.settings import Settings
 
 
@@ -163,6 +163,8 @@ class UnbiasedDistillation(Distillation):
         )
         if self.per_user:
             self.lists, self.lengths = self._grouped(self.everyone)
+            if not self.lengths.any():
+                raise ValueError("the teacher names no item for anybody: its scores are all -inf or missing")
 
     @torch.no_grad()
     def _grouped(self, queries: Queries) -> tuple[Tensor, Tensor]:
@@ -219,16 +221,13 @@ def grouped_lists(
     )
     lengths = torch.zeros(lists.shape[:2], dtype=torch.long, device=lists.device)
     rows = block_rows(teacher.n_items, 512, copies=2)
-    with evaluating(teacher):
-        for start in range(0, len(queries), rows):
-            asked = queries[start : start + rows]
-            scores = teacher.score_all(teacher.encode(asked))
-            scores[seen.of(asked.user)] = -torch.inf
-            for place, items in enumerate(groups):
-                of_group = scores[:, items]
-                k = min(width, len(items))
-                lists[start : start + rows, place, :k] = items[
-                    of_group.topk(k, dim=1).indices
-                ].int()
-                lengths[start : start + rows, place] = (of_group > -torch.inf).sum(1).clamp(max=k)
+    for start in range(0, len(queries), rows):
+        asked = queries[start : start + rows]
+        scores = Frozen(teacher).score_all(asked)
+        scores[seen.of(asked.user)] = -torch.inf
+        for place, items in enumerate(groups):
+            of_group = scores[:, items]
+            k = min(width, len(items))
+            lists[start : start + rows, place, :k] = items[of_group.topk(k, dim=1).indices].int()
+            lengths[start : start + rows, place] = (of_group > -torch.inf).sum(1).clamp(max=k)
     return lists, lengths
