@@ -15,8 +15,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from rdcore.data import stage, synthetic
+from rdcore.data import stage
 from rdcore.data.interactions import Interactions
+from rdcore.datasets import synthetic
 from rdcore.eval.topk import block_rows
 from rdcore.models import BPRMFSettings, CaserSettings, FossilSettings
 from rdcore.train.loop import training_data

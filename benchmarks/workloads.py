@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.limits import forget_peak, peak, timed
 from rdcore.data.splits import stage
-from rdcore.data.synthetic import of_size
+from rdcore.datasets.synthetic import of_size
 from rdcore.distill import DESettings, Hybrid, RankingDistillation, RDSettings, RRDSettings
 from rdcore.distill.base import Distillation, TrainingData
 from rdcore.distill.lists import exemplary_rankings

@@ -19,6 +19,7 @@ MOVED = {
     "rdcore.data.formats": "rdcore.datasets.formats",
     "rdcore.data.frames": "rdcore.datasets.frames",
     "rdcore.data.pickles": "rdcore.datasets.pickles",
+    "rdcore.data.synthetic": "rdcore.datasets.synthetic",
     "rdcore.data.times": "rdcore.datasets.times",
     "rdcore.queries": "rdcore.data.queries",
     "rdcore.sampling": "rdcore.data.sampling",

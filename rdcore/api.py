@@ -18,6 +18,7 @@ from rdcore.data.sampling import stream_seed
 from rdcore.data.splits import Stage, stage
 from rdcore.eval import full_ranking, metrics
 from rdcore.models.base import Model, built
+from rdcore.store import contract
 from rdcore.train.loop import Training, make_optimizer, seeded, train, training_data
 
 
@@ -40,6 +41,8 @@ def fit(
     >>> student.n_items == clicks.n_items
     True
     """
+    contract.check_device(device)
+    contract.check_dtype()
     if (teacher is None) != (method is None):
         raise ValueError("teacher and method belong together: give both to distil, or neither")
     fitted = _stage(data).fit
@@ -67,6 +70,7 @@ def evaluate(model: Model, data: Interactions | Stage, *, device: str = "cpu") -
 
     All items are ranked that the user does not have in the fitted part (full ranking, no sampled candidates).
     """
+    contract.check_device(device)
     return full_ranking.evaluate(model, _stage(data), device=device)
 
 
@@ -78,6 +82,7 @@ def compare(
     The order of the rows is that of ``models``. One training of each model says little about small differences:
     `rdcore.eval.significance` compares several seeds.
     """
+    contract.check_device(device)
     part = _stage(data)
     rows = {}
     for name, model in models.items():

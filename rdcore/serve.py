@@ -41,7 +41,7 @@ from rdcore.data.sampling import SeenItems
 from rdcore.eval import metrics
 from rdcore.files.whole import write_whole
 from rdcore.models import NeuMF
-from rdcore.models.base import Model, built, evaluating
+from rdcore.models.base import Model, built, check_model, evaluating
 from rdcore.store import contract, listing
 from rdcore.store.names import label
 from rdcore.store.records import Record, Run
@@ -82,6 +82,7 @@ def export(model: Model, path: Path | str, *, n: int = 10, about: Mapping[str, s
     """
     path = Path(path)
     whole("n", n)
+    check_model(model, getattr(model, "n_items", 0))
     if n > model.n_items:
         raise ValueError(f"n must be at most the number of items, {model.n_items}, got {n}")
     if path.suffix != ".onnx":
@@ -276,6 +277,7 @@ def export_run(
     `export` and `write_users` instead. Raises ValueError, before anything is written, for other data than the run's.
     """
     asked = run.description
+    contract.check_dtype()
     settings = settings_of(asked["model"], run.folder)
     if data is None:
         if not of_catalog(run):
@@ -284,10 +286,10 @@ def export_run(
                 f"from rdcore import serve; serve.export_run(serve.find({run.key!r}), {str(path)!r}, data=...)"
             )
         data = datasets.load(asked["dataset"])
-    if (here := data.sha256()) != asked["data_hash"]:
-        raise ValueError(f"{run.folder} was trained on data with hash {asked['data_hash']}, and these have {here}")
+    contract.check_hash(asked["dataset"], asked["data_hash"], data)
+    contract.check_stage(asked["data_hash"], data, run.folder)
     fit = contract.fitted_part(data, asked["stage"])
-    about = {"run": run.key, "label": label(asked), "data_hash": here}
+    about = {"run": run.key, "label": label(asked), "data_hash": data.sha256()}
     if hasattr(settings, "fit"):
         model = settings.fit(fit)
     else:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rdcore import fast
+from rdcore.checks import short
 from rdcore.data.interactions import Interactions
 from rdcore.data.queries import Queries
 
@@ -138,7 +139,22 @@ def built(settings, fit: Interactions) -> Model:
     graph) or ``fit.item_features``, declares ``build(n_users, n_items, fit)`` and gets the fitted part.
     """
     known = {"fit": fit} if wants_fit(settings) else {}
-    return settings.build(fit.n_users, fit.n_items, **known)
+    model = settings.build(fit.n_users, fit.n_items, **known)
+    check_model(model, fit.n_items)
+    return model
+
+
+def check_model(model: Model, n_items: int) -> None:
+    """Raises ValueError where a model does not say how far it looks back, or ranks other items."""
+    for name, least, what in (
+        ("window", 0, "how many past items it looks at"), ("n_items", 1, "the size of the catalogue"),
+    ):  # fmt: skip
+        value = getattr(model, name, None)
+        if type(value) is not int or value < least:
+            kind = type(model).__name__
+            raise ValueError(f"{kind}.{name}, {what}, must be an integer >= {least}, got {short(value)}")
+    if model.n_items != n_items:
+        raise ValueError(f"{type(model).__name__} ranks {model.n_items} items, and the data have {n_items}")
 
 
 def has_hints(model: Model) -> bool:

@@ -50,18 +50,24 @@ def check_key(experiment: Experiment, key: str) -> None:
 def check_data(experiment: Experiment, data: Interactions | Stage) -> None:
     """Raises ValueError where ``data`` are not those that the run describes: by their hash, or a
     stage of your own by that of its fitted part (see `check_stage`)."""
+    check_hash(experiment.dataset, experiment.data_hash, data)
+
+
+def check_hash(dataset: str, described: str, data: Interactions | Stage) -> None:
+    """The same of what a description says."""
     here = data.sha256()
-    if experiment.data_hash not in (here, data.fit.sha256() if isinstance(data, Stage) else here):
+    if described not in (here, data.fit.sha256() if isinstance(data, Stage) else here):
         raise ValueError(
-            f"data set {experiment.dataset!r} has hash {here}, but the run describes {experiment.data_hash}: "
+            f"data set {dataset!r} has hash {here}, but the run describes {described}: "
             f"bring the data that it describes, or describe the run with data_hash={here!r}"
         )
 
 
-def check_stage(experiment: Experiment, data: Interactions | Stage, folder: Path) -> None:
+def check_stage(described: str, data: Interactions | Stage, folder: Path) -> None:
     """Raises ValueError where the run in ``folder`` was evaluated on other rows than those of
-    ``data``. Only a run described by the fitted part alone can be; its stage.json names the stage."""
-    given = data.sha256() if isinstance(data, Stage) and data.sha256() != experiment.data_hash else None
+    ``data``. Only a run described by the fitted part alone can be; its stage.json names the stage.
+    described: its data_hash."""
+    given = data.sha256() if isinstance(data, Stage) and data.sha256() != described else None
     kept = read_json(folder / "stage.json", str, REMEDY) if (folder / "stage.json").exists() else None
     if kept != given and (folder / "description.json").exists():
         raise ValueError(
@@ -74,7 +80,7 @@ def check_all(experiment: Experiment, data: Interactions | Stage | None, device:
     """The data of a run: those given, else those of the catalog. Raises ValueError for whatever the
     run cannot be trained with.
 
-    Nothing is written before. Windows that are longer than every user's history are found here too.
+    Nothing is written before.
     """
     check_device(device)
     check_dtype()

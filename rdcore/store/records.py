@@ -164,12 +164,14 @@ class Run(Record):
         eval mode.
 
         Raises ValueError for another experiment than this run's, other data than it describes, a
-        device that is not there, and an epoch without weights."""
+        device that is not there, another default dtype than float32, and an epoch without weights."""
         from rdcore.store import contract
 
         contract.check_key(experiment, self.key)
         contract.check_device(device)
+        contract.check_dtype()
         contract.check_data(experiment, data)
+        contract.check_stage(experiment.data_hash, data, self.folder)
         if experiment.counted:
             return experiment.model.fit(contract.fitted_part(data, experiment.stage)).to(device).eval()
         return self.restore(contract.built_for(experiment, data), epoch).to(device)

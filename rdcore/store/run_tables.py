@@ -92,6 +92,8 @@ def show(beginning: str) -> str:
     rows = [[f"{e}{'*' if e == run.epoch else ''}", *(f"{run.metrics.loc[e, name]:.4f}" for name in names)] for e in epochs]
     what = "chosen by the validation items" if run.chosen else "the last"
     lines += [table(rows, ["epoch", *names], "l" + "r" * len(names)), f"* {what}; all metrics are in metrics.json", ""]
+    if n_short := run.metrics.get("n_short", {}).get(run.epoch):
+        lines += [f"{n_short:.0f} users are ranked among fewer items than asked for: all that they leave", ""]
     if run.agreement:
         lines += ["agreement with the teacher: " + ", ".join(f"{k} {v:.3f}" for k, v in run.agreement.items()), ""]
     return "\n".join([*lines, table([(name, _text(value)) for name, value in _flat(run.environment).items()])])
@@ -184,7 +186,7 @@ def compare(a: str, b: str) -> str:
 def _means(run: Record) -> dict[str, float]:
     """At the epoch that the run is judged at; on stage L without the second draw and the validation items."""
     found = run.chosen or run.metrics.loc[run.epoch].to_dict()
-    left_out = ("epoch", "n_users", "n_left_out")
+    left_out = ("epoch", "n_users", "n_left_out", "n_short")
     ends = ("-redraw", "-validation", "-validation-full")
     return {name: value for name, value in found.items() if name not in left_out and not name.endswith(ends)}
 

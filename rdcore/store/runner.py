@@ -73,11 +73,11 @@ def load_or_train(
     if run.finished:
         if data is not None:
             contract.check_data(experiment, data)
-            contract.check_stage(experiment, data, run.folder)
+            contract.check_stage(experiment.data_hash, data, run.folder)
         checkpoints.drop(run.folder)
         return run
     data = contract.check_all(experiment, data, device)
-    contract.check_stage(experiment, data, run.folder)
+    contract.check_stage(experiment.data_hash, data, run.folder)
     if experiment.teacher is not None:
         load_or_train(experiment.teacher, data, device=device, progress=progress)
     with (
@@ -272,6 +272,9 @@ def load_or_train_all(
     moment, the next call goes on where this one was; a run whose worker dies goes on with another.
     What a run raises is raised here.
     """
+    if isinstance(jobs, int):  # else a cluster, whose workers have devices of their own
+        contract.check_device(device)
+    contract.check_dtype()
     if data is not None:
         for experiment in experiments:
             contract.check_data(experiment, data)

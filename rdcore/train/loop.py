@@ -74,8 +74,14 @@ def training_data(
     ``full_windows``: only those with ``window`` items before the target (`Model.full_windows`).
     ``share`` < 1: a random part of them, the same for every model of this window and ``seed``, and
     contained in every larger share. What counts as seen does not shrink. Raises ValueError where a
-    user has every item: no negative is left for them.
+    user has every item: no negative is left for them, and where nobody has a full window.
     """
+    longest = int(fit.counts().max())
+    if full_windows and window >= longest:
+        raise ValueError(
+            f"nobody has the {window} items before a target that the model is trained on (the longest history has "
+            f"{longest}): take a shorter window"
+        )
     queries, target = training_queries(fit, window, full_windows=full_windows)
     if share < 1:
         order = torch.randperm(len(target), generator=stream(seed, "share"))

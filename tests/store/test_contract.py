@@ -4,16 +4,20 @@ import re
 import subprocess
 import sys
 import textwrap
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import rdcore
+from rdcore import serve
 from rdcore.data import Interactions, synthetic
-from rdcore.models import BPRMFSettings
-from rdcore.store import records, runner, runs
+from rdcore.datasets import stages_of_parts
+from rdcore.distill import RRDSettings
+from rdcore.models import BPRMFSettings, CaserSettings, Model
+from rdcore.store import records, run_tables, runner, runs
 from rdcore.store.estimate import Estimate
 from rdcore.store.experiment import Experiment
 from rdcore.train.loop import Training
@@ -78,6 +82,114 @@ def test_data_without_anything_to_evaluate_on_leave_no_unfinished_run(store: Pat
     with pytest.raises(ValueError, match="no user has a row left to judge stage F by"):
         runs.load_or_train(replace(RUN, data_hash=few.sha256()), few)
     assert runs.list_runs() == [] and not list(store.glob("*/"))
+
+
+def test_another_dtype_is_refused_where_a_model_is_loaded_and_exported(store: Path, tmp_path: Path) -> None:
+    run = runs.load_or_train(RUN, MINE)
+    torch.set_default_dtype(torch.float64)
+    try:
+        for door in (
+            lambda: run.model(RUN, MINE), lambda: serve.export_run(run, tmp_path / "out.onnx", data=MINE),
+            lambda: runs.load_or_train_all([replace(RUN, seed=2)], data=MINE),
+            lambda: rdcore.fit(MINE, BPRMFSettings(dim=2), epochs=1),
+        ):  # fmt: skip
+            with pytest.raises(ValueError, match="torch's default is torch.float64"):
+                door()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_device_that_is_not_there_is_refused_without_a_store_and_for_many_runs(store: Path) -> None:
+    model = rdcore.fit(MINE, BPRMFSettings(dim=2), epochs=1)
+    for door in (
+        lambda: rdcore.fit(MINE, BPRMFSettings(dim=2), epochs=1, device="mps"),
+        lambda: rdcore.evaluate(model, MINE, device="mps"),
+        lambda: rdcore.compare({"x": model}, MINE, device="mps"),
+        lambda: runs.load_or_train_all([RUN], data=MINE, jobs=2, device="mps"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="there is no device 'mps' here"):
+            door()
+    assert not store.exists()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OddSettings:
+    """A model of your own that says something wrong about itself."""
+
+    window: object = 0
+    more: int = 0
+
+    def build(self, n_users, n_items):
+        model = BPRMFSettings(dim=2).build(n_users, n_items)
+        model.window, model.n_items = self.window, n_items + self.more
+        return model
+
+
+@pytest.mark.parametrize("odd, message", [
+    (OddSettings(window=-1), "BPRMF.window, how many past items it looks at, must be an integer >= 0, got -1"),
+    (OddSettings(window=2.5), "got 2.5"), (OddSettings(window=None), "got None"), (OddSettings(window=True), "got True"),
+    (OddSettings(more=1), "BPRMF ranks 31 items, and the data have 30"),
+    (CaserSettings(dim=2, window=14), r"nobody has the 14 items before a target .*\(the longest history has 1[0-3]\): take a"),
+])  # fmt: skip
+def test_a_window_that_fits_nobody_leaves_nothing(store: Path, odd: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        runs.load_or_train(replace(RUN, model=odd), MINE)
+    assert not list(store.glob("*/"))
+    with pytest.raises(ValueError, match=message):
+        rdcore.fit(MINE, odd, epochs=1)
+
+
+def test_a_run_on_a_stage_of_ones_own_is_loaded_and_exported_with_that_stage_alone(store: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    mine, other = (stages_of_parts(MINE.select(rows < 6), MINE.select(rows == test))["F"]
+                   for rows, test in ((MINE.positions(), 6), (MINE.positions(), 7)))  # fmt: skip
+    for described in (mine.sha256(), mine.fit.sha256()):  # by both parts, or by the fitted one
+        asked = replace(RUN, data_hash=described)
+        run = runs.load_or_train(asked, mine)
+        assert run.model(asked, mine).n_items == MINE.n_items
+        serve.export_run(run, tmp_path / "out.onnx", data=mine)
+        for file in tmp_path.glob("out*"):
+            file.unlink()
+        with pytest.raises(ValueError, match="data_hash="):
+            run.model(asked, other)
+        with pytest.raises(ValueError, match="data_hash="):
+            serve.export_run(run, tmp_path / "out.onnx", data=other)
+    assert not list(tmp_path.glob("out*"))
+
+
+class Known(Model):
+    """Names two items of everybody."""
+
+    n_items, window = MINE.n_items, 0
+
+    def encode(self, queries):
+        return queries.user[:, None]
+
+    def score_all(self, context):
+        scores = torch.full((len(context), self.n_items), -torch.inf)
+        scores[:, :2] = torch.tensor([1.0, 0.0])
+        return scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownSettings:
+    def fit(self, fit):
+        return Known()
+
+
+def test_how_many_lists_are_short_is_on_record_and_shown(store: Path, capsys: pytest.CaptureFixture, monkeypatch) -> None:
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    teacher = replace(RUN, model=KnownSettings(), training=Training(epochs=1))
+    asked = replace(RUN, role="RRD", teacher=teacher, teacher_epoch=1, distillation=RRDSettings(K=2, L=4, depth=6))
+    run = runs.load_or_train(asked, MINE, progress=True)
+    assert run.environment["n_short"] == MINE.n_users and runs.load_or_train(RUN, MINE).environment["n_short"] is None
+    assert "20 of the lists or samples are shorter than asked for" in capsys.readouterr().out
+    assert "n_short" in run_tables.show(run.key)
+    on_L = replace(RUN, stage="L")  # of 30 items nobody leaves 499
+    run = runs.load_or_train(on_L, MINE, progress=True)
+    assert "20 users are ranked among fewer than 499 items" in capsys.readouterr().out
+    assert "20 users are ranked among fewer items than asked for" in run_tables.show(run.key)
 
 
 # ------------------------------------------------------------------------------------------------------ loggers, interrupts

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+from rdcore.data.synthetic import generate, of_size
 
 from rdcore.data import DataError, stage
-from rdcore.data.synthetic import generate, of_size
 from rdcore.datasets import load
 
 
