@@ -138,6 +138,10 @@ class Distillation(nn.Module):
     ) -> None:
         """Schedules and samples of the coming epoch (1-based), from that epoch's generator."""
 
+    def negatives(self, batch: Batch) -> Tensor | None:
+        """Items (B, n) that take the place of the batch's negatives in the base loss, if any."""
+        return None
+
     def wants(self, batch: Batch) -> Tensor | None:
         """Items (B, m), if any, that the loop scores together with the batch's own: one gradient
         of the item table instead of two. ``loss`` finds their logits in ``batch.wanted``."""

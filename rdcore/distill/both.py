@@ -83,6 +83,11 @@ class Both(Distillation):
         for part in self.parts.values():
             part.begin_epoch(student, epoch, n_batches, rng)
 
+    def negatives(self, batch: Batch) -> Tensor | None:
+        """Those of the first one that has some."""
+        found = (part.negatives(batch) for part in self.parts.values())
+        return next((negatives for negatives in found if negatives is not None), None)
+
     def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
         first, second = (part.loss(student, batch, step, context) for part in self.parts.values())
         return first + second

@@ -69,6 +69,8 @@ class Experiment:
         for name, makes in (("model", ("build", "fit")), ("distillation", ("build",))):
             if not _settings(value := getattr(self, name), makes) and not (name == "distillation" and value is None):
                 raise ValueError(f"{name} must be the settings of a {name}, got {short(value)}")
+        if reason := getattr(self.distillation, "no_run", ""):
+            raise ValueError(reason)
         if self.training.patience and self.stage != "L":
             raise ValueError(f"patience belongs to stage 'L', whose validation items it watches; stage {self.stage!r} has none")
         whole("evaluate_every", self.evaluate_every)

@@ -172,6 +172,8 @@ def batch_loss(
     """The two terms of a step: the ranking loss of every query (B,), and the distillation loss (),
     if any, over the batch as ``reduction`` says. Every query is encoded once."""
     context = model.encode(batch.queries)  # (B, D)
+    if distillation and (negatives := distillation.negatives(batch)) is not None:
+        batch = replace(batch, negatives=negatives)
     wanted = distillation.wants(batch) if distillation else None
     base = model.query_loss(batch.queries, context, batch.target, batch.negatives)  # (B,) or None
     if base is None:

@@ -182,11 +182,26 @@ def dllm2rec(logits, negative, distance, agrees, shares, form):
     return -sum(each * (np.log(sigmoid(s)) + np.log(below)) for each, s in zip(w / w.sum(), logits, strict=True))
 
 
+def bd(positive, logits, other, temperature, weight):
+    """Both models' losses are this one, with the roles exchanged."""
+    label, p = sigmoid(np.asarray(other, float) / temperature), sigmoid(logits)
+    follow = -label * np.log(p) - (1 - label) * np.log(1 - p)
+    return float(np.sum(np.log1p(np.exp(np.asarray(logits, float) - positive)) + weight * follow))
+
+
+def bd_weights(student, teacher, sharpness, mildness, direction, which):
+    """The mean of a weight times 1, 2, 3, ...: one number for a whole row of weights."""
+    rank = [1 + np.argsort(np.argsort(-np.asarray(each, float))) for each in (student, teacher)]
+    d = (rank[0] - rank[1]) * (1 if direction == "paper" else -1)
+    w = np.tanh(np.maximum(sharpness * d, 0)) if which == "student" else np.exp(-mildness * d)
+    return float(np.dot(w, 1 + np.arange(len(w))) / len(w))
+
+
 FUNCTIONS = {
     "RD": rd, "RRD": relaxed, "IR-RRD": relaxed, "DCD": relaxed, "DE": de, "CD": cd, "CD-positives": positives,
     "RankDistil": rankdistil, "KD-CE": kd_ce, "RCE-KD": rce_kd, "FTD": ftd, "HTD": htd, "UnKD": unkd,
     "PCKD": pckd, "FreqD": freqd, "HetComp": hetcomp, "Fit": features, "VkD": features,
-    "DLLM2Rec": dllm2rec,
+    "DLLM2Rec": dllm2rec, "BD": bd, "BD-weights": bd_weights,
 }  # fmt: skip
 
 
@@ -228,6 +243,7 @@ THIRTEEN = {
 LISTED = {
     "logits": [1, 0.2, -0.5], "negative": 0.3, "distance": [0.5, 1, 2], "agrees": [1, 0, 0], "shares": [0.3, 0.5, 0.1],
 }  # fmt: skip
+RANKED = {"student": [-1, 0.2, 1.5, 0.4, 0.1], "teacher": [2, 1, 0.5, -0.3, -1], "sharpness": 0.5, "mildness": 0.1}
 FIVE = {"positive": [1.5, 0.2, -0.4], "negative": [0.3, -1.0], "factor": 2.5}
 
 # (id, method, form, inputs, what is differentiated, published value or None, origin)
@@ -296,6 +312,12 @@ ENTRIES = [
     ("vkd", "VkD", "released", {"teacher": [[1, 2], [3, 0]], "projected": [[0.5, 1.5], [3, 0]], "centred": True}, "projected",
      7.5, "worked out by hand"),
     ("dllm2rec-released", "DLLM2Rec", "released", {**LISTED, "form": "released"}, "logits", 0.85675368, PLAIN),
+    ("bd", "BD", "both", {"positive": [1.2], "logits": [0.5], "other": [2], "temperature": 5, "weight": 0.5}, "logits",
+     0.740553, "worked out by hand"),
+    ("bd-follow-alone", "BD", "both, label of 2 / 5", {"positive": [1e3], "logits": [0.4], "other": [2], "temperature": 5,
+     "weight": 1}, "logits", 0.673540, "worked out by hand"),
+    *((f"bd-weights-{who}-{way}", "BD-weights", way, {**RANKED, "direction": way, "which": who}, None, None, OURS)
+      for way in ("released", "paper") for who in ("student", "teacher")),
     ("dllm2rec-paper", "DLLM2Rec", "paper", {**LISTED, "form": "paper"}, "logits", 1.30792287, PLAIN),
 ]  # fmt: skip
 

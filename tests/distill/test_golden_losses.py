@@ -10,6 +10,7 @@ import torch
 from golden_reference import FILE, FUNCTIONS, entries, gradient
 
 from rdcore.distill.cd import positives_loss, soft_label_loss
+from rdcore.distill.followups.bd import draw_weights, follow_loss, ranks
 from rdcore.distill.followups.dcd import correction_loss
 from rdcore.distill.followups.dllm2rec import list_weights, weighted_loss
 from rdcore.distill.followups.fit import feature_distance
@@ -102,12 +103,23 @@ def dllm2rec(logits, negative, distance, agrees, shares, form):
     return weighted_loss(weights, logits[None], logits.new_tensor([negative]), form == "released").sum()
 
 
+def bd(positive, logits, other, temperature, weight):
+    base = torch.nn.functional.softplus(logits - positive)
+    return (base + weight * follow_loss(logits, other, temperature)).sum()
+
+
+def bd_weights(student, teacher, sharpness, mildness, direction, which):
+    both = draw_weights(ranks(student[None]), ranks(teacher[None]), sharpness, mildness, direction)
+    weights = both[which == "teacher"][0].double()
+    return (weights * torch.arange(1, 1 + len(weights))).mean()
+
+
 OURS = {
     "RD": lambda logits, weights: distillation_loss(weights[None], logits[None]).sum(), "RRD": relaxed, "IR-RRD": relaxed,
     "DCD": corrected, "DE": de, "CD": cd, "CD-positives": positives_loss, "RankDistil": rankdistil, "KD-CE": kd_ce,
     "RCE-KD": rce_kd, "FTD": full_topology_loss, "HTD": htd, "UnKD": unkd, "PCKD": pckd,
     "FreqD": freqd, "HetComp": hetcomp, "Fit": features, "VkD": features,
-    "DLLM2Rec": dllm2rec,
+    "DLLM2Rec": dllm2rec, "BD": bd, "BD-weights": bd_weights,
 }  # fmt: skip
 # Inputs that are no tensors of scores.
 PLAIN = {"group", "own", "drawn", "K", "beta", "temperature", "factor", "shift", "positives", "top", "unobserved"}

@@ -1,5 +1,6 @@
 """What came after the three papers, one file a method; `rdcore.distill` has the same names."""
 
+from rdcore.distill.followups.bd import BDSettings
 from rdcore.distill.followups.dcd import DCDSettings
 from rdcore.distill.followups.dllm2rec import DLLM2RecSettings
 from rdcore.distill.followups.fit import FitSettings
@@ -15,6 +16,7 @@ from rdcore.distill.followups.unkd import UnKDSettings
 from rdcore.distill.followups.vkd import VkDSettings
 
 __all__ = [
+    "BDSettings",
     "DCDSettings",
     "DLLM2RecSettings",
     "FTDSettings",
