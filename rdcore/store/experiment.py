@@ -84,6 +84,12 @@ class Experiment:
                 raise ValueError(
                     f"teacher_epoch must be one of the teacher's evaluated epochs {epochs}, got {short(self.teacher_epoch)}"
                 )
+            earlier = getattr(self.distillation, "checkpoints", ())
+            if lost := [epoch for epoch in earlier if self.stage == "L" or epoch not in epochs or epoch >= self.teacher_epoch]:
+                raise ValueError(
+                    f"checkpoints must be evaluated epochs of the teacher before {self.teacher_epoch!r}, got {short(lost)}; on "
+                    "stage L only the weights of the chosen epoch are kept"
+                )
             for name in ("stage", "data_hash"):
                 if getattr(self, name) != getattr(self.teacher, name):
                     raise ValueError(f"the teacher's {name} differs from the student's: it would know other data")

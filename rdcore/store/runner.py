@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from rdcore.data import Interactions, Stage
 from rdcore.data.sampling import stream_seed
 from rdcore.distill.base import Distillation, TrainingData
+from rdcore.distill.followups import Trajectories
 from rdcore.eval import leave_one_out
 from rdcore.eval.full_ranking import agreement
 from rdcore.eval.groups import by_item_popularity
@@ -167,16 +168,20 @@ def _prepare(experiment: Experiment, data: Interactions | Stage, folder: Path, d
         of_teacher = run_of(experiment.teacher)
         teacher = of_teacher.model(experiment.teacher, data, experiment.teacher_epoch, device)
         taught_by = weights.sha256(of_teacher.weights(experiment.teacher_epoch))
+        teachers = teacher
+        if epochs := getattr(experiment.distillation, "checkpoints", ()):
+            earlier = [of_teacher.model(experiment.teacher, data, epoch, device) for epoch in epochs]
+            teachers = Trajectories([[*earlier, teacher]])
     with seeded(stream_seed(seed, "initialisation"), "cpu"):
         model = built(experiment.model, stages.fit).to(device)
         if experiment.distillation:
-            distillation = experiment.distillation.build(model, teacher).to(device)
+            distillation = experiment.distillation.build(model, teachers).to(device)
     instances = training_data(
         stages.fit, model.window, device, full_windows=model.full_windows, share=settings.share, seed=seed
     )
     if distillation:
         cache = paths.runs() / experiment.teacher.key / f"lists-{experiment.teacher_epoch:0>3}"
-        distillation.prepare(teacher, instances, cache=ListCache(cache), progress=progress)
+        distillation.prepare(teachers, instances, cache=ListCache(cache), progress=progress)
     optimizer = make_optimizer(model, distillation, settings)
     return _Work(stages, model, instances, optimizer, distillation, teacher, taught_by)
 

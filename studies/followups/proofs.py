@@ -42,10 +42,10 @@ from rdcore.distill import (
     RCEKDSettings,
     RDSettings,
     RRDSettings,
+    Trajectories,
     UnKDSettings,
 )
 from rdcore.distill.base import Batch, Distillation
-from rdcore.distill.followups.hetcomp import Trajectories
 from rdcore.distill.followups.unkd import popularity_groups
 from rdcore.eval import metrics
 from rdcore.eval.full_ranking import held_out

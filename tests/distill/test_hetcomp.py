@@ -1,6 +1,7 @@
 """HetComp: golden values of its two phases, who moves on and when, and what must hold for any method."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,11 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_contract import DATA, STUDENTS, fitted, holds, with_opinions
 
+from rdcore.data import synthetic
 from rdcore.data.sampling import stream
 from rdcore.distill import Batch, HetCompSettings, Trajectories
 from rdcore.distill.followups.hetcomp import agreement, early_loss, list_loss, moves_on
-from rdcore.models import ItemCFSettings
-from rdcore.train.loop import training_data
+from rdcore.models import BPRMFSettings, ItemCFSettings
+from rdcore.settings import describe
+from rdcore.store.experiment import Experiment
+from rdcore.store.runs import load_or_train
+from rdcore.train.loop import Training, training_data
 
 EXAMPLES = {"HetComp": HetCompSettings(K=10, cut=6, weight=0.05, every=1)}
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -185,3 +190,28 @@ def test_settings_and_teachers_are_checked():
         prepared(with_opinions("BPR"), HetCompSettings(K=40, cut=6))
     with pytest.raises(ValueError, match="positives must be <= 6"):
         prepared(with_opinions("BPR"), HetCompSettings(K=10, cut=6, positives=7))
+    for wrong in ([1, 2], (2, 1), (1, 1), (True,)):
+        with pytest.raises(ValueError, match="checkpoints must be a tuple of ascending epochs"):
+            HetCompSettings(checkpoints=wrong)
+    with pytest.raises(ValueError, match="give Trajectories"):
+        prepared(with_opinions("BPR"), HetCompSettings(K=10, cut=6, checkpoints=(1,)))
+
+
+def test_a_run_of_the_store_is_taught_by_its_teachers_checkpoints(tmp_path, monkeypatch):
+    """On stage L, or with an epoch that is not kept, it is refused when it is described, before anything is trained."""
+    monkeypatch.setenv("RDCORE_RUNS", str(tmp_path))
+    data = synthetic.generate(n_users=24, n_items=60, min_length=12, max_length=20, seed=2)
+    plan = Training(epochs=4, batch_size=64, learning_rate=0.02, negatives=1, reduction="sum")
+    known = {"dataset": "x", "data_hash": data.sha256(), "stage": "F", "training": plan, "evaluate_every": 1}
+    teacher = Experiment(**known, role="T", model=BPRMFSettings(dim=8))
+    settings = HetCompSettings(K=10, cut=6, every=1, weight=0.05, checkpoints=(1, 2))
+    given = {**known, "role": "HetComp", "model": BPRMFSettings(dim=4), "teacher": teacher, "teacher_epoch": 4}
+    run = load_or_train(Experiment(**given, distillation=settings), data)
+    alone = load_or_train(Experiment(**given, distillation=HetCompSettings(K=10, cut=6, every=1, weight=0.05)), data)
+    assert run.history["early"].iloc[0] == 1 and run.history["reached"].iloc[-1] > 0 == alone.history["early"].iloc[0]
+    assert "checkpoints" not in describe(HetCompSettings())
+    for wrong in ({"checkpoints": (4,)}, {"checkpoints": (0,)}, {"stage": "L", "checkpoints": (1,)}):
+        stage = {"stage": wrong.get("stage", "F")}
+        bad = {**given, **stage, "teacher": replace(teacher, **stage), "teacher_epoch": "best" if len(wrong) > 1 else 4}
+        with pytest.raises(ValueError, match="checkpoints must be evaluated epochs of the teacher before"):
+            Experiment(**bad, distillation=HetCompSettings(K=10, cut=6, checkpoints=wrong["checkpoints"]))

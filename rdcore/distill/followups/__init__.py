@@ -6,12 +6,13 @@ from rdcore.distill.followups.dllm2rec import DLLM2RecSettings
 from rdcore.distill.followups.fit import FitSettings
 from rdcore.distill.followups.freqd import FreqDSettings
 from rdcore.distill.followups.ftd import FTDSettings
-from rdcore.distill.followups.hetcomp import HetCompSettings, Trajectories
+from rdcore.distill.followups.hetcomp import HetCompSettings
 from rdcore.distill.followups.htd import HTDSettings
 from rdcore.distill.followups.ir_rrd import IRRRDSettings
 from rdcore.distill.followups.kd_ce import KDCESettings
 from rdcore.distill.followups.pckd import PCKDSettings
 from rdcore.distill.followups.rce_kd import RCEKDSettings
+from rdcore.distill.followups.trajectories import Trajectories
 from rdcore.distill.followups.unkd import UnKDSettings
 from rdcore.distill.followups.vkd import VkDSettings
 

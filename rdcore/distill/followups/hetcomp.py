@@ -3,24 +3,24 @@ last ones, for each user when the student is ready."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from rdcore.checks import integer, number
+from rdcore.checks import integer, number, short
 from rdcore.data.queries import Queries, final_queries_of
 from rdcore.distill.base import Batch, Cache, Distillation, TrainingData
+from rdcore.distill.followups.trajectories import Trajectories
 from rdcore.distill.lists import exemplary_rankings, refuse_nothing
 from rdcore.distill.rrd import partial_relaxed_loss, relaxed_loss
 from rdcore.eval.topk import block_rows
 from rdcore.losses import NOT_THERE
 from rdcore.models.base import Model
-from rdcore.settings import Settings
+from rdcore.settings import Settings, added
 
 FALL = 10.0  # ranks over which an item's importance, and the gain of a hit, fall by e
 
@@ -52,11 +52,18 @@ class HetCompSettings(Settings):
     """Of that factor, from look to look."""
     cut: int = 50
     """Length of the student's list that the distance is measured on."""
+    checkpoints: tuple[int, ...] = added(())
+    """For a run of the store: earlier evaluated epochs of its one teacher, whose weights the store keeps
+    on stages V and F. None: the run teaches the teacher's last list, fixed from the start. Several
+    teachers are no run of the store; in Python they are given as `Trajectories`."""
 
     def __post_init__(self):
         integer("K", self.K, least=10)
         for name in ("every", "cut"):
             integer(name, getattr(self, name))
+        epochs = self.checkpoints
+        if not isinstance(epochs, tuple) or any(type(e) is not int for e in epochs) or list(epochs) != sorted({*epochs}):
+            raise ValueError(f"checkpoints must be a tuple of ascending epochs, got {short(epochs)}")
         if self.positives is not None:
             integer("positives", self.positives, least=0)
         if self.cut > self.K:
@@ -65,27 +72,12 @@ class HetCompSettings(Settings):
             number(name, getattr(self, name))
 
     def build(self, student: Model, teacher: Model) -> HeterogeneousCompression:
+        if self.checkpoints and not isinstance(teacher, Trajectories):
+            raise ValueError(
+                f"checkpoints={self.checkpoints} are read by a run of the store alone: give Trajectories([[early, ..., last]]) "
+                "as the teacher"
+            )
         return HeterogeneousCompression(self)
-
-
-class Trajectories(Model):
-    """Teachers of any kinds, each as the checkpoints of its training, the earliest first. It is
-    given to HetComp as the teacher, and answers nothing by itself.
-
-    Raises ValueError where the teachers have no, or not equally many, checkpoints, or rank
-    different items.
-    """
-
-    def __init__(self, teachers: Sequence[Sequence[Model]]):
-        super().__init__()
-        lengths = sorted({len(checkpoints) for checkpoints in teachers})
-        if len(lengths) != 1 or lengths == [0]:
-            raise ValueError(f"teachers must have equally many checkpoints, got {lengths}")
-        models = [model for checkpoints in teachers for model in checkpoints]
-        if len({model.n_items for model in models}) > 1:
-            raise ValueError("teachers must rank the same items")
-        self.n_items, self.window = models[0].n_items, max(model.window for model in models)
-        self.teachers = nn.ModuleList(nn.ModuleList(checkpoints) for checkpoints in teachers)
 
 
 def early_loss(
