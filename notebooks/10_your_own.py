@@ -40,7 +40,6 @@ from rdcore import data
 from rdcore.data.queries import final_queries
 from rdcore.distill import Distillation, Position, RDSettings
 from rdcore.distill.lists import teacher_lists
-from rdcore.distill.scores import teacher_scores
 from rdcore.eval import metrics, significance
 from rdcore.losses import log_loss
 from rdcore.models import DotProductModel, PopularitySettings
@@ -192,13 +191,13 @@ class SoftList(Distillation):
         self.settings = settings
 
     def prepare(self, teacher, data, *, cache=None, progress=False):
-        self.teacher = (teacher,)  # in a tuple, so that it is not trained or saved with the student
+        self.freeze(teacher)  # self.teacher answers, but is neither trained nor saved with the student
         self.lists = teacher_lists(teacher, data, self.settings.K, "target", cache=cache)
 
     def loss(self, student, batch, step, context):
         tau = self.settings.temperature
         items = torch.cat([self.lists.of(batch), batch.negatives], dim=1)  # (B, K + n)
-        wanted = teacher_scores(*self.teacher, batch.queries, items)  # without gradient
+        wanted = self.teacher.score(batch.queries, items)  # without gradient
         own = student.score(context, items)
         divergence = F.kl_div(
             (own / tau).log_softmax(1), (wanted / tau).log_softmax(1), log_target=True, reduction="batchmean"

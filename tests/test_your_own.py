@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from rdcore import data
 from rdcore.distill import Distillation
 from rdcore.distill.lists import teacher_lists
-from rdcore.distill.scores import teacher_scores
 from rdcore.losses import log_loss
 from rdcore.models import BPRMFSettings, DotProductModel
 from rdcore.store import runs
@@ -61,7 +60,7 @@ class ForeignLoss(Distillation):
         self.settings = settings
 
     def prepare(self, teacher, data, *, cache=None, progress=False):
-        self.teacher = (teacher,)
+        self.freeze(teacher)
         self.lists = teacher_lists(teacher, data, 3, "target", cache=cache)
 
     def begin_epoch(self, student, epoch, n_batches, rng):
@@ -70,7 +69,7 @@ class ForeignLoss(Distillation):
 
     def loss(self, student, batch, step, context):
         items = self.lists.of(batch)
-        wanted = teacher_scores(*self.teacher, batch.queries, items)
+        wanted = self.teacher.score(batch.queries, items)
         return self.settings.weight * F.mse_loss(student.score(context, items), wanted)
 
 

@@ -29,11 +29,6 @@ class Batch:
     wanted: Tensor | None = None
     """(B, m) the student's logits of the items that the distillation ``wants``, if any."""
 
-    @property
-    def logits(self) -> Tensor | None:
-        """The earlier name of ``wanted``."""
-        return self.wanted
-
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -126,16 +121,13 @@ class Distillation(nn.Module):
         return self.teacher
 
     def prepare(
-        self, teacher: Model, data: TrainingData, *, cache: Cache | None = None,
-        progress: bool = False,
-    ) -> None:  # fmt: skip
+        self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False
+    ) -> None:
         """Takes from the teacher, once, what training needs. ``cache`` keeps the teacher's lists
         for all its students (`rdcore.distill.lists.teacher_lists` asks it)."""
         raise NotImplementedError(f"{type(self).__name__} must implement prepare(teacher, data)")
 
-    def begin_epoch(
-        self, student: Model, epoch: int, n_batches: int, rng: torch.Generator
-    ) -> None:
+    def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         """Schedules and samples of the coming epoch (1-based), from that epoch's generator."""
 
     def negatives(self, batch: Batch) -> Tensor | None:

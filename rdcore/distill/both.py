@@ -70,16 +70,13 @@ class Both(Distillation):
         return all(part.graphable for part in self.parts.values())
 
     def prepare(
-        self, teacher: Model, data: TrainingData, *, cache: Cache | None = None,
-        progress: bool = False,
-    ) -> None:  # fmt: skip
+        self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False
+    ) -> None:
         for part in self.parts.values():
             part.prepare(teacher, data, cache=cache, progress=progress)
         self.n_short = max(part.n_short for part in self.parts.values())
 
-    def begin_epoch(
-        self, student: Model, epoch: int, n_batches: int, rng: torch.Generator
-    ) -> None:
+    def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         for part in self.parts.values():
             part.begin_epoch(student, epoch, n_batches, rng)
 

@@ -149,9 +149,8 @@ class CollaborativeDistillation(Resampled):
     """
 
     def prepare(
-        self, teacher: Model, data: TrainingData, *, cache: Cache | None = None,
-        progress: bool = False,
-    ) -> None:  # fmt: skip
+        self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False
+    ) -> None:
         self.keep(data)
         self.freeze(teacher)
         left = data.seen.n_items - data.seen.distinct[self.everyone.user]

@@ -193,17 +193,14 @@ class DistillationExperts(Distillation):
         return self.user_table is not None or self.teacher.model.graphable
 
     def prepare(
-        self, teacher: Model, data: TrainingData, *, cache: Cache | None = None,
-        progress: bool = False,
-    ) -> None:  # fmt: skip
+        self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False
+    ) -> None:
         self.freeze(teacher)
         self.user_table = None
         if teacher.window == 0:  # all queries of a user are the same
             self.user_table = self.teacher.hint(final_queries_of(data.queries))
 
-    def begin_epoch(
-        self, student: Model, epoch: int, n_batches: int, rng: torch.Generator
-    ) -> None:
+    def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         self.rng, self.temperature = rng, self.settings.temperature(epoch)
         zeros = torch.zeros((2, 3), dtype=torch.float64, device=rng.device)
         self.sums = {"user": zeros[0], "item": zeros[1]}

@@ -240,9 +240,8 @@ class RankDistil(Distillation):
         return self.ahead is not None and (self.teacher.model.graphable or not asks)
 
     def prepare(
-        self, teacher: Model, data: TrainingData, *, cache: Cache | None = None,
-        progress: bool = False,
-    ) -> None:  # fmt: skip
+        self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False
+    ) -> None:
         self.freeze(teacher)
         self.seen, self.instances, p = data.seen, data.queries.user, self.settings.p
         self.lists = teacher_lists(teacher, data, p, "seen", cache=cache, partial=True, progress=progress)

@@ -118,9 +118,8 @@ class RankingDistillation(Distillation):
         return not self.ranked or self.discrepancy.estimate == "shared"
 
     def prepare(
-        self, teacher: Model, data: TrainingData, *, cache: Cache | None = None,
-        progress: bool = False,
-    ) -> None:  # fmt: skip
+        self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False
+    ) -> None:
         self.seen, ranks, n_items = data.seen, self.discrepancy, data.seen.n_items
         if ranks and ranks.estimate == "shared" and ranks.samples > n_items:
             raise ValueError(
@@ -141,9 +140,7 @@ class RankingDistillation(Distillation):
         )
         self.n_short = self.lists.n_short
 
-    def begin_epoch(
-        self, student: Model, epoch: int, n_batches: int, rng: torch.Generator
-    ) -> None:
+    def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         self.epoch, self.rng = epoch, rng
         self.ranked = self.settings.weights.needs_rank(epoch)
         self.sum_weights = torch.zeros(self.settings.K, dtype=torch.float64, device=rng.device)

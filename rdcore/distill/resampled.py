@@ -52,9 +52,7 @@ class Resampled(Distillation):
         rest of the sample -> the loss of each query (B,)."""
         raise NotImplementedError
 
-    def begin_epoch(
-        self, student: Model, epoch: int, n_batches: int, rng: torch.Generator
-    ) -> None:
+    def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         self.rng = rng
         if self.per_user:
             lists = self.lists and self.lists.items

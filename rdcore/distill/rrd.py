@@ -113,9 +113,8 @@ class RelaxedRankingDistillation(Resampled):
     """
 
     def prepare(
-        self, teacher: Model, data: TrainingData, *, cache: Cache | None = None,
-        progress: bool = False,
-    ) -> None:  # fmt: skip
+        self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False
+    ) -> None:
         self.keep(data)
         self.freeze(teacher)
         depth, L = self.settings.depth, self.settings.L

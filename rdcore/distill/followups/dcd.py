@@ -11,13 +11,20 @@ from torch import Tensor
 
 from rdcore.checks import integer, number
 from rdcore.data.queries import final_queries_of
-from rdcore.distill.base import Batch, Cache, Distillation, TrainingData, distinct, distinct_queries
+from rdcore.distill.base import (
+    Batch,
+    Cache,
+    Distillation,
+    Frozen,
+    TrainingData,
+    distinct,
+    distinct_queries,
+)
 from rdcore.distill.followups.ir_rrd import without_memory
 from rdcore.distill.followups.item_side import scores_of_users, user_lists
 from rdcore.distill.lists import teacher_lists
 from rdcore.distill.resampled import weighted_places
 from rdcore.distill.rrd import partial_relaxed_loss
-from rdcore.distill.scores import teacher_scores
 from rdcore.models.base import Model
 from rdcore.settings import Settings, inert
 
@@ -140,7 +147,7 @@ class DualCorrection(Distillation):
             return
         if self.per_user:
             self.item_places.copy_(
-                places_in_list(teacher_scores(student, self.everyone, self.lists.items))
+                places_in_list(Frozen(student).score(self.everyone, self.lists.items))
             )
         if self.both:
             training, context = student.training, student.eval().encode(self.everyone)

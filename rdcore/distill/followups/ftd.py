@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from rdcore.checks import number
-from rdcore.data.queries import Queries, final_queries_of
+from rdcore.data.queries import final_queries_of
 from rdcore.distill.base import Batch, Cache, Distillation, TrainingData, distinct, distinct_queries
-from rdcore.models.base import Model, evaluating, has_hints
+from rdcore.models.base import Model, has_hints
 from rdcore.settings import Settings
 
 
@@ -82,22 +82,10 @@ class Entities(Distillation):
         cache: Cache | None = None,
         progress: bool = False,
     ) -> None:
-        self.teacher = (teacher,)  # in a tuple, so that it is no part of this module
+        self.freeze(teacher)
         self.user_table = None
         if teacher.window == 0:  # all queries of a user are one
-            self.user_table = self._shown(final_queries_of(data.queries))
-
-    @torch.no_grad()
-    def _shown(self, queries: Queries) -> Tensor:
-        (teacher,) = self.teacher
-        with evaluating(teacher):
-            return teacher.hint(teacher.encode(queries))
-
-    @torch.no_grad()
-    def _shown_items(self, items: Tensor) -> Tensor:
-        (teacher,) = self.teacher
-        with evaluating(teacher):
-            return teacher.item_hint(items)
+            self.user_table = self.teacher.hint(final_queries_of(data.queries))
 
     def entities(
         self, student: Model, batch: Batch, context: Tensor
@@ -108,11 +96,12 @@ class Entities(Distillation):
         if isinstance(place, slice):  # all queries, with repetitions where they are a GPU's
             place = once.nonzero()[:, 0]
         queries = batch.queries[place]
-        shown = self._shown(queries) if self.user_table is None else self.user_table[queries.user]
+        table = self.user_table
+        shown = self.teacher.hint(queries) if table is None else table[queries.user]
         both = torch.cat([batch.target, batch.negatives.flatten()])
         items = both[distinct(both, in_shape=False)[0]]
         return (shown, student.hint(context[place])), (
-            self._shown_items(items),
+            self.teacher.item_hint(items),
             student.item_hint(items),
         )
 

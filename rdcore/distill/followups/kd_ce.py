@@ -12,9 +12,8 @@ from torch.utils.checkpoint import checkpoint
 
 from rdcore.checks import integer, number, one_of
 from rdcore.data.queries import Queries, final_queries_of
-from rdcore.distill.base import Batch, Cache, Distillation, Frozen, TrainingData
+from rdcore.distill.base import Batch, Cache, Distillation, TrainingData
 from rdcore.distill.lists import Lists, check_length, exemplary_rankings, teacher_lists
-from rdcore.distill.scores import teacher_scores
 from rdcore.eval.topk import block_rows
 from rdcore.models.base import Model, scores_single_items
 from rdcore.settings import Settings, inert
@@ -100,7 +99,7 @@ class CrossEntropyDistillation(Distillation):
         cache: Cache | None = None,
         progress: bool = False,
     ) -> None:
-        self.teacher = (teacher,)  # in a tuple, so that it is no part of this module
+        self.freeze(teacher)
         self.seen = data.seen if self.settings.exclude == "seen" else None
         self.everyone = final_queries_of(data.queries)
         self.lists: Lists | None = None
@@ -113,13 +112,13 @@ class CrossEntropyDistillation(Distillation):
             )
             self.n_short = self.lists.n_short
             if self.per_user:
-                self.labels = teacher_scores(teacher, self.everyone, self.lists.items)
+                self.labels = self.teacher.score(self.everyone, self.lists.items)
 
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         if self.settings.items == "student" and self.per_user:
             students = self._students(student, self.everyone)
             self.lists = Lists(students, per_user=True, padding=student.n_items)
-            self.labels = teacher_scores(*self.teacher, self.everyone, self.lists.items)
+            self.labels = self.teacher.score(self.everyone, self.lists.items)
 
     def _students(self, student: Model, queries: Queries) -> Tensor:
         """Its first K items for queries (B): (B, K)."""
@@ -135,22 +134,21 @@ class CrossEntropyDistillation(Distillation):
             items = self._students(student, batch.queries).long()
         else:
             items = self.lists.rows(batch)
-        logits = batch.logits
+        logits = batch.wanted
         if logits is None:
             logits = student.score(context, items.masked_fill(items == student.n_items, 0))
         labels = (
             self.labels[batch.queries.user]
             if self.per_user
-            else teacher_scores(*self.teacher, batch.queries, items)
+            else self.teacher.score(batch.queries, items)
         )
         kept, temperature = labels > -torch.inf, self.settings.temperature
         return self.settings.weight * soft_cross_entropy(labels, logits, temperature, kept).sum()
 
     def _over_all(self, student: Model, batch: Batch, context: Tensor) -> Tensor:
-        (teacher,) = self.teacher
 
         def part(context: Tensor, queries: Queries) -> Tensor:
-            labels, kept = Frozen(teacher).score_all(queries), None
+            labels, kept = self.teacher.score_all(queries), None
             if not (named := labels > -torch.inf).all():
                 kept = named
             return soft_cross_entropy(

@@ -15,7 +15,6 @@ from rdcore.distill.base import Batch, Cache, Distillation, TrainingData
 from rdcore.distill.followups.kd_ce import soft_cross_entropy
 from rdcore.distill.lists import check_length, exemplary_rankings, teacher_lists
 from rdcore.distill.resampled import weighted_places
-from rdcore.distill.scores import teacher_scores
 from rdcore.models.base import Model, scores_single_items
 from rdcore.settings import Settings
 
@@ -154,7 +153,7 @@ class RejuvenatedCrossEntropy(Distillation):
         cache: Cache | None = None,
         progress: bool = False,
     ) -> None:
-        self.teacher = (teacher,)  # in a tuple, so that it is no part of this module
+        self.freeze(teacher)
         self.everyone, self.n_items = final_queries_of(data.queries), data.seen.n_items
         K, exclude = self.settings.K, self.settings.exclude
         self.seen = data.seen if exclude == "seen" else None
@@ -187,7 +186,7 @@ class RejuvenatedCrossEntropy(Distillation):
         drawn = ranking.gather(1, weighted_places(weights, self.settings.L, self.rng)[0])
         items, other, overlap = taught_items(ranking, drawn, top)
         items = items.masked_fill(items < 0, n_items)
-        return items, other, overlap, teacher_scores(*self.teacher, queries, items)
+        return items, other, overlap, self.teacher.score(queries, items)
 
     def wants(self, batch: Batch) -> Tensor | None:
         return self._valid(self.items[batch.queries.user]) if self.per_user else None
@@ -206,7 +205,7 @@ class RejuvenatedCrossEntropy(Distillation):
             items, other, overlap, labels = self._taught(
                 student, batch.queries, self.lists.rows(batch)
             )
-        logits = student.score(context, self._valid(items)) if batch.logits is None else batch.logits
+        logits = student.score(context, self._valid(items)) if batch.wanted is None else batch.wanted
         self.sums += torch.stack([overlap.sum(), overlap.new_tensor(len(overlap))])
         loss = rejuvenated_loss(
             labels, logits, other, overlap, self.settings.beta, self.settings.temperature

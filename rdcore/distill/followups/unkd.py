@@ -154,7 +154,7 @@ class UnbiasedDistillation(Distillation):
         cache: Cache | None = None,
         progress: bool = False,
     ) -> None:
-        self.teacher = (teacher,)  # in a tuple, so that it is no part of this module
+        self.freeze(teacher)
         self.seen, self.everyone = data.seen, final_queries_of(data.queries)
         self.groups = popularity_groups(data.queries.items, data.seen.n_items, self.settings.groups)
         counts = pairs_of_groups(self.settings.pairs, len(self.groups))
@@ -170,7 +170,7 @@ class UnbiasedDistillation(Distillation):
     def _grouped(self, queries: Queries) -> tuple[Tensor, Tensor]:
         """The teacher's lists of queries (B) in every group, (B, G, depth) int32, and their lengths
         (B, G)."""
-        return grouped_lists(*self.teacher, queries, self.seen, self.groups, self.settings.depth)
+        return grouped_lists(self.teacher.model, queries, self.seen, self.groups, self.settings.depth)
 
     def _drawn(self, lists: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Better and worse items (B, P) and which pairs are real (B, P)."""
@@ -203,7 +203,7 @@ class UnbiasedDistillation(Distillation):
             better, worse, real = self.better[user], self.worse[user], self.real[user]
         else:
             better, worse, real = self._drawn(*self._grouped(batch.queries))
-        logits = batch.logits
+        logits = batch.wanted
         if logits is None:
             logits = student.score(context, torch.cat([better, worse], dim=1).long())
         loss = pair_loss(*logits.chunk(2, dim=1), real, self.settings.over_pairs)
