@@ -22,8 +22,8 @@ from itertools import pairwise
 import torch
 
 from benchmarks.limits import forget_peak, peak, timed
+from benchmarks.sized import of_size
 from rdcore.data.splits import stage
-from rdcore.datasets.synthetic import of_size
 from rdcore.distill import DESettings, Hybrid, RankingDistillation, RDSettings, RRDSettings
 from rdcore.distill.base import Distillation, TrainingData
 from rdcore.distill.lists import exemplary_rankings

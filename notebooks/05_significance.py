@@ -33,8 +33,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from rdcore.eval import groups, significance
-from studies.common import coverage, item_groups, matched, report, style, verdicts
+from rdcore.eval import significance
+from studies.common import activity, coverage, item_groups, matched, report, style, verdicts
 from studies.common.matched import PAIRS, ROLES
 from studies.common.profiles import PROFILES
 from studies.common.selection import chosen_epochs
@@ -197,7 +197,7 @@ page.say_lines(page.gap_in_words(found.gap(), label) for label, found in shown.i
 fixed = {label: found for label, found in shown.items() if found.protocol != "validation"}
 stages = {found.dataset: page.stage_of(found.dataset, "F", download=found.dataset == plan.dataset) for found in fixed.values()}
 panels = {
-    label: {role: groups.by_activity(*found.arrays(role, "S"), stages[found.dataset].fit.counts(), n_groups=n_groups)
+    label: {role: activity.by_activity(*found.arrays(role, "S"), stages[found.dataset].fit.counts(), n_groups=n_groups)
             for role in ("T", "RD-hybrid") if found.seeds(role, "S")}
     for label, found in fixed.items() if stages[found.dataset] is not None
 }  # fmt: skip

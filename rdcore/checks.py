@@ -18,9 +18,6 @@ def integer(name: str, value: object, least: int = 1) -> None:
         raise ValueError(f"{name} must be an integer >= {least}, got {short(value)}")
 
 
-whole = integer  # its earlier name
-
-
 def number(name: str, value: object, least: float | None = 0, *, above: bool = False) -> None:
     """Refuses anything but a finite number >= ``least`` (None: any), or > ``least`` where
     ``above``; also True and False."""

@@ -26,17 +26,19 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from rdcore import __version__, datasets, models
-from rdcore.checks import whole
+from rdcore.checks import integer
 from rdcore.data import Interactions, Stage
-from rdcore.data.queries import PaddedQueries, final_queries
+from rdcore.data.queries import final_queries
 from rdcore.data.sampling import SeenItems
 from rdcore.eval import metrics
 from rdcore.files.whole import write_whole
@@ -50,6 +52,28 @@ OPSET = 20
 # Of the largest score of a user's list: float32 sums in another order. Items whose scores are closer may change places.
 TOLERANCE = 1e-5
 CHECKED = 200  # users, in export_run
+
+
+@dataclass(frozen=True)
+class PaddedQueries:
+    """Queries that bring their past with them instead of a place in a table of all sequences: what a served model is asked.
+    They answer what `Queries` does, all in operations whose shapes follow from those of the inputs (so that they can be
+    exported), but for ``past()``, which has no fixed shape.
+
+    user: (B,). items: (B, M) the past, most recent last, padded on the left with ``padding``.
+    """
+
+    user: Tensor
+    items: Tensor
+    padding: int
+
+    def past_sum(self, table: Tensor, everything: bool = False) -> tuple[Tensor, Tensor]:
+        """As `Queries.past_sum`, where the row of the padding id in ``table`` is zero. Nothing lies behind these queries, so
+        that ``everything`` is their past."""
+        return table[self.items].sum(1), (self.items != self.padding).sum(1)
+
+    def history(self, length: int) -> Tensor:
+        return F.pad(self.items, (length, 0), value=self.padding)[:, -length:]
 
 
 class Served(nn.Module):
@@ -81,7 +105,7 @@ def export(model: Model, path: Path | str, *, n: int = 10, about: Mapping[str, s
     ``queries.past_sum(table)``, such as ItemCF's.
     """
     path = Path(path)
-    whole("n", n)
+    integer("n", n)
     check_model(model, getattr(model, "n_items", 0))
     if n > model.n_items:
         raise ValueError(f"n must be at most the number of items, {model.n_items}, got {n}")

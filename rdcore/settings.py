@@ -63,7 +63,7 @@ def describe(value: Any, name: str = "") -> Any:
             **{
                 field.name: describe(_plain(getattr(value, field.name), field.type), field.name)
                 for field in dataclasses.fields(value)
-                if not (_was_added(field) and getattr(value, field.name) == field.default)
+                if not (field.metadata.get("added") and getattr(value, field.name) == field.default)
             },
         }
     plain_number = is_number(value) and abs(value) < 2**63
@@ -74,10 +74,6 @@ def describe(value: Any, name: str = "") -> Any:
         f"{kind} cannot be part of a run's description{f' ({name})' if name else ''}: "
         "make it a frozen dataclass of numbers, texts and such"
     )
-
-
-def _was_added(field: dataclasses.Field) -> bool:
-    return bool(field.metadata.get("added") or field.metadata.get("later"))
 
 
 def _plain(value: Any, annotation: str | type) -> Any:

@@ -20,7 +20,7 @@ from bad_input import SEPARATOR, outcome
 from method_examples import examples
 from safetensors.torch import load_file
 
-from rdcore.data import synthetic
+from rdcore.datasets import synthetic
 from rdcore.distill import (
     BothSettings,
     CDSettings,

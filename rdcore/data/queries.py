@@ -74,28 +74,6 @@ class Queries:
         return torch.where(inside, self.items[position.clamp(min=0)], self.padding)
 
 
-@dataclass(frozen=True)
-class PaddedQueries:
-    """Queries that bring their past with them instead of a place in a table of all sequences: what a served model is asked.
-    They answer what `Queries` does, all in operations whose shapes follow from those of the inputs (so that they can be
-    exported), but for ``past()``, which has no fixed shape.
-
-    user: (B,). items: (B, M) the past, most recent last, padded on the left with ``padding``.
-    """
-
-    user: Tensor
-    items: Tensor
-    padding: int
-
-    def past_sum(self, table: Tensor, everything: bool = False) -> tuple[Tensor, Tensor]:
-        """As `Queries.past_sum`, where the row of the padding id in ``table`` is zero. Nothing lies behind these queries, so
-        that ``everything`` is their past."""
-        return table[self.items].sum(1), (self.items != self.padding).sum(1)
-
-    def history(self, length: int) -> Tensor:
-        return F.pad(self.items, (length, 0), value=self.padding)[:, -length:]
-
-
 def _table(fit: Interactions) -> dict:
     return {
         "items": torch.from_numpy(fit.items),

@@ -12,8 +12,8 @@ from rdcore.checks import integer, short
 from rdcore.data.errors import DataError
 from rdcore.data.interactions import Interactions
 from rdcore.data.splits import cuts_in_ties
-from rdcore.data.ties import tie_keys
 from rdcore.datasets.labels import label_codes, refuse_missing
+from rdcore.datasets.ties import tie_keys
 from rdcore.datasets.times import missing_times, whole_times
 
 LOG = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def from_frame(
     min_actions: remove users with fewer different items and items with fewer different users, again
     and again until nobody is left to remove. Re-visits never count here.
     ties: how actions of one user at one time are ordered. 'hash': by a hash of `seed`, user, item and
-    time that depends on no label (`rdcore.data.ties`); 'file': as they are in the table.
+    time that depends on no label (`rdcore.datasets.ties`); 'file': as they are in the table.
 
     Users and items get codes in ascending order of their labels. Float labels must be whole and exact,
     and become integers. Times follow `rdcore.datasets.times.whole_times`. How many users' split falls

@@ -1,10 +1,11 @@
-"""Generated data: with a known structure, for tests and for the `smoke` profile; of a given size, for measurements."""
+"""Generated sequences with a planted structure: no files, for tests and for profile `smoke`."""
 
 from pathlib import Path
 
 import numpy as np
 
-from rdcore.data import DataError, Interactions
+from rdcore.data.errors import DataError
+from rdcore.data.interactions import Interactions
 from rdcore.datasets.base import DataSet
 
 
@@ -23,11 +24,11 @@ def generate(
 ) -> Interactions:
     """Sequences in which the next item depends on the last one, on the user, and on popularity.
 
-    The items lie on one ring (a random order) and are cut into clusters of neighbours. A user prefers one cluster. He
-    never takes an item twice (items already seen are not ranked), and takes item i after item j with probability
+    The items lie on one ring (a random order) and are cut into clusters of neighbours. A user prefers one cluster. They
+    never take an item twice (items already seen are not ranked), and take item i after item j with probability
     proportional to
 
-        popularity(i)^skew * exp(chain * [i is one of the `successors` items after j]) * exp(taste * [i in his cluster])
+        popularity(i)^skew * exp(chain * [i is one of the `successors` items after j]) * exp(taste * [i in their cluster])
 
     with popularity(i) = 1 / (place of i in a random order). So popularity alone helps a little, and a model that sees
     the last items does far better. Deterministic in `seed`; times are 0, 1, 2, ... for each user. Time and memory grow
@@ -67,43 +68,6 @@ def generate(
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     times = np.broadcast_to(np.arange(max_length), kept.shape)[kept]
     return Interactions("synthetic", sequences[kept], offsets, n_items, times)
-
-
-def of_size(
-    n_users: int, n_items: int, n_interactions: int, *, least: int = 8, skew: float = 0.6, seed: int = 0
-) -> Interactions:
-    """Sequences without structure, for measurements of time and memory, which grow with n_interactions alone.
-
-    Every user has at least ``least`` items, no item twice, and activity is log-normal as in real data (the most active ones
-    have dozens of times the median). The items are drawn with probability proportional to place^-skew, in a random order of
-    the items. Deterministic in `seed`. Raises DataError where users would have more than a quarter of the items.
-    """
-    rng = np.random.default_rng(seed)
-    most = n_items // 4
-    if not 0 <= skew < 1 or n_users < 1 or not 1 <= least <= most or not least <= n_interactions / n_users <= most / 2:
-        raise DataError(
-            "data of a size need n_users >= 1, 0 <= skew < 1, 1 <= least <= a quarter of n_items, and for a user between least "
-            f"and an eighth of n_items on average; got {n_interactions} for {n_users} users, {n_items} items, least {least}, "
-            f"skew {skew}"
-        )
-    activity = np.exp(rng.standard_normal(n_users))
-    more = (n_interactions - least * n_users) * activity / activity.sum()
-    counts = least + np.minimum(more.astype(np.int64), most - least)
-    users = np.repeat(np.arange(n_users), counts)
-    order = rng.permutation(n_items)
-
-    def draw(n: int) -> np.ndarray:  # the inverse of the distribution of places
-        return order[(n_items * rng.random(n) ** (1 / (1 - skew))).astype(np.int64)]
-
-    items = draw(len(users))
-    while True:  # what a user was given twice is drawn again, until nothing is
-        _, first = np.unique(users * n_items + items, return_index=True)
-        again = np.ones(len(items), dtype=bool)
-        again[first] = False
-        if not again.any():
-            break
-        items[again] = draw(int(again.sum()))
-    return Interactions(f"{n_interactions} interactions", items, np.concatenate([[0], np.cumsum(counts)]), n_items)
 
 
 def read(files: list[Path], name: str, **options) -> Interactions:

@@ -1,7 +1,7 @@
-"""Where does a difference come from? Users by how much they did, items by how often they were chosen.
+"""Groups of items by how often they were chosen: which held-out items does a model find?
 
-Users can be grouped from a record alone, because it keeps the metrics of every user. Items cannot: which of a user's held-out
-items were found is not in it, so `by_item_popularity` needs the model, and its result is kept with the run (groups.json).
+Which of a user's held-out items were found is in no record, so `by_item_popularity` needs the model, and its result is kept
+with the run (groups.json). Groups of users come from records (`studies.common.activity`).
 """
 
 from __future__ import annotations
@@ -43,33 +43,6 @@ def span(values: np.ndarray) -> str:
     """A group by its least and greatest value."""
     least, most = int(values.min()), int(values.max())
     return str(least) if least == most else f"{least}-{most}"
-
-
-def by_activity(
-    a: ArrayLike,
-    b: ArrayLike,
-    activity: ArrayLike,
-    *,
-    n_groups: int = N_GROUPS,
-) -> dict:
-    """a - b among users of like activity: group, named by its span, -> significance.Comparison.
-
-    Args:
-        a, b: (seeds, users) as `significance.compare` takes them; users without a value are in no group.
-        activity: (users,), the number of a user's training items.
-    """
-    from rdcore.eval.significance import compare  # here, so that a machine that only trains needs less
-
-    a, b, activity = np.asarray(a), np.asarray(b), np.asarray(activity)
-    if activity.shape != a.shape[1:]:
-        raise ValueError(f"activity of {len(activity)} users, metrics of {a.shape[1]}: they are not of the same data")
-    judged = np.flatnonzero(~np.isnan(a[0]))
-    group = quantile_groups(activity[judged], n_groups)
-    found = {}
-    for number in range(group.max() + 1):
-        users = judged[group == number]
-        found[span(activity[users])] = compare(a[:, users], b[:, users])
-    return found
 
 
 @torch.no_grad()

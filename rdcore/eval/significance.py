@@ -74,22 +74,6 @@ class Comparison:
     layout: Layout
 
 
-@dataclass(frozen=True, kw_only=True)
-class GapShare:
-    """Share of the gap between teacher and student that a distilled student recovers."""
-
-    share: float
-    """(RD - S) / (T - S): 0 is as good as the student alone, 1 as good as the teacher."""
-    low: float
-    """Lower end of the share's 95 % interval (Fieller's); -inf and inf where the data leave it open."""
-    high: float
-    gap: float
-    """T - S."""
-    gap_low: float
-    """Lower end of the 95 % interval of T - S."""
-    gap_high: float
-
-
 # -------------------------------------------------------------------------------------------- intervals
 
 
@@ -144,10 +128,10 @@ def compare(a: ArrayLike, b: ArrayLike, *, common_users: bool = False) -> Compar
         common_users: users that some runs have a value for and others have not are left out. Without it
             they are an error, because arrays that are not aligned look like that.
     """
-    a, b = _paired(a, b, common_users=common_users)
+    a, b = paired(a, b, common_users=common_users)
     layout = two_way(a - b)
     difference = float((a - b).mean())
-    low, high = _interval(difference, layout)
+    low, high = interval(difference, layout)
     return Comparison(
         n_seeds=layout.n_seeds,
         n_users=layout.n_users,
@@ -163,7 +147,7 @@ def compare(a: ArrayLike, b: ArrayLike, *, common_users: bool = False) -> Compar
     )
 
 
-def _interval(mean: float, layout: Layout) -> tuple[float, float]:
+def interval(mean: float, layout: Layout) -> tuple[float, float]:
     reach = stats.t.isf((1 - LEVEL) / 2, layout.df) * np.sqrt(layout.variance) if layout.variance else 0.0
     return float(mean - reach), float(mean + reach)
 
@@ -176,41 +160,7 @@ def _p(mean: float, layout: Layout) -> float:
     return float(2 * stats.t.sf(abs(mean) / np.sqrt(layout.variance), layout.df))
 
 
-def gap_recovered(teacher: ArrayLike, student: ArrayLike, distilled: ArrayLike) -> GapShare:
-    """How much of the teacher's lead over the student distillation wins back, all (seeds, users).
-
-    The interval is Fieller's (1954): the shares r for which RD - S - r (T - S), itself a two-way layout,
-    may be 0. Where the interval of T - S does not lie above 0 there may be nothing to recover, or less
-    than nothing where it lies below: share and interval are then NaN.
-    """
-    teacher, student, distilled = _paired(teacher, student, distilled)
-    gain, gap = distilled - student, teacher - student
-    lead = two_way(gap)
-    gap_low, gap_high = _interval(float(gap.mean()), lead)
-    share = low = high = float("nan")
-    if gap_low > 0:
-        share = float(gain.mean() / gap.mean())
-        low, high = _fieller(gain, gap, share, lead)
-    ends = {"low": low, "high": high, "gap_low": gap_low, "gap_high": gap_high}
-    return GapShare(share=share, gap=float(gap.mean()), **ends)
-
-
-def _fieller(gain: np.ndarray, gap: np.ndarray, share: float, lead: Layout) -> tuple[float, float]:
-    """Ends of the shares r with |mean(gain - r gap)| <= t sd(gain - r gap); the variance of the
-    difference is a quadratic in r, known from three layouts."""
-    own, rest = two_way(gain), two_way(gain - share * gap)
-    t = stats.t.isf((1 - LEVEL) / 2, min(rest.df, lead.df)) ** 2
-    covariance = (two_way(gain + gap).variance - two_way(gain - gap).variance) / 4
-    square = gap.mean() ** 2 - t * lead.variance
-    linear = -2 * (gain.mean() * gap.mean() - t * covariance)
-    constant = gain.mean() ** 2 - t * own.variance
-    if square <= 0:
-        return -np.inf, np.inf
-    inner = max(linear**2 - 4 * square * constant, 0.0)  # the share itself lies inside: below 0 by rounding alone
-    return float((-linear - np.sqrt(inner)) / (2 * square)), float((-linear + np.sqrt(inner)) / (2 * square))
-
-
-def _paired(*arrays: ArrayLike, common_users: bool = False) -> list[np.ndarray]:
+def paired(*arrays: ArrayLike, common_users: bool = False) -> list[np.ndarray]:
     """float64 arrays of one shape (seeds, users) without the users that have no value."""
     tables = [np.asarray(array, dtype=np.float64) for array in arrays]
     shapes = [table.shape for table in tables]

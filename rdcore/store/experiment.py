@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from rdcore.checks import one_of, short, text, whole
+from rdcore.checks import integer, one_of, short, text
 from rdcore.distill.both import BothSettings
 from rdcore.distill.cd import CDSettings
 from rdcore.distill.de import DESettings
@@ -73,8 +73,8 @@ class Experiment:
             raise ValueError(reason)
         if self.training.patience and self.stage != "L":
             raise ValueError(f"patience belongs to stage 'L', whose validation items it watches; stage {self.stage!r} has none")
-        whole("evaluate_every", self.evaluate_every)
-        whole("seed", self.seed, least=0)
+        integer("evaluate_every", self.evaluate_every)
+        integer("seed", self.seed, least=0)
         has_teacher = self.teacher is not None
         if (self.distillation is not None) != has_teacher or (self.teacher_epoch is not None) != has_teacher:
             raise ValueError("distillation, teacher and teacher_epoch belong together: give all three or none")

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from tqdm.auto import tqdm
 
-from rdcore.checks import whole
+from rdcore.checks import integer
 
 Task = TypeVar("Task")
 
@@ -43,7 +43,7 @@ def each(job: Callable[[Task], object], tasks: Sequence[Task], where: int | str 
 
         yield from cluster.each(job, tasks, where)
         return
-    whole("jobs", where)
+    integer("jobs", where)
     if where > 1:
         yield from _on_processes(job, tasks, where)
         return

@@ -17,9 +17,9 @@ from torch import Tensor
 from rdcore.data.errors import DataError
 from rdcore.data.interactions import Interactions
 from rdcore.data.queries import Queries, final_queries
-from rdcore.eval.steady import lists_hash, steady_lists
 from rdcore.files.whole import write_whole
 from rdcore.models.base import Model, evaluating
+from rdcore.store.steady import lists_hash, steady_lists
 
 NAMES = {
     "user": ("user", "user_id", "query", "query_id", "qid"),

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from rdcore.eval import significance
-from rdcore.eval.significance import Comparison, GapShare
+from rdcore.eval.significance import Comparison
 from rdcore.store.runs import Record
 from studies.common import verdicts
+from studies.common.gap import GapShare, gap_recovered
 from studies.common.report import Judged, judged
 from studies.common.reported import reported
 
@@ -96,7 +97,7 @@ class Matched:
         """The share of the gap in MAP between T and S that RD-hybrid recovers."""
         arrays = self.arrays("T", "S", "RD-hybrid")
         if arrays is not None and "gap" not in self._made:
-            self._made["gap"] = significance.gap_recovered(*arrays)
+            self._made["gap"] = gap_recovered(*arrays)
         return None if arrays is None else self._made["gap"]
 
 

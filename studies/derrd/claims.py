@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rdcore.eval import significance
 from rdcore.store.runs import Record
 from studies.common import verdicts
 from studies.common.claims import Claim
+from studies.common.gap import gap_recovered
 from studies.common.reported import reported
 from studies.derrd import tables
 
@@ -67,7 +67,7 @@ def _of_the_teacher(records: Sequence[Record], phi: str, dim: int) -> Claim:
     if not seeds:
         return Claim(claim=claim, source=DE_RRD, reported=paper, notebook=NOTEBOOK)
     teacher, student = (np.stack([tables.per_user(by_role[role][seed], "H@5") for seed in seeds]) for role in ("T", "DE-RRD"))
-    ratio = significance.gap_recovered(teacher, 0 * teacher, student)
+    ratio = gap_recovered(teacher, 0 * teacher, student)
     word = verdicts.CONTRADICTED if ratio.high < paper else verdicts.CONFIRMED if ratio.low > 0 else verdicts.INCONCLUSIVE
     return Claim(claim=claim, source=DE_RRD, reported=paper, verdict=verdicts.with_seeds(word, len(seeds)), ours=ratio.share,
                  low=ratio.low, high=ratio.high, seeds=len(seeds), notebook=NOTEBOOK,

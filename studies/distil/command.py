@@ -91,11 +91,11 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 
 def distil(arguments: argparse.Namespace) -> int:
-    from rdcore.checks import whole
+    from rdcore.checks import integer
     from studies.distil.tables import read_clicks
     from studies.distil.whole import distil as make
 
-    whole("jobs", arguments.jobs)
+    integer("jobs", arguments.jobs)
     given = {name: value for name, value in vars(arguments).items() if name not in ("command", "run", "clicks")}
     columns = {role: given.pop(role, None) for role in ("user", "item", "time")}
     clicks, rows = read_clicks(arguments.clicks, **columns, min_actions=arguments.min_actions)

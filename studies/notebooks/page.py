@@ -17,11 +17,12 @@ from rdcore import data, datasets
 from rdcore.data import Stage
 from rdcore.data.errors import DataError
 from rdcore.eval import full_ranking, groups, metrics
-from rdcore.eval.significance import Comparison, GapShare
+from rdcore.eval.significance import Comparison
 from rdcore.store import runs
 from rdcore.store.experiment import Experiment
 from rdcore.store.runs import Record
 from studies.common import earlier, item_groups, manifest, report, style
+from studies.common.gap import GapShare
 from studies.common.matched import Matched
 from studies.common.plan import Plan
 from studies.common.profiles import PROFILES

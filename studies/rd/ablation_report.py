@@ -12,6 +12,7 @@ from scipy import stats
 from rdcore.eval import significance
 from rdcore.store.experiment import Experiment, family
 from rdcore.store.runs import Record
+from studies.common.gap import gap_recovered
 from studies.common.plan import unique
 from studies.rd.ablations import TAUGHT, Sweeps, points
 
@@ -160,7 +161,7 @@ def controls(plan: Mapping[str, Experiment], found: Records) -> tuple[pd.DataFra
             c = compared[name] = significance.compare(ap[name], ap["S"])
             row |= {"MAP - S": c.difference, "low": c.low, "high": c.high}
             if name not in (TAUGHT, "T") and TAUGHT in ap:
-                share = significance.gap_recovered(ap[TAUGHT], ap["S"], ap[name])
+                share = gap_recovered(ap[TAUGHT], ap["S"], ap[name])
                 row |= {"share of RD - S": share.share, "share low": share.low, "share high": share.high}
         rows.append(row)
     numbers = ["MAP", "MAP - S", "low", "high", "share of RD - S", "share low", "share high"]

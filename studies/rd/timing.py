@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from rdcore.checks import whole
+from rdcore.checks import integer
 from rdcore.data.interactions import Interactions
 from rdcore.data.queries import Queries, final_queries
 from rdcore.data.sampling import SeenItems
@@ -161,7 +161,7 @@ def measure(
     """
     for name, value, least in (("repeats", repeats, 1), ("warmup", warmup, 0), ("queries", queries, 1), ("n", n, 1),
                                ("block", block, 1)):  # fmt: skip
-        whole(name, value, least)
+        integer(name, value, least)
     if device not in devices():
         raise ValueError(f"no device {device!r} to measure on; this machine has: {', '.join(devices())}")
     everyone = final_queries(fit).to(device)

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import growth, growth_plots
 from benchmarks.__main__ import main
-from rdcore.data import synthetic
+from rdcore.datasets import synthetic
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdcore.data import Interactions
-from rdcore.data.queries import PaddedQueries, final_queries, training_queries
+from rdcore.data.queries import final_queries, training_queries
+from rdcore.serve import PaddedQueries
 
 # Sequences in which every item occurs once in the whole table: an item then tells whose it is and when it was.
 few = settings(max_examples=60, deadline=None)  # no deadline: the machine may be busy

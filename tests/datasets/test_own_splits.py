@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rdcore.data import DataError, Interactions, from_frame, split, stage, synthetic
+from rdcore.data import DataError, Interactions, from_frame, split, stage
+from rdcore.datasets import synthetic
 from rdcore.datasets.own_splits import stage_by_date, stages_of_parts
 
 

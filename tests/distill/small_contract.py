@@ -6,7 +6,8 @@ import math
 import torch
 from torch import nn
 
-from rdcore.data import Interactions, synthetic
+from rdcore.data import Interactions
+from rdcore.datasets import synthetic
 from rdcore.models import BPRMFSettings, CaserSettings, Model, NeuMFSettings
 from rdcore.train.loop import Training, make_optimizer, train, training_data
 

@@ -14,8 +14,9 @@ import pytest
 import torch
 from torch import nn
 
-from rdcore.data import Interactions, Stage, stage, synthetic
+from rdcore.data import Interactions, Stage, stage
 from rdcore.data.queries import final_queries
+from rdcore.datasets import synthetic
 from rdcore.distill import (
     BothSettings,
     CDSettings,

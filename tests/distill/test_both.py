@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from rdcore.data import Interactions, synthetic
+from rdcore.data import Interactions
 from rdcore.data.sampling import stream
+from rdcore.datasets import synthetic
 from rdcore.distill import Batch, Both, BothSettings, DESettings, Equal, RDSettings
 from rdcore.distill.rrd import RRDSettings
 from rdcore.models import BPRMF, BPRMFSettings, Popularity

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from rdcore import fast
-from rdcore.data import Interactions, synthetic
+from rdcore.data import Interactions
 from rdcore.data.sampling import stream
+from rdcore.datasets import synthetic
 from rdcore.distill import Batch, DESettings, DistillationExperts
 from rdcore.distill.de import COLDEST, Experts, gumbel_softmax, hint_sizes, mixture
 from rdcore.models import BPRMF, BPRMFSettings, Caser, CaserSettings, FossilSettings, Popularity

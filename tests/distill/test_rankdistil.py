@@ -9,8 +9,9 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from rdcore.data import Interactions, synthetic
+from rdcore.data import Interactions
 from rdcore.data.sampling import SeenItems, different_unseen_items, stream
+from rdcore.datasets import synthetic
 from rdcore.distill import Batch, RankDistil, RankDistilSettings
 from rdcore.distill.rankdistil import (
     POOL,

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from rdcore.data import Interactions, synthetic
+from rdcore.data import Interactions
 from rdcore.data.sampling import SeenItems, shared_items, stream, unseen_items
+from rdcore.datasets import synthetic
 from rdcore.distill import Batch, Discrepancy, Equal, Hybrid, Position, RDSettings, lists
 from rdcore.distill.lists import exemplary_rankings, teacher_lists
 from rdcore.distill.rd import RankingDistillation, distillation_loss, exact_rank, sampled_rank

@@ -10,8 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdcore.data import Interactions, synthetic
+from rdcore.data import Interactions
 from rdcore.data.sampling import OtherItems, stream
+from rdcore.datasets import synthetic
 from rdcore.distill import Batch, RRDSettings
 from rdcore.distill.resampled import sampled_places
 from rdcore.distill.rrd import relaxed_loss

@@ -7,8 +7,9 @@ import pytest
 import torch
 from scipy import stats
 
-from rdcore.data import Interactions, Stage, stage, synthetic
+from rdcore.data import Interactions, Stage, stage
 from rdcore.data.queries import final_queries
+from rdcore.datasets import synthetic
 from rdcore.eval.full_ranking import agreement, evaluate, popularity
 from rdcore.models import Caser, CaserSettings, Model
 

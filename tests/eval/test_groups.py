@@ -13,6 +13,7 @@ from rdcore.eval import full_ranking as evaluation
 from rdcore.eval import groups, significance
 from rdcore.models import CaserSettings, PopularitySettings
 from studies.common import item_groups
+from studies.common.activity import by_activity
 from studies.rd import result_plots
 
 
@@ -59,21 +60,21 @@ def test_means_by_activity_by_hand() -> None:
     b = np.zeros((2, 7))
     a = np.array([[1.0, 5, 3, 7, 0, 2, 0], [3.0, 5, 3, 9, 0, 4, 0]])
     a[:, 6] = b[:, 6] = np.nan  # not judged: in no group, though the busiest
-    found = groups.by_activity(a, b, activity, n_groups=3)
+    found = by_activity(a, b, activity, n_groups=3)
     assert list(found) == ["10", "20", "30"]
     assert [c.difference for c in found.values()] == [2.5, 1.5, 6.5]
     assert [c.n_users for c in found.values()] == [2, 2, 2] and all(c.n_seeds == 2 for c in found.values())
-    two = groups.by_activity(a, b, activity, n_groups=2)
+    two = by_activity(a, b, activity, n_groups=2)
     assert list(two) == ["10", "20-30"]
     assert sum(c.n_users for c in two.values()) == 6, "every judged user once"
     with pytest.raises(ValueError, match="7 users, metrics of 3"):
-        groups.by_activity(a[:, :3], b[:, :3], activity)
+        by_activity(a[:, :3], b[:, :3], activity)
 
 
 def test_the_groups_make_up_the_whole_difference() -> None:
     rng = np.random.default_rng(2)
     a, b = rng.random((2, 3, 500))
-    found = groups.by_activity(a, b, rng.integers(5, 80, 500))
+    found = by_activity(a, b, rng.integers(5, 80, 500))
     users = sum(c.n_users for c in found.values())
     assert users == 500 and len(found) == 5
     assert sum(c.n_users * c.difference for c in found.values()) / users == pytest.approx((a - b).mean())

@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdcore.data import Interactions, synthetic
+from rdcore.data import Interactions
+from rdcore.datasets import synthetic
 from rdcore.eval import leave_one_out as loo
 from rdcore.eval import metrics
 from rdcore.files import paths

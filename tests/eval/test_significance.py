@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rdcore.eval import significance
+from studies.common.gap import gap_recovered
 
 
 def generator(seed=0):
@@ -173,7 +174,7 @@ def test_unpaired_input_is_refused_and_common_users_are_taken_where_that_is_aske
 def test_share_of_the_gap_recovered():
     teacher, student = simulate(0.1)
     halfway = (teacher + student) / 2
-    found = significance.gap_recovered(teacher, student, halfway)
+    found = gap_recovered(teacher, student, halfway)
     assert (found.share, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5), abs=1e-6)
     assert found.gap_low < (teacher - student).mean() < found.gap_high
     assert found.gap == pytest.approx((teacher - student).mean())
@@ -183,7 +184,7 @@ def test_the_shares_inside_fiellers_interval_are_those_that_are_not_rejected():
     """At its ends RD - S - r (T - S) lies just as far from 0 as t allows."""
     teacher, student = simulate(0.1)
     distilled = (teacher + student) / 2 + differences(5, 200, (0.01, 0.02, 0.05), 0.0, seed=9)
-    found = significance.gap_recovered(teacher, student, distilled)
+    found = gap_recovered(teacher, student, distilled)
     assert found.low < found.share < found.high
     gain, gap = distilled - student, teacher - student
     df = min(significance.two_way(gain - found.share * gap).df, significance.two_way(gap).df)
@@ -194,8 +195,8 @@ def test_the_shares_inside_fiellers_interval_are_those_that_are_not_rejected():
 
 def test_no_share_of_a_gap_that_may_be_none_or_that_a_worse_teacher_leaves():
     teacher, student = simulate(0.0)
-    found = significance.gap_recovered(teacher, student, student + 0.1)
+    found = gap_recovered(teacher, student, student + 0.1)
     assert found.gap_low <= 0 <= found.gap_high
     assert np.isnan([found.share, found.low, found.high]).all()
-    found = significance.gap_recovered(student - 0.10, student, student - 0.09)
+    found = gap_recovered(student - 0.10, student, student - 0.09)
     assert found.gap_high < 0 and np.isnan([found.share, found.low, found.high]).all()

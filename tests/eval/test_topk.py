@@ -5,9 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdcore.data import stage, synthetic
+from rdcore.data import stage
 from rdcore.data.queries import final_queries
 from rdcore.data.sampling import SeenItems
+from rdcore.datasets import synthetic
 from rdcore.distill.lists import exemplary_rankings
 from rdcore.eval import topk as ranking
 from rdcore.eval.full_ranking import agreement, evaluate

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from rdcore.checks import one_of, short, text, whole
+from rdcore.checks import integer, one_of, short, text
 from rdcore.files.whole import misfit, natural, positive, read_json, share, write_json
 
 REMEDY = "write it again"
@@ -91,7 +91,7 @@ def test_a_value_in_a_message_is_short():
     assert short(10**5000) == "an integer of 16610 bits" and short("x" * 500) == repr("x" * 500)[:100]
     assert short([1] * 10**6) == "a list" and short(7) == "7" and short(-(2**64)) == "an integer of 65 bits"
     with pytest.raises(ValueError, match="dim must be an integer >= 1, got an integer of 16610 bits"):
-        whole("dim", -(10**5000))
+        integer("dim", -(10**5000))
     with pytest.raises(ValueError, match="order must be 'relaxed' or 'full', got an integer of"):
         one_of("order", 10**5000, "relaxed", "full")
     with pytest.raises(ValueError, match="form must be 'C', 'B' or 'P', got 'A'"):

@@ -9,8 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from rdcore import fast
-from rdcore.data import Interactions, synthetic
+from rdcore.data import Interactions
 from rdcore.data.queries import final_queries, training_queries
+from rdcore.datasets import synthetic
 from rdcore.models import Caser, CaserSettings
 from rdcore.models.caser import horizontal_filters
 from rdcore.train.loop import Training, make_optimizer, train, training_data

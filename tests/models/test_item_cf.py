@@ -8,8 +8,9 @@ import torch
 from implicit.nearest_neighbours import CosineRecommender
 from scipy import sparse
 
-from rdcore.data import Interactions, stage, synthetic
+from rdcore.data import Interactions, stage
 from rdcore.data.queries import final_queries, training_queries
+from rdcore.datasets import synthetic
 from rdcore.eval.full_ranking import evaluate, popularity
 from rdcore.eval.metrics import mean
 from rdcore.models import ItemCF, ItemCFSettings, item_cf

@@ -14,7 +14,7 @@ import torch
 from parity import official
 
 from rdcore.data.sampling import stream
-from rdcore.data.synthetic import generate
+from rdcore.datasets.synthetic import generate
 from rdcore.distill import DESettings, RRDSettings
 from rdcore.distill import de as ours_de
 from rdcore.models import BPRMFSettings

@@ -23,8 +23,8 @@ from parity import official
 
 from rdcore.data import stage
 from rdcore.data.sampling import stream
-from rdcore.data.synthetic import generate
 from rdcore.datasets import load
+from rdcore.datasets.synthetic import generate
 from rdcore.distill import Hybrid, Position, RDSettings
 from rdcore.distill import rd as ours_rd
 from rdcore.distill.lists import Lists

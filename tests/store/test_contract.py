@@ -13,8 +13,8 @@ import torch
 
 import rdcore
 from rdcore import serve
-from rdcore.data import Interactions, synthetic
-from rdcore.datasets import stages_of_parts
+from rdcore.data import Interactions
+from rdcore.datasets import stages_of_parts, synthetic
 from rdcore.distill import RRDSettings
 from rdcore.models import BPRMFSettings, CaserSettings, Model
 from rdcore.store import records, run_tables, runner, runs

@@ -29,7 +29,8 @@ import torch
 from method_examples import examples
 
 from rdcore import distill
-from rdcore.data import Interactions, sampling, synthetic
+from rdcore.data import Interactions, sampling
+from rdcore.datasets import synthetic
 from rdcore.distill import (
     BothSettings,
     CDSettings,

@@ -9,11 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from rdcore.data import DataError, Interactions, synthetic
+from rdcore.data import DataError, Interactions
 from rdcore.data.queries import final_queries
-from rdcore.eval.steady import lists_hash, steady_lists
+from rdcore.datasets import synthetic
 from rdcore.models import EASESettings
 from rdcore.store.lists import read_lists, write_lists
+from rdcore.store.steady import lists_hash, steady_lists
 
 DATA = Interactions(
     "shop", np.array([0, 1, 2]), np.array([0, 1, 2, 3]), 5,

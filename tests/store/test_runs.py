@@ -27,7 +27,8 @@ from kill import kill_when
 from safetensors.torch import load_file
 
 from rdcore import datasets
-from rdcore.data import stage, synthetic
+from rdcore.data import stage
+from rdcore.datasets import synthetic
 from rdcore.distill import Discrepancy, Hybrid, RDSettings
 from rdcore.eval.full_ranking import agreement, evaluate, popularity
 from rdcore.files import disk, paths

@@ -12,8 +12,9 @@ import pytest
 import torch
 
 import rdcore
-from rdcore.data import DataError, Interactions, stage, synthetic
+from rdcore.data import DataError, Interactions, stage
 from rdcore.data.queries import final_queries
+from rdcore.datasets import synthetic
 from rdcore.models import BPRMFSettings, CaserSettings, EASESettings
 from rdcore.store.lists import read_lists, write_lists
 from rdcore.train.loop import Training

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from rdcore.data import Interactions, Stage, synthetic
+from rdcore.data import Interactions, Stage
+from rdcore.datasets import synthetic
 from rdcore.distill import FTDSettings, HetCompSettings, UnKDSettings
 from rdcore.models import BPRMFSettings
 from rdcore.train.loop import Training

@@ -25,7 +25,8 @@ import torch
 from safetensors.torch import load_file
 from test_any_method_with_any_model import LARGER, METHODS, STUDENTS, fitted
 
-from rdcore.data import Interactions, stage, synthetic
+from rdcore.data import Interactions, stage
+from rdcore.datasets import synthetic
 from rdcore.distill import RankDistilSettings
 from rdcore.eval.full_ranking import evaluate
 from rdcore.eval.metrics import mean

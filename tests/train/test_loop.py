@@ -6,8 +6,9 @@ from functools import partial
 import pytest
 import torch
 
-from rdcore.data import Stage, stage, synthetic
+from rdcore.data import Stage, stage
 from rdcore.data.sampling import stream, stream_seed, unseen_items
+from rdcore.datasets import synthetic
 from rdcore.distill import Discrepancy, Distillation, RankingDistillation, RDSettings
 from rdcore.eval.full_ranking import evaluate, popularity
 from rdcore.eval.metrics import mean

@@ -146,7 +146,6 @@ class CrossEntropyDistillation(Distillation):
         return self.settings.weight * soft_cross_entropy(labels, logits, temperature, kept).sum()
 
     def _over_all(self, student: Model, batch: Batch, context: Tensor) -> Tensor:
-
         def part(context: Tensor, queries: Queries) -> Tensor:
             labels, kept = self.teacher.score_all(queries), None
             if not (named := labels > -torch.inf).all():

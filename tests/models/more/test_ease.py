@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from random_data import all_scores, random_sequences, renumbered
 
-from rdcore.data import Interactions, stage, synthetic
+from rdcore.data import Interactions, stage
+from rdcore.datasets import synthetic
 from rdcore.eval.full_ranking import evaluate, popularity
 from rdcore.eval.metrics import mean
-from rdcore.eval.steady import lists_hash, steady_lists
 from rdcore.models import EASE, EASESettings
 from rdcore.models.more import ease
+from rdcore.store.steady import lists_hash, steady_lists
 
 EXAMPLES = {
     "EASE by item": EASESettings(lam=5.0, form="items"),

@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 from random_data import all_scores, random_sequences, renumbered
 from scipy import sparse
 
-from rdcore.data import Interactions, stage, synthetic
+from rdcore.data import Interactions, stage
+from rdcore.datasets import synthetic
 from rdcore.eval.full_ranking import evaluate, popularity
 from rdcore.eval.metrics import mean
-from rdcore.eval.steady import lists_hash, steady_lists
 from rdcore.models import GFCF, GFCFSettings
 from rdcore.models.more import gf_cf
 from rdcore.models.more.counted import chosen_items
+from rdcore.store.steady import lists_hash, steady_lists
 
 EXAMPLES = {"GF-CF": GFCFSettings(vectors=4), "GF-CF linear": GFCFSettings(alpha=0.0)}
 

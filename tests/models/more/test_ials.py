@@ -6,13 +6,14 @@ import torch
 from random_data import all_scores, random_sequences, renumbered
 from scipy import optimize, sparse
 
-from rdcore.data import stage, synthetic
+from rdcore.data import stage
+from rdcore.datasets import synthetic
 from rdcore.eval.full_ranking import evaluate, popularity
 from rdcore.eval.metrics import mean
-from rdcore.eval.steady import lists_hash, steady_lists
 from rdcore.models import IALS, IALSSettings
 from rdcore.models.more.counted import chosen_items
 from rdcore.models.more.ials import half_step, objective
+from rdcore.store.steady import lists_hash, steady_lists
 
 EXAMPLES = {"iALS": IALSSettings(dim=4, iterations=3)}
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 from random_data import random_sequences
 
-from rdcore.data import Interactions, stage, synthetic
+from rdcore.data import Interactions, stage
 from rdcore.data.queries import final_queries, training_queries
 from rdcore.data.sampling import equal_draws
+from rdcore.datasets import synthetic
 from rdcore.eval.full_ranking import evaluate, popularity
 from rdcore.eval.metrics import mean
 from rdcore.models import BPRMF, LightGCN, LightGCNSettings

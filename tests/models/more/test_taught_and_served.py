@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from rdcore import serve
-from rdcore.data import stage, synthetic
+from rdcore.data import stage
+from rdcore.datasets import synthetic
 from rdcore.distill import DESettings, Position, RankDistilSettings, RDSettings, RRDSettings
 from rdcore.models import (
     BPRMFSettings,

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdcore.data import Interactions
-from rdcore.eval.steady import lists_hash, steady_lists, steady_order
 from rdcore.models import PopularitySettings
+from rdcore.store.steady import lists_hash, steady_lists, steady_order
 
 
 def test_worked_out_by_hand():
