@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from rdcore import models
-from rdcore.data import synthetic
+from rdcore.datasets import synthetic
 from rdcore.models.base import built, has_hints
 
 ROOT = Path(__file__).resolve().parents[1]

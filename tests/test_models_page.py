@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rdcore import models, serve
-from rdcore.data import synthetic
+from rdcore.datasets import synthetic
 from rdcore.models.base import built
 
 SCRIPT = Path(__file__).resolve().parents[1] / "docs" / "models.py"

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from benchmarks import published
-from rdcore.data import Stage, stage, synthetic
+from rdcore.data import Stage, stage
 from rdcore.data.queries import final_queries
+from rdcore.datasets import synthetic
 from rdcore.models import EASESettings, GFCFSettings
 
 DATA = synthetic.generate(n_users=40, n_items=60, min_length=8, max_length=30, seed=2)

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from rdcore.data.synthetic import generate
 
 from rdcore.data import DataError, stage
 from rdcore.datasets import load

@@ -10,8 +10,9 @@ import torch
 from small_contract import STUDENTS, with_opinions
 from test_any_method_with_any_model import METHODS
 
-from rdcore.data import Interactions, Stage, synthetic
+from rdcore.data import Interactions, Stage
 from rdcore.data.sampling import different_unseen_items, stream
+from rdcore.datasets import synthetic
 from rdcore.distill import Batch, CDSettings, Position, RankDistilSettings, RDSettings, RRDSettings
 from rdcore.eval.full_ranking import agreement
 from rdcore.models import BPRMFSettings, Model

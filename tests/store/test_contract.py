@@ -218,7 +218,7 @@ def test_what_a_logger_raises_stops_the_run_after_its_checkpoint(store: Path) ->
 
 SCRIPT = """
     import os, sys
-    from rdcore.data import synthetic
+    from rdcore.datasets import synthetic
     from rdcore.models import BPRMFSettings
     from rdcore.store import runs
     from rdcore.store.experiment import Experiment

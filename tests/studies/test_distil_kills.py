@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rdcore.data import synthetic
+from rdcore.datasets import synthetic
 from rdcore.files import paths
 
 WORDS = "--teacher bpr --epochs 6 --dim 2 --teacher-dim 3 --weights 0.1,0.3 --seeds 2".split()
