@@ -22,6 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 T = torch.tensor([[2.0, 1.0, 0.5, -0.3, -1.0]])
 S = torch.tensor([[-1.0, 0.2, 1.5, 0.4, 0.1]])
 STRONG = BDSettings(sharpness=0.1, mildness=0.05, temperature=2.0, every=2)
+EXAMPLES = {"BD": STRONG}
 
 
 def test_ranks_and_weights_worked_out_by_hand():

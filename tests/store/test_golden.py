@@ -115,7 +115,7 @@ METHODS = {
     "RankDistil-B": RankDistilSettings(form="B", p=4, m=3, negatives="mined", weight=0.1),
     "RankDistil-P": RankDistilSettings(form="P", p=4, m=6, psi="scores", weight=0.02),
 }
-METHODS |= examples()
+METHODS |= {name: settings for name, settings in examples().items() if not getattr(settings, "no_run", "")}
 METHODS |= {"CD published": CDSettings(samples=6, depth=None, weight=0.5, positives=True)}
 IN_EVERY_STEP = ("CD student", "RRD", "DE", "RankDistil-C")  # for a student with a memory
 # While they are trained.
