@@ -3,7 +3,7 @@
 from importlib import import_module
 from types import ModuleType
 
-STUDIES = ("rd", "derrd", "rankdistil", "one_protocol", "followups")  # a paper adds its room and its name here
+STUDIES = ("rd", "derrd", "rankdistil", "one_protocol", "followups", "flexibility")  # a paper adds its room and its name here
 
 
 def rooms() -> tuple[ModuleType, ...]:

@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "studies.one_protocol": {"rdcore", "studies.common", "studies.rd", "studies.derrd"},
     "studies.followups": {"rdcore", "studies.common"},
     "studies.distil": {"rdcore", "studies.common"},
+    "studies.flexibility": {"rdcore", "studies.common"},
 }
 SHARED = {"rdcore.checks", "rdcore.losses", "rdcore.settings", "rdcore.fast"}
 

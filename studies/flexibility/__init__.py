@@ -1,0 +1,1 @@
+"""Any teacher, any student: the claim of Ranking Distillation's abstract, tested."""

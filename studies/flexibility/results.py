@@ -1,0 +1,176 @@
+"""What the matrices say: the runs of each, on record or trained here, and the section of the results page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from scipy import stats
+
+from rdcore.store.experiment import Experiment
+from rdcore.store.runs import Record, committed, is_committed, load_or_train_all
+from studies.common import text
+from studies.common.study import Result
+from studies.flexibility import tables as of
+from studies.flexibility.matrices import MATRICES
+from studies.flexibility.plan import Cell, Matrix, choose, chosen_on_file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A matrix and its runs, as far as there are any."""
+
+    matrix: Matrix
+    tried: Sequence[Record]
+    """The trials on stage V."""
+    chosen: dict[Cell | str, float]
+    final: of.Final
+    teaching: of.Teaching
+
+    @property
+    def records(self) -> list[Record]:
+        """Each record once, those of the tables first."""
+        every = [*self.teaching.values(), *self.final.values(), *self.tried]
+        return list({record.key: record for record in every}.values())
+
+    @property
+    def title(self) -> str:
+        """The data set's name."""
+        return text.DATASETS.get(self.matrix.dataset, self.matrix.dataset)
+
+
+def on_record(matrix: Matrix) -> Found:
+    """The committed runs of a matrix, at the weights that committed trials choose."""
+
+    def there(runs: dict) -> dict:
+        return {name: committed(run) for name, run in runs.items() if is_committed(run)}
+
+    tried = [run for runs in matrix.trials().values() for run in runs.values()]
+    chosen = chosen_on_file(matrix, committed_alone=True)
+    return Found(
+        matrix=matrix, tried=[committed(run) for run in tried if is_committed(run)], chosen=chosen,
+        final=there(matrix.final(chosen)), teaching=there(matrix.teaching()),
+    )  # fmt: skip
+
+
+def to_train(profile: str, recompute: bool) -> tuple[Matrix, ...]:
+    """The matrices that a notebook trains: none of profile paper, which shows committed records, unless ``recompute``."""
+    return () if profile == "paper" and not recompute else MATRICES[profile]
+
+
+def trained(matrix: Matrix, **options) -> Found:
+    """All runs of a matrix, from the run store or trained: the trials, what they choose, then the final runs. options: of
+    `load_or_train_all`."""
+
+    def have(runs: dict) -> dict:
+        return dict(zip(runs, load_or_train_all(list(runs.values()), **options), strict=True))
+
+    trials = {(what, value): run for what, tried in matrix.trials().items() for value, run in tried.items()}
+    tried = list(have(trials).values())
+    chosen = choose(matrix, tried)
+    found = have(matrix.teaching()), have(matrix.final(chosen))
+    return Found(matrix=matrix, tried=tried, chosen=chosen, teaching=found[0], final=found[1])
+
+
+def missing(found: Found) -> list[Experiment]:
+    """The planned runs that are not on record: trials, teachers, and final runs of what is chosen."""
+    return [run for run in found.matrix.runs(found.chosen) if not is_committed(run)]
+
+
+def progress(found: Sequence[Found]) -> pd.DataFrame:
+    """A row for each matrix and student: how many of its cells have all their trials, and how many which number of seeds, on
+    record."""
+    rows = []
+    for one in found:
+        for student, settings in one.matrix.students.items():
+            cells = [cell for cell in one.matrix.cells if cell.student == student]
+            seeds = [sum((cell, seed) in one.final for seed in settings.seeds) for cell in cells]
+            rows.append([one.title, student, len(cells), sum(cell in one.chosen for cell in cells),
+                         *(sum(count >= n for count in seeds) for n in (1, 3))])  # fmt: skip
+    return pd.DataFrame(rows, columns=["data set", "student", "cells", "with trials", "with a seed", "with three seeds"])
+
+
+def in_words(found: Found) -> list[str]:
+    """What a matrix says, a sentence for each student: in how many cells the student gains, and for how many teachers by
+    every method."""
+    every, sentences = of.gains(found.matrix, found.final), []
+    for student in dict.fromkeys(cell.student for cell in every):
+        own = {cell: one for cell, one in every.items() if cell.student == student}
+        above = [cell for cell, one in own.items() if one.low > 0]
+        below = [cell for cell, one in own.items() if one.high < 0]
+        teachers = list(dict.fromkeys(cell.teacher for cell in own))
+        by_all = [name for name in teachers if all(cell in above for cell in own if cell.teacher == name)]
+        by_any = [name for name in teachers if any(cell.teacher == name for cell in above)]
+        sentences.append(
+            f"**{student}**: of {text.count(len(own), 'cell')} {len(above)} are clearly better than the student alone and"
+            f" {len(below)} clearly worse; by chance alone about {0.025 * len(own):.1f} of each would be. It gains by some"
+            f" method from {', '.join(by_any) or 'no teacher'}, by every method from {', '.join(by_all) or 'none'}."
+        )
+    return sentences
+
+
+def by_quality(found: Found) -> str:
+    """Do better teachers give more? One sentence over all cells of a matrix; "" without cells."""
+    cells = of.points(found.matrix, found.final, found.teaching)
+    if len(cells) < 3:
+        return ""
+    ahead, behind = cells[cells["lead"] > 0], cells[cells["lead"] <= 0]
+    parts = [f"{(part['gain'] > 0).sum()} of {len(part)} where the teacher is {word} of the student alone"
+             for part, word in ((ahead, "ahead"), (behind, "not ahead")) if len(part)]  # fmt: skip
+    lead, different = (stats.spearmanr(cells["gain"], cells[name]).statistic for name in ("lead", "different"))
+    return (
+        f"{found.title}: the mean gain is above 0 in {' and in '.join(parts)}. Over all {len(cells)} cells the rank correlation"
+        f" of the gain is {lead:+.2f} with the teacher's lead and {different:+.2f} with its difference from the student."
+    )
+
+
+# -------------------------------------------------------------------------------- for the loops over all rooms
+
+
+def tables() -> dict[str, pd.DataFrame]:
+    """flexibility.csv, from the committed records."""
+    found = [of.flexibility(one.matrix, one.final) for one in map(on_record, MATRICES["paper"])]
+    return {"flexibility": pd.concat(found, ignore_index=True)}
+
+
+def headline() -> list[Result]:
+    """None: no paper has these numbers."""
+    return []
+
+
+def findings() -> list[str]:
+    """In how many cells a student gains, for each data set on record."""
+    sentences = []
+    for one in map(on_record, MATRICES["paper"]):
+        every = of.gains(one.matrix, one.final)
+        if every:
+            above, below = sum(c.low > 0 for c in every.values()), sum(c.high < 0 for c in every.values())
+            seeds = min(c.n_seeds for c in every.values())
+            teachers = len({cell.teacher for cell in every})
+            sentences.append(
+                f"Any teacher, any student ({one.title}, {text.count(teachers, 'teacher')}, {text.count(seeds, 'seed')}): of"
+                f" {len(every)} pairings {above} are above the student alone by more than their interval, {below} below."
+            )
+    return sentences
+
+
+def results() -> str:
+    """The section of docs/results.md."""
+    head = """## Any teacher, any student
+
+Notebook 11: does distillation work "orthogonally to the choice of ranking models for teacher and student", as the abstract of
+Ranking Distillation says? Every teacher teaches every student by RD with position weights, by RRD and by RankDistil-C. Gains in
+MAP over the student alone, in per cent of its MAP, with 95 % intervals over users and seeds. Each cell has as many trials of
+its weight on validation data as the student alone has of its weight decay."""
+    parts = [head]
+    for one in map(on_record, MATRICES["paper"]):
+        every = of.gains(one.matrix, one.final)
+        todo = len(missing(one))
+        if every:
+            parts.append(f"{one.title}:\n\n{text.markdown(of.wide(every))}")
+        if todo:
+            command = f"`rdcore train --only {one.matrix.only} --publish`"
+            parts.append(f"{one.title}: {todo} planned runs are not on record; {command} trains them (twice: the final runs are"
+                         " planned when the trials are done).")  # fmt: skip
+    return "\n\n".join(parts)

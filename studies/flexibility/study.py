@@ -1,0 +1,21 @@
+"""Any teacher, any student, as a study (studies/common/study.py): notebook 11."""
+
+from __future__ import annotations
+
+from rdcore.store.experiment import Experiment
+from studies.common.plan import unique
+from studies.flexibility.matrices import MATRICES
+from studies.flexibility.plan import chosen_on_file
+from studies.flexibility.results import findings, headline, results, tables
+
+__all__ = ["findings", "headline", "results", "runs", "tables", "teachers_of"]
+
+
+def runs(profile: str) -> list[Experiment]:
+    """Every run of a profile's matrices in training order. What depends on trials that are not on file is left out."""
+    return unique([run for matrix in MATRICES[profile] for run in matrix.runs(chosen_on_file(matrix))])
+
+
+def teachers_of(student: Experiment) -> list[Experiment]:
+    """None: a record has room for the agreement with one teacher, and here a student has six."""
+    return []
