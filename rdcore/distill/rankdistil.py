@@ -269,7 +269,7 @@ class RankDistil(Distillation):
         return different_unseen_items(user, self.drawn, self.seen, self.rng, top).int()
 
     @torch.no_grad()
-    def negatives(self, student: Model, user: Tensor, index: Tensor, context: Tensor, top: Tensor) -> Tensor:
+    def below(self, student: Model, user: Tensor, index: Tensor, context: Tensor, top: Tensor) -> Tensor:
         """Of users (B,) in the instances ``index`` (B,) with lists ``top``: (B, m); n_items: no item."""
         if self.ahead is None:
             items = different_unseen_items(user, self.drawn, self.seen, self.rng, top)
@@ -286,7 +286,7 @@ class RankDistil(Distillation):
         index, once = distinct_queries(student, batch)
         queries, context = batch.queries[index], context[index]
         top = self.lists.rows(batch)[index]  # (U, p)
-        negatives = self.negatives(student, queries.user, batch.index[index], context, top)
+        negatives = self.below(student, queries.user, batch.index[index], context, top)
         items = torch.cat([top, negatives], dim=1)  # (U, p + m)
         teacher = None
         if self.settings.asks_for_scores:

@@ -354,7 +354,7 @@ def test_mined_negatives_are_the_students_best_of_the_draw(data):
     context = student.encode(batch.queries).detach()
     distillation = prepared(instances, m=4, negatives="mined")
     top = distillation.lists.of(batch)
-    negatives = distillation.negatives(student, batch.queries.user, batch.index, context, top)
+    negatives = distillation.below(student, batch.queries.user, batch.index, context, top)
     pool = different_unseen_items(batch.queries.user, 4 * POOL, instances.seen, stream(7, "distillation", 1), top)
     scores = student.score_all(context).tolist()
     for b in range(3):

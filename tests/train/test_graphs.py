@@ -101,7 +101,7 @@ def test_negatives_drawn_ahead_are_those_of_the_instance():
     method.ahead = everything
     batch = Batch(index, instances.queries[index], instances.target[index], everything[index])
     top = method.lists.of(batch)
-    assert method.negatives(student, users[index], index, student.encode(batch.queries), top).equal(everything[index].long())
+    assert method.below(student, users[index], index, student.encode(batch.queries), top).equal(everything[index].long())
 
 
 @pytest.mark.skipif(not GPU, reason="no GPU here: CUDA graphs need one")
