@@ -135,7 +135,7 @@ page.say_lines([
 # %%
 choices = read_selection()
 fig = overview.choice_curves(choices)
-page.save(fig, "00_choices", [r for r in records if any(r.key in choice.keys for choice in choices.values())], NOTEBOOK)
+page.save(fig, "00_choices", [r for choice in choices.values() for r in choice.records()], NOTEBOOK)
 page.say_lines(open_choices(choices))
 
 # %% [markdown]

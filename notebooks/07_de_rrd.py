@@ -241,7 +241,7 @@ page.say("Do teacher and student beat popularity on the validation items?",
 # %%
 own = list(records.values())
 table2 = derrd_tables.derrd_table2(own + ([popularity] if popularity else []))
-report.write_table(table2, "derrd_table2", profile, own, NOTEBOOK)
+report.write_table(table2, "derrd_table2", profile, own + ([popularity] if popularity else []), NOTEBOOK)
 quality = table2.query("protocol == 'validation' and dataset == @plan.dataset and model == 'BPR'")
 quality = quality.pivot(index="role", columns="metric", values="replicated")
 quality = quality.reindex([role for role in derrd_tables.ROLES if role in quality.index])[["H@5", "H@10", "N@10"]]

@@ -296,15 +296,15 @@ def select(arguments: argparse.Namespace) -> int:
 
 
 def add_readme(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser("readme", help="write docs/results.md and README's results from the committed records")
+    command = commands.add_parser("readme", help="write docs/results.md, README's results and tables that no notebook writes")
     command.set_defaults(run=write_readme)
 
 
 def write_readme(arguments: argparse.Namespace) -> int:
-    from studies import readme
-    from studies.followups.study import write_tables
+    from studies import readme, rooms
 
-    for file in [write_tables(), *readme.write(readme.card_on_file())]:
+    tables = [file for study in rooms() for file in study.write_tables()]
+    for file in [*tables, *readme.write(readme.card_on_file())]:
         print(f"written: {file.name}")
     return 0
 

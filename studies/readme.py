@@ -31,6 +31,12 @@ with effect sizes, p-values and sources: [notebook 00](../notebooks/00_overview.
 * **paper** is the number that the paper reports. The papers' full texts were not available: the numbers come from a poster,
   reading notes and logs. [data/reported](../data/reported/README.md) says how far to trust each of them.
 * **ours** is the mean over seeds, ± the standard deviation over seeds. **difference** is ours / paper - 1.
+* An interval is one of 95 %; users and seeds are both random in it (notebook 05). A verdict rests on the claim's own
+  interval: *confirmed* if it lies above 0; *confirmed, smaller* if the paper's effect lies above it too and ours is less than
+  half of that; *inconclusive* if it contains 0 and the paper's effect; *contradicted* if it lies below 0. *Provisional*: fewer
+  than five seeds.
+* **seeds needed**: with so many the paper's effect would be found in 80 of 100 studies (p < .05, not corrected). It rests
+  on the spread of the seeds at hand: an order of magnitude.
 * Protocol `fixed50`: every model after 50 epochs, as in the released code of RD; nothing is chosen. Protocol `validation`,
   with Caser and Fossil: the epoch with the best MAP on validation data, chosen in separate runs. BPR-MF takes the epoch with
   the best validation H@5 of the same run, as DE-RRD does.

@@ -57,12 +57,16 @@ class Judge:
     def redrawn(self) -> Tensor:
         return candidates(self.owned, REDRAW).to(self.device)
 
-    def means(self, model: Model) -> dict[str, float]:
-        """What is kept of every evaluated epoch: H, M, N of the test items, and '-validation' those of the others.
+    def means(self, model: Model, *, full: bool = True) -> dict[str, float]:
+        """What is kept of every evaluated epoch: H, M, N of the test items, '-validation' those of the others, and, with
+        ``full``, '-validation-full' those of the others among all items, by which methods are compared and so chosen.
 
         And n_short, where there are such users: how many are ranked among fewer than NEGATIVES items.
         """
-        found = means(dict(zip(("", "-validation"), self._sampled(model, self.drawn), strict=True)))
+        ranks = dict(zip(("", "-validation"), self._sampled(model, self.drawn), strict=True))
+        if full:
+            ranks["-validation-full"] = full_ranks(model, self.validation, device=self.device)
+        found = means(ranks)
         return found | ({"n_short": self.n_short} if self.n_short else {})
 
     def ranks(self, model: Model) -> dict[str, np.ndarray]:

@@ -8,11 +8,14 @@ number. The difference x[s, u] = a - b is therefore analysed as a two-way random
 replication (Searle, Casella & McCulloch, Variance Components, 1992):
 
     x[s, u] = mean + seed[s] + user[u] + noise[s, u]
-    variance of the mean = (MS_seed + MS_user - MS_noise) / (S U)
+    variance of the mean = MS_seed / (S U) + (MS_user - MS_noise) / (S U)
 
-with Satterthwaite's degrees of freedom (Biometrics Bulletin 2, 1946) and a t interval. What the
-numbers are called is in `verdicts`; `studies.common.coverage` simulates how often the interval holds
-the truth.
+The first part is known from S - 1 degrees of freedom, the second (0 where it would be below) from
+U - 1. The interval's critical value is the mean of Student's t for the two, weighted by the parts
+(Cochran & Cox, Experimental Designs, 1957, 4.14). Satterthwaite's degrees of freedom, the usual
+choice, are too many when the few seeds happen to lie close together: with three seeds such an
+interval holds the truth in .92 of the cases, this one in .95 to .97. `studies.common.coverage`
+simulates both. What the numbers are called is in `studies.common.verdicts`.
 """
 
 from __future__ import annotations
@@ -21,9 +24,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import optimize, stats
 
 LEVEL = 0.95
+LEAST_P = 1e-100  # what is smaller counts as 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +42,20 @@ class Layout:
     """Mean square of the users' means."""
     ms_noise: float
     """Mean square of what is left; NaN with one seed."""
-    variance: float
-    """Of the mean over seeds and users. With one seed it knows the spread of users alone."""
-    df: float
-    """Satterthwaite's degrees of freedom of `variance`."""
+    of_seeds: float
+    """The seeds' part of the mean's variance, MS_seed / (S U); 0 with one seed."""
+    of_users: float
+    """The users' part, (MS_user - MS_noise) / (S U), at least 0; with one seed all that is known."""
+
+    @property
+    def variance(self) -> float:
+        """Of the mean over seeds and users. With one seed it knows the spread of users alone."""
+        return self.of_seeds + self.of_users
+
+    @property
+    def critical(self) -> float:
+        """How many standard errors the 95 % interval reaches to each side."""
+        return float(critical(self.of_seeds, self.of_users, self.n_seeds, self.n_users))
 
     @property
     def components(self) -> tuple[float, float, float]:
@@ -80,9 +94,7 @@ class Comparison:
 def two_way(x: ArrayLike) -> Layout:
     """The two-way random layout of differences ``x`` (seeds, users), without NaN.
 
-    With one seed, variance and df are those of the users alone. Where the estimate of the variance is
-    not above 0 (noise larger than both), the larger of the two one-way variances replaces it,
-    with its own degrees of freedom: too wide rather than too narrow.
+    With one seed, the variance is that of the users alone.
     """
     x = np.asarray(x, dtype=np.float64)  # (S, U)
     n_seeds, n_users = x.shape
@@ -90,11 +102,11 @@ def two_way(x: ArrayLike) -> Layout:
     if n_seeds == 1:
         spread = float(x[0].var(ddof=1))
         alone = {"ms_seed": np.nan, "ms_user": spread, "ms_noise": np.nan}
-        return Layout(**sizes, **alone, variance=spread / n_users, df=n_users - 1)
-    seed, user, noise = mean_squares(x)
-    variance, df = of_the_mean(seed, user, noise, n_seeds, n_users)
-    squares = {"ms_seed": float(seed), "ms_user": float(user), "ms_noise": float(noise)}
-    return Layout(**sizes, **squares, variance=float(variance), df=float(df))
+        return Layout(**sizes, **alone, of_seeds=0.0, of_users=spread / n_users)
+    squares = mean_squares(x)
+    of_seeds, of_users = of_the_mean(*squares, n_seeds, n_users)
+    named = dict(zip(("ms_seed", "ms_user", "ms_noise"), map(float, squares), strict=True))
+    return Layout(**sizes, **named, of_seeds=float(of_seeds), of_users=float(of_users))
 
 
 def mean_squares(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -110,12 +122,19 @@ def mean_squares(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def of_the_mean(seed: ArrayLike, user: ArrayLike, noise: ArrayLike, n_seeds: int, n_users: int) -> tuple:
-    """Variance of the mean over seeds and users, from their mean squares, and its degrees of freedom."""
-    total = seed + user - noise
-    parts = seed**2 / (n_seeds - 1) + user**2 / (n_users - 1) + noise**2 / ((n_seeds - 1) * (n_users - 1))
+    """The seeds' and the users' part of the variance of the mean, from the mean squares."""
+    size = n_seeds * n_users
+    return seed / size, np.maximum(user - noise, 0.0) / size
+
+
+def critical(of_seeds: ArrayLike, of_users: ArrayLike, n_seeds: ArrayLike, n_users: int, tail: float = (1 - LEVEL) / 2):
+    """Cochran and Cox's critical value: that of t with S - 1 and that of t with U - 1 degrees of
+    freedom, weighted by the two parts of the variance. tail: the probability beyond it."""
+    total = of_seeds + of_users
     with np.errstate(divide="ignore", invalid="ignore"):
-        df = np.where(total > 0, total**2 / parts, np.where(seed >= user, n_seeds - 1, n_users - 1))
-    return np.where(total > 0, total, np.maximum(seed, user)) / (n_seeds * n_users), df
+        weight = np.where(total > 0, of_seeds / total, 0.0)
+    seeds = stats.t.isf(tail, np.maximum(np.asarray(n_seeds) - 1, 1))
+    return weight * seeds + (1 - weight) * stats.t.isf(tail, n_users - 1)
 
 
 def compare(a: ArrayLike, b: ArrayLike, *, common_users: bool = False) -> Comparison:
@@ -148,16 +167,24 @@ def compare(a: ArrayLike, b: ArrayLike, *, common_users: bool = False) -> Compar
 
 
 def interval(mean: float, layout: Layout) -> tuple[float, float]:
-    reach = stats.t.isf((1 - LEVEL) / 2, layout.df) * np.sqrt(layout.variance) if layout.variance else 0.0
+    reach = layout.critical * np.sqrt(layout.variance) if layout.variance else 0.0
     return float(mean - reach), float(mean + reach)
 
 
 def _p(mean: float, layout: Layout) -> float:
+    """The p whose critical value is the mean in standard errors: below .05 just where the interval excludes 0."""
     if layout.n_seeds == 1:
         return float("nan")
     if not layout.variance:
         return 1.0 if mean == 0 else 0.0
-    return float(2 * stats.t.sf(abs(mean) / np.sqrt(layout.variance), layout.df))
+    t = abs(mean) / np.sqrt(layout.variance)
+
+    def beyond(exponent: float) -> float:
+        tail = np.exp(exponent) / 2
+        return float(critical(layout.of_seeds, layout.of_users, layout.n_seeds, layout.n_users, tail)) - t
+
+    ends = np.log(LEAST_P), 0.0
+    return 0.0 if beyond(ends[0]) < 0 else float(np.exp(optimize.brentq(beyond, *ends, xtol=1e-12)))
 
 
 def paired(*arrays: ArrayLike, common_users: bool = False) -> list[np.ndarray]:

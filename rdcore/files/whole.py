@@ -59,6 +59,34 @@ def read_json(file: Path, shape: object, remedy: str) -> object:
     return found
 
 
+def read_rows(file: Path, shape: object, remedy: str) -> list[dict]:
+    """The rows of a parquet file as objects, an empty cell as null. Raises ValueError as `read_json` does."""
+    import pyarrow.parquet
+
+    try:
+        found = pyarrow.parquet.read_table(file).to_pylist()
+    except FileNotFoundError:
+        raise damaged(file, "is missing", remedy) from None
+    except Exception as error:  # a damaged file may raise nearly any of them
+        raise damaged(file, f"is no whole parquet file ({' '.join(str(error).split())[:200]})", remedy) from None
+    names = found[0] if found else []
+    wrong = next((name for name in names if not name.isprintable()), None) or next(_unprintable(found), None)
+    if wrong is not None:
+        raise damaged(file, f"has the text {short(wrong)}, whose characters cannot be printed", remedy)
+    if wrong := misfit(found, shape):
+        raise damaged(file, wrong, remedy)
+    return found
+
+
+def write_rows(path: Path, rows: Sequence[dict]) -> None:
+    """Objects with the same names as a parquet file, whole or not at all; what they hold comes back bit by bit."""
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.Table.from_pylist(list(rows))
+    write_whole(path, lambda file: pyarrow.parquet.write_table(table, file, compression="zstd", compression_level=19))
+
+
 def damaged(file: Path, what: str, remedy: str) -> ValueError:
     return ValueError(f"{file} {what}: {remedy}")
 

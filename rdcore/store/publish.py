@@ -7,15 +7,16 @@ import shutil
 from pathlib import Path
 
 from rdcore.files import paths
-from rdcore.files.whole import write_json, write_whole
+from rdcore.files.whole import write_json, write_rows, write_whole
 from rdcore.store.experiment import Experiment
+from rdcore.store.record_files import TABLES, read_record
 from rdcore.store.records import PUBLISHED, Record, stored
 
 
 def publish(experiment: Experiment, epochs: list[int], *, teacher: Experiment | None = None, replace: bool = False) -> Path:
     """Copies a finished run's record to data/replicated/<label>-<key> and returns that folder.
 
-    Metrics and history are copied whole, with the number of parameters; of single users AP, P@10
+    Metrics and history are copied whole, as tables, with the number of parameters; of single users AP, P@10
     and nDCG@10 at ``epochs`` and at no others (on stage L the ranks at the chosen epoch). teacher:
     measure the agreement of a student that was not distilled with this run. replace: also where a
     record of the run with other numbers is published already.
@@ -32,13 +33,16 @@ def publish(experiment: Experiment, epochs: list[int], *, teacher: Experiment | 
     run = stored(experiment)
     if not replace and other_numbers(experiment):
         raise ValueError(
-            f"{experiment.label} (key {experiment.key}) is published with other numbers than this machine's: look at both "
-            f"metrics.json; `rdcore publish --only {experiment.key} --replace` puts these in the place of the published ones"
+            f"{experiment.label} (key {experiment.key}) is published with other numbers than this machine's: look at both with "
+            f"`rdcore runs show`; `rdcore publish --only {experiment.key} --replace` puts these in the place of those published"
         )
     target = _place(experiment)
     target.mkdir(parents=True, exist_ok=True)
-    for name in ("environment.json", "history.json", "metrics.json", *(["chosen.json"] if run.chosen else [])):
+    for name in ("environment.json", *(["chosen.json"] if run.chosen else [])):
         _copy(run.folder / name, target)
+    for name in TABLES:
+        write_rows(target / f"{name}.parquet", read_record(run.folder, name))
+        (target / f"{name}.json").unlink(missing_ok=True)  # of a record published before
     write_json(target / "size.json", {"parameters": _parameters(experiment)})
     _keep_agreement(experiment, teacher, target)
     _keep_groups(experiment, target, measure=bool(epochs))
@@ -46,7 +50,7 @@ def publish(experiment: Experiment, epochs: list[int], *, teacher: Experiment | 
     if run.chosen:
         users = {f"per_user-{run.epoch:03d}.parquet": run.per_user()}
     for name, frame in users.items():
-        write_whole(target / name, lambda file, frame=frame: frame.to_parquet(file, index=False))
+        write_whole(target / name, lambda file, frame=frame: frame.to_parquet(file, index=False, compression="zstd"))
     for file in target.glob("per_user-*.parquet"):
         if file.name not in users:
             file.unlink()

@@ -19,6 +19,7 @@ from rdcore.files.whole import damaged
 from rdcore.store.record_files import (
     REMEDY,
     as_table,
+    file_of,
     read_record,
     read_users,
     without_nulls,
@@ -89,7 +90,7 @@ class Record:
         needs."""
         entries = read_record(self.folder, "metrics")
         if wrong := wrong_with_means(entries, needed(self.description["stage"])):
-            raise damaged(self.folder / "metrics.json", wrong, REMEDY)
+            raise damaged(file_of(self.folder, "metrics"), wrong, REMEDY)
         return entries
 
     @cached_property

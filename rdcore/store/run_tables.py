@@ -10,6 +10,7 @@ import numpy as np
 from rdcore.files import paths
 from rdcore.store.listing import find, key_length, list_runs, table
 from rdcore.store.names import label
+from rdcore.store.record_files import file_of
 from rdcore.store.records import Record, Run, being_trained
 
 PAIRED = {"F": {"MAP": "AP", "P@10": "P@10", "nDCG@10": "nDCG@10"}, "L": {name: name for name in ("H@5", "H@10", "N@10")}}
@@ -91,7 +92,8 @@ def show(beginning: str) -> str:
     epochs = _some(list(run.metrics.index), run.epoch)
     rows = [[f"{e}{'*' if e == run.epoch else ''}", *(f"{run.metrics.loc[e, name]:.4f}" for name in names)] for e in epochs]
     what = "chosen by the validation items" if run.chosen else "the last"
-    lines += [table(rows, ["epoch", *names], "l" + "r" * len(names)), f"* {what}; all metrics are in metrics.json", ""]
+    file = file_of(run.folder, "metrics").name
+    lines += [table(rows, ["epoch", *names], "l" + "r" * len(names)), f"* {what}; all metrics are in {file}", ""]
     if n_short := run.metrics.get("n_short", {}).get(run.epoch):
         lines += [f"{n_short:.0f} users are ranked among fewer items than asked for: all that they leave", ""]
     if run.agreement:

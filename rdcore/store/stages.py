@@ -60,8 +60,10 @@ class LeaveOneOut:
         self.fit, self.stage = self.judge.fit, self.judge.test
 
     def evaluate(self, model: Model, epoch: int, entries: list[dict]) -> dict:
-        """The means of this epoch, which are added to ``entries``."""
-        entries.append({"epoch": epoch, **self.judge.means(model)})
+        """The means of this epoch, which are added to ``entries``. A run that was begun before November 29, 2026 goes on
+        without the ranks among all items: every epoch of a run has the same means."""
+        full = not entries or "N@10-validation-full" in entries[0]
+        entries.append({"epoch": epoch, **self.judge.means(model, full=full)})
         if leave_one_out.best_epoch(entries) == epoch:
             weights.save(model, self.folder, epoch)
         return entries[-1]

@@ -81,7 +81,8 @@ def _notes(c: Comparison, word: str, reported: float, effect: float, needed: int
 def table(claims: Sequence[Claim]) -> pd.DataFrame:
     """The scorecard: a row a claim in their order, p after Holm's correction within each planned family.
 
-    A claim of no family has no p. Raises ValueError where two claims have one name.
+    The verdict is that of the claim's own interval; where the corrected p is not below .05, the note says so. A claim of no
+    family has no p. Raises ValueError where two claims have one name.
     """
     names = [claim.claim for claim in claims]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -92,6 +93,11 @@ def table(claims: Sequence[Claim]) -> pd.DataFrame:
         if claim.family:
             families.setdefault(claim.family, {})[claim.claim] = row["p"]
     adjusted = {name: p for family in families.values() for name, p in verdicts.holm(family).items()}
-    rows = [row | {"p": adjusted.get(row["claim"], NAN)} for row in rows]
+    for row, claim in zip(rows, claims, strict=True):
+        row["p"] = adjusted.get(row["claim"], NAN)
+        decided = any(word in row["verdict"] for word in (verdicts.CONFIRMED, verdicts.CONTRADICTED))
+        if decided and row["p"] >= verdicts.ALPHA:
+            planned = f"not significant after Holm's correction over the {len(families[claim.family])} planned claims"
+            row["note"] = "; ".join(filter(None, [planned, row["note"]]))
     frame = pd.DataFrame(rows, columns=COLUMNS)
     return frame.astype({"seeds": "Int64", "seeds_needed": "Int64", "p": float})

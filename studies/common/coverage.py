@@ -1,4 +1,4 @@
-"""How often does a 95 % interval hold the truth? The two-way layout and the rules that were used before it.
+"""How often does a 95 % interval hold the truth? The two-way layout and other rules, those used before it among them.
 
 The spread of seeds, users and noise is taken from comparisons that were made, data are drawn with
 just that spread around a known difference, and each rule gives its interval. A rule that is right
@@ -17,11 +17,11 @@ from scipy import stats
 
 from rdcore.eval import significance
 from rdcore.eval.significance import LEVEL, Comparison
-from studies.common.style import BLUE, GREY, ORANGE, RED
+from studies.common.style import BLACK, BLUE, GREY, ORANGE, RED
 
-TWO_WAY, BOOTSTRAP = "two-way layout", "bootstrap over users and seeds"
-USERS, SEEDS = "paired t over users", "paired t over seeds"
-RULES = (TWO_WAY, BOOTSTRAP, USERS, SEEDS)
+TWO_WAY, SATTERTHWAITE = "two-way layout", "two-way layout, Satterthwaite"
+BOOTSTRAP, USERS, SEEDS = "bootstrap over users and seeds", "paired t over users", "paired t over seeds"
+RULES = (TWO_WAY, SATTERTHWAITE, BOOTSTRAP, USERS, SEEDS)
 SIMULATED_USERS = 300  # instead of thousands: only the parts of the variance matter, and they are kept
 TAIL = (1 - LEVEL) / 2
 BLOCK = 250  # draws held at once
@@ -37,8 +37,10 @@ def intervals(x: np.ndarray, draws: tuple[np.ndarray, np.ndarray]) -> dict[str, 
     mean, (seed, user, _) = x.mean((-2, -1)), squares
     seeds, users = draws
     means = np.einsum("...sr,rs->...r", x @ users.T, seeds) / (n_seeds * n_users)  # (..., resamples)
+    parts = significance.of_the_mean(*squares, n_seeds, n_users)
     return {
-        TWO_WAY: _t(mean, *significance.of_the_mean(*squares, n_seeds, n_users)),
+        TWO_WAY: _reach(mean, sum(parts), significance.critical(*parts, n_seeds, n_users)),
+        SATTERTHWAITE: _t(mean, *satterthwaite(*squares, n_seeds, n_users)),
         BOOTSTRAP: np.quantile(means, [TAIL, 1 - TAIL], axis=-1),
         USERS: _t(mean, user / (n_seeds * n_users), n_users - 1),
         SEEDS: _t(mean, seed / (n_seeds * n_users), n_seeds - 1),
@@ -50,8 +52,22 @@ def resamples_of(rng: np.random.Generator, n_seeds: int, n_users: int, resamples
     return tuple(rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(float) for n in (n_seeds, n_users))
 
 
+def satterthwaite(seed: np.ndarray, user: np.ndarray, noise: np.ndarray, n_seeds: int, n_users: int) -> tuple:
+    """The variance of the mean and Satterthwaite's degrees of freedom (Biometrics Bulletin 2, 1946), from the mean squares;
+    where their combination is not above 0, the larger of the two one-way variances with its own degrees of freedom."""
+    total = seed + user - noise
+    parts = seed**2 / (n_seeds - 1) + user**2 / (n_users - 1) + noise**2 / ((n_seeds - 1) * (n_users - 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        df = np.where(total > 0, total**2 / parts, np.where(seed >= user, n_seeds - 1, n_users - 1))
+    return np.where(total > 0, total, np.maximum(seed, user)) / (n_seeds * n_users), df
+
+
 def _t(mean: np.ndarray, variance: np.ndarray, df: np.ndarray) -> np.ndarray:
-    reach = stats.t.isf(TAIL, df) * np.sqrt(variance)
+    return _reach(mean, variance, stats.t.isf(TAIL, df))
+
+
+def _reach(mean: np.ndarray, variance: np.ndarray, critical: np.ndarray) -> np.ndarray:
+    reach = critical * np.sqrt(variance)
     return np.stack([mean - reach, mean + reach])
 
 
@@ -80,8 +96,9 @@ def simulate(
 
 def of_the_layout(
     components: tuple[float, float, float], n_seeds: int, n_users: int, rng: np.random.Generator, draws: int = 100_000
-) -> float:
-    """Share of ``draws`` whose two-way interval holds the true difference, from mean squares that are drawn themselves.
+) -> dict[str, float]:
+    """Rule -> share of ``draws`` whose interval holds the true difference, of the two that need nothing but mean squares,
+    which are drawn themselves.
 
     In normal data they are independent multiples of chi-squared numbers, and independent of the mean: much
     faster than `simulate`, and as many users as there are.
@@ -91,8 +108,12 @@ def of_the_layout(
     dfs = (n_seeds - 1, n_users - 1, (n_seeds - 1) * (n_users - 1))
     squares = [value * rng.chisquare(df, draws) / df for value, df in zip(expected, dfs, strict=True)]
     spread = np.sqrt((expected[0] + expected[1] - noise) / (n_seeds * n_users))
-    low, high = _t(spread * rng.standard_normal(draws), *significance.of_the_mean(*squares, n_seeds, n_users))
-    return float(((low <= 0) & (high >= 0)).mean())
+    mean, parts = spread * rng.standard_normal(draws), significance.of_the_mean(*squares, n_seeds, n_users)
+    made = {
+        TWO_WAY: _reach(mean, sum(parts), significance.critical(*parts, n_seeds, n_users)),
+        SATTERTHWAITE: _t(mean, *satterthwaite(*squares, n_seeds, n_users)),
+    }
+    return {rule: float(((low <= 0) & (high >= 0)).mean()) for rule, (low, high) in made.items()}
 
 
 def coverage(
@@ -109,7 +130,7 @@ def coverage(
             parts = seed / n, user / c.n_users, noise / (n * c.n_users)
             row = {"comparison": name, "seeds": n, "share of seeds": parts[0] / sum(parts) if sum(parts) else np.nan}
             held = simulate(components, n, c.n_users, rng, draws=draws)
-            rows.append(row | held | {TWO_WAY: of_the_layout(components, n, c.n_users, rng)})
+            rows.append(row | held | of_the_layout(components, n, c.n_users, rng))
     return pd.DataFrame(rows, columns=["comparison", "seeds", "share of seeds", *RULES])
 
 
@@ -128,7 +149,7 @@ def picture(table: pd.DataFrame) -> Figure:
     """What each rule covers (`coverage`), a mark a comparison, over the share of the variance that comes from seeds."""
     numbers = list(dict.fromkeys(table["seeds"]))
     fig, axes = plt.subplots(1, len(numbers), figsize=(4.6 * len(numbers), 3.8), sharey=True, squeeze=False)
-    looks = zip(RULES, (BLUE, RED, ORANGE, GREY), "os^x", strict=True)
+    looks = zip(RULES, (BLUE, BLACK, RED, ORANGE, GREY), "oDs^x", strict=True)
     looks = {rule: (colour, marker) for rule, colour, marker in looks}
     for ax, n in zip(axes[0], numbers, strict=True):
         part = table[table["seeds"] == n]

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
-from rdcore.eval.significance import LEVEL, Layout, interval, paired, two_way
+from rdcore.eval.significance import Layout, interval, paired, two_way
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +49,7 @@ def _fieller(gain: np.ndarray, gap: np.ndarray, share: float, lead: Layout) -> t
     """Ends of the shares r with |mean(gain - r gap)| <= t sd(gain - r gap); the variance of the
     difference is a quadratic in r, known from three layouts."""
     own, rest = two_way(gain), two_way(gain - share * gap)
-    t = stats.t.isf((1 - LEVEL) / 2, min(rest.df, lead.df)) ** 2
+    t = max(rest.critical, lead.critical) ** 2
     covariance = (two_way(gain + gap).variance - two_way(gain - gap).variance) / 4
     square = gap.mean() ** 2 - t * lead.variance
     linear = -2 * (gain.mean() * gap.mean() - t * covariance)

@@ -179,14 +179,17 @@ def wide(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=[*names, "", *metrics]).fillna("")
 
 
-def write_table(frame: pd.DataFrame, name: str, profile: str, records: Sequence[Record], source: str) -> Path:
+def write_table(
+    frame: pd.DataFrame, name: str, profile: str, records: Sequence[Record], source: str, shown: pd.DataFrame | None = None
+) -> Path:
     """figures/<profile>/tables/<name>.csv, .md and .tex, entered in the manifest. Returns the CSV's path.
 
-    The CSV has six significant digits; the others are for people: replication tables (those with COLUMNS) take the
-    paper's shape there. The same frame gives the same bytes.
+    The CSV has six significant digits; the others are for people: ``shown`` (cells of text), by default the same frame,
+    and replication tables (those with COLUMNS) in the paper's shape. The same frame gives the same bytes.
     """
     folder = paths.figures(profile) / "tables"
-    shown = wide(frame) if list(frame.columns) == COLUMNS else text.cells(frame)
+    if shown is None:
+        shown = wide(frame) if list(frame.columns) == COLUMNS else text.cells(frame)
     contents = {
         "csv": frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"),
         "md": markdown(shown),

@@ -29,6 +29,10 @@ class Choice:
     means: dict[int, float]  # MAP of every epoch of the grid, mean over the V seeds
     keys: tuple[str, ...]  # the V runs
 
+    def records(self) -> list[Record]:
+        """The committed records of the V runs."""
+        return [Record(folder) for key in self.keys for folder in paths.replicated().glob(f"*-{key}")]
+
     @property
     def last_epoch(self) -> int:
         """The end of the grid."""

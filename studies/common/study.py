@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import pandas as pd
 
-from rdcore.store.experiment import Experiment
-from studies.common import text
-
-FEW = 5  # with fewer seeds a number is provisional
+from rdcore.eval.significance import Comparison
+from rdcore.store.experiment import Experiment, family
+from rdcore.store.runs import Record
+from studies.common import text, verdicts
 
 
 class Result(NamedTuple):
@@ -37,6 +39,9 @@ class Study(Protocol):
 
     def tables(self) -> Mapping[str, pd.DataFrame]:
         """Name of a file in figures/tables -> that table, computed from the committed records."""
+
+    def write_tables(self) -> Sequence[Path]:
+        """Writes those of its tables that no notebook writes; the CSV files."""
 
     def headline(self) -> Sequence[Result]:
         """Its rows of README's one table: T, S and the paper's methods."""
@@ -75,18 +80,32 @@ def as_table(results: Sequence[Result], *, seeds: bool = False) -> str:
     return text.markdown(pd.DataFrame(lines))
 
 
-def gain(results: Sequence[Result], role: str, over: str = "S") -> str:
-    """How far a role lies above another, in per cent, ours and the paper's; "" where it was not run.
+def made_on(records: Sequence[Record]) -> str:
+    """Where the runs of a table were made, and Caser's revision: a sentence, "" without a run.
 
-    >>> rows = [Result("x", "S", 0.08, 0.10, None, 3), Result("x", "RD", 0.10, 0.11, None, 3)]
-    >>> gain(rows, "RD")
-    '+10.0% (paper: +25.0%; 3 seeds, provisional)'
+    What stands in one table should be of one kind of device and one revision; where it is not, a reader has to know.
     """
-    by_role = {one.role: one for one in results}
-    a, b = by_role[role], by_role[over]
-    if a.ours is None or b.ours is None:
+    devices = Counter("a CPU" if record.environment["device"] == "cpu" else record.environment["device"] for record in records)
+    revisions = {record.description["model"]["revision"] for record in records if family(record.description) == "Caser"}
+    places = [f"{device} ({text.count(count, 'run')})" for device, count in devices.most_common()]
+    caser = f"; Caser is at revision {' and '.join(map(str, sorted(revisions)))}" if revisions else ""
+    return f"Made on {', '.join(places)}{caser}." if places else ""
+
+
+def against(c: Comparison | None, reported: float = float("nan"), of: float = float("nan")) -> str:
+    """A comparison a - b as a finding: how far a lies above b in per cent, with its 95 % interval, the paper's, the verdict and
+    the seeds that both have; "" where there is none, and with fewer seeds than a verdict takes.
+
+    reported: the effect a - b that the paper reports; of: its number for b. NaN where it has none.
+
+    >>> import numpy as np
+    >>> from rdcore.eval import significance
+    >>> x = 0.1 + np.array([[1, 2, 1, 2.0], [2, 3, 2, 2.5], [2, 2, 1, 2.5]]) / 100
+    >>> against(significance.compare(x, 0 * x + 0.1), reported=0.05, of=0.1)
+    '+19.2% (+6.1% to +32.2%; paper: +50.0%): provisional confirmed, smaller, 3 seeds'
+    """
+    if c is None or c.n_seeds < verdicts.FEWEST_SEEDS:
         return ""
-    paper = "no number" if a.paper is None or b.paper is None else text.percent(a.paper / b.paper - 1)
-    seeds = min(a.seeds, b.seeds)
-    few = ", provisional" * (seeds < FEW)
-    return f"{text.percent(a.ours / b.ours - 1)} (paper: {paper}; {text.count(seeds, 'seed')}{few})"
+    ours, low, high = (text.percent(value / c.mean_b) for value in (c.difference, c.low, c.high))
+    paper = "no number" if text.missing(reported) or text.missing(of) else text.percent(reported / of)
+    return f"{ours} ({low} to {high}; paper: {paper}): {verdicts.verdict(c, reported)}, {text.count(c.n_seeds, 'seed')}"

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import stats
 
-from rdcore.eval.significance import LEVEL, Comparison, of_the_mean
+from rdcore.eval.significance import Comparison, critical, of_the_mean
 
 SEEDS_FOR_A_VERDICT = 5  # with fewer, "provisional" comes before it
 FEWEST_SEEDS = 3  # with fewer, the spread of seeds is hardly known: not assessable
 POWER = 0.80
+ALPHA = 0.05  # a corrected p below it is called significant
 MOST_SEEDS = 1_000  # how far `seeds_needed` looks
 
 CONFIRMED, SMALLER = "confirmed", "confirmed, smaller"
@@ -79,8 +80,9 @@ def no_worse(comparison: Comparison, margin: float) -> str:
 
 
 def seeds_needed(comparison: Comparison, effect: float) -> int | None:
-    """The fewest seeds with which ``effect`` is found (p < .05) in 80 of 100 studies of these users.
+    """The fewest seeds with which ``effect`` is found (p < .05, not corrected) in 80 of 100 studies of these users.
 
+    It rests on the spread of the seeds at hand, which few seeds know badly: an order of magnitude, not a promise.
     None where it cannot be said (one seed; no effect given) and where `MOST_SEEDS` do not suffice, because
     there are too few users.
     """
@@ -89,14 +91,18 @@ def seeds_needed(comparison: Comparison, effect: float) -> int | None:
         return None
     n_users, seeds = comparison.n_users, np.arange(2, MOST_SEEDS + 1)
     squares = noise + n_users * seed, noise + seeds * user, noise + 0.0 * seeds  # expected, of so many seeds
-    variance, df = of_the_mean(*squares, seeds, n_users)
+    of_seeds, of_users = of_the_mean(*squares, seeds, n_users)
+    variance = of_seeds + of_users
     if not variance.all():
         return 2
+    needed = critical(of_seeds, of_users, seeds, n_users)
+    # How much the standard error varies from study to study, as degrees of freedom.
+    df = variance**2 / (of_seeds**2 / (seeds - 1) + of_users**2 / (n_users - 1))
     with np.errstate(all="ignore"):
         shift = abs(effect) / np.sqrt(variance)
-        found = stats.nct.sf(stats.t.isf((1 - LEVEL) / 2, df), df, shift)
+        found = stats.nct.sf(needed, df, shift)
     # Far out the noncentral t has no value in floating point; there the normal one is near enough.
-    found = np.where(np.isnan(found), stats.norm.sf(stats.t.isf((1 - LEVEL) / 2, df) - shift), found)
+    found = np.where(np.isnan(found), stats.norm.sf(needed - shift), found)
     enough = np.flatnonzero(found >= POWER)
     return int(seeds[enough[0]]) if len(enough) else None
 

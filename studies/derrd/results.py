@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import pandas as pd
 
-from studies.common import text
+from rdcore.store.runs import committed, is_committed
+from studies.common import report, text
 from studies.common.plan import on_file
 from studies.common.profiles import PROFILES
-from studies.common.study import Result, as_table, gain, of_table
-from studies.derrd.plan import committed_rows
-from studies.derrd.tables import ROLES, derrd_table2, trial_table
+from studies.common.study import Result, against, as_table, made_on, of_table
+from studies.derrd.plan import committed_rows, size_sweep, weight_grid
+from studies.derrd.tables import ROLES, compared, derrd_logs, derrd_table2, derrd_table3, derrd_table5, trial_table
 
 METRICS = ["H@5", "N@10"]
 WORDS = {
@@ -23,6 +27,25 @@ def tables() -> dict[str, pd.DataFrame]:
     plan = PROFILES["paper"].derrd[0]
     trials = [run for tried in plan.trials().values() for run in tried.values()]
     return {"07_trials": trial_table(plan, [on_file(run, committed_alone=True) for run in trials])}
+
+
+def write_tables() -> list[Path]:
+    """The authors' logs, Table 3 and Table 5 beside ours; what has not run is empty there."""
+    plan = PROFILES["paper"].derrd[0]
+    teacher = _known({"T": plan.teacher("L", plan.table_seeds[0])})
+    sizes = _known({size: pair["DE-RRD"] for size, pair in size_sweep(plan).items()})
+    weights = _known(weight_grid(plan))
+    made = {
+        "derrd_logs": (derrd_logs(committed_rows()), committed_rows()),
+        "derrd_table3": (derrd_table3(plan, sizes, teacher.get("T"), None), [*teacher.values(), *sizes.values()]),
+        "derrd_table5": (derrd_table5(plan, weights), [*weights.values()]),
+    }
+    return [report.write_table(table, name, "paper", records, "rdcore readme") for name, (table, records) in made.items()]
+
+
+def _known(runs: Mapping) -> dict:
+    """The committed records of named runs, as far as there are any."""
+    return {name: committed(run) for name, run in runs.items() if is_committed(run)}
 
 
 def of_bpr() -> pd.DataFrame:
@@ -42,11 +65,13 @@ def headline() -> list[Result]:
 
 
 def findings() -> list[str]:
-    """The paper's methods against the student alone."""
-    results = rows(of_bpr(), "H@5")
-    said = [f"{role} {change}" for role in ("DE", "RRD", "DE-RRD") if (change := gain(results, role))]
+    """The paper's methods against the student alone, where there are seeds enough for a verdict."""
+    records, paper = committed_rows(), {one.role: one.paper for one in rows(of_bpr(), "H@5")}
+    said = {role: against(compared(records, role, "S", "H@5"), round(paper[role] - paper["S"], 4), paper["S"])
+            for role in ("DE", "RRD", "DE-RRD")}  # fmt: skip
+    each = "; ".join(f"{role} {words}" for role, words in said.items() if words)
     where = "DE-RRD's parts and sum against the student alone, H@5 on CiteULike with BPR-MF"
-    return [f"{where}: {'; '.join(said)}."] if said else []
+    return [f"{where}: {each}."] if each else []
 
 
 def results() -> str:
@@ -57,7 +82,7 @@ def results() -> str:
     return "\n\n".join([
         "## DE-RRD on CiteULike",
         "BPR-MF (T d = 200, S d = 20), ranks among 499 sampled negatives. DE and RRD have the weights of the released code;\n"
-        "those of RD and CD are chosen on validation items.",
+        f"those of RD and CD are chosen on validation items. {made_on(committed_rows())}".strip(),
         as_table([one for metric in METRICS for one in rows(table, metric)], seeds=True),
         text.markdown(pd.DataFrame(words)),
     ])  # fmt: skip

@@ -19,7 +19,7 @@ from studies.common.reported import reported
 from studies.common.study import Result
 from studies.followups.plan import BATCHES, INSTANCES, PLANS, runs
 
-__all__ = ["findings", "headline", "results", "runs", "tables", "teachers_of"]
+__all__ = ["findings", "headline", "results", "runs", "tables", "teachers_of", "write_tables"]
 
 COLUMNS = ["study", "dataset", "model", "method", "student_dim", "epoch", "metric", "mean", "std", "seeds"]
 KEYS = COLUMNS[:7]
@@ -113,13 +113,13 @@ def tables() -> Mapping[str, pd.DataFrame]:
     return {"followups": grouped.agg(mean="mean", std="std", seeds="size").reset_index()[COLUMNS]}
 
 
-def write_tables() -> Path:
-    """Writes figures/tables/followups.csv and returns its path; `rdcore readme` calls it."""
+def write_tables() -> list[Path]:
+    """figures/tables/followups.csv."""
     target = paths.figures() / "tables" / "followups.csv"
     content = tables()["followups"].to_csv(index=False, float_format="%.6g", lineterminator="\n")
     write = partial(Path.write_text, data=content, encoding="utf-8", newline="\n")
     manifest.write(target, write, [*(run for _, run in table_runs()), *proofs()], "rdcore readme")
-    return target
+    return [target]
 
 
 def headline() -> list[Result]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from rdcore.store.runs import Record
-from studies.common import text
+from studies.common import report, text
 from studies.common.profiles import PROFILES
-from studies.common.study import Result
+from studies.common.study import Result, made_on
+from studies.common.verdicts import SEEDS_FOR_A_VERDICT
 from studies.one_protocol.plan import METRIC, committed_comparisons, students_with_the_chosen_decay
-from studies.one_protocol.tables import long_table
+from studies.one_protocol.tables import long_table, over_the_chosen_decay
 from studies.one_protocol.tables import table as quality
 
 METHODS = list(PROFILES["paper"].one_protocol[0].methods)
@@ -23,6 +25,18 @@ def tables() -> dict[str, pd.DataFrame]:
     plans, compared = PROFILES["paper"].one_protocol, committed_comparisons()
     parts = [long_table(plan, compared[plan.label]) for plan in plans if plan.label in compared]
     return {"one_protocol": pd.concat(parts, ignore_index=True)}
+
+
+def write_tables() -> list[Path]:
+    """Of every comparison in which S's trials chose another weight decay than the plan's: all methods less that S."""
+    comparisons, students, written = committed_comparisons(), students_with_the_chosen_decay(), []
+    for plan in PROFILES["paper"].one_protocol:
+        if plan.label in students and plan.label in comparisons:
+            both = comparisons[plan.label], students[plan.label]
+            name = f"09_chosen_decay_{plan.label.replace(' ', '_')}"
+            records = [*both[0], *both[1]]
+            written.append(report.write_table(over_the_chosen_decay(plan, *both), name, "paper", records, "rdcore readme"))
+    return written
 
 
 def by_seed(records: Sequence[Record]) -> dict[str, dict[int, float]]:
@@ -82,10 +96,14 @@ def findings() -> list[str]:
             continue
         methods = quality(plan, rows).set_index("role").drop(index=["T", "S"], errors="ignore").dropna(subset="low")
         above = [role for role in methods.index if methods.loc[role, "low"] > 0]
+        sure = [role for role in above if methods.loc[role, "p"] < 0.05]
+        seeds = int(methods["seeds"].min())
+        few = ", provisional" * (seeds < SEEDS_FOR_A_VERDICT)
         found.append(
-            f"All methods at equal numbers of trials ({text.titled(plan.label)}): of {len(methods)}, {len(above)} clearly"
-            f" {'beats' if len(above) == 1 else 'beat'} the student alone (95 % interval above 0):"
-            f" {', '.join(above) or 'none'}. Their settings differ in strength, so this is no ranking of methods."
+            f"All methods at equal numbers of trials ({text.titled(plan.label)}; {text.count(seeds, 'seed')}{few}): of"
+            f" {len(methods)}, {len(above)} clearly {'beats' if len(above) == 1 else 'beat'} the student alone (95 % interval"
+            f" above 0): {', '.join(above) or 'none'}; after Holm's correction {', '.join(sure) or 'none'}. Their settings"
+            " differ in strength, so this is no ranking of methods."
         )
     return found
 
@@ -93,6 +111,8 @@ def findings() -> list[str]:
 def results() -> str:
     """The section of docs/results.md."""
     compared = committed_comparisons()
+    devices = "\n".join(f"* {text.titled(name)}: {made_on(records)}" for name, records in compared.items())
+    devices = devices and f"\n{devices}\n"
     return f"""## All methods under one protocol
 
 Notebook 09: BPR-MF with d = 200 and d = 20, on Gowalla with a split and batches of our own. Every method's weight is chosen
@@ -102,7 +122,7 @@ of the four ([DEVIATIONS.md](../DEVIATIONS.md)). The metric is the textbook's nD
 RankDistil-C, -B and -P are its coupled, binary and pairwise loss. `minus S` is the mean difference over the seeds that both
 have; intervals: [09_methods.md](../figures/tables/09_methods.md). To train a cell:
 `rdcore train --only citeulike-L-BPR-RRD-d20-`, or the same with gowalla.
-
+{devices}
 {table(compared)}
 
 {chosen_decay(compared, students_with_the_chosen_decay())}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
 from rdcore.store.experiment import Experiment
@@ -21,6 +23,11 @@ def teachers_of(student: Experiment) -> list[Experiment]:
 def tables() -> dict[str, pd.DataFrame]:
     """None."""
     return {}
+
+
+def write_tables() -> list[Path]:
+    """None."""
+    return []
 
 
 def headline() -> list[Result]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
-from studies.common import text
-from studies.common.report import rd_table2, rd_table4
+from studies.common import report, text
+from studies.common.matched import Matched, matched, reported_value
+from studies.common.report import judged, rd_table2, rd_table4
 from studies.common.reported import reported
 from studies.common.selection import chosen_epochs
-from studies.common.study import Result, as_table, gain, of_table
+from studies.common.study import Result, against, as_table, made_on, of_table
+from studies.rd import released
 from studies.rd.plan import paper_records
 
 METRICS = ["P@10", "nDCG@10", "MAP"]
@@ -38,6 +42,12 @@ def tables() -> dict[str, pd.DataFrame]:
     return {"rd_table2": rd_table2(records, chosen), "rd_table4": rd_table4(records, chosen)}
 
 
+def write_tables() -> list[Path]:
+    """The released code beside the paper and us, once it has been trained."""
+    made = released.table(rd_table2(paper_records(), chosen_epochs()))
+    return [report.write_table(made, "rd_released", "paper", paper_records(), "rdcore readme")] if len(made) else []
+
+
 def rows(table: pd.DataFrame, model: str, metric: str) -> list[Result]:
     """The roles of `ROWS` for a model, from Table 2; the paper's numbers of the weightings are in its Table 4."""
     table = table[(table["dataset"] == "gowalla") & (table["model"] == model) & (table["protocol"] == PROTOCOLS[model])]
@@ -53,21 +63,26 @@ def headline() -> list[Result]:
 
 
 def findings() -> list[str]:
-    """RD against the student alone, and the weighting that does best."""
-    table, found = rd_table2(paper_records(), chosen_epochs()), []
-    changes = {model: gain(rows(table, model, "MAP"), "RD") for model in ROWS}
-    said = "; ".join(f"{model} {change}" for model, change in changes.items() if change)
-    if said:
-        found.append(f"Ranking Distillation (RD) against the student alone, MAP on Gowalla: {said}.")
-    caser = rows(table, "Caser", "MAP")
-    run = [one for one in caser if one.role.startswith("RD") and one.ours is not None]
-    if len(run) > 1:
-        best = max(run, key=lambda one: one.ours).role
-        found.append(
-            f"RD can weight the teacher's list in several ways. Of {len(run)} that have run with Caser, {best} has the best"
-            f" MAP: {gain(caser, best)}."
-        )
+    """RD against the student alone, and position weights against the hybrid, where there are seeds enough for a verdict."""
+    found = []
+    runs = matched(paper_records(), chosen_epochs())
+    said = {model: _against(runs.get((model, PROTOCOLS[model])), "RD-hybrid", "S") for model in PROTOCOLS}
+    if any(said.values()):
+        each = "; ".join(f"{model} {words}" for model, words in said.items() if words)
+        found.append(f"Ranking Distillation (RD, hybrid weights) against the student alone, MAP on Gowalla: {each}.")
+    caser = runs.get(("Caser", PROTOCOLS["Caser"]))
+    for a, b, what in (
+        ("RD-position", "S", "RD with position weights against the student alone, Caser"),
+        ("RD-hybrid", "RD-position", "The hybrid weights of RD against position weights, Caser"),
+    ):
+        if words := _against(caser, a, b):
+            found.append(f"{what}: MAP {words}.")
     return found
+
+
+def _against(runs: Matched | None, a: str, b: str) -> str:
+    """See `against`; with the paper's numbers."""
+    return against(runs.compare(a, b), runs.reported(a, b), reported_value("gowalla", runs.model, b, "MAP")) if runs else ""
 
 
 def results() -> str:
@@ -78,6 +93,9 @@ def results() -> str:
         shown = [one for metric in METRICS for one in rows(table, model, metric)]
         words = [{"": role, "what it is": what, "`rdcore train --only`": f"`gowalla-F-{pattern}`"}
                  for role, (what, pattern) in roles.items()]  # fmt: skip
-        parts += [f"{model} {sizes[model]}, protocol `{PROTOCOLS[model]}`:", as_table(shown, seeds=True),
+        own = [run.record for run in judged(paper_records(), chosen_epochs())
+               if (run.model, run.protocol) == (model, PROTOCOLS[model]) and run.role in (*roles, "RD-hybrid")]  # fmt: skip
+        said = f"{model} {sizes[model]}, protocol `{PROTOCOLS[model]}`. {made_on(own)}".strip()
+        parts += [said, as_table(shown, seeds=True),
                   text.markdown(pd.DataFrame(words))]  # fmt: skip
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, [*parts, released.results(table)]))

@@ -7,9 +7,9 @@ from studies.common import plan as plans
 from studies.common.profiles import PROFILES
 from studies.rd.ablations import ablation_runs
 from studies.rd.plan import choices_of, table_runs
-from studies.rd.results import findings, headline, results, tables
+from studies.rd.results import findings, headline, results, tables, write_tables
 
-__all__ = ["findings", "headline", "results", "runs", "tables", "teachers_of"]
+__all__ = ["findings", "headline", "results", "runs", "tables", "teachers_of", "write_tables"]
 
 
 def runs(profile: str) -> list[Experiment]:

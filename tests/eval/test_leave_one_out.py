@@ -210,6 +210,9 @@ def test_a_run_stops_is_judged_at_the_chosen_epoch_and_keeps_its_weights_alone(d
     for kind, found in again.items():
         np.testing.assert_array_equal(run.per_user()[f"rank{kind}"], found.astype("float32"))
     assert loo.means(again) == {name: value for name, value in run.chosen.items() if name != "epoch"}
+    assert {name: shown.loc[best, name] for name in shown if name.endswith("-validation-full")} == {
+        name: value for name, value in run.chosen.items() if name.endswith("-validation-full")
+    }, "by which methods are compared, at every epoch"
 
 
 def test_an_interrupted_run_ends_like_an_undisturbed_one(data, store, monkeypatch):
@@ -246,10 +249,10 @@ def test_weights_of_the_best_epoch_outlast_a_kill_between_checkpoints(data, stor
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SHARE", 0)
     written.clear()
 
-    def killed(judge, model, real=loo.Judge.means):
+    def killed(judge, model, real=loo.Judge.means, **options):
         if written.count("checkpoint.pt") == 1 and len([name for name in written if name.startswith("weights")]) > 2:
             raise KeyboardInterrupt
-        return real(judge, model)
+        return real(judge, model, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(loo.Judge, "means", killed)
@@ -264,6 +267,27 @@ def test_weights_of_the_best_epoch_outlast_a_kill_between_checkpoints(data, stor
     kept = [list(one.folder.glob("weights-*")) for one in (run, whole)]
     assert [[file.name for file in files] for files in kept] == [[run.weights().name]] * 2
     assert run.weights().read_bytes() == whole.weights().read_bytes()
+
+
+def test_a_run_begun_without_ranks_among_all_items_goes_on_without(data, store, monkeypatch):
+    """The first checkpoint is from before they were kept at every epoch."""
+    monkeypatch.setenv("RDCORE_RUNS", str(store.with_name("begun before")))
+    described = experiment(data, training=Training(epochs=3))
+
+    def begun(judge, model, real=loo.Judge.means, **options):
+        if written:
+            raise KeyboardInterrupt
+        written.append(True)
+        return real(judge, model, full=False)
+
+    written: list[bool] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(loo.Judge, "means", begun)
+        with pytest.raises(KeyboardInterrupt):
+            runs.load_or_train(described, data)
+    run = runs.load_or_train(described, data)
+    assert run.environment["resumed"] == 1 and len(run.metrics) == 3
+    assert "N@10-validation-full" not in run.metrics and "N@10-validation-full" in run.chosen
 
 
 def test_popularity_and_a_model_with_memory_are_judged_too(data, store):

@@ -59,16 +59,24 @@ def test_the_mean_squares_are_those_of_a_loop_and_of_statsmodels():
     assert squares == pytest.approx((table["sum_sq"] / table["df"]).tolist())
 
 
-def test_variance_degrees_of_freedom_interval_and_p_by_their_formulas():
-    a, b = simulate(0.004, 3, 50)
-    c = significance.compare(a, b)
-    seed, user, noise = slowly((a - b).tolist())
-    total = seed + user - noise
-    df = total**2 / (seed**2 / 2 + user**2 / 49 + noise**2 / 98)
-    assert c.layout.variance == pytest.approx(total / 150) and c.layout.df == pytest.approx(df)
-    t = stats.t(df, loc=c.difference, scale=np.sqrt(total / 150))
-    assert (c.low, c.high) == pytest.approx(t.interval(0.95))
-    assert c.p == pytest.approx(2 * min(t.cdf(0), t.sf(0)))
+def by_hand(x, tail=0.025):
+    """Standard error, critical value: the seeds' part with t of S - 1, the users' with t of U - 1."""
+    (seed, user, noise), (n_seeds, n_users) = slowly(x.tolist()), x.shape
+    parts = seed, max(user - noise, 0)
+    values = stats.t.isf(tail, n_seeds - 1), stats.t.isf(tail, n_users - 1)
+    critical = sum(part * value for part, value in zip(parts, values, strict=True)) / sum(parts)
+    return np.sqrt(sum(parts) / (n_seeds * n_users)), critical
+
+
+@pytest.mark.parametrize("sds", [(0.002, 0.03, 0.06), (0.01, 0.03, 0.06), (0.0, 0.0, 0.1), (0.0, 0.1, 0.01)])
+def test_interval_and_p_by_their_formulas(sds):
+    x = differences(3, 50, sds)
+    c = significance.compare(x, np.zeros_like(x))
+    error, critical = by_hand(x)
+    seed, user, noise = slowly(x.tolist())
+    assert c.layout.variance == pytest.approx(error**2) and c.layout.critical == pytest.approx(critical)
+    assert (c.low, c.high) == pytest.approx((c.difference - critical * error, c.difference + critical * error))
+    assert by_hand(x, c.p / 2)[1] * error == pytest.approx(abs(c.difference)), "p is the level whose interval ends at 0"
     assert c.layout.components == pytest.approx((max((seed - noise) / 50, 0), max((user - noise) / 3, 0), noise))
 
 
@@ -88,14 +96,21 @@ def test_the_components_are_found_again():
     assert np.sqrt(np.mean(found, axis=0)) == pytest.approx(truth, rel=0.06)
 
 
-def test_a_variance_that_is_not_above_0_gives_way_to_the_larger_one_way_variance():
+def test_a_users_part_below_0_counts_as_0():
     """Every seed has the other's users turned round: all means are alike, and only noise is left."""
     x = np.array([[1.0, -1.0, 1.0, -1.0], [-1.0, 1.0, -1.0, 1.2]])
     seed, user, noise = slowly(x.tolist())
-    assert seed + user < noise
+    assert user < noise and seed + user < noise
     layout = significance.two_way(x)
-    assert layout.variance == pytest.approx(max(seed, user) / 8) and layout.variance > 0
-    assert layout.df == (1 if seed >= user else 3) and layout.components[:2] == (0, 0)
+    assert layout.variance == layout.of_seeds == pytest.approx(seed / 8) and layout.of_users == 0
+    assert layout.critical == pytest.approx(stats.t.isf(0.025, 1)) and layout.components[:2] == (0, 0)
+
+
+def test_a_difference_far_from_0_has_a_p_that_is_a_number():
+    x = 1.0 + differences(5, 200, (1e-9, 1e-6, 1e-6))
+    assert 0 <= significance.compare(x, np.zeros_like(x)).p < 1e-12
+    x = 1.0 + differences(2, 200, (0.0, 1e-12, 1e-12))
+    assert 0 <= significance.compare(x, np.zeros_like(x)).p < 1e-6
 
 
 def test_one_seed_has_an_interval_over_users_and_no_p():
@@ -187,10 +202,10 @@ def test_the_shares_inside_fiellers_interval_are_those_that_are_not_rejected():
     found = gap_recovered(teacher, student, distilled)
     assert found.low < found.share < found.high
     gain, gap = distilled - student, teacher - student
-    df = min(significance.two_way(gain - found.share * gap).df, significance.two_way(gap).df)
+    t = max(significance.two_way(gain - found.share * gap).critical, significance.two_way(gap).critical)
     for end in (found.low, found.high):
         rest = gain - end * gap
-        assert abs(rest.mean()) == pytest.approx(stats.t.isf(0.025, df) * np.sqrt(significance.two_way(rest).variance))
+        assert abs(rest.mean()) == pytest.approx(t * np.sqrt(significance.two_way(rest).variance))
 
 
 def test_no_share_of_a_gap_that_may_be_none_or_that_a_worse_teacher_leaves():

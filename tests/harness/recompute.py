@@ -52,12 +52,10 @@ class Run:
         self.epochs = self.d["training"]["epochs"]
 
     def read(self, name: str):
+        """metrics and history are tables in newer records."""
+        if (file := self.folder / f"{name}.parquet").exists():
+            return pd.read_parquet(file).to_dict("records")
         return json.loads((self.folder / f"{name}.json").read_text())
-
-    @property
-    def protocol(self) -> tuple:
-        """Data, stage, and whether everything is looked at after 50 epochs."""
-        return self.data, self.stage, self.epochs == 50 and self.d["teacher_epoch"] in (None, 50)
 
     @property
     def weight(self) -> float:
@@ -198,27 +196,36 @@ def critical(df: float, level: float = 0.05) -> float:
 
 
 def compare(a: np.ndarray, b: np.ndarray) -> dict:
-    """Difference of (seeds, users), its 95 % interval and p from the two-way random layout; of one seed over users alone."""
+    """Difference of (seeds, users), its 95 % interval and p from the two-way random layout; of one seed over users alone.
+
+    The critical value is that of t with seeds - 1 and that of t with users - 1 degrees of freedom, weighted by the seeds' and
+    the users' part of the variance; p is the level at which the interval ends at 0, found by halving.
+    """
     x = np.asarray(a) - np.asarray(b)
     x = x[:, ~np.isnan(x).any(0)]
     seeds, users = x.shape
     mean = x.mean()
-    if seeds == 1:
-        variance, df = x[0].var(ddof=1) / users, users - 1
-    else:
+    parts = [(x[0].var(ddof=1) / users, users - 1)]  # of the variance, with their degrees of freedom
+    if seeds > 1:
         rows, columns = x.mean(1), x.mean(0)
-        ms = (
-            users * ((rows - mean) ** 2).sum() / (seeds - 1),
-            seeds * ((columns - mean) ** 2).sum() / (users - 1),
-            ((x - rows[:, None] - columns[None] + mean) ** 2).sum() / (seeds - 1) / (users - 1),
-        )
-        total = ms[0] + ms[1] - ms[2]
-        parts = ms[0] ** 2 / (seeds - 1) + ms[1] ** 2 / (users - 1) + ms[2] ** 2 / (seeds - 1) / (users - 1)
-        variance, df = total / (seeds * users), total**2 / parts
-        if total <= 0:
-            variance, df = max(ms[:2]) / (seeds * users), seeds - 1 if ms[0] >= ms[1] else users - 1
-    reach = critical(df) * math.sqrt(variance)
-    p = two_sided(abs(mean) / math.sqrt(variance), df) if seeds > 1 else math.nan
+        of_seeds = users * ((rows - mean) ** 2).sum() / (seeds - 1)
+        of_users = seeds * ((columns - mean) ** 2).sum() / (users - 1)
+        noise = ((x - rows[:, None] - columns[None] + mean) ** 2).sum() / (seeds - 1) / (users - 1)
+        size = seeds * users
+        parts = [(of_seeds / size, seeds - 1), (max(of_users - noise, 0.0) / size, users - 1)]
+    variance = sum(part for part, _ in parts)
+
+    def between(level: float) -> float:
+        return sum(part / variance * critical(df, level) for part, df in parts)
+
+    reach, p = between(0.05) * math.sqrt(variance), math.nan
+    if seeds > 1:
+        t = abs(mean) / math.sqrt(variance)
+        low, high = -300.0, 0.0  # of the logarithm of p
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if between(10**middle) > t else (low, middle)
+        p = 10 ** ((low + high) / 2)
     spread = x.mean(0)
     return {"difference": mean, "low": mean - reach, "high": mean + reach, "p": p, "seeds": seeds, "users": users,
             "effect_size": spread.mean() / spread.std(ddof=1)}  # fmt: skip
@@ -366,9 +373,11 @@ def claim(text: str) -> tuple[str, dict | None]:
         ours, theirs = rd_rows(m[2], "RD-hybrid", m[3]), rd_rows(m[1], "baseline", "fixed50")
         if not ours or not theirs:
             return "baselines", None
-        run, epoch = next(iter(theirs.values()))
-        a = np.stack([one.users(at, "AP") for one, at in ours.values()])
-        return "baselines", compare(a, np.tile(run.users(epoch, "AP"), (len(a), 1)))
+        if m[1] != "BPR":  # counted: the same in every seed
+            theirs = dict.fromkeys(ours, next(iter(theirs.values())))
+        seeds = sorted(ours.keys() & theirs.keys())
+        both = ([of[seed][0].users(of[seed][1], "AP") for seed in seeds] for of in (ours, theirs))
+        return "baselines", compare(*map(np.stack, both)) if seeds else None
     if m := re.fullmatch(r"RD with (\w+) weights ranks better than (.*): MAP \((\w+), Gowalla, (\w+)\)", text):
         scheme, other = f"RD-{m[1]}", m[2].removeprefix("with ")
         ends = {"S with K further uniform negatives": "S-negatives"} | {w: f"{scheme}-{end}" for w, end in CONTROLS.items()}

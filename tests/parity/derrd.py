@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import io
+import time
+from dataclasses import replace
 from unittest import mock
 
+import numpy as np
 import torch
 from parity import official
 
 from rdcore.data.sampling import stream
+from rdcore.datasets import load
 from rdcore.datasets.synthetic import generate
 from rdcore.distill import DESettings, RRDSettings
 from rdcore.distill import de as ours_de
 from rdcore.models import BPRMFSettings
+from rdcore.store.contract import fitted_part
 from rdcore.train import loop as ours_loop
+from studies.common.profiles import PROFILES
 
-NAME = "DE-RRD_CIKM20"
+NAME, REPOSITORY = "DE-RRD_CIKM20", "SeongKu-Kang/DE-RRD_CIKM20"
 SEED = 1
 DIM, TEACHER_DIM = 4, 8
 RATE, DECAY = 1e-2, 1e-3
@@ -65,6 +71,73 @@ def compare(method: str, *, steps: int, n: int = 300, batch: int = 100) -> tuple
         worst = max(float((ours - released).abs().max()) for ours, released in pairs)
     moved = max(float((ours - before).abs().max()) for (ours, _), before in zip(pairs, begin, strict=True))
     return training.epochs * -(-n // batch), worst, moved
+
+
+def rows(windows: int) -> list[dict]:
+    """Of parity.csv: after 1 and 51 steps; with 0 windows without the time of an epoch over all of CiteULike."""
+    found = []
+    for method in ("BPR", "DE", "RRD"):
+        seconds = timed(method) if windows else (None, None)
+        for steps, n in ((1, 100), (50, 300)):
+            taken, difference, _ = compare(method, steps=steps, n=n)
+            of_row = seconds if steps > 1 else (None, None)
+            found.append(official.row(NAME, REPOSITORY, method, "BPR-MF, losses and steps", taken, difference, of_row))
+    return found
+
+
+def timed(method: str, repeats: int = 3) -> tuple[float, float]:
+    """Processor seconds of an epoch over CiteULike at the paper's sizes, theirs and ours in turn: the medians.
+
+    Theirs is the sum of what an epoch of their loop does: their data set draws, their loader hands out the batches, and
+    each batch is a step. Lists are made before the clock starts.
+    """
+    plan = PROFILES["paper"].derrd[0]
+    data = ours_loop.training_data(fitted_part(load("citeulike"), "L"), 0, "cpu")
+    training = replace(plan.training, epochs=1)
+    settings = plan.methods.get(method)
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for seed in range(repeats):
+        for side, clock in enumerate((_their_epoch, _our_epoch)):
+            model, teacher = fresh(plan.models["S"].dim, data, seed), fresh(plan.models["T"].dim, data, seed + 1)
+            with ours_loop.seeded(seed, "cpu"):
+                distillation = settings.build(model, teacher) if settings else None
+            if distillation:
+                distillation.prepare(teacher, data)
+            seconds[side].append(clock(method, model, teacher, data, training, distillation))
+    return float(np.median(seconds[0])), float(np.median(seconds[1]))
+
+
+def _our_epoch(method: str, model, teacher, data, training, distillation) -> float:
+    optimizer = ours_loop.make_optimizer(model, distillation, training)
+    begun = time.process_time()
+    ours_loop.train(model, data, optimizer, training, seed=SEED, distillation=distillation)
+    return time.process_time() - begun
+
+
+def _their_epoch(method: str, model, teacher, data, training, distillation) -> float:
+    begin = [model.user.weight.detach().clone(), model.item_factors.weight.detach().clone()]
+    settings = distillation.settings if distillation else None
+    with official.modules(NAME, "Models.BPR", "Models.DE", "Utils.loss", "Utils.dataset") as (bpr, de, loss, dataset):
+        theirs = _released(method, bpr, de, begin, teacher, distillation)
+        pairs = [(user, item, 1) for user, item in zip(data.queries.user.tolist(), data.target.tolist(), strict=True)]
+        rated: dict[int, dict[int, int]] = {}
+        for user, item, _ in pairs:
+            rated.setdefault(user, {})[item] = 1
+        given = len(begin[0]), len(begin[1]), rated, pairs, training.negatives
+        if method == "RRD":
+            lists = dict(enumerate(distillation.lists.items.tolist()))
+            made = dataset.implicit_CF_dataset_URRD(*given, "cpu", lists, settings.T, settings.K, settings.L)
+        else:
+            made = dataset.implicit_CF_dataset(*given)
+        draws = _train_ours(model, data, training, distillation)
+        begun = time.process_time()
+        made.negative_sampling()
+        if method == "RRD":
+            made.URRD_sampling()
+        for _ in torch.utils.data.DataLoader(made, batch_size=training.batch_size, shuffle=True):
+            pass
+        _train_theirs(method, theirs, loss, data, training, settings, draws)
+        return time.process_time() - begun
 
 
 def _released(method: str, bpr, de, begin, teacher, distillation):

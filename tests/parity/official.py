@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 
 VARIABLE = "RDCORE_OFFICIAL"
+COLUMNS = ["method", "repository", "commit", "what", "steps", "max_difference", "seconds_official", "seconds_ours"]
 
 
 def missing(name: str) -> str:
@@ -39,6 +40,14 @@ def commit(name: str) -> str:
     """The first 7 digits of the commit that is checked out."""
     done = subprocess.run(["git", "-C", str(checkout(name)), "rev-parse", "--short=7", "HEAD"], capture_output=True, text=True)
     return done.stdout.strip()
+
+
+def row(
+    name: str, repository: str, method: str, what: str, steps: int, difference: float, seconds: tuple = (None, None)
+) -> dict:
+    """One row of parity.csv. name: of the checkout; repository: owner/name on GitHub; seconds: theirs and ours."""
+    values = [method, repository, commit(name), what, steps, difference, *seconds]
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 @contextlib.contextmanager

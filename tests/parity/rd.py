@@ -25,15 +25,28 @@ from rdcore.data import stage
 from rdcore.data.sampling import stream
 from rdcore.datasets import load
 from rdcore.datasets.synthetic import generate
-from rdcore.distill import Hybrid, Position, RDSettings
+from rdcore.distill import Discrepancy, Hybrid, Position, RDSettings
 from rdcore.distill import rd as ours_rd
 from rdcore.distill.lists import Lists
 from rdcore.models import CaserSettings
 from rdcore.train import loop as ours_loop
 
-NAME = "rank_distill"
+NAME, REPOSITORY = "rank_distill", "graytowne/rank_distill"
 SEED = 1
 DIM = 16
+PADDED = ("item_embeddings", "W2", "b2")  # their tables with a row for the padding id
+SAMPLED = Discrepancy(samples=30, estimate="instance")
+# method, what is compared, how `compare` says it, size and kind of the epoch that `timed` takes
+ROWS = [
+    ("Caser", "teacher, no distillation", {}, (100, None)),
+    ("Caser", "student, no distillation", {}, (50, None)),
+    ("RD", "position weights", {"weights": Position()}, (50, False)),
+    ("RD", "hybrid weights as released", {"weights": Hybrid(discrepancy=SAMPLED, start_epoch=1), "start": 0}, (50, True)),
+    (
+        "RD", "hybrid weights, normalised",
+        {"weights": Hybrid(discrepancy=SAMPLED, start_epoch=1, normalise=True), "start": 0, "normalise": True}, None,
+    ),
+]  # fmt: skip
 
 
 @dataclass
@@ -60,25 +73,30 @@ def instances(n: int):
     return ours_loop.TrainingData(data.queries[kept], data.target[kept], data.seen)
 
 
-def in_their_names(model) -> dict[str, torch.Tensor]:
-    """Our weights under the released names. Their tables have a row for the padding id in front."""
-
-    def first(table: torch.Tensor) -> torch.Tensor:
-        return torch.cat([torch.zeros_like(table[:1]), table])
-
+def views(model) -> dict[str, torch.Tensor]:
+    """Our weights under the released names, without the rows for the padding id; what is written into them is the model's."""
     names = {
         "user_embeddings.weight": model.user.weight,
-        "item_embeddings.weight": first(model.item.weight[:-1]),
+        "item_embeddings.weight": model.item.weight[:-1],
         "conv_v.weight": model.vertical.weight,
         "conv_v.bias": model.vertical.bias,
         "fc1.weight": model.dense.weight,
         "fc1.bias": model.dense.bias,
-        "W2.weight": first(model.item_factors.weight),
-        "b2.weight": first(model.item_bias[:, None]),
+        "W2.weight": model.item_factors.weight,
+        "b2.weight": model.item_bias[:, None],
     }
     for place, conv in enumerate(model.horizontal):
         names |= {f"conv_h.{place}.weight": conv.weight, f"conv_h.{place}.bias": conv.bias}
-    return {name: weight.detach().clone() for name, weight in names.items()}
+    return {name: weight.detach() for name, weight in names.items()}
+
+
+def in_their_names(model) -> dict[str, torch.Tensor]:
+    """Copies of our weights under the released names. Their item tables have a row for the padding id in front."""
+
+    def first(table: torch.Tensor) -> torch.Tensor:
+        return torch.cat([torch.zeros_like(table[:1]), table])
+
+    return {name: first(own) if name.split(".")[0] in PADDED else own.clone() for name, own in views(model).items()}
 
 
 def build(dim: int, data, seed: int = SEED):
@@ -110,7 +128,7 @@ def train_ours(model, data, training, distillation=None) -> tuple[Trained, Draws
     return Trained({name: weight.numpy() for name, weight in in_their_names(model).items()}, losses), draws
 
 
-def released(kind, data, training, dim: int, folder: Path, rd: dict | None):
+def released(kind, data, training, dim: int, folder: Path, rd: dict | None, dropout: float = 0.0):
     """The released trainer (an object of class ``kind``) and the instances as it takes them, with fresh weights."""
     sequences = SimpleNamespace(
         sequences=data.queries.history(5).numpy() + 1, targets=data.target.numpy()[:, None] + 1,
@@ -118,7 +136,7 @@ def released(kind, data, training, dim: int, folder: Path, rd: dict | None):
     )  # fmt: skip
     n_users, n_items = len(data.seen.offsets) - 1, data.seen.n_items
     train = SimpleNamespace(sequences=sequences, num_items=n_items + 1, num_users=n_users, test_sequences=None)
-    sizes = SimpleNamespace(L=5, d=dim, nv=2, nh=16, drop=0.0, ac_conv="iden", ac_fc="sigm")
+    sizes = SimpleNamespace(L=5, d=dim, nv=2, nh=16, drop=dropout, ac_conv="iden", ac_fc="sigm")
     common = dict(
         n_iter=training.epochs, batch_size=training.batch_size, l2=training.weight_decay,
         neg_samples=training.negatives, learning_rate=training.learning_rate,
@@ -153,6 +171,11 @@ def fitted(trainer, train, folder: Path) -> str:
     return said.getvalue()
 
 
+def losses_of(said: str) -> list[float]:
+    """Of each epoch, from what `fitted` returns."""
+    return [float(value) for value in re.findall(r"\tloss=([0-9.naif]+)", said)]
+
+
 def train_theirs(start: dict, data, training, draws: Draws, dim: int, folder: Path, rd: dict | None = None) -> Trained:
     """The released loop from the weights ``start``, fed with the draws. ``rd``: the settings and lists of a distillation."""
     with official.modules(NAME, "train_caser", "distill_caser") as (train_caser, distill_caser):
@@ -180,15 +203,15 @@ def train_theirs(start: dict, data, training, draws: Draws, dim: int, folder: Pa
         network(trainer).load_state_dict(start)
         with mock.patch.object(train_caser, "shuffle", shuffle), mock.patch.object(distill_caser, "shuffle", shuffle):
             said = fitted(trainer, train, folder)
-        losses = [float(value) for value in re.findall(r"\tloss=([0-9.naif]+)", said)]
-        return Trained({name: value.numpy().copy() for name, value in network(trainer).state_dict().items()}, losses)
+        weights = {name: value.numpy().copy() for name, value in network(trainer).state_dict().items()}
+        return Trained(weights, losses_of(said))
 
 
 def largest_difference(ours: Trained, theirs: Trained) -> float:
     """Of all weights. The padding rows in front are left out: no instance uses them, and weight decay moves theirs alone."""
     worst = 0.0
     for name, weight in ours.weights.items():
-        skip = 1 if name.split(".")[0] in ("item_embeddings", "W2", "b2") else 0
+        skip = 1 if name.split(".")[0] in PADDED else 0
         worst = max(worst, float(np.abs(weight[skip:] - theirs.weights[name][skip:]).max()))
     return worst
 
@@ -220,8 +243,21 @@ def compare(
     return training.epochs * per_epoch, largest_difference(ours, theirs), ours.losses, theirs.losses, moved
 
 
+def rows(windows: int) -> list[dict]:
+    """Of parity.csv: after 1 and 51 steps; windows: of a timed epoch, 0 to time nothing."""
+    found = []
+    for method, what, given, clock in ROWS:
+        seconds = timed(clock[0], windows, ranks=clock[1]) if clock and windows else (None, None)
+        for steps, n in ((1, 100), (50, 300)):
+            with tempfile.TemporaryDirectory() as folder:
+                taken, difference, *_ = compare(Path(folder), steps=steps, n=n, **given)
+            of_row = seconds if steps > 1 else (None, None)
+            found.append(official.row(NAME, REPOSITORY, method, what, taken, difference, of_row))
+    return found
+
+
 def timed(dim: int, n: int, *, ranks: bool | None = None, repeats: int = 3) -> tuple[float, float]:
-    """Seconds of an epoch over the first n windows of Gowalla, theirs and ours in turn: the medians.
+    """Processor seconds of an epoch over the first n windows of Gowalla, theirs and ours in turn: the medians.
 
     Both draw as they always do. ``ranks``: None for a model alone, False for RD by position, True for the released
     hybrid with its rank samples. Lists are made before the clock starts; an epoch takes as long with any lists.
@@ -246,9 +282,9 @@ def timed(dim: int, n: int, *, ranks: bool | None = None, repeats: int = 3) -> t
             trainer, train = released(kind, data, training, dim, Path(folder), rd)
             train.tocsr = lambda: matrix
             trainer._generate_negative_samples(train.sequences.user_ids[:2], train, 1)  # each user's candidates, once
-            begun = time.perf_counter()
+            begun = time.process_time()
             fitted(trainer, train, Path(folder))
-            seconds[0].append(time.perf_counter() - begun)
+            seconds[0].append(time.process_time() - begun)
         model = build(dim, data, seed=repeat)
         distillation = None
         if ranks is not None:
@@ -256,7 +292,7 @@ def timed(dim: int, n: int, *, ranks: bool | None = None, repeats: int = 3) -> t
             distillation = RDSettings(weights=weights).build(model, model)
             distillation.seen, distillation.lists = data.seen, Lists(lists.int(), per_user=False)
         optimizer = ours_loop.make_optimizer(model, distillation, training)
-        begun = time.perf_counter()
+        begun = time.process_time()
         ours_loop.train(model, data, optimizer, training, seed=repeat, distillation=distillation)
-        seconds[1].append(time.perf_counter() - begun)
+        seconds[1].append(time.process_time() - begun)
     return float(np.median(seconds[0])), float(np.median(seconds[1]))

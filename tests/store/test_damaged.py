@@ -21,6 +21,7 @@ from safetensors.torch import load, save
 from benchmarks import stages as benchmark
 from rdcore.data import DataError, from_frame
 from rdcore.datasets import formats
+from rdcore.files.whole import write_rows
 from rdcore.models import BPRMFSettings
 from rdcore.settings import describe
 from rdcore.store import runs
@@ -92,6 +93,30 @@ def test_a_damaged_record_is_named(changed, run, file, change, said):
         made.everything(found)
     assert str(caught.value).startswith(f"{found.folder / file} {said}")
     assert str(caught.value).endswith("a damaged record; restore the file, or delete the folder and train the run again")
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{"epoch": 1, "MAP": 1.5}], "has 1.5 as MAP of epoch 1, expected a number from 0 to 1"),
+        ([{"epoch": 1, "MAP": None}], "has no MAP of epoch 1"),
+        ([{"epoch": "1", "MAP": 0.5}], "has '1' as entry 1, epoch"),
+        ([{"epoch": 1, "MAP": math.nan}], "has nan as entry 1, MAP"),
+        ([{"epoch": 1, "MAP": 0.5, "a\x1b": 0.5}], "has the text"),
+        ([], "holds no epoch"),
+        (b"no table", "is no whole parquet file"),
+    ],
+)
+def test_a_damaged_table_is_named(store, tmp_path, rows, said):
+    """What a published record has in the place of metrics.json."""
+    folder = tmp_path / made.STUDENT.key
+    folder.mkdir()
+    (folder / "description.json").write_bytes((store / folder.name / "description.json").read_bytes())
+    file = folder / "metrics.parquet"
+    file.write_bytes(rows) if isinstance(rows, bytes) else write_rows(file, rows)
+    with pytest.raises(ValueError) as caught:
+        runs.Record(folder).metrics  # noqa: B018
+    assert str(caught.value).startswith(f"{file} {said}")
 
 
 def test_what_was_chosen_is_read_without_the_metrics_of_all_epochs(changed):

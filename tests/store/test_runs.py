@@ -482,6 +482,23 @@ def test_committed_records_stand_where_they_are_looked_for():
         assert folder.name == f"{label(record.description)}-{record.key}"
 
 
+def test_a_published_record_has_tables_and_one_published_before_has_json(undisturbed, tmp_path, monkeypatch):
+    """Both are read alike, bit by bit."""
+    monkeypatch.setenv("RDCORE_RUNS", str(undisturbed))
+    monkeypatch.setenv("RDCORE_ROOT", str(tmp_path))
+    for experiment in (STUDENT, DISTILLED):
+        record, run = runs.Record(runs.publish(experiment, [5])), Run(undisturbed / experiment.key)
+        assert not list(record.folder.glob("metrics.json")) and not list(record.folder.glob("history.json"))
+        assert record.means() == run.means() and record.history.equals(run.history) and record.metrics.equals(run.metrics)
+        for name in ("metrics", "history"):
+            (record.folder / f"{name}.parquet").unlink()
+            shutil.copyfile(run.folder / f"{name}.json", record.folder / f"{name}.json")
+        before = runs.Record(record.folder)
+        assert before.means() == run.means() and before.history.equals(run.history)
+        assert runs.publish(experiment, [5]) == record.folder
+        assert not list(record.folder.glob("metrics.json")), "published again, it takes the tables"
+
+
 def test_published_numbers_are_not_replaced_by_others_unless_that_is_asked_for(undisturbed, tmp_path, monkeypatch):
     shutil.copytree(undisturbed, tmp_path / "runs")
     monkeypatch.setenv("RDCORE_RUNS", str(tmp_path / "runs"))
@@ -492,10 +509,10 @@ def test_published_numbers_are_not_replaced_by_others_unless_that_is_asked_for(u
     entries = json.loads(file.read_text())
     entries[-1]["MAP"] += 1e-9
     file.write_text(json.dumps(entries))
-    before = (folder / "metrics.json").read_text()
+    before = (folder / "metrics.parquet").read_bytes()
     with pytest.raises(ValueError, match=f"published with other numbers.*--only {STUDENT.key} --replace"):
         runs.publish(STUDENT, [5])
-    assert (folder / "metrics.json").read_text() == before
+    assert (folder / "metrics.parquet").read_bytes() == before
     runs.publish(STUDENT, [5], replace=True)
     assert runs.committed(STUDENT).metrics["MAP"].iloc[-1] == entries[-1]["MAP"]
 

@@ -173,6 +173,17 @@ def test_a_baseline_without_seeds_stands_beside_every_seed(tmp_path: Path) -> No
     assert row["reported"] == pytest.approx(0.0969 - 0.0229) and "no seed" in row["note"]
 
 
+def test_a_trained_baseline_is_paired_with_rd_by_seed(tmp_path: Path) -> None:
+    """BPR has seeds 2 and 3; what it has there, RD of the same seed exceeds by .02."""
+    base, records = np.linspace(0.1, 0.9, USERS), []
+    for seed in (1, 2, 3):
+        records.append(record(tmp_path, PAPER.distilled("F", seed), {50: 0.2}, base + seed / 10 + 0.02))
+        if seed > 1:
+            records.append(record(tmp_path, baselines(PAPER, "F", seed)["BPR"], {50: 0.1}, base + seed / 10))
+    row = card_of(records).loc["RD ranks better than BPR: MAP (Caser, Gowalla, fixed50)"]
+    assert (row["seeds"], row["verdict"]) == (2, "provisional not assessable") and row["ours"] == pytest.approx(0.02)
+
+
 def test_what_is_lost_after_the_best_epoch_comes_from_the_curves(tmp_path: Path) -> None:
     """T loses .02, .03, .04 and .05 by its last epoch; RD loses nothing."""
     base, records = np.linspace(0.1, 0.9, USERS), []
@@ -217,6 +228,21 @@ def test_the_time_of_lists_is_that_of_the_measurement(measured, said: str, note:
     assert card.loc["A distilled Fossil makes its lists in about half the time (Table 3)", "verdict"] == "not run"
     assert (row["verdict"], row["ours"], row["low"], row["high"], row["reported"]) == (said, *measured[:3], 0.4829)
     assert row["note"].endswith(note) and pd.isna(row["seeds"])
+
+
+def test_a_verdict_that_the_correction_takes_back_says_so() -> None:
+    """Its own interval excludes 0, at p = .02; corrected over three planned claims it is .06."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 1, (5, 50))
+    x += 0.18 - x.mean()
+    c = significance.compare(x, 0 * x)
+    assert 0.05 / 3 < c.p < 0.05
+    family = [Claim(claim=name, source="x", family="f", comparison=c if name == "a" else None, note="n") for name in "abc"]
+    table = claims.table(family).set_index("claim")
+    assert table.loc["a", "verdict"] == "confirmed" and table.loc["a", "p"] == pytest.approx(3 * c.p)
+    assert table.loc["a", "note"] == "not significant after Holm's correction over the 3 planned claims; n"
+    assert table.loc["b", "note"] == "n"
+    assert claims.table(family[:1]).loc[0, "note"] == "n", "alone it is significant"
 
 
 def test_a_table_of_claims_refuses_a_name_twice_and_corrects_by_family() -> None:

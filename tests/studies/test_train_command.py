@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from rdcore.models import CaserSettings
@@ -58,12 +59,15 @@ def test_train_publish_select_and_look(tiny: Plan, project: Path, capsys) -> Non
     assert "published: synthetic-F-S" in said and "not finished here: synthetic-V-T" in said
     assert len(record.per_user(1)) == len(record.per_user(2)), "the chosen epoch has come in"
 
-    published = (record.folder / "metrics.json").read_text()
-    (record.folder / "metrics.json").write_text(published.replace('"MAP": 0.', '"MAP": 0.9', 1))
+    file = record.folder / "metrics.parquet"
+    published = file.read_bytes()
+    table = pd.read_parquet(file)
+    table.loc[0, "MAP"] += 0.1
+    table.to_parquet(file, index=False)
     assert cli.main(["publish", "--only", student.key]) == 0
     assert f"left as it is: {record.folder.name}" in capsys.readouterr().out
     assert cli.main(["publish", "--only", student.key, "--replace"]) == 0
-    assert (record.folder / "metrics.json").read_text() == published
+    assert file.read_bytes() == published
 
     assert cli.main(["select"]) == 2, "no V run is there"
     assert "rdcore train --only" in capsys.readouterr().err

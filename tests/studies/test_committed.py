@@ -1,0 +1,46 @@
+"""What is committed hangs together: every picture and table has its source, every record its use."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from rdcore.files import paths
+from studies.plans import all_runs
+from studies.rd import efficiency
+
+MEASURED = ("benchmark", "fuzz", "kills")  # tables of machines, which no notebook and no record is behind
+
+
+@pytest.fixture(scope="module")
+def manifest() -> dict[str, dict]:
+    return json.loads((paths.figures() / "MANIFEST.json").read_text())
+
+
+def test_the_manifest_has_every_file_and_every_file_is_there(manifest) -> None:
+    there = {file.relative_to(paths.figures()).as_posix() for file in paths.figures().rglob("*")
+             if file.is_file() and file.suffix in (".png", ".pdf", ".csv", ".md", ".tex")}  # fmt: skip
+    there = {name for name in there if name.split("/")[0] not in ("small", "smoke", "README.md")}
+    assert {name for name in there if not name.startswith(tuple(f"tables/{start}" for start in MEASURED))} == set(manifest)
+
+
+def test_every_source_still_writes_what_the_manifest_says(manifest) -> None:
+    """By its name, or by the beginning of one that is put together: a table that nothing writes any more says old numbers."""
+    for name, entry in manifest.items():
+        source = paths.root() / "notebooks" / f"{entry['source']}.py"
+        if source.exists():
+            stem = name.split("/")[-1].split(".")[0]
+            begun = re.findall(r'f"([0-9a-z_]+)\{', source.read_text())
+            written = re.findall(r'"([0-9a-z_]+)"', source.read_text())
+            assert stem in written or stem.startswith(tuple(begun)), f"{name}: {entry['source']} does not write it"
+
+
+def test_every_record_is_behind_a_table_or_a_picture_and_the_other_way_round(manifest) -> None:
+    """A record that is planned may wait until the notebooks are run again. Any other one that nothing shows has to go."""
+    named = {key for entry in manifest.values() for key in entry["runs"]} - {efficiency.committed().key}
+    records = {file.parent.name.rsplit("-", 1)[1]: file.parent.name for file in paths.replicated().glob("*/description.json")}
+    assert named <= records.keys(), "made from a record that is not there"
+    planned = {run.key for run in all_runs("paper")}
+    assert [records[key] for key in records.keys() - named - planned] == []
