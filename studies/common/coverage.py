@@ -142,7 +142,7 @@ def older_rules(arrays: Mapping[str, tuple[np.ndarray, np.ndarray]], rng: np.ran
         x = x[:, ~np.isnan(x[0])]
         for rule, (low, high) in intervals(x, resamples_of(rng, *x.shape, 2_000)).items():
             rows.append([name, rule, x.mean(), float(low), float(high), bool(low > 0 or high < 0)])
-    return pd.DataFrame(rows, columns=["comparison", "rule", "difference", "low", "high", "excludes 0"])
+    return pd.DataFrame(rows, columns=["comparison", "rule", "effect", "low", "high", "excludes 0"])
 
 
 def picture(table: pd.DataFrame) -> Figure:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rdcore.store.runs import committed, is_committed
+from rdcore.store.runs import Record, committed, is_committed
 from studies.common import report, text
 from studies.common.plan import on_file
 from studies.common.profiles import PROFILES
@@ -37,10 +37,19 @@ def write_tables() -> list[Path]:
     weights = _known(weight_grid(plan))
     made = {
         "derrd_logs": (derrd_logs(committed_rows()), committed_rows()),
-        "derrd_table3": (derrd_table3(plan, sizes, teacher.get("T"), None), [*teacher.values(), *sizes.values()]),
+        "derrd_table3": (derrd_table3(plan, sizes, teacher.get("T"), _shape(teacher)), [*teacher.values(), *sizes.values()]),
         "derrd_table5": (derrd_table5(plan, weights), [*weights.values()]),
     }
     return [report.write_table(table, name, "paper", records, "rdcore readme") for name, (table, records) in made.items()]
+
+
+def _shape(teacher: Mapping[str, Record]) -> tuple[int, int] | None:
+    """(users, items) of the data, from T's record: BPR-MF has ``dim`` numbers for each of them."""
+    record = teacher.get("T")
+    if record is None or record.parameters is None:
+        return None
+    users = len(record.per_user())
+    return users, record.parameters // record.description["model"]["dim"] - users
 
 
 def _known(runs: Mapping) -> dict:

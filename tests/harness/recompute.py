@@ -58,6 +58,11 @@ class Run:
         return json.loads((self.folder / f"{name}.json").read_text())
 
     @property
+    def protocol(self) -> tuple:
+        """Data, stage, and whether everything is looked at after 50 epochs."""
+        return self.data, self.stage, self.epochs == 50 and self.d["teacher_epoch"] in (None, 50)
+
+    @property
     def weight(self) -> float:
         """Of the distillation; of DE-RRD that of DE."""
         distillation = self.d["distillation"]

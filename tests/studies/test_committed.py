@@ -8,6 +8,7 @@ import re
 import pytest
 
 from rdcore.files import paths
+from studies.common.earlier import on_record
 from studies.plans import all_runs
 from studies.rd import efficiency
 
@@ -41,6 +42,8 @@ def test_every_record_is_behind_a_table_or_a_picture_and_the_other_way_round(man
     """A record that is planned may wait until the notebooks are run again. Any other one that nothing shows has to go."""
     named = {key for entry in manifest.values() for key in entry["runs"]} - {efficiency.committed().key}
     records = {file.parent.name.rsplit("-", 1)[1]: file.parent.name for file in paths.replicated().glob("*/description.json")}
-    assert named <= records.keys(), "made from a record that is not there"
-    planned = {run.key for run in all_runs("paper")}
+    later = {file.stem for file in paths.replicated().glob("followups/*.json")}
+    assert named <= records.keys() | later, "made from a record that is not there"
+    runs = all_runs("paper")
+    planned = {run.key for run in [*runs, *on_record(runs)]}
     assert [records[key] for key in records.keys() - named - planned] == []

@@ -117,7 +117,7 @@ def test_the_tables_and_the_picture(at_hand) -> None:
     a, b = rng().normal(0.5, 1, (3, 40)), np.zeros((3, 40))
     a[:, 4] = b[:, 4] = np.nan
     older = coverage.older_rules({"x": (a, b)}, rng()).set_index("rule")
-    assert list(older.index) == list(RULES) and older["difference"].nunique() == 1
+    assert list(older.index) == list(RULES) and older["effect"].nunique() == 1
     c = significance.compare(a, b)
     assert (older.loc[TWO_WAY, "low"], older.loc[TWO_WAY, "high"]) == pytest.approx((c.low, c.high))
     assert (older["excludes 0"] == ((older["low"] > 0) | (older["high"] < 0))).all()

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -11,6 +12,7 @@ import studies
 from rdcore.files import paths
 from rdcore.store.runs import Record
 from studies import plans, readme
+from studies.common import study
 from studies.common.profiles import PROFILES
 from studies.one_protocol import results as one_protocol
 from studies.one_protocol.plan import METRIC
@@ -107,6 +109,17 @@ def test_what_a_role_has_over_the_student_is_paired_by_seed(tmp_path):
     assert rows["CD"] == ["", "", "not run"]
     said = one_protocol.chosen_decay({"some data": records}, {"some data": records[:1]})
     assert "S has 0.2500 with the weight decay" in said and "is -0.1000 lower" in said, "S of the table has .35"
+
+
+def test_a_section_says_where_its_runs_were_made():
+    def made(device: str, kind: str, revision: int):
+        return SimpleNamespace(environment={"device": device}, description={"model": {"type": kind, "revision": revision}})
+
+    assert study.made_on([]) == ""
+    assert study.made_on([made("cpu", "BPRMFSettings", 1)]) == "Made on a CPU (1 run)."
+    caser = [made("NVIDIA H200", "CaserSettings", 1), *[made("cpu", "CaserSettings", 2)] * 2]
+    several = [*caser, made("cpu", "FossilSettings", 7)]
+    assert study.made_on(several) == "Made on a CPU (3 runs), NVIDIA H200 (1 run); Caser is at revision 1 and 2."
 
 
 def test_the_claims_are_counted_and_those_with_runs_are_shown():

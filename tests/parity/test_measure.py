@@ -1,0 +1,26 @@
+"""What measure.py collects, without a checkout."""
+
+import pandas as pd
+from parity import derrd, measure, official, rd
+
+
+def test_every_module_with_rows_is_measured():
+    """A later method adds its file and nothing else."""
+    sides = list(measure.sides())
+    assert {rd, derrd} <= set(sides)
+    assert all(side.NAME and side.REPOSITORY.count("/") == 1 and callable(side.rows) for side in sides)
+    assert len({side.REPOSITORY for side in sides}) == len(sides), "rows are kept by repository"
+
+
+def test_without_a_checkout_rows_stay_as_they_are(monkeypatch, capsys):
+    monkeypatch.delenv(official.VARIABLE, raising=False)
+    rows = [[f"m{place}", side.REPOSITORY, "1234567", "x", 1, 1e-8, None, None] for place, side in enumerate(measure.sides())]
+    before = pd.DataFrame(rows, columns=official.COLUMNS)
+    pd.testing.assert_frame_equal(measure.table(0, before), before, check_dtype=False)
+    assert capsys.readouterr().out.count("left out: RDCORE_OFFICIAL is not set") == len(rows)
+
+
+def test_people_see_how_many_times_as_fast_we_are():
+    row = ["RD", "a/b", "1234567", "x", 51, 2.5e-7, 6.0, 2.0]
+    shown = measure.shown(pd.DataFrame([row], columns=official.COLUMNS))
+    assert shown.loc[0, ["max_difference", "ratio", "steps"]].tolist() == ["2.5e-07", "3.0", "51"]
