@@ -58,11 +58,9 @@ class Judge:
         return candidates(self.owned, REDRAW).to(self.device)
 
     def means(self, model: Model, *, full: bool = True) -> dict[str, float]:
-        """What is kept of every evaluated epoch: H, M, N of the test items, '-validation' those of the others, and, with
-        ``full``, '-validation-full' those of the others among all items, by which methods are compared and so chosen.
-
-        And n_short, where there are such users: how many are ranked among fewer than NEGATIVES items.
-        """
+        """What is kept of every evaluated epoch: H, M, N of the test items, '-validation' those of the others, with ``full``
+        also among all items ('-validation-full'); and n_short, where there are such users: how many are ranked among fewer
+        than NEGATIVES items."""
         ranks = dict(zip(("", "-validation"), self._sampled(model, self.drawn), strict=True))
         if full:
             ranks["-validation-full"] = full_ranks(model, self.validation, device=self.device)

@@ -10,12 +10,9 @@ replication (Searle, Casella & McCulloch, Variance Components, 1992):
     x[s, u] = mean + seed[s] + user[u] + noise[s, u]
     variance of the mean = MS_seed / (S U) + (MS_user - MS_noise) / (S U)
 
-The first part is known from S - 1 degrees of freedom, the second (0 where it would be below) from
-U - 1. The interval's critical value is the mean of Student's t for the two, weighted by the parts
-(Cochran & Cox, Experimental Designs, 1957, 4.14). Satterthwaite's degrees of freedom, the usual
-choice, are too many when the few seeds happen to lie close together: with three seeds such an
-interval holds the truth in .92 of the cases, this one in .95 to .97. `studies.common.coverage`
-simulates both. What the numbers are called is in `studies.common.verdicts`.
+The first part is known from S - 1 degrees of freedom, the second (at least 0) from U - 1. The critical
+value is the mean of Student's t for the two, weighted by the parts (Cochran & Cox, Experimental
+Designs, 1957). `studies.common.coverage` simulates how often the interval holds the truth.
 """
 
 from __future__ import annotations
@@ -43,13 +40,13 @@ class Layout:
     ms_noise: float
     """Mean square of what is left; NaN with one seed."""
     of_seeds: float
-    """The seeds' part of the mean's variance, MS_seed / (S U); 0 with one seed."""
+    """The seeds' part of the mean's variance; 0 with one seed."""
     of_users: float
-    """The users' part, (MS_user - MS_noise) / (S U), at least 0; with one seed all that is known."""
+    """The users' part; with one seed all that is known."""
 
     @property
     def variance(self) -> float:
-        """Of the mean over seeds and users. With one seed it knows the spread of users alone."""
+        """Of the mean over seeds and users."""
         return self.of_seeds + self.of_users
 
     @property
@@ -92,21 +89,16 @@ class Comparison:
 
 
 def two_way(x: ArrayLike) -> Layout:
-    """The two-way random layout of differences ``x`` (seeds, users), without NaN.
-
-    With one seed, the variance is that of the users alone.
-    """
+    """The two-way random layout of differences ``x`` (seeds, users), without NaN; of one seed that of the users alone."""
     x = np.asarray(x, dtype=np.float64)  # (S, U)
     n_seeds, n_users = x.shape
-    sizes = {"n_seeds": n_seeds, "n_users": n_users}
     if n_seeds == 1:
-        spread = float(x[0].var(ddof=1))
-        alone = {"ms_seed": np.nan, "ms_user": spread, "ms_noise": np.nan}
-        return Layout(**sizes, **alone, of_seeds=0.0, of_users=spread / n_users)
-    squares = mean_squares(x)
-    of_seeds, of_users = of_the_mean(*squares, n_seeds, n_users)
-    named = dict(zip(("ms_seed", "ms_user", "ms_noise"), map(float, squares), strict=True))
-    return Layout(**sizes, **named, of_seeds=float(of_seeds), of_users=float(of_users))
+        squares, parts = (np.nan, x[0].var(ddof=1), np.nan), (0.0, x[0].var(ddof=1) / n_users)
+    else:
+        squares = mean_squares(x)
+        parts = of_the_mean(*squares, n_seeds, n_users)
+    names = ("ms_seed", "ms_user", "ms_noise", "of_seeds", "of_users")
+    return Layout(n_seeds=n_seeds, n_users=n_users, **dict(zip(names, map(float, (*squares, *parts)), strict=True)))
 
 
 def mean_squares(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -123,18 +115,14 @@ def mean_squares(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def of_the_mean(seed: ArrayLike, user: ArrayLike, noise: ArrayLike, n_seeds: int, n_users: int) -> tuple:
     """The seeds' and the users' part of the variance of the mean, from the mean squares."""
-    size = n_seeds * n_users
-    return seed / size, np.maximum(user - noise, 0.0) / size
+    return seed / (n_seeds * n_users), np.maximum(user - noise, 0.0) / (n_seeds * n_users)
 
 
 def critical(of_seeds: ArrayLike, of_users: ArrayLike, n_seeds: ArrayLike, n_users: int, tail: float = (1 - LEVEL) / 2):
-    """Cochran and Cox's critical value: that of t with S - 1 and that of t with U - 1 degrees of
-    freedom, weighted by the two parts of the variance. tail: the probability beyond it."""
-    total = of_seeds + of_users
-    with np.errstate(divide="ignore", invalid="ignore"):
-        weight = np.where(total > 0, of_seeds / total, 0.0)
-    seeds = stats.t.isf(tail, np.maximum(np.asarray(n_seeds) - 1, 1))
-    return weight * seeds + (1 - weight) * stats.t.isf(tail, n_users - 1)
+    """Cochran and Cox's critical value of a mean whose variance has these two parts, not both 0. tail: the probability
+    beyond it."""
+    weight = of_seeds / (of_seeds + of_users)
+    return weight * stats.t.isf(tail, np.maximum(n_seeds - 1, 1)) + (1 - weight) * stats.t.isf(tail, n_users - 1)
 
 
 def compare(a: ArrayLike, b: ArrayLike, *, common_users: bool = False) -> Comparison:
@@ -152,18 +140,10 @@ def compare(a: ArrayLike, b: ArrayLike, *, common_users: bool = False) -> Compar
     difference = float((a - b).mean())
     low, high = interval(difference, layout)
     return Comparison(
-        n_seeds=layout.n_seeds,
-        n_users=layout.n_users,
-        mean_a=float(a.mean()),
-        mean_b=float(b.mean()),
-        difference=difference,
-        low=low,
-        high=high,
-        p=_p(difference, layout),
-        effect_size=_effect_size((a - b).mean(0)),
-        seed_differences=tuple((a - b).mean(1).tolist()),
-        layout=layout,
-    )
+        n_seeds=layout.n_seeds, n_users=layout.n_users, mean_a=float(a.mean()), mean_b=float(b.mean()),
+        difference=difference, low=low, high=high, p=_p(difference, layout), effect_size=_effect_size((a - b).mean(0)),
+        seed_differences=tuple((a - b).mean(1).tolist()), layout=layout,
+    )  # fmt: skip
 
 
 def interval(mean: float, layout: Layout) -> tuple[float, float]:
@@ -177,14 +157,13 @@ def _p(mean: float, layout: Layout) -> float:
         return float("nan")
     if not layout.variance:
         return 1.0 if mean == 0 else 0.0
-    t = abs(mean) / np.sqrt(layout.variance)
+    t, parts = abs(mean) / np.sqrt(layout.variance), (layout.of_seeds, layout.of_users, layout.n_seeds, layout.n_users)
 
     def beyond(exponent: float) -> float:
-        tail = np.exp(exponent) / 2
-        return float(critical(layout.of_seeds, layout.of_users, layout.n_seeds, layout.n_users, tail)) - t
+        return float(critical(*parts, np.exp(exponent) / 2)) - t
 
-    ends = np.log(LEAST_P), 0.0
-    return 0.0 if beyond(ends[0]) < 0 else float(np.exp(optimize.brentq(beyond, *ends, xtol=1e-12)))
+    least = np.log(LEAST_P)
+    return 0.0 if beyond(least) < 0 else float(np.exp(optimize.brentq(beyond, least, 0.0, xtol=1e-12)))
 
 
 def paired(*arrays: ArrayLike, common_users: bool = False) -> list[np.ndarray]:

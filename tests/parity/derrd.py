@@ -15,7 +15,6 @@ from unittest import mock
 import numpy as np
 import torch
 from parity import official
-from rdcore.data.synthetic import generate
 
 from rdcore.data.sampling import stream
 from rdcore.datasets import load

@@ -20,7 +20,6 @@ import numpy as np
 import scipy.sparse
 import torch
 from parity import official
-from rdcore.data.synthetic import generate
 
 from rdcore.data import stage
 from rdcore.data.sampling import stream
