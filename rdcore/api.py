@@ -17,7 +17,7 @@ from rdcore.data.interactions import Interactions
 from rdcore.data.sampling import stream_seed
 from rdcore.data.splits import Stage, stage
 from rdcore.eval import full_ranking, metrics
-from rdcore.models.base import Model, built
+from rdcore.models.base import Model, built, check_model
 from rdcore.store import contract
 from rdcore.train.loop import Training, make_optimizer, seeded, train, training_data
 
@@ -71,7 +71,9 @@ def evaluate(model: Model, data: Interactions | Stage, *, device: str = "cpu") -
     All items are ranked that the user does not have in the fitted part (full ranking, no sampled candidates).
     """
     contract.check_device(device)
-    return full_ranking.evaluate(model, _stage(data), device=device)
+    part = _stage(data)
+    check_model(model, part.fit.n_items)
+    return full_ranking.evaluate(model, part, device=device)
 
 
 def compare(
@@ -85,6 +87,8 @@ def compare(
     contract.check_device(device)
     part = _stage(data)
     rows = {}
+    for model in models.values():  # all are checked before the first one is evaluated
+        check_model(model, part.fit.n_items)
     for name, model in models.items():
         means = metrics.mean(full_ranking.evaluate(model, part, device=device))
         rows[name] = {metric: means[metric] for metric in show}

@@ -80,3 +80,10 @@ def test_every_public_name_is_there(name):
 def test_importing_the_package_does_not_import_torch():
     code = "import sys, rdcore; assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_models_of_other_data_are_refused_before_anything_is_evaluated(clicks):
+    other = rdcore.fit(rdcore.load("synthetic", n_items=50), rdcore.BPRMFSettings(dim=2), epochs=1)
+    for door in (lambda: rdcore.evaluate(other, clicks), lambda: rdcore.compare({"mine": other}, clicks)):
+        with pytest.raises(ValueError, match="BPRMF ranks 50 items, and the data have 120"):
+            door()

@@ -73,6 +73,11 @@ class ForeignLoss(Distillation):
         return self.settings.weight * F.mse_loss(student.score(context, items), wanted)
 
 
+@pytest.fixture(autouse=True)
+def store(tmp_path, monkeypatch):
+    monkeypatch.setenv("RDCORE_RUNS", str(tmp_path / "runs"))
+
+
 @pytest.fixture
 def mine() -> data.Interactions:
     rng = np.random.default_rng(0)
@@ -81,8 +86,7 @@ def mine() -> data.Interactions:
 
 
 @pytest.fixture
-def taught(mine, tmp_path, monkeypatch, one_thread) -> Experiment:
-    monkeypatch.setenv("RDCORE_RUNS", str(tmp_path / "runs"))
+def taught(mine, one_thread) -> Experiment:
     common = {"dataset": "own", "data_hash": mine.sha256(), "stage": "F", "evaluate_every": 2}
     training = Training(epochs=2, batch_size=32, learning_rate=0.01)
     teacher = Experiment(role="T", model=ForeignSettings(dim=6), training=training, **common)

@@ -113,6 +113,14 @@ class Stage(_Held):
     judge: Interactions
     """The rows it is evaluated by: later than `fit`, with the same users and items."""
 
+    def __post_init__(self) -> None:
+        sizes = [(part.n_users, part.n_items) for part in (self.fit, self.judge)]
+        if sizes[0] != sizes[1]:
+            raise DataError(
+                f"stage {self.name!r}: {self.fit.name!r} has {sizes[0]} users and items, and {self.judge.name!r} "
+                f"{sizes[1]}: both parts need the same ones"
+            )
+
     @property
     def held(self) -> Interactions:
         """`judge`."""

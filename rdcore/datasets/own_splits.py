@@ -1,14 +1,17 @@
 """Splits of your own: from given parts, or at one date for all users."""
 
+import datetime
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from rdcore.checks import one_of, short
 from rdcore.data.errors import DataError
 from rdcore.data.interactions import Interactions
 from rdcore.data.splits import Stage, again_rows, refuse_revisits
+from rdcore.datasets.times import UNITS, missing_times, whole_times
 
 
 def stages_of_parts(
@@ -20,6 +23,12 @@ def stages_of_parts(
     Raises DataError for parts of other users or items, and for a held-out re-visit.
     """
     parts = [part for part in (train, validation, test) if part is not None]
+    for part in parts:
+        if not isinstance(part, Interactions):
+            raise DataError(
+                f"a part of a split must be Interactions, not {type(part).__name__}: mark the rows in one table, make "
+                "all = from_frame(table, ...), and take all.select(rows)"
+            )
     for part in parts[1:]:
         same = part.n_users == train.n_users and part.n_items == train.n_items
         if not (same and (part.user_ids == train.user_ids).all() and (part.item_ids == train.item_ids).all()):
@@ -40,6 +49,7 @@ def stage_by_date(interactions: Interactions, date: object, name: Literal["V", "
     no row is left on a side.
     """
     where = f"data set {interactions.name!r}"
+    one_of("name", name, "V", "F")
     if interactions.times is None:
         raise DataError(f"{where} has no times to be cut at a date: name the column of times, or use stage()")
     if isinstance(date, (int, np.integer)) and not isinstance(date, bool):
@@ -47,9 +57,13 @@ def stage_by_date(interactions: Interactions, date: object, name: Literal["V", "
     elif interactions.time_unit is None:
         raise DataError(f"{where} has plain numbers as times: give the date as a whole number in their unit, not {date!r}")
     else:
-        moment = pd.Timestamp(date)
-        moment = moment.tz_localize("UTC") if moment.tzinfo is None else moment
-        cut = -(-moment.value // {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}[interactions.time_unit])
+        given = pd.Series([date], name="date", dtype=object)
+        if not isinstance(date, (str, datetime.date, np.datetime64)) or missing_times(given)[0]:
+            raise DataError(f"{where}: date must be a date, as ISO text, datetime or datetime64, not {short(date)}")
+        (number,), unit = whole_times(given, interactions.name)
+        if unit is None:
+            raise DataError(f"{where} has dates as times, and {date!r} is a number as text: give ISO text, or the number")
+        cut = -(-int(number) * UNITS[unit] // UNITS[interactions.time_unit])
     before = interactions.times < cut
     after = ~before & ~again_rows(interactions)
     if not before.any() or not after.any():
@@ -62,6 +76,8 @@ def stage_by_date(interactions: Interactions, date: object, name: Literal["V", "
 
 def _given(name: str, fit: Interactions, judge: Interactions) -> Stage:
     """The stage of these parts; DataError where a user has an item in both, or twice in `judge`."""
+    if not len(fit) or not len(judge):
+        raise DataError(f"{(judge if len(fit) else fit).name!r} has no row: a stage needs rows to fit and rows to evaluate on")
     both = _joined(fit, judge)
     judged = both.positions() >= np.repeat(fit.counts(), both.counts())
     refuse_revisits(both, judged, f"judge stage {name}")

@@ -70,23 +70,28 @@ class Frozen:
                 teacher.score(teacher.encode(queries[k : k + block]), items[k : k + block])
                 for k in range(0, len(queries), block)
             ])  # fmt: skip
-        return scores.masked_fill(none | scores.isnan(), -torch.inf)
+        return _floats(scores).masked_fill(none | scores.isnan(), -torch.inf)
 
     def score_all(self, queries: Queries) -> Tensor:
         """Logits of all items: B queries -> (B, n_items), -inf where one is missing (NaN)."""
         with torch.no_grad(), evaluating(self.model) as teacher:
             scores = teacher.score_all(teacher.encode(queries))
-        return scores.masked_fill(scores.isnan(), -torch.inf)
+        return _floats(scores).masked_fill(scores.isnan(), -torch.inf)
 
     def hint(self, queries: Queries) -> Tensor:
         """The vectors it shows of queries: B queries -> (B, H)."""
         with torch.no_grad(), evaluating(self.model) as teacher:
-            return teacher.hint(teacher.encode(queries))
+            return _floats(teacher.hint(teacher.encode(queries)))
 
     def item_hint(self, items: Tensor) -> Tensor:
         """The vectors it shows of items: (n,) -> (n, H)."""
         with torch.no_grad(), evaluating(self.model) as teacher:
-            return teacher.item_hint(items)
+            return _floats(teacher.item_hint(items))
+
+
+def _floats(answer: Tensor) -> Tensor:
+    """A teacher's answer in the student's dtype; one from outside may have another."""
+    return answer.to(torch.get_default_dtype())
 
 
 class Distillation(nn.Module):

@@ -125,7 +125,9 @@ def exemplary_rankings(
     with torch.no_grad(), evaluating(teacher):
         for start in bar:
             part = slice(start, start + rows)
-            scores = teacher.score_all(teacher.encode(queries[part]))  # (rows, n_items)
+            scores = teacher.score_all(teacher.encode(queries[part])).contiguous()  # (rows, n_items)
+            if not scores.is_floating_point():
+                scores = scores.float()
             if target is not None:
                 scores.scatter_(1, target[part, None], -torch.inf)
             if seen is not None:

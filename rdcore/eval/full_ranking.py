@@ -37,7 +37,8 @@ def held_out(model: Model, stage: Stage, *, device="cpu", block: int = 512):
         for start, asked, seen in _blocks(stage, device, block):
             bounds = offsets[start : start + len(asked) + 1]
             targets = items[bounds[0] : bounds[-1]].to(device)
-            yield model.score_all(model.encode(asked)), seen, (targets, (bounds - bounds[0]).to(device))
+            # A tensor that may be written to: a model may answer with one row for all.
+            yield model.score_all(model.encode(asked)).contiguous(), seen, (targets, (bounds - bounds[0]).to(device))
 
 
 @torch.no_grad()

@@ -43,7 +43,7 @@ def check_scores(scores: Tensor) -> None:
         )
     # One pass: amax hands NaN on.
     if scores.numel() and not scores.amax() < float("inf"):
-        raise ValueError("scores contain NaN or +inf: the model has diverged, nothing can be ranked")
+        raise ValueError("scores contain NaN or +inf: the model has diverged (items that it does not rank have the score -inf)")
 
 
 def _check_ids(name: str, items: Tensor, n_items: int) -> None:

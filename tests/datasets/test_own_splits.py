@@ -1,8 +1,10 @@
+import datetime
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from rdcore.data import DataError, Interactions, from_frame, split, stage
+from rdcore.data import DataError, Interactions, Stage, from_frame, split, stage
 from rdcore.datasets import synthetic
 from rdcore.datasets.own_splits import stage_by_date, stages_of_parts
 
@@ -27,6 +29,42 @@ def test_parts_that_do_not_fit_are_refused():
         stages_of_parts(train, test)
     with pytest.raises(DataError, match="re-visits"):
         stages_of_parts(train, Interactions("b", [1], [0, 1], 3))
+
+
+def test_parts_are_interactions_with_rows_and_of_one_size():
+    train, none = Interactions("a", [0, 1], [0, 2], 3), Interactions("b", [], [0, 0], 3)
+    for parts in ((train, none), (none, train)):
+        with pytest.raises(DataError, match="'b' has no row"):
+            stages_of_parts(*parts)
+    with pytest.raises(DataError, match="must be Interactions, not DataFrame"):
+        stages_of_parts(train, pd.DataFrame())
+    with pytest.raises(DataError, match=r"'a' has \(1, 3\) users and items, and 'c' \(2, 3\): both parts need the same ones"):
+        Stage("F", train, Interactions("c", [2], [0, 1, 1], 3))
+
+
+@pytest.mark.parametrize("date, message", [
+    ("2020-13-01", "'2020-13-01' in row 0, a date that cannot be read"), ("01.02.2020", "which is no ISO date"),
+    ("1577836800", "is a number as text"), (None, "date must be a date"), (pd.NaT, "date must be a date"),
+    ("", "date must be a date"),
+    (1577836800.0, "date must be a date"), (True, "date must be a date"), ([1], "date must be a date, .* not a list"),
+    ("9999-12-31", "no row at or after"), ("1000-01-01", "no row before"),
+])  # fmt: skip
+def test_a_date_that_is_none_is_refused(date, message):
+    frame = pd.DataFrame({"user": 0, "item": [1, 2, 3], "time": ["2020-01-01", "2020-01-03", "2020-01-05"]})
+    with pytest.raises(DataError, match=message):
+        stage_by_date(from_frame(frame), date)
+
+
+def test_a_date_of_any_kind_cuts_alike():
+    moments = pd.to_datetime(pd.Series(["2020-01-01", "2020-01-03 00:00:00.001", "2020-01-05"], dtype=object), format="ISO8601")
+    mine = from_frame(pd.DataFrame({"user": 0, "item": [1, 2, 3], "time": moments}))
+    assert mine.time_unit == "ms"
+    dates = ["2020-01-03T01:00:00.0005+01:00", np.datetime64("2020-01-03T00:00:00.000500"),
+             pd.Timestamp("2020-01-03 00:00:00.0005"), datetime.datetime(2020, 1, 3, 0, 0, 0, 500), 1578009600001]  # fmt: skip
+    assert {stage_by_date(mine, date).sha256() for date in dates} == {stage_by_date(mine, dates[0]).sha256()}
+    assert len(stage_by_date(mine, datetime.date(2020, 1, 4)).fit) == 2
+    with pytest.raises(ValueError, match="name must be 'V' or 'F'"):
+        stage_by_date(mine, dates[0], "L")
 
 
 def test_a_stage_by_date_leaks_nothing():

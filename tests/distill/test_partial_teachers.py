@@ -10,11 +10,11 @@ import torch
 from small_contract import STUDENTS, with_opinions
 from test_any_method_with_any_model import METHODS
 
-from rdcore.data import Interactions, Stage
+from rdcore.data import Interactions, Stage, stage
 from rdcore.data.sampling import different_unseen_items, stream
 from rdcore.datasets import synthetic
 from rdcore.distill import Batch, CDSettings, Position, RankDistilSettings, RDSettings, RRDSettings
-from rdcore.eval.full_ranking import agreement
+from rdcore.eval.full_ranking import agreement, evaluate
 from rdcore.models import BPRMFSettings, Model
 from rdcore.train.loop import Training, make_optimizer, train, training_data
 
@@ -255,3 +255,37 @@ def test_a_place_without_an_item_moves_nothing(asked):
         loss = distillation.loss(student, given, 0, student.encode(batch.queries))
         (gradient,) = torch.autograd.grad(loss, student.item_factors.weight)
         assert not gradient[7].any() and gradient.any()
+
+
+class Answers(Partial):
+    """The same answers in another form."""
+
+    def __init__(self, n_users: int, form):
+        super().__init__(n_users, -math.inf)
+        self.form = form
+
+    def score_all(self, context):
+        return self.form(super().score_all(context))
+
+
+@pytest.mark.parametrize("name", ["RD-position", "CD-student", "RRD", "RankDistil-C"])
+def test_a_teacher_may_answer_in_another_dtype(name):
+    """As arrays from elsewhere do, in float64; or in whole numbers."""
+    once = [fitted(METHODS[name], DATA, teacher)[2] for teacher in (Partial(DATA.n_users, -math.inf),
+            Answers(DATA.n_users, torch.Tensor.double))]  # fmt: skip
+    assert once[0] == once[1] or name == "RankDistil-C" and once[0][0]["distillation_loss"] == pytest.approx(
+        once[1][0]["distillation_loss"], rel=1e-5)  # fmt: skip
+    whole = Answers(DATA.n_users, lambda scores: scores.nan_to_num(neginf=-9).round().long())
+    assert math.isfinite(fitted(METHODS[name], DATA, whole)[2][0]["distillation_loss"])
+
+
+def test_a_teacher_may_answer_with_one_row_for_all():
+    """A tensor that must not be written to: what is left out for one user is not left out for others."""
+    scores = torch.arange(float(N_ITEMS))
+    popular, expanded = (Answers(DATA.n_users, form) for form in (
+        lambda answer: scores.repeat(len(answer), 1), lambda answer: scores.expand(len(answer), -1)))  # fmt: skip
+    one, other = (fitted(METHODS["RRD"], DATA, teacher)[2] for teacher in (popular, expanded))
+    assert [log["distillation_loss"] for log in one] == [log["distillation_loss"] for log in other]
+    final = stage(DATA, "F")
+    for metric, values in evaluate(popular, final).items():
+        np.testing.assert_array_equal(evaluate(expanded, final)[metric], values)
