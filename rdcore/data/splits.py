@@ -116,10 +116,8 @@ class Stage(_Held):
     def __post_init__(self) -> None:
         sizes = [(part.n_users, part.n_items) for part in (self.fit, self.judge)]
         if sizes[0] != sizes[1]:
-            raise DataError(
-                f"stage {self.name!r}: {self.fit.name!r} has {sizes[0]} users and items, and {self.judge.name!r} "
-                f"{sizes[1]}: both parts need the same ones"
-            )
+            names = [repr(part.name) for part in (self.fit, self.judge)]
+            raise DataError(f"{names[0]} has {sizes[0]} users and items, and {names[1]} {sizes[1]}: both need the same ones")
 
     @property
     def held(self) -> Interactions:

@@ -126,8 +126,7 @@ def exemplary_rankings(
         for start in bar:
             part = slice(start, start + rows)
             scores = teacher.score_all(teacher.encode(queries[part])).contiguous()  # (rows, n_items)
-            if not scores.is_floating_point():
-                scores = scores.float()
+            scores = scores if scores.is_floating_point() else scores.float()
             if target is not None:
                 scores.scatter_(1, target[part, None], -torch.inf)
             if seen is not None:

@@ -146,13 +146,10 @@ def built(settings, fit: Interactions) -> Model:
 
 def check_model(model: Model, n_items: int) -> None:
     """Raises ValueError where a model does not say how far it looks back, or ranks other items."""
-    for name, least, what in (
-        ("window", 0, "how many past items it looks at"), ("n_items", 1, "the size of the catalogue"),
-    ):  # fmt: skip
+    for name, least in (("window", 0), ("n_items", 1)):
         value = getattr(model, name, None)
         if type(value) is not int or value < least:
-            kind = type(model).__name__
-            raise ValueError(f"{kind}.{name}, {what}, must be an integer >= {least}, got {short(value)}")
+            raise ValueError(f"{type(model).__name__}.{name} must be an integer >= {least}, got {short(value)}")
     if model.n_items != n_items:
         raise ValueError(f"{type(model).__name__} ranks {model.n_items} items, and the data have {n_items}")
 

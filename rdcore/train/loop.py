@@ -153,9 +153,7 @@ def train(
         for epoch in bar:
             report(f"{description}, epoch {epoch} of {settings.epochs}")
             start = time.perf_counter()
-            losses = _epoch(
-                epoch, model, data, optimizer, settings, seed, distillation, recorder, progress
-            )
+            losses = _epoch(epoch, model, data, optimizer, settings, seed, distillation, recorder, progress)
             if not math.isfinite(losses["loss"] + losses.get("distillation_loss", 0.0)):
                 raise FloatingPointError(
                     f"the loss is not finite in epoch {epoch}: lower the learning rate"
@@ -201,8 +199,7 @@ def _epoch(
     epoch: int, model: Model, data: TrainingData, optimizer: torch.optim.Adam, settings: Training,
     seed: int, distillation: Distillation | None, recorder: Recorder | None, progress: bool,
 ) -> dict:  # fmt: skip
-    """All steps of one epoch; its losses. ``progress``: a bar, where it takes longer than ten
-    seconds."""
+    """All steps of one epoch; its losses. ``progress``: a bar where it takes ten seconds or more."""
     device, size = data.target.device, settings.batch_size
     mean = settings.reduction == "mean"
     user, drawn = data.queries.user, None
@@ -236,11 +233,8 @@ def _epoch(
         if recorder and model.graphable and (distillation is None or distillation.graphable):
             recorder.play(step, order, size, [rng] if distillation else [])
         else:
-            parts = tqdm(
-                order.split(size), f"epoch {epoch}", unit="step", leave=False, delay=10,
-                disable=not progress, mininterval=5,
-            )  # fmt: skip
-            for number, index in enumerate(parts):
+            bar = {"unit": "step", "leave": False, "delay": 10, "mininterval": 5, "disable": not progress}
+            for number, index in enumerate(tqdm(order.split(size), f"epoch {epoch}", **bar)):
                 step(index, number)
     log = {"loss": float(total) / n}
     if distillation:

@@ -38,7 +38,7 @@ def test_parts_are_interactions_with_rows_and_of_one_size():
             stages_of_parts(*parts)
     with pytest.raises(DataError, match="must be Interactions, not DataFrame"):
         stages_of_parts(train, pd.DataFrame())
-    with pytest.raises(DataError, match=r"'a' has \(1, 3\) users and items, and 'c' \(2, 3\): both parts need the same ones"):
+    with pytest.raises(DataError, match=r"'a' has \(1, 3\) users and items, and 'c' \(2, 3\): both need the same ones"):
         Stage("F", train, Interactions("c", [2], [0, 1, 1], 3))
 
 

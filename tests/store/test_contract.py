@@ -127,7 +127,7 @@ class OddSettings:
 
 
 @pytest.mark.parametrize("odd, message", [
-    (OddSettings(window=-1), "BPRMF.window, how many past items it looks at, must be an integer >= 0, got -1"),
+    (OddSettings(window=-1), "BPRMF.window must be an integer >= 0, got -1"),
     (OddSettings(window=2.5), "got 2.5"), (OddSettings(window=None), "got None"), (OddSettings(window=True), "got True"),
     (OddSettings(more=1), "BPRMF ranks 31 items, and the data have 30"),
     (CaserSettings(dim=2, window=14), r"nobody has the 14 items before a target .*\(the longest history has 1[0-3]\): take a"),
