@@ -1,6 +1,6 @@
 """The authors' own code as an oracle: found in a folder that the user names, imported, never copied.
 
-    export RDCORE_OFFICIAL=~/checkouts     # holds rank_distill/ and DE-RRD_CIKM20/, cloned from their public repositories
+    export RDCORE_OFFICIAL=~/checkouts     # holds rank_distill/, DE-RRD_CIKM20/, ..., cloned from their public repositories
     python -m pytest tests/parity
     python tests/parity/measure.py         # writes figures/tables/parity.csv
 
