@@ -99,10 +99,11 @@ def distil(arguments: argparse.Namespace) -> int:
     given = {name: value for name, value in vars(arguments).items() if name not in ("command", "run", "clicks")}
     columns = {role: given.pop(role, None) for role in ("user", "item", "time")}
     clicks, rows = read_clicks(arguments.clicks, **columns, min_actions=arguments.min_actions)
-    print(f"{clicks.name}: {rows:,} rows; used: {len(clicks):,} of {clicks.n_users:,} users and {clicks.n_items:,} items")
+    print(f"{clicks.name}: {rows:,} rows; used: {len(clicks):,} rows, of {clicks.n_users:,} users and {clicks.n_items:,} items")
     done = make(clicks, **given, rows=rows, progress=True, tell=lambda text: print(text, flush=True))
     shown = done.table[["model", "runs", *(name for name in done.table if name in ("nDCG@10", "P@10", "MAP", "bytes"))]]
-    print(shown.to_string(index=False, float_format="{:.4f}".format))
+    shown = shown.rename(columns={"bytes": "MB"}).assign(MB=shown["bytes"] / 1e6)
+    print(shown.to_string(index=False, float_format="{:.4f}".format, na_rep="-", formatters={"MB": "{:.2f}".format}))
     print(done.conclusion)
     for line in done.warnings:
         print(f"note: {line}")

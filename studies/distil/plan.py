@@ -158,17 +158,17 @@ def carry_out(plan: Plan, *, jobs: int = 1, progress: bool = False, tell: Callab
     def trained(experiments: list[Experiment]) -> list[Run]:
         return load_or_train_all(experiments, data=plan.data, jobs=jobs, progress=progress)
 
-    tell("1 of 3: the teacher and the student alone, on validation data")
     decays, weights = plan.decays(), plan.tried()
+    tell(f"1 of 3: the teacher (T) and the student alone (S, {len(decays)} weight decays), on validation data (V)")
     teacher = plan.run("T", "V")
     first = trained([teacher, *(plan.alone(decay, "V") for decay in decays)])
     trials = {"T": [best(float("nan"), first[0])], "S": list(map(best, decays, first[1:]))}
     epoch = trials["T"][0].epoch
-    tell(f"2 of 3: the distilled student, on validation data, weights {', '.join(f'{w:g}' for w in weights)}")
+    tell(f"2 of 3: the distilled student, on validation data (V), weights {', '.join(f'{w:g}' for w in weights)}")
     runs = trained([plan.taught(weight, teacher, epoch, "V") for weight in weights])
     trials["D"] = list(map(best, weights, runs))
     chosen = {role: max(tried, key=lambda trial: trial.score) for role, tried in trials.items()}
-    tell(f"3 of 3: final runs of {plan.seeds} seeds, on test data")
+    tell(f"3 of 3: final runs of {plan.seeds} seeds, on test data (F)")
     final = plan.run("T", "F", epochs=epoch)
     seeds = range(1, plan.seeds + 1)
     s, d = chosen["S"], chosen["D"]

@@ -32,6 +32,7 @@ PAGE = """<!doctype html>
 </style></head><body>
 <h1>{{ title }}</h1>
 <p class="result">{{ conclusion | join(" ") }}</p>
+<p>{{ who }}</p>
 {% if warnings %}<div class="warnings"><b>Before you believe it</b><ul>
 {% for line in warnings %}<li>{{ line }}</li>
 {% endfor %}</ul></div>{% endif %}
@@ -40,8 +41,11 @@ PAGE = """<!doctype html>
 {% for row in rows %}<tr><td>{{ row.name }}</td><td>{{ row.runs }}</td>
 {% for value, low, high in row.metrics %}<td>{{ value }}<br><small>{{ low }} to {{ high }}</small></td>{% endfor %}</tr>
 {% endfor %}</table></div>
-<p>Every user's test rows are looked for among all items that are new to them. In small print: 95 % intervals over users
-and seeds, or over users alone where a model has one run.</p>
+<p>Every user's test rows are looked for among all items that are new to them; 1 would be perfect. P@10: which share of
+the first ten items are test rows. R@10: which share of the test rows are among the first ten. nDCG@10: the same, and higher
+places count more. MAP: over the whole list. In small print: 95 % intervals over users and seeds, or over users alone where
+a model has one run. The intervals of two models may overlap though one is clearly better, because both are
+judged by the same users: the sentence at the top compares them user by user.</p>
 {{ intervals | safe }}
 <h2>Size and time</h2>
 <table><tr><th>model</th><th>size</th><th>one user's list</th></tr>
@@ -50,13 +54,16 @@ and seeds, or over users alone where a model has one run.</p>
 <p>{{ saving }} Time: median of {{ timed }} users, one at a time, on one core, PyTorch.</p>
 <h2>How they learn</h2>
 {{ curves | safe }}
-<p>{{ metric }} on validation data after each evaluated epoch, the chosen setting of each model. The mark is the epoch
-that the final runs are trained for.</p>
+<p>{{ metric }} on validation data after each evaluated epoch (pass over the data), the chosen setting of each model. The
+mark is the epoch that the final runs are trained for.
+{% if computed %}The teacher is computed and not trained: a line.{% endif %}</p>
 <h2>What was tried</h2>
 <table><tr><th>model</th><th>setting</th><th>best epoch</th><th>{{ metric }}, validation</th></tr>
 {% for row in trials %}<tr><td>{{ row.name }}</td><td>{{ row.setting }}</td><td>{{ row.epoch }}</td>
 <td>{% if row.chosen %}<b>{{ row.score }}</b>{% else %}{{ row.score }}{% endif %}</td></tr>
 {% endfor %}</table>
+<p>Bold: chosen. The student alone gets as many trials as the distilled one: of its weight decay, which keeps its vectors
+small. A distillation weight says how much the teacher counts beside the data.</p>
 <h2>Data and split</h2>
 <table><tr><th></th><th>rows</th></tr>
 {% for name, count in data %}<tr><td>{{ name }}</td><td>{{ count }}</td></tr>
@@ -89,10 +96,12 @@ def write_report(
         {"name": row["model"], "size": _bytes(row["bytes"]), "ms": "-" if pd.isna(row["ms"]) else f"{row['ms']:.2f} ms"}
         for role, row in table.iterrows() if role != "POP"
     ]  # fmt: skip
-    words = {"S": "weight decay {:g}", "D": f"{done.plan.method}, weight {{:g}}", "T": _teacher(done.plan.teacher)}
+    words = {"S": "weight decay {:g}", "D": f"{done.plan.method}, weight {{:g}}", "T": _name(done.plan.teacher)}
+    computed = not hasattr(done.plan.teacher, "build")
     trials = [
         {
-            "name": NAMES[role], "setting": words[role].replace("{:g}", f"{trial.value:g}"), "epoch": trial.epoch,
+            "name": NAMES[role], "setting": words[role].replace("{:g}", f"{trial.value:g}"),
+            "epoch": "-" if role == "T" and computed else trial.epoch,
             "score": f"{trial.score:.4f}", "chosen": trial == done.chosen[role],
         }
         for role, group in done.trials.items() for trial in group
@@ -101,7 +110,7 @@ def write_report(
     text = page.render(
         title=f"{done.plan.data.name}: a distilled recommender", conclusion=conclusion, warnings=warnings,
         metrics=list(SHOWN), rows=rows, intervals=_intervals(table), costs=costs, saving=_saving(table), timed=timed,
-        curves=_curves(done), metric=METRIC, trials=trials, data=facts, version=version,
+        curves=_curves(done), metric=METRIC, computed=computed, who=_who(done), trials=trials, data=facts, version=version,
         data_hash=done.plan.data.sha256()[:16],
     )  # fmt: skip
     write_whole(path, lambda file: file.write_text(text, encoding="utf-8"))
@@ -117,12 +126,21 @@ def _saving(table: pd.DataFrame) -> str:
     )
 
 
-def _teacher(settings) -> str:
-    """What the teacher is, in a word or two."""
+def _who(done: Done) -> str:
+    """Teacher, student and method, in a sentence or two."""
+    plan = done.plan
+    return (
+        f"Teacher: {_name(plan.teacher)}. Student: {_name(plan.student)}, taught by {plan.method} with weight "
+        f"{done.chosen['D'].value:g}."
+    )
+
+
+def _name(settings) -> str:
+    """What a model is, in a word or two."""
     if hasattr(settings, "sha256"):
         return f"lists of {Path(settings.path).name}"
-    size = f", size {settings.dim}" if hasattr(settings, "dim") else ""
-    return type(settings).__name__.removesuffix("Settings") + size
+    size = f", {settings.dim} numbers a vector" if hasattr(settings, "dim") else ""
+    return type(settings).__name__.removesuffix("Settings").replace("BPRMF", "BPR-MF") + size
 
 
 def _bytes(n: float) -> str:

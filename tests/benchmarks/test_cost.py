@@ -1,0 +1,71 @@
+"""Quality against cost: how it is counted, on small numbers. No time is asserted."""
+
+import importlib.util
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks import cost
+from rdcore import serve
+from rdcore.data import Interactions, stage, synthetic
+from rdcore.data.queries import final_queries
+from rdcore.data.sampling import SeenItems
+from rdcore.eval import metrics
+from rdcore.eval.full_ranking import evaluate
+from rdcore.models import BPRMFSettings
+
+FAISS = importlib.util.find_spec("faiss") is not None
+DATA = stage(synthetic.generate(n_users=30, n_items=60, min_length=8, max_length=20, seed=3), "F")
+
+
+def made():
+    model = BPRMFSettings(dim=4).build(30, 60).requires_grad_(False).eval()
+    for table in (model.user, model.item_factors):
+        table.weight.normal_()
+    return model
+
+
+def test_lists_of_the_file_and_their_ndcg_are_those_of_the_evaluation(tmp_path):
+    model = made()
+    files = serve.export(model, tmp_path / "x.onnx", n=cost.N)
+    lists = cost.by_file(serve.session(files[0], 1), DATA.fit)(np.arange(30))
+    queries = final_queries(DATA.fit)
+    seen = SeenItems(queries.items, queries.offsets, 60).of(queries.user)
+    assert (lists == metrics.top_items(model.score_all(model.encode(queries)), seen, 10).numpy()).all()
+    expected = np.nanmean(evaluate(model, DATA)["nDCG@10-standard"])
+    assert cost.ndcg(lists, DATA.judge) == pytest.approx(expected, abs=1e-12)
+
+
+def test_pasts_are_padded_on_the_left():
+    fit = Interactions("x", np.array([3, 1, 2]), np.array([0, 2, 3]), 5)
+    assert cost.pasts(fit, np.array([1, 0])).tolist() == [[5, 2], [3, 1]]
+
+
+def test_overlap():
+    assert cost.overlap(np.array([[1, 2], [3, 4]]), np.array([[2, 9], [4, 3]])) == 0.75
+
+
+@pytest.mark.skipif(not FAISS, reason="needs the extra `index`")
+def test_an_index_that_visits_all_lists_is_exact(tmp_path):
+    model = made()
+    files = serve.export(model, tmp_path / "x.onnx", n=cost.N)
+    exact = cost.by_file(serve.session(files[0], 1), DATA.fit)(np.arange(30))
+    index = cost.inverted_lists(model.item_factors.weight.numpy())
+    index.nprobe = index.nlist
+    assert (cost.by_index(index, model, DATA.fit)(np.arange(30)) == exact).all()
+    index.nprobe = 1
+    fewer = cost.by_index(index, model, DATA.fit)(np.arange(30))
+    assert cost.overlap(exact, fewer) < 1 and cost.index_bytes(index) > 4 * 60 * 4
+
+
+@pytest.mark.slow
+def test_the_trial_writes_a_row_for_every_model_batch_and_index(tmp_path, monkeypatch):
+    monkeypatch.setenv("RDCORE_ROOT", str(tmp_path))
+    cost.main(["--trial"])
+    table = pd.read_csv(tmp_path / "figures/smoke/tables/cost.csv")
+    kinds = 1 + FAISS
+    assert list(table) == cost.COLUMNS and len(table) == (5 + 3) * 2 * kinds
+    assert (table[["bytes", "latency_ms", "quality"]] > 0).all(axis=None)
+    assert (tmp_path / "figures/smoke/cost.png").exists()
+    assert set(table.loc[table["role"] != "T", "dim"]) == {2, 3}
