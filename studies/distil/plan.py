@@ -152,6 +152,10 @@ class Done:
     runs: dict[str, list[Run]]
 
 
+def _many(n: int, word: str) -> str:
+    return f"{n} {word}{'s' * (n > 1)}"
+
+
 def carry_out(plan: Plan, *, jobs: int = 1, progress: bool = False, tell: Callable[[str], object] = print) -> Done:
     """All runs of a plan: from the run store, or trained."""
 
@@ -159,7 +163,7 @@ def carry_out(plan: Plan, *, jobs: int = 1, progress: bool = False, tell: Callab
         return load_or_train_all(experiments, data=plan.data, jobs=jobs, progress=progress)
 
     decays, weights = plan.decays(), plan.tried()
-    tell(f"1 of 3: the teacher (T) and the student alone (S, {len(decays)} weight decays), on validation data (V)")
+    tell(f"1 of 3: the teacher (T) and the student alone (S, {_many(len(decays), 'weight decay')}), on validation data (V)")
     teacher = plan.run("T", "V")
     first = trained([teacher, *(plan.alone(decay, "V") for decay in decays)])
     trials = {"T": [best(float("nan"), first[0])], "S": list(map(best, decays, first[1:]))}
@@ -168,7 +172,7 @@ def carry_out(plan: Plan, *, jobs: int = 1, progress: bool = False, tell: Callab
     runs = trained([plan.taught(weight, teacher, epoch, "V") for weight in weights])
     trials["D"] = list(map(best, weights, runs))
     chosen = {role: max(tried, key=lambda trial: trial.score) for role, tried in trials.items()}
-    tell(f"3 of 3: final runs of {plan.seeds} seeds, on test data (F)")
+    tell(f"3 of 3: final runs of {_many(plan.seeds, 'seed')}, on test data (F)")
     final = plan.run("T", "F", epochs=epoch)
     seeds = range(1, plan.seeds + 1)
     s, d = chosen["S"], chosen["D"]
