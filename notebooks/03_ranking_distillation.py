@@ -268,10 +268,10 @@ page.say(f"One step takes the loss of this batch from {loss.detach():.3f} to {af
 # that the user has not had are ranked, and quality is **MAP**: the mean over users of the *average precision* of their list, 1 if all
 # test items come first. `P@10` is the share of test items among the first ten, `nDCG@10` also asks how high they are.
 #
-# How the settings of profile `small` were chosen: T, S and RD share the training of the released code, with fewer epochs, and the sizes
-# are set so that the teacher is clearly better. RD was tried eight times (weightings, loss weights, list lengths) on **validation** data, with
-# another seed; the hybrid with flat position weights ($\lambda = 10$) was best. S was tried five times. Other weight decays did not help it; with twice the
-# learning rate it gets further, and so does RD, which stays ahead of it. So read the gain below as one at equal training, not as the best of each method.
+# How the settings of profile `small` were chosen: T, S and RD share one training, with a learning rate and a number of epochs at which T is
+# best. RD and S were each tried twelve times on **validation** data, with another seed: RD with other weightings, loss weights, list lengths and
+# rates, S with other rates and weight decays. The hybrid with flat position weights ($\lambda = 10$) was the best RD at this rate. With a larger
+# rate of its own, S catches up with the best RD. So read the gain below as one at equal training, not as the best of each method.
 
 # %%
 options = {"profile": profile, "recompute": recompute, "jobs": jobs, "progress": True}
@@ -286,8 +286,8 @@ page.show(table, **{"MAP - S": "{:+.4f}", "share of the gap": "{:.0%}"})
 
 # %% [markdown]
 # `share of the gap` is how much of the teacher's lead over the student is recovered: 0 % is the student alone, 100 % the teacher.
-# `RD-equal` weighs all items alike, `RD-reciprocal` by $1/r$, `RD-position` by $w^a$, `RD-discrepancy` by $w^b$, `RD-hybrid` by their
-# product, and `RD-hybrid-normalised` by the product divided by its sum.
+# `RD-equal` weighs all items alike, `RD-position` by $w^a$, `RD-discrepancy` by $w^b$, `RD-hybrid` by their
+# product, and `RD-hybrid-normalised` by the product divided by its sum. (Profile `paper` also has `RD-reciprocal`, by $1/r$.)
 
 # %%
 fig = plots.learning_curves(list(records.values()), judged="test")

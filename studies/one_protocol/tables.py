@@ -141,5 +141,5 @@ def conclusions(plan: Plan, records: Sequence[Record]) -> pd.DataFrame:
 
 
 def trial_table(plan: Plan, records: Iterable[Record | None]) -> pd.DataFrame:
-    """A row for each role and weight: nDCG@10 of the validation items, and whether the weight is chosen."""
-    return all_trials(plan, records).drop(columns="epoch")
+    """A row for each role and weight that is on record: nDCG@10 of the validation items, and whether the weight is chosen."""
+    return all_trials(plan, records).dropna(subset="epoch").drop(columns="epoch")

@@ -140,7 +140,7 @@ def weightings(plan: Plan, stage: str, seed: int) -> dict[str, dict[str, Experim
         "hybrid, raw": "RD-hybrid",
         "hybrid, normalised": "RD-hybrid-normalised",
     }
-    found = {value: {"RD": plan.distilled(stage, seed, scheme)} for value, scheme in named.items()}
+    found = {value: {"RD": plan.distilled(stage, seed, scheme)} for value, scheme in named.items() if scheme in plan.methods}
     known = values(plan)
     discrepancy = Discrepancy(mu=known.mu, samples=known.samples, normalise=True)
     others = {
@@ -150,6 +150,8 @@ def weightings(plan: Plan, stage: str, seed: int) -> dict[str, dict[str, Experim
     }
     base = plan.distilled(stage, seed)
     for value, (role, weights) in others.items():
+        if role.rpartition("-")[0] not in plan.methods:
+            continue
         found[value] = {"RD": replace(base, role=role, distillation=replace(base.distillation, weights=weights))}
     return found
 

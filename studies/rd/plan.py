@@ -25,7 +25,8 @@ EXTENSION = 30  # epochs added to a grid whose best lies at its end
 
 def varied(plan: Plan, **changes) -> Plan:
     """The plan with other settings of RD: any of K, lam, mu, samples, start_epoch."""
-    return replace(plan, methods=schemes(**(values(plan)._asdict() | changes)))
+    changed = schemes(**(values(plan)._asdict() | changes))
+    return replace(plan, methods={role: changed[role] for role in plan.methods})
 
 
 class Values(NamedTuple):
@@ -107,7 +108,7 @@ def runs_of(plan: Plan, choices: Mapping[str, Choice]) -> list[Experiment]:
         if final:
             runs.append(taught_as_chosen(plan, "F", seed, choices))
     for seed in plan.seeds["F"]:
-        runs += [plan.distilled("F", seed, role) for role in WEIGHTINGS]
+        runs += [plan.distilled("F", seed, role) for role in WEIGHTINGS if role in plan.methods]
     return unique(runs)
 
 
