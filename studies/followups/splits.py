@@ -33,8 +33,13 @@ def libraries() -> list[list[int]]:
     25,181."""
     frame = read_item_lists(datasets.fetch("citeulike-users")[0])
     of_user = [group.tolist() for _, group in frame.groupby("user", sort=False)["item"]]
+    return numbered([items for items in of_user if len(items) >= FEWEST])
+
+
+def numbered(lists: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The lists with items numbered by their first appearance."""
     ids: dict[int, int] = {}
-    return [[ids.setdefault(item, len(ids)) for item in items] for items in of_user if len(items) >= FEWEST]
+    return [[ids.setdefault(item, len(ids)) for item in items] for items in lists]
 
 
 def interactions(name: str, rows: Sequence[Sequence[int]], n_items: int) -> Interactions:
@@ -44,11 +49,11 @@ def interactions(name: str, rows: Sequence[Sequence[int]], n_items: int) -> Inte
     return Interactions(name, items, offsets, n_items)
 
 
-def by_item_id() -> Parts:
+def by_item_id(lists: Sequence[Sequence[int]] | None = None) -> Parts:
     """RCE-KD's (also PCKD's and FreqD's): the first floor(.8 n) items train, up to floor(.9 n)
     validate, the rest is test. Lines are in ascending item id, so the test items have the largest
-    ids, and 73.5 % of them are in nobody's training items."""
-    lists = libraries()
+    ids, and 73.5 % of them are in nobody's training items. ``lists``: cut instead of `libraries`."""
+    lists = libraries() if lists is None else lists
     n_items = 1 + max(map(max, lists))
     bounds = [(max(len(items) * 8 // 10, 1), len(items) * 9 // 10) for items in lists]
     parts = {
