@@ -370,7 +370,7 @@ cost = float(pair_loss(scores, scores, differs)[0])
 page.say(f"Share of pairs that become two times the same item: {void:.1%}. Such a pair costs {cost:.4f} = ln 2, whatever the scores are.")
 
 # %%
-page.say(f"**Verdict.** As released, about half of the pairs teach nothing, so the written weight of the loss acts as about half of it. The library "
+page.say("**Verdict.** As released, about half of the pairs teach nothing, so the written weight of the loss acts as about half of it. The library "
          "draws pairs as the paper says; `UnKDSettings(as_released=True)` repeats the released draw.")  # fmt: skip
 note("Pairs of UnKD", "share of pairs with equal members", float(void))
 

@@ -63,9 +63,8 @@ def shares_by_id(cuts: dict[str, Sequence[tuple[Sequence[int], Sequence[int], Se
         edges = np.quantile(every, np.linspace(0, 1, bins + 1))
         counts = np.array([np.histogram(part, edges)[0] for part in parts])
         middle = (np.arange(bins) + 0.5) / bins
-        ax.stackplot(
-            middle, counts / np.maximum(counts.sum(0), 1), labels=list(style.PARTS), colors=list(style.PARTS.values()), alpha=0.85
-        )
+        shares = counts / np.maximum(counts.sum(0), 1)
+        ax.stackplot(middle, shares, labels=list(style.PARTS), colors=list(style.PARTS.values()), alpha=0.85)
         ax.set(title=title, xlabel="interactions in order of the item's id", xlim=(0, 1), ylim=(0, 1))
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.dates
 import matplotlib.pyplot as plt
@@ -52,4 +52,21 @@ def rows_of(compared: Mapping[str, Comparison], xlabel: str) -> Figure:
     ax.set_yticks(range(len(compared)), list(compared))
     ax.set(ylim=(len(compared) - 0.5, -0.5), xlabel=xlabel)
     ax.grid(axis="y", visible=False)
+    return fig
+
+
+def beside_the_student(reached: Mapping[str, float], methods: Sequence[str], metric: str = "nDCG@10 among all items") -> Figure:
+    """What each method's student reaches, the best at the top, beside the teacher (T) and the student alone, whose seeds
+    (names that begin with S) make a band. reached: name -> value."""
+    ordered = sorted(methods, key=lambda role: -reached[role])
+    alone = [value for name, value in reached.items() if name.split(",")[0] == "S"]
+    fig, ax = plt.subplots(figsize=(8, 1.3 + 0.3 * len(ordered)))
+    ax.axvspan(min(alone), max(alone), color=style.look("S").colour, alpha=0.25, label=f"student alone, {len(alone)} seeds")
+    ax.axvline(reached["T"], color=style.look("T").colour, label="teacher")
+    for row, role in enumerate(ordered):
+        colour, _, marker = style.look(role)
+        ax.plot(reached[role], row, marker=marker, color=colour, markersize=9, linestyle="none")
+    style.rows(ax, ordered)
+    ax.set(xlabel=metric)
+    fig.legend(loc="outside lower center", ncols=2)
     return fig
