@@ -53,8 +53,13 @@ from studies.rd.plan import paper_records
 started = time.perf_counter()
 style.use_style()
 NOTEBOOK = "13_protocol_audit"
-MODELS = {"popularity": PopularitySettings(), "ItemCF": ItemCFSettings(), "EASE": EASESettings(precision="float32")}
-timed = datasets.load({"smoke": "synthetic", "small": "ml-100k", "paper": "foursquare-nyc"}[profile])
+MODELS = {
+    "popularity": PopularitySettings(),
+    "ItemCF": ItemCFSettings(),
+    "EASE": EASESettings(precision="float32"),
+}
+with_times = {"smoke": "synthetic", "small": "ml-100k", "paper": "foursquare-nyc"}
+timed = datasets.load(with_times[profile])
 facts = []
 
 
@@ -77,7 +82,7 @@ def note(point, quantity, value, real=True):
 lines, real = audit.library_lines(made_up=profile == "smoke")  # n item item ...
 page.say(audit.MADE_UP, when=not real)
 ascending = np.mean([items == sorted(items) for _, *items in lines])
-lists = splits.numbered([items for _, *items in lines if len(items) >= 5])
+lists = [items for _, *items in lines if len(items) >= 5]
 page.say(f"{ascending:.0%} of the {len(lines):,} lines are in ascending order of the item's id.")
 
 
@@ -106,7 +111,7 @@ def describe(lists):
 
 
 def without_rare_items(lists, least=5):
-    """Users and items with fewer than ``least`` interactions are taken out, again and again until all have them."""
+    """Takes out users and items with fewer than ``least``, again and again until all have them."""
     counts = Counter(item for items in lists for item in items)
     kept = [[item for item in items if counts[item] >= least] for items in lists]
     kept = [items for items in kept if len(items) >= least]
@@ -115,13 +120,17 @@ def without_rare_items(lists, least=5):
 
 shuffle = np.random.default_rng(seed).permutation
 shuffled = [shuffle(items).tolist() for items in lists]
-described = {"by item id, as in the README": describe(lists), "by item id, rare items removed": describe(without_rare_items(lists)),
-             "random, same sizes": describe(shuffled)}  # fmt: skip
+README, RARE, RANDOM = "by item id, as in the README", "by item id, rare items removed", "random, same sizes"
+described = {
+    README: describe(lists),
+    RARE: describe(without_rare_items(lists)),
+    RANDOM: describe(shuffled),
+}
 if real:
-    assert list(described["by item id, as in the README"].values())[:5] == [5_219, 25_181, 98_405, 12_451, 14_724]
+    assert list(described[README].values())[:5] == [5_219, 25_181, 98_405, 12_451, 14_724]
 page.show(pd.DataFrame({
-    name: {row: f"{value:,}" if isinstance(value, int) else f"{value:.4f}" for row, value in column.items()}
-    for name, column in described.items()
+    name: {row: f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+           for row, value in column.items()} for name, column in described.items()
 }).rename_axis("CiteULike"), index=True)  # fmt: skip
 
 # %% [markdown]
@@ -129,43 +138,50 @@ page.show(pd.DataFrame({
 # default removes rare items too; the second column is what it then gives. The order of the items is the same in both.
 
 # %%
-fig = audit.shares_by_id({
-    "split by item id": [cut(items) for items in lists], "random split": [cut(items) for items in shuffled],
-})  # fmt: skip
+orders = {"split by item id": lists, "random split": shuffled}
+fig = audit.shares_by_id({title: [cut(items) for items in order] for title, order in orders.items()})
 style.save(fig, "13_by_item_id", profile, [], NOTEBOOK)
 
 # %% [markdown]
 # The same three models, which need no training loop and have no random numbers, on both splits of the same sizes:
 
-# %%
-recalls = {}
-for name, order in {"by item id": lists, "random": shuffled}.items():
-    parts = splits.by_item_id(order)
-    assert [len(part) for part in (parts.fit, parts.validation, parts.test)] == [
-        described["by item id, as in the README"][part] for part in ("training", "validation", "test")]  # fmt: skip
-    stage = Stage("F", parts.fit, parts.test)
-    recalls[f"R@10, {name}"] = {
-        model: metrics.mean(full_ranking.evaluate(settings.fit(parts.fit), stage))["R@10"] for model, settings in MODELS.items()
-    }
-table = pd.DataFrame(recalls)
-page.show(table.assign(ratio=table["R@10, random"] / table["R@10, by item id"]).rename_axis("model"), index=True, ratio="{:.1f}")
 
 # %%
-by_id = described["by item id, as in the README"]
-unseen, ceiling = by_id["test pairs never seen in training"], by_id["highest possible recall"]
-ratio = (table["R@10, random"] / table["R@10, by item id"]).round(1)
-page.say(f"**Verdict.** {unseen:.1%} of the test pairs are items that nobody has in training, so no model without content can have a recall "
-         f"above {ceiling:.4f}; the same models reach {ratio.min()} to {ratio.max()} times as much on a random split of the same sizes. A "
-         "number on this split says little about a number on another split of CiteULike.", when=real)  # fmt: skip
-note("CiteULike by item id", "share of test pairs never seen in training", unseen, real)
-note("CiteULike by item id", "highest possible recall", ceiling, real)
-note("CiteULike by item id", "share of test pairs never seen, rare items removed",
-     described["by item id, rare items removed"]["test pairs never seen in training"], real)  # fmt: skip
-note("CiteULike by item id", "share of test pairs never seen, random split",
-     described["random, same sizes"]["test pairs never seen in training"], real)  # fmt: skip
+def recall(settings, stage):
+    """R@10 of a model fitted to the stage."""
+    return metrics.mean(full_ranking.evaluate(settings.fit(stage.fit), stage))["R@10"]
+
+
+recalls = {}
+for name, order in {"by item id": lists, "random": shuffled}.items():
+    parts = splits.by_item_id(splits.numbered(order))
+    for part in ("training", "validation", "test"):
+        held = {"training": parts.fit, "validation": parts.validation, "test": parts.test}[part]
+        assert len(held) == described[README][part]
+    stage = Stage("F", parts.fit, parts.test)
+    recalls[f"R@10, {name}"] = {model: recall(settings, stage) for model, settings in MODELS.items()}
+table = pd.DataFrame(recalls).rename_axis("model")
+table["ratio"] = table["R@10, random"] / table["R@10, by item id"]
+page.show(table, index=True, ratio="{:.1f}")
+
+# %%
+UNSEEN, CEILING = "test pairs never seen in training", "highest possible recall"
+page.say(
+    f"**Verdict.** {described[README][UNSEEN]:.1%} of the test pairs are items that nobody has in",
+    f"training, so no model without content can have a recall above {described[README][CEILING]:.4f};",
+    f"the same models reach {table['ratio'].min():.1f} to {table['ratio'].max():.1f} times as much on a",
+    "random split of the same sizes. A number on this split says little about a number on another",
+    "split of CiteULike.",
+    when=real,
+)
+POINT = "CiteULike by item id"
+note(POINT, "share of test pairs never seen in training", described[README][UNSEEN], real)
+note(POINT, "highest possible recall", described[README][CEILING], real)
+note(POINT, "share of test pairs never seen, rare items removed", described[RARE][UNSEEN], real)
+note(POINT, "share of test pairs never seen, random split", described[RANDOM][UNSEEN], real)
 for column in recalls:
     for model in MODELS:
-        note("CiteULike by item id", f"{model}, {column}", recalls[column][model], real)
+        note(POINT, f"{model}, {column}", recalls[column][model], real)
 
 # %% [markdown]
 # ## 2. Ranked among some items, or among all
@@ -188,7 +204,8 @@ left = timed.n_items - judge.test.fit.counts()  # N of each user
 rows = {}
 for name, settings in MODELS.items():
     rank = full_ranks(settings.fit(judge.fit), judge.test)
-    rows[name] = {f"among {n}": np.nanmean(hit(rank, n, left)) for n in (20, 99, 499)} | {"among all": np.nanmean(rank <= 10)}
+    rows[name] = {f"among {n}": np.nanmean(hit(rank, n, left)) for n in (20, 99, 499)}
+    rows[name]["among all"] = np.nanmean(rank <= 10)
 sampled = pd.DataFrame(rows).T.rename_axis("H@10")
 page.show(sampled, index=True)
 
@@ -201,17 +218,21 @@ page.say("Is H@10 of every model lower, the more items there are to beat?", "Yes
 # among 499 and then among all 25,182 items:
 
 # %%
-rankings = derrd_tables.rankings(derrd.committed_rows(), "H@10")[["sampled", "all items"]]
+both = derrd_tables.rankings(derrd.committed_rows(), "H@10")
+rankings = both[["sampled", "all items"]].copy()
 rankings["ratio"] = rankings["sampled"] / rankings["all items"]
 page.show(rankings, index=True, ratio="{:.1f}")
 
 # %%
-turned = derrd_tables.order_changes(derrd_tables.rankings(derrd.committed_rows(), "H@10")).set_index("beside").loc["all items", "pairs turned"]
-page.say(f"**Verdict.** Among 499 drawn items the same runs have {rankings['ratio'].min():.1f} to {rankings['ratio'].max():.1f} times the H@10 "
-         "that they have among all, and the factor differs from model to model.",
-         f"The order of these pairs changes: {turned}." if turned else "The order of the models is the same in both.")  # fmt: skip
-note("Sampled ranking", "smallest ratio of H@10 among 499 and among all, CiteULike", rankings["ratio"].min())
-note("Sampled ranking", "largest ratio", rankings["ratio"].max())
+turned = derrd_tables.order_changes(both).set_index("beside").loc["all items", "pairs turned"]
+low, high = rankings["ratio"].min(), rankings["ratio"].max()
+page.say(
+    f"**Verdict.** Among 499 drawn items the same runs have {low:.1f} to {high:.1f} times the H@10",
+    "that they have among all, and the factor differs from model to model.",
+    f"The order of these pairs changes: {turned}." if turned else "The order of the models is the same.",
+)
+note("Sampled ranking", "smallest ratio of H@10 among 499 and among all, CiteULike", low)
+note("Sampled ranking", "largest ratio", high)
 
 # %% [markdown]
 # ## 3. The nDCG of Ranking Distillation
@@ -231,23 +252,33 @@ def ndcg(hits, n_targets, n, released):
 
 
 second = np.array([0, 1, 0, 0, 0, 0, 0, 0, 0, 0])  # the only test item stands at place 2
-for released, name in ((True, "nDCG@10"), (False, "nDCG@10-standard")):
-    assert ndcg(second, 1, 10, released) == metrics.per_user([2], [0, 1])[name][0]  # the library's are the same
-page.show(pd.DataFrame({"definition": ["rank_distill", "usual"], "nDCG@10 of one test item at place 2": [
-    ndcg(second, 1, 10, released) for released in (True, False)]}))  # fmt: skip
+by_library = metrics.per_user([2], [0, 1])
+assert ndcg(second, 1, 10, released=True) == by_library["nDCG@10"][0]
+assert ndcg(second, 1, 10, released=False) == by_library["nDCG@10-standard"][0]
+page.show(pd.DataFrame({
+    "definition": ["rank_distill", "usual"],
+    "nDCG@10 of one test item at place 2": [ndcg(second, 1, 10, flag) for flag in (True, False)],
+}))  # fmt: skip
 
 # %%
-both = pd.DataFrame([{"model": family(r.description), "role": r.description["role"]}
-                     | {name: r.metrics[name].iloc[-1] for name in ("nDCG@10", "nDCG@10-standard")} for r in paper_records() if r.description["model"]])  # fmt: skip
-both = both.groupby(["model", "role"], sort=False).mean()
+NAMES = ["nDCG@10", "nDCG@10-standard"]
+committed = [record for record in paper_records() if record.description["model"]]
+both = pd.DataFrame([
+    {"model": family(record.description), "role": record.description["role"]}
+    | {name: record.metrics[name].iloc[-1] for name in NAMES} for record in committed
+]).groupby(["model", "role"], sort=False).mean()  # fmt: skip
 both["ratio"] = both["nDCG@10-standard"] / both["nDCG@10"]
 page.show(both, index=True, ratio="{:.3f}")
 
 # %%
-page.say(f"**Verdict.** On Gowalla the usual nDCG@10 is {both['ratio'].min() - 1:.0%} to {both['ratio'].max() - 1:.0%} above the released one, "
-         "for the same lists. This project prints both, the released one as `nDCG@10`, because the published numbers are of that kind.")  # fmt: skip
-note("nDCG of rank_distill", "smallest usual over released nDCG@10, Gowalla", both["ratio"].min())
-note("nDCG of rank_distill", "largest usual over released nDCG@10, Gowalla", both["ratio"].max())
+low, high = both["ratio"].min(), both["ratio"].max()
+page.say(
+    f"**Verdict.** On Gowalla the usual nDCG@10 is {low - 1:.0%} to {high - 1:.0%} above the released one,",
+    "for the same lists. This project prints both, the released one as `nDCG@10`, because the",
+    "published numbers are of that kind.",
+)
+note("nDCG of rank_distill", "smallest usual over released nDCG@10, Gowalla", low)
+note("nDCG of rank_distill", "largest usual over released nDCG@10, Gowalla", high)
 
 # %% [markdown]
 # ## 4. Which Gowalla?
@@ -268,21 +299,28 @@ gowalla = []
 for version, (name, *counts, how) in known.items():
     checked = "no: not in the catalogue" if not name else "no: not fetched"
     if name in here:
-        fit, judge_part = here[name].fit, here[name].judge
-        occurring = [len(np.unique(np.concatenate(parts))) for parts in ((fit.users(), judge_part.users()), (fit.items, judge_part.items))]
-        assert [*occurring, len(fit) + len(judge_part)] == counts
+        fit, test = here[name].fit, here[name].judge
+        users = np.unique(np.concatenate([fit.users(), test.users()]))
+        items = np.unique(np.concatenate([fit.items, test.items]))
+        assert [len(users), len(items), len(fit) + len(test)] == counts
         checked = "yes"
     gowalla.append([version, *(f"{count:,}" for count in counts), how, checked])
-page.show(pd.DataFrame(gowalla, columns=["version", "users", "items", "interactions", "split", "counted here"]))
+columns = ["version", "users", "items", "interactions", "split", "counted here"]
+page.show(pd.DataFrame(gowalla, columns=columns))
 
 # %%
-reach = {name: metrics.mean(full_ranking.evaluate(MODELS["ItemCF"].fit(stage.fit), stage))["R@10"] for name, stage in here.items()}
-page.show_or_note(pd.DataFrame({"data set": list(reach), "R@10 of ItemCF": list(reach.values())}) if reach else None, "Gowalla is not here")
+reach = {name: recall(MODELS["ItemCF"], stage) for name, stage in here.items()}
+table = pd.DataFrame({"data set": list(reach), "R@10 of ItemCF": list(reach.values())})
+page.show_or_note(table if reach else None, "Gowalla is not here")
 
 # %%
-page.say("**Verdict.** Four data sets go by this name. RD's has fewer than half of the users; the other three have the same number of users and nearly "
-         "the same of items, but other splits, and two of them even have training parts of the same size (810,128 pairs).",
-         f"The same model has a recall of {reach['gowalla']:.4f} on one and of {reach['gowalla-m1']:.4f} on another." if len(reach) == 2 else "")  # fmt: skip
+page.say(
+    "**Verdict.** Four data sets go by this name. RD's has fewer than half of the users; the other",
+    "three have the same number of users and nearly the same of items, but other splits, and two of",
+    "them even have training parts of the same size (810,128 pairs).",
+    f"The same model has a recall of {reach['gowalla']:.4f} on one and of {reach['gowalla-m1']:.4f} on"
+    " another." if len(reach) == 2 else "",
+)  # fmt: skip
 for name, value in reach.items():
     note("Gowalla", f"R@10 of ItemCF, {name}", value)
 
@@ -300,19 +338,25 @@ for name, value in reach.items():
 chosen = []
 for record in derrd.committed_rows():
     curve = record.metrics
-    at = curve["H@5-validation"].idxmax()
-    chosen.append({"role": record.description["role"], "epochs measured": len(curve), "by validation": curve["H@5"][at],
-                   "by test": curve["H@5"].max()})  # fmt: skip
+    by_validation = curve["H@5"][curve["H@5-validation"].idxmax()]
+    chosen.append({"role": record.description["role"], "epochs measured": len(curve),
+                   "by validation": by_validation, "by test": curve["H@5"].max()})  # fmt: skip
 chosen = pd.DataFrame(chosen).groupby("role", sort=False).mean()
-chosen["given by the choice"] = chosen["by test"] / chosen["by validation"] - 1
-chosen["above S, by validation"] = chosen["by validation"] / chosen.loc["S", "by validation"] - 1
-page.show(chosen, index=True, **{"epochs measured": "{:.0f}", "given by the choice": "{:+.1%}", "above S, by validation": "{:+.1%}"})
+value = chosen["by validation"]
+chosen["given by the choice"] = chosen["by test"] / value - 1
+chosen["above S"] = value / value["S"] - 1
+page.show(chosen, index=True, **{"epochs measured": "{:.0f}", "given by the choice": "{:+.1%}",
+                                 "above S": "{:+.1%}"})  # fmt: skip
 
 # %%
-given, value = chosen["given by the choice"], chosen["by validation"]
-close = [(a, b) for i, a in enumerate(value.index) for b in value.index[i + 1 :] if abs(value[a] / value[b] - 1) < given.max()]
-page.say(f"**Verdict.** Choosing the epoch by the test items adds {given.min():.1%} to {given.max():.1%} to H@5 here: less than most differences of the "
-         f"table, more than that of {' and of '.join(f'{a} and {b}' for a, b in close)}.")  # fmt: skip
+given = chosen["given by the choice"]
+pairs = [(a, b) for i, a in enumerate(value.index) for b in value.index[i + 1 :]]
+close = [f"{a} and {b}" for a, b in pairs if abs(value[a] / value[b] - 1) < given.max()]
+page.say(
+    f"**Verdict.** Choosing the epoch by the test items adds {given.min():.1%} to {given.max():.1%} to H@5",
+    f"here. That is less than most differences of the table, but of {len(pairs)} pairs of rows",
+    f"{len(close)} differ by less: {', '.join(close)}.",
+)
 note("Chosen by the test", "smallest gain in H@5 by the choice of the epoch alone", given.min())
 note("Chosen by the test", "largest gain in H@5 by the choice of the epoch alone", given.max())
 
@@ -328,19 +372,30 @@ note("Chosen by the test", "largest gain in H@5 by the choice of the epoch alone
 # %%
 tokens = sum(map(len, lines))
 kept = [line for line in lines if len(line) > 5]
-seen = Counter(token for line in kept for token in [line[0], *sorted(line[1:])[:-2]])  # training: the two largest ids are held out
-top = [token for token, _ in seen.most_common(3)]
-users_of = Counter(token for line in kept for token in line[1:])  # true owners
-held = [token for line in kept for token in sorted(line[1:])[-2:]]
-page.say(f"All numbers of the file: {tokens:,}, of which {len(lines):,} are counts. After the filter {len(kept):,} users and "
-         f"{len({token for line in kept for token in line}):,} \"items\" are left.")  # fmt: skip
-page.show(pd.DataFrame({"the most frequent training \"items\"": top, "users": [seen[t] for t in top], "users who have the item": [users_of[t] for t in top]}))
+training = Counter(token for line in kept for token in line[:-2])
+held = [token for line in kept for token in line[-2:]]
+owners = Counter(token for line in kept for token in line[1:])  # who really has the item
+top = [token for token, _ in training.most_common(3)]
+different = len({token for line in kept for token in line})
+page.say(
+    f"All numbers of the file: {tokens:,}, of which {len(lines):,} are counts. After the filter",
+    f"{len(kept):,} users and {different:,} \"items\" are left.",
+)
+page.show(pd.DataFrame({
+    "the most frequent training \"items\"": top,
+    "users": [training[token] for token in top],
+    "users who have the item": [owners[token] for token in top],
+}))  # fmt: skip
 
 # %%
-phantom = sum(seen[token] for token in top)
-page.say(f"**Verdict.** The three most popular items of this training set are the ids {top[0]}, {top[1]} and {top[2]} with {phantom:,} users, of whom "
-         f"{sum(users_of[t] for t in top):,} have the item. {np.mean([t not in seen for t in held]):.1%} "
-         "of the held-out pairs, each user's two largest ids, never occur in training.", when=real)  # fmt: skip
+page.say(
+    f"**Verdict.** The three most popular items of this training set are the ids {top[0]}, {top[1]} and",
+    f"{top[2]} with {sum(training[token] for token in top):,} users, of whom",
+    f"{sum(owners[token] for token in top):,} have the item.",
+    f"{np.mean([token not in training for token in held]):.1%} of the held-out pairs, each user's two",
+    "largest ids, never occur in training.",
+    when=real,
+)
 note("Counts as items", "pairs in the file as read by BD", tokens, real)
 note("Counts as items", "of these, counts", len(lines), real)
 
@@ -367,11 +422,17 @@ pairs = pairs[pairs[:, 0] != pairs[:, 1]]  # draws with equal members are repeat
 void = (pairs[:, 0] > pairs[:, 1]).double().mean()
 scores, differs = torch.tensor([[0.5, 0.5]]), torch.tensor([[True, True]])
 cost = float(pair_loss(scores, scores, differs)[0])
-page.say(f"Share of pairs that become two times the same item: {void:.1%}. Such a pair costs {cost:.4f} = ln 2, whatever the scores are.")
+page.say(
+    f"Share of pairs that become two times the same item: {void:.1%}. Such a pair costs {cost:.4f} = ln 2,",
+    "whatever the scores are.",
+)
 
 # %%
-page.say("**Verdict.** As released, about half of the pairs teach nothing, so the written weight of the loss acts as about half of it. The library "
-         "draws pairs as the paper says; `UnKDSettings(as_released=True)` repeats the released draw.")  # fmt: skip
+page.say(
+    "**Verdict.** As released, about half of the pairs teach nothing, so the written weight of the loss",
+    "acts as about half of it. The library draws pairs as the paper says;",
+    "`UnKDSettings(as_released=True)` repeats the released draw.",
+)
 note("Pairs of UnKD", "share of pairs with equal members", float(void))
 
 # %% [markdown]
@@ -383,21 +444,27 @@ note("Pairs of UnKD", "share of pairs with equal members", float(void))
 # A cut for each user lets a model learn from what one user did in March, and tests it on what another did in January.
 
 # %%
-parts = Judge(timed)
-newest_first = np.full(timed.n_items, np.iinfo(np.int64).max)
-np.minimum.at(newest_first, parts.fit.items, parts.fit.times)  # when an item first occurs in training
-test = parts.test.judge
-when = test.times
-later = 1 - np.searchsorted(np.sort(parts.fit.times), when, side="right") / len(parts.fit)
-unknown = newest_first[test.items] > when
-page.say(f"On {timed.name}, leave-one-out: the average test row is older than {later.mean():.0%} of the training rows, and for {unknown.mean():.1%} of the "
-         "users the test item was not yet in anybody's training rows at that time.")  # fmt: skip
+fit, test = judge.fit, judge.test.judge
+first_time = np.full(timed.n_items, np.iinfo(np.int64).max)
+np.minimum.at(first_time, fit.items, fit.times)  # when an item first occurs in training
+later = 1 - np.searchsorted(np.sort(fit.times), test.times, side="right") / len(fit)
+unknown = first_time[test.items] > test.times
+page.say(
+    f"On {timed.name}, leave-one-out: the average test row is older than {later.mean():.0%} of the training",
+    f"rows, and for {unknown.mean():.1%} of the users the test item was not yet in anybody's training rows",
+    "at that time.",
+)
 
 # %%
-page.say("**Verdict.** A number under such a split says how well a model completes a user's items while it knows what others did later. A cut at one "
-         "date (`rdcore.datasets.stage_by_date`) asks the stricter question; no table of this page does.")  # fmt: skip
-note("The future", f"share of training rows newer than the average test row, {timed.name}", later.mean(), profile != "smoke")
-note("The future", f"share of test items new to training at that time, {timed.name}", unknown.mean(), profile != "smoke")
+page.say(
+    "**Verdict.** A number under such a split says how well a model completes a user's items while it",
+    "knows what others did later. A cut at one date (`rdcore.datasets.stage_by_date`) asks the stricter",
+    "question; no table of this page does.",
+)
+real = profile != "smoke"
+where = f"training, {timed.name}"
+note("The future", f"share of rows newer than the average test row in {where}", later.mean(), real)
+note("The future", f"share of test items not yet seen in {where}", unknown.mean(), real)
 
 # %% [markdown]
 # ## 9. The protocols side by side
@@ -424,7 +491,8 @@ note("The future", f"share of test items new to training at that time, {timed.na
 # %%
 audited = pd.DataFrame(facts)
 report.write_table(audited, "protocol_audit", profile, [], NOTEBOOK)
-page.show(audited.assign(value=[f"{value:,}" if float(value).is_integer() else f"{value:.4f}" for value in audited["value"]]))
+shown = [f"{value:,.0f}" if float(value).is_integer() else f"{value:.4f}" for value in audited["value"]]
+page.show(audited.assign(value=shown))
 
 # %% [markdown]
 # ## What you have seen
