@@ -29,47 +29,56 @@ from studies.common.plan import Plan
 from studies.common.profiles import PROFILES
 
 
-def _methods(
-    *, K: int, depth: int, experts: int, anneal_epochs: int, neighbours: int, weights: Mapping[str, float]
-) -> dict[str, Any]:
-    """Role -> settings: lists of ``depth``, of which ``K`` items are taught, and so many ``experts``."""
-    of_users = RRDSettings(K=K, L=K, depth=depth, weight=weights["RRD"])
-    de = DESettings(M=experts, anneal_epochs=anneal_epochs, weight=weights["PCKD"])
-    w = weights
+def _methods(*, K: int, depth: int, experts: int, anneal_epochs: int, neighbours: int) -> dict[str, Any]:
+    """Role -> settings with the released weights: lists of ``depth``, of which ``K`` items are taught, and
+    so many ``experts``."""
     return {
-        "KD-CE": KDCESettings(K=K, weight=w["KD-CE"]),
-        "CD": CDSettings(samples=K, depth=depth, weight=w["CD"]),
-        "DCD": DCDSettings(samples=K, depth=depth, item_depth=depth, weight=w["DCD"], item_weight=w["DCD"] / 2),
-        "IR-RRD": IRRRDSettings(users=of_users, K=K, L=K, depth=depth, weight=w["IR-RRD"]),
-        "UnKD": UnKDSettings(depth=depth, weight=w["UnKD"]),
-        "HetComp": HetCompSettings(K=max(K, 10), cut=K, weight=w["HetComp"]),
-        "RCE-KD": RCEKDSettings(K=K, L=K, depth=depth, weight=w["RCE-KD"]),
-        "DLLM2Rec": DLLM2RecSettings(K=min(K, 10), weight=w["DLLM2Rec"]),
-        "FTD": FTDSettings(weight=w["FTD"]),
-        "HTD": HTDSettings(K=experts, anneal_epochs=anneal_epochs, weight=w["HTD"]),
-        "PCKD": PCKDSettings(experts=de, depth=depth),
-        "FreqD": FreqDSettings(neighbours=neighbours, weight=w["FreqD"]),
-        "Fit": FitSettings(weight=w["Fit"]),
-        "VkD": VkDSettings(weight=w["VkD"]),
+        "KD-CE": KDCESettings(K=K),
+        "CD": CDSettings(samples=K, depth=depth),
+        "RCE-KD": RCEKDSettings(K=K, L=K, depth=depth),
+        "DCD": DCDSettings(samples=K, depth=depth, item_depth=depth),
+        "IR-RRD": IRRRDSettings(users=RRDSettings(K=K, L=K, depth=depth), K=K, L=K, depth=depth),
+        "UnKD": UnKDSettings(depth=depth),
+        "HetComp": HetCompSettings(K=max(K, 10), cut=K),
+        "DLLM2Rec": DLLM2RecSettings(K=min(K, 10)),
+        "FTD": FTDSettings(),
+        "HTD": HTDSettings(K=experts, anneal_epochs=anneal_epochs),
+        "PCKD": PCKDSettings(experts=DESettings(M=experts, anneal_epochs=anneal_epochs, weight=0.05), depth=depth),
+        "FreqD": FreqDSettings(neighbours=neighbours),
+        "Fit": FitSettings(),
+        "VkD": VkDSettings(),
     }
+
+
+def weight(settings: Any) -> float:
+    """The weight of a method's settings: PCKD's is that of its experts."""
+    return settings.experts.weight if isinstance(settings, PCKDSettings) else settings.weight
+
+
+def scaled(settings: Any, factor: float) -> Any:
+    """The settings with every weight times ``factor``, to one digit."""
+
+    def times(value: float) -> float:
+        return float(f"{value * factor:.1g}")
+
+    if isinstance(settings, PCKDSettings):
+        return replace(settings, experts=scaled(settings.experts, factor))
+    changed = {"weight": times(settings.weight)}
+    if isinstance(settings, DCDSettings):
+        changed["item_weight"] = times(settings.item_weight)
+    if isinstance(settings, IRRRDSettings):
+        changed["users"] = scaled(settings.users, factor)
+    return replace(settings, **changed)
 
 
 OTHER_SEEDS = (2, 3)
 """Of further students without a teacher: how far a seed alone moves the result."""
 
-RELEASED = {
-    "KD-CE": 1.0, "CD": 0.1, "RRD": 1e-3, "DCD": 1e-3, "IR-RRD": 5e-4, "UnKD": 1.0, "HetComp": 5e-3, "RCE-KD": 500.0,
-    "DLLM2Rec": 0.8, "FTD": 1e-3, "HTD": 1e-3, "PCKD": 0.05, "FreqD": 0.5, "Fit": 0.05, "VkD": 5e-4,
-}  # fmt: skip
+_SMALL = {
+    "smoke": _methods(K=5, depth=20, experts=3, anneal_epochs=20, neighbours=3),
+    "small": _methods(K=20, depth=100, experts=4, anneal_epochs=56, neighbours=5),
+}
 
 PLANS: Mapping[str, Plan] = {
-    "smoke": replace(
-        PROFILES["smoke"].derrd[0],
-        methods=_methods(K=5, depth=20, experts=3, anneal_epochs=20, neighbours=3, weights=RELEASED), seeds={"L": (1,)},
-    ),
-    "small": replace(
-        PROFILES["small"].derrd[0],
-        methods=_methods(K=20, depth=100, experts=4, anneal_epochs=56, neighbours=5, weights=RELEASED | {"RRD": 0.1}),
-        seeds={"L": (1,)},
-    ),
-}  # fmt: skip
+    name: replace(PROFILES[name].derrd[0], methods=methods, seeds={"L": (1,)}) for name, methods in _SMALL.items()
+}
