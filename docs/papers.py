@@ -16,7 +16,8 @@ COLUMNS = [
 ]  # fmt: skip
 DISTILLED = ("order of items", "scores", "vectors", "relations", "several kinds", "", "nothing (background)")
 STATUS = {
-    "built and matched": "in this project, and compared step by step with the authors' code",
+    "built and matched": "in this project, and trained step by step beside the released code "
+    "([tests/parity](../tests/parity/official.py))",
     "built": "in this project, with golden values in [data/golden](../data/golden/README.md)",
     "facts at hand": "its code or text was read for this project",
     "not read yet": "known by title, abstract or README alone",
