@@ -2,10 +2,11 @@
 
     RDCORE_OFFICIAL=~/checkouts python tests/parity/measure.py [--windows 20480] [--threads 1]
 
-Measured is every module here that has NAME (the folder of the checkout), REPOSITORY and rows(windows), where the checkout
-is there; rows of other repositories stay as they are. Differences are the largest of all weights after so many steps on
-the same draws. Seconds are processor time of an epoch over the first ``windows`` training windows, theirs and ours in
-turn, the median of three: on a machine that others use too, wall time measures the others.
+Measured is every module here that has NAME (the folder of the checkout), REPOSITORY and rows(windows), or a list MEASURED
+of such objects, where the checkout is there; rows of other repositories stay as they are. Differences are the largest of
+all weights after so many steps on the same draws. Seconds are processor time of an epoch over the first ``windows``
+training windows, theirs and ours in turn, the median of three: on a machine that others use too, wall time measures the
+others. Of the later methods they are the steps alone, of an epoch over CiteULike (`parity.followups.timed`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 import pandas as pd
 import torch
@@ -28,13 +30,12 @@ from rdcore.files import paths  # noqa: E402
 from studies.common import report, text  # noqa: E402
 
 
-def sides() -> Iterator[ModuleType]:
-    """The modules here that measure one repository each."""
+def sides() -> Iterator[ModuleType | NamedTuple]:
+    """What measures one repository each: modules here, or what is in their MEASURED."""
     for file in sorted(Path(__file__).parent.glob("*.py")):
         if file.stem != "measure" and not file.stem.startswith("test_"):
             module = importlib.import_module(f"parity.{file.stem}")
-            if hasattr(module, "rows"):
-                yield module
+            yield from getattr(module, "MEASURED", [module] if hasattr(module, "rows") else [])
 
 
 def table(windows: int, before: pd.DataFrame) -> pd.DataFrame:
