@@ -10,11 +10,11 @@ import importlib
 
 from rdcore.data.errors import DataError
 from rdcore.data.interactions import Interactions
-from rdcore.data.splits import LeaveOneOut, Split, Stage, in_drawn_order, leave_one_out, split, stage
+from rdcore.data.splits import LeaveOneOut, Split, Stage, leave_one_out, split, stage
 
 __all__ = [
-    "DataError", "Interactions", "LeaveOneOut", "Split", "Stage", "from_frame", "in_drawn_order",
-    "leave_one_out", "split", "stage", "with_item_features",
+    "DataError", "Interactions", "LeaveOneOut", "Split", "Stage", "from_frame", "leave_one_out", "split", "stage",
+    "with_item_features",
 ]  # fmt: skip
 
 

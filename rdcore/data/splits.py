@@ -1,7 +1,7 @@
 """Splits: what a model is fitted on and what it is evaluated by."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
@@ -190,7 +190,7 @@ def leave_one_out(interactions: Interactions) -> LeaveOneOut:
 
     A user with fewer than 3 items keeps all of them in `fit`. The paper draws the two held-out items
     at random, so data without times come here in an order that says which they are: as
-    `load("citeulike")` keeps the published draw, and `in_drawn_order` makes one. Raises DataError when
+    `load("citeulike")` keeps the published draw, and `rdcore.datasets.in_drawn_order` makes one. Raises DataError when
     nobody has 3 items, and for a held-out re-visit (see `stage`).
     """
     counts, name = interactions.counts(), interactions.name
@@ -208,20 +208,6 @@ def leave_one_out(interactions: Interactions) -> LeaveOneOut:
         interactions.select(held & (left == 2), f"{name}/leave-one-out validation"),
         interactions.select(held & (left == 1), f"{name}/leave-one-out test"),
     )
-
-
-def in_drawn_order(interactions: Interactions, seed: int) -> Interactions:
-    """The same rows with every user's order drawn at random, for data without times.
-
-    The draw depends on `seed` and on who has what, not on the order given. It uses the raw 64-bit
-    numbers of PCG64, which numpy keeps the same in all versions and on all machines, unlike `shuffle`.
-    Times would contradict it and are dropped.
-    """
-    users = interactions.users()
-    order = np.lexsort((interactions.items, users))
-    drawn = np.random.PCG64(seed).random_raw(len(order))
-    order = order[np.lexsort((drawn, users))]  # by user, then by the drawn number
-    return replace(interactions, items=interactions.items[order], times=None, time_unit=None)
 
 
 def refuse_revisits(interactions: Interactions, judged: np.ndarray, what: str) -> None:

@@ -13,9 +13,12 @@ from rdcore.data import DataError, Interactions, Stage
 from rdcore.datasets.catalog import CATALOG
 from rdcore.datasets.fetch import fetch, named
 from rdcore.datasets.foursquare_nyc import MIN_ACTIONS as FOURSQUARE_MIN_ACTIONS
-from rdcore.datasets.own_splits import stage_by_date, stages_of_parts
+from rdcore.datasets.own_splits import in_drawn_order, stage_by_date, stages_of_parts
 
-__all__ = ["CATALOG", "FOURSQUARE_MIN_ACTIONS", "content_hash", "fetch", "load", "stage_by_date", "stages_of_parts"]
+__all__ = [
+    "CATALOG", "FOURSQUARE_MIN_ACTIONS", "content_hash", "fetch", "in_drawn_order", "load", "stage_by_date",
+    "stages_of_parts",
+]  # fmt: skip
 
 
 def load(name: str, *, download: bool = True, **options: Any) -> Interactions | Stage:

@@ -6,10 +6,11 @@ The blob id is computed from the file.
 
 from pathlib import Path
 
-from rdcore.data import Interactions, in_drawn_order
+from rdcore.data import Interactions
 from rdcore.datasets.base import DataSet, github
 from rdcore.datasets.formats import read_item_lists
 from rdcore.datasets.frames import from_frame
+from rdcore.datasets.own_splits import in_drawn_order
 
 ORDER_SEED = 0
 """Of each user's order: the file has none. Any other number makes another data set."""

@@ -7,10 +7,11 @@ DE-RRD's 19,466 users with 609,655 interactions (tests/datasets/test_foursquare.
 
 from pathlib import Path
 
-from rdcore.data import Interactions, in_drawn_order
+from rdcore.data import Interactions
 from rdcore.datasets.base import DataSet, github
 from rdcore.datasets.formats import read_item_lists
 from rdcore.datasets.frames import from_frame
+from rdcore.datasets.own_splits import in_drawn_order
 
 ORDER_SEED = 0
 """Of each user's order, and so of their two held-out places. Any other number makes another data

@@ -95,3 +95,17 @@ def _joined(first: Interactions, second: Interactions) -> Interactions:
             times = None  # a split by chance: no order in time across the parts
     items = np.concatenate([first.items, second.items])[order]
     return replace(first, name=f"{first.name}+{second.name}", items=items, offsets=first.offsets + second.offsets, times=times)
+
+
+def in_drawn_order(interactions: Interactions, seed: int) -> Interactions:
+    """The same rows with every user's order drawn at random, for data without times.
+
+    The draw depends on `seed` and on who has what, not on the order given. It uses the raw 64-bit
+    numbers of PCG64, which numpy keeps the same in all versions and on all machines, unlike `shuffle`.
+    Times would contradict it and are dropped.
+    """
+    users = interactions.users()
+    order = np.lexsort((interactions.items, users))
+    drawn = np.random.PCG64(seed).random_raw(len(order))
+    order = order[np.lexsort((drawn, users))]  # by user, then by the drawn number
+    return replace(interactions, items=interactions.items[order], times=None, time_unit=None)

@@ -15,7 +15,7 @@ from rdcore.distill.base import Batch, Cache, Frozen, TrainingData
 from rdcore.distill.lists import exemplary_rankings, teacher_lists
 from rdcore.distill.resampled import Resampled, sampled_places, weighted_places
 from rdcore.eval.topk import block_rows
-from rdcore.models.base import Model, scores_single_items
+from rdcore.models.base import Model, must_score_single_items
 from rdcore.settings import Settings, added, inert
 
 
@@ -85,11 +85,7 @@ class CDSettings(Settings):
         return torch.log1p(-part) if self.sampling == "linear" else -self.gamma * part
 
     def build(self, student: Model, teacher: Model) -> CollaborativeDistillation:
-        if not scores_single_items(teacher):
-            raise ValueError(
-                "CD asks the teacher for scores of single items, which "
-                f"{type(teacher).__name__} cannot give"
-            )
+        must_score_single_items(teacher, "CD")
         per_user = student.window == 0 and teacher.window == 0
         return CollaborativeDistillation(self, per_user=per_user)
 

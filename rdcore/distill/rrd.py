@@ -15,7 +15,7 @@ from rdcore.distill.base import Cache, TrainingData
 from rdcore.distill.lists import teacher_lists
 from rdcore.distill.resampled import Resampled, sampled_places
 from rdcore.losses import NOT_THERE
-from rdcore.models.base import Model, scores_single_items
+from rdcore.models.base import Model, must_score_single_items
 from rdcore.settings import Settings, added, inert
 
 
@@ -64,11 +64,8 @@ class RRDSettings(Settings):
             inert(self, "interesting='top'", "T")
 
     def build(self, student: Model, teacher: Model) -> RelaxedRankingDistillation:
-        if self.order == "full" and not scores_single_items(teacher):
-            raise ValueError(
-                "order='full' asks the teacher for scores of single items, which "
-                f"{type(teacher).__name__} cannot give"
-            )
+        if self.order == "full":
+            must_score_single_items(teacher, "order='full'")
         per_user = student.window == 0 and teacher.window == 0
         return RelaxedRankingDistillation(self, per_user=per_user)
 

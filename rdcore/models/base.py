@@ -164,6 +164,14 @@ def scores_single_items(model: Model) -> bool:
     return type(model).score is not Model.score
 
 
+def must_score_single_items(teacher: Model, who: str) -> None:
+    """Raises ValueError where ``who`` asks the teacher for what it cannot give."""
+    if not scores_single_items(teacher):
+        raise ValueError(
+            f"{who} asks the teacher for scores of single items, which {type(teacher).__name__} cannot give"
+        )
+
+
 @contextlib.contextmanager
 def evaluating(model: Model) -> Iterator[Model]:
     """The model, in evaluation mode inside and back in its own mode afterwards."""

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdcore.data import DataError, Interactions, in_drawn_order, leave_one_out, split, stage
+from rdcore.data import DataError, Interactions, leave_one_out, split, stage
+from rdcore.datasets import in_drawn_order
 
 
 def of_counts(counts, n_items=400, timed=True):

@@ -16,7 +16,7 @@ from rdcore.distill.followups.rce_kd import contained
 from rdcore.distill.lists import teacher_lists
 from rdcore.eval.topk import block_rows
 from rdcore.fast import largest
-from rdcore.models.base import Model, scores_single_items
+from rdcore.models.base import Model, must_score_single_items
 from rdcore.settings import Settings
 
 LEAST = 1e-8  # of a confidence or an agreement, as released
@@ -54,11 +54,7 @@ class DLLM2RecSettings(Settings):
         flag("as_released", self.as_released)
 
     def build(self, student: Model, teacher: Model) -> WeightedList:
-        if not scores_single_items(teacher):
-            raise ValueError(
-                "DLLM2Rec asks the teacher for scores of single items, which "
-                f"{type(teacher).__name__} cannot give"
-            )
+        must_score_single_items(teacher, "DLLM2Rec")
         return WeightedList(self)
 
 

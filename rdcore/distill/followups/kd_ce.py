@@ -15,7 +15,7 @@ from rdcore.data.queries import Queries, final_queries_of
 from rdcore.distill.base import Batch, Cache, Distillation, TrainingData
 from rdcore.distill.lists import Lists, check_length, exemplary_rankings, teacher_lists
 from rdcore.eval.topk import block_rows
-from rdcore.models.base import Model, scores_single_items
+from rdcore.models.base import Model, must_score_single_items
 from rdcore.settings import Settings, inert
 
 
@@ -50,10 +50,7 @@ class KDCESettings(Settings):
             inert(self, "items='all'", "K", "exclude")
 
     def build(self, student: Model, teacher: Model) -> CrossEntropyDistillation:
-        if not scores_single_items(teacher):
-            raise ValueError(
-                f"KD-CE asks the teacher for scores of single items, which {type(teacher).__name__} cannot give"
-            )
+        must_score_single_items(teacher, "KD-CE")
         return CrossEntropyDistillation(self, per_user=student.window == 0 and teacher.window == 0)
 
 

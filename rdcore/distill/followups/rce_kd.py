@@ -15,7 +15,7 @@ from rdcore.distill.base import Batch, Cache, Distillation, TrainingData
 from rdcore.distill.followups.kd_ce import soft_cross_entropy
 from rdcore.distill.lists import check_length, exemplary_rankings, teacher_lists
 from rdcore.distill.resampled import weighted_places
-from rdcore.models.base import Model, scores_single_items
+from rdcore.models.base import Model, must_score_single_items
 from rdcore.settings import Settings
 
 MOST_BEHIND = 50  # of the teacher's items that a weight counts
@@ -65,10 +65,7 @@ class RCEKDSettings(Settings):
         one_of("exclude", self.exclude, "nothing", "seen")
 
     def build(self, student: Model, teacher: Model) -> RejuvenatedCrossEntropy:
-        if not scores_single_items(teacher):
-            raise ValueError(
-                f"RCE-KD asks the teacher for scores of single items, which {type(teacher).__name__} cannot give"
-            )
+        must_score_single_items(teacher, "RCE-KD")
         return RejuvenatedCrossEntropy(self, per_user=student.window == 0 and teacher.window == 0)
 
 
