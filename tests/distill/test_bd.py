@@ -46,6 +46,7 @@ def test_a_train_item_as_released_is_third_of_five():
 def test_a_loss_worked_out_by_hand():
     s_a = torch.tensor([0.5], dtype=torch.float64, requires_grad=True)
     t_a = torch.tensor([2.0], dtype=torch.float64, requires_grad=True)
+    assert torch.sigmoid(t_a / 5).item() == pytest.approx(0.598688, abs=1e-6)
     H = follow_loss(s_a, t_a, 5.0)
     assert H.item() == pytest.approx(0.674733, abs=1e-6)
     H.backward()

@@ -50,7 +50,11 @@ def test_golden_values_of_the_published_form():
     labels = torch.sigmoid(torch.tensor([[1.0, -1.0]]) / 2)
     assert labels[0].tolist() == pytest.approx([0.622459, 0.377541], abs=1e-6)
     assert soft_label_loss(labels, torch.tensor([[0.2, 0.4]])).item() == pytest.approx(1.435646, abs=1e-6)
+    for place, value in ((0, 0.673647), (1, 0.761999)):
+        one = soft_label_loss(labels[:, place : place + 1], torch.tensor([[(0.2, 0.4)[place]]]))
+        assert one.item() == pytest.approx(value, abs=1e-6)
     assert positives_loss(torch.tensor([2.0, -0.5])).item() == pytest.approx(1.101005, abs=1e-6)
+    assert [positives_loss(torch.tensor([s])).item() for s in (2.0, -0.5)] == pytest.approx([0.126928, 0.974077], abs=1e-6)
 
 
 def test_linear_places_are_successive_draws():

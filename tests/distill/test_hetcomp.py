@@ -14,6 +14,7 @@ from rdcore.data import synthetic
 from rdcore.data.sampling import stream
 from rdcore.distill import Batch, HetCompSettings, Trajectories
 from rdcore.distill.followups.hetcomp import agreement, early_loss, list_loss, moves_on
+from rdcore.distill.rrd import relaxed_loss
 from rdcore.models import BPRMFSettings, ItemCFSettings
 from rdcore.settings import describe
 from rdcore.store.experiment import Experiment
@@ -36,10 +37,12 @@ def test_golden_values():
     positives, top, others = golden()
     assert early_loss(positives, top, others).item() == pytest.approx(16.43765211, abs=1e-7)
     assert list_loss(positives, top, others).item() == pytest.approx(9.8983366, abs=1e-7)
+    rest = torch.cat([others[:, None], top[:, 5:]], dim=1)
+    assert relaxed_loss(positives, rest).item() == pytest.approx(1.73305778, abs=1e-7)
     none = positives[:, :0]
     assert list_loss(none, top, others).item() == pytest.approx((13.53677161 + 2.79378604) / 2, abs=1e-7)
     ranking, wanted = torch.tensor([[7, 1, 8, 2, 3]]), torch.tensor([[8, 7, 20, 21, 22]])
-    assert agreement(ranking, wanted).item() == pytest.approx(0.5640, abs=1e-9)  # .56401956 before it is rounded
+    assert agreement(ranking, wanted).item() == pytest.approx(0.56401956, abs=1e-8)
     settings = HetCompSettings()
     assert settings.alpha * settings.decay ** (20 // settings.every) == pytest.approx(1.03952625, abs=1e-8)
 

@@ -12,6 +12,7 @@ from rdcore.data.sampling import stream
 from rdcore.distill import Batch, DESettings, HTDSettings
 from rdcore.distill.followups import htd
 from rdcore.distill.followups.htd import entity_loss, group_loss
+from rdcore.models import BPRMFSettings
 from rdcore.train.loop import training_data
 
 EXAMPLES = {
@@ -32,6 +33,21 @@ def test_golden_values():
     assert (E + group_loss(TEACHER, STUDENT, GROUP)).item() == pytest.approx(5.499021, abs=2e-6)
     assert (E + group_loss(TEACHER, STUDENT, GROUP, own_members=False)).item() == pytest.approx(5.405573, abs=2e-6)
     assert (E + group_loss(TEACHER, STUDENT, GROUP, "prototypes")).item() == pytest.approx(2.811146, abs=2e-6)
+    for value, form in ((4.499021, {}), (4.405573, {"own_members": False}), (1.811146, {"level": "prototypes"})):
+        assert group_loss(TEACHER, STUDENT, GROUP, **form).item() == pytest.approx(value, abs=2e-6)
+    P = [[1, 0.5], [0, 1], [-1, 1]]
+    assert [cosine(P[0], e) for e in TEACHER.tolist()] == pytest.approx([0.894427, 0.948683, 0.447214, -0.316228], abs=1e-6)
+
+
+def test_golden_value_of_the_whole_loss(monkeypatch):
+    """1e-3 (.5 x 5.499021 + .5 x .5), with a group assignment of .25 on each side."""
+    method = HTDSettings().build(*(BPRMFSettings(dim=2).build(2, 2) for _ in range(2)))
+    groups = iter([(GROUP[:2], torch.tensor(0.25)), (GROUP[2:] - 30, torch.tensor(0.25))])
+    monkeypatch.setattr(method, "_assigned", lambda experts, shown, own: next(groups))
+    parts = (TEACHER[:2], STUDENT[:2]), (TEACHER[2:], STUDENT[2:])
+    monkeypatch.setattr(method, "entities", lambda student, batch, context: parts)
+    method.begin_epoch(None, 1, 1, None)
+    assert method.loss(None, None, 0, None).item() == pytest.approx(0.0029995, abs=1e-7)
 
 
 def test_golden_gradient():
@@ -186,8 +202,6 @@ def test_temperatures_of_the_released_schedule():
 
 def test_experts_are_as_many_as_the_released_ones():
     """1,341,300 parameters for vectors of 10 numbers, 1,470,600 for 20, 4,824,000 for 200; 12,060 select."""
-    from rdcore.models import BPRMFSettings
-
     teacher = BPRMFSettings(dim=200).build(2, 3)
     for dim, expected in ((10, 1_341_300), (20, 1_470_600), (100, 2_721_000), (200, 4_824_000)):
         method = HTDSettings().build(BPRMFSettings(dim=dim).build(2, 3), teacher)

@@ -28,6 +28,7 @@ def test_golden_values():
     assert scores.grad.sum().item() == pytest.approx(0, abs=1e-6)
     for n, expected in ((20, 67.985023), (40, 163.352485)):
         assert relaxed_loss(torch.zeros(1, n), torch.zeros(1, n)).item() == pytest.approx(expected, rel=1e-6)
+    assert IRRRDSettings().weight * 67.985023 == pytest.approx(0.0339925, abs=1e-7)
 
 
 def has(item: int) -> set[int]:

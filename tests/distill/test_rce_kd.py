@@ -55,7 +55,7 @@ def test_golden_values():
     assert weights[0].tolist() == pytest.approx([1.22140276, 1.22140276, 1.10517092, 1.10517092], abs=1e-8)
     items, other, overlap = taught_items(torch.tensor([RANKING]), torch.tensor([DRAWN]), torch.tensor([TOP]))
     assert items.tolist() == [[3, 1, 6, *DRAWN, *TOP]] and other.tolist() == [[True, True, False]]
-    assert overlap.tolist() == pytest.approx([1 / 3])
+    assert overlap.tolist() == pytest.approx([1 / 3]) and math.exp(-3 * overlap.item()) == pytest.approx(0.36787944, abs=1e-8)
     assert fast(T, S, 3, 4, DRAWN, 3.0).item() == pytest.approx(1.28230602, abs=1e-8)
     assert fast(T, S, 3, 4, DRAWN, 1e9).item() == pytest.approx(1.0819808, abs=1e-7)  # S alone
     assert fast(T, S, 3, 4, DRAWN, 0.0).item() == pytest.approx(1.6265212, abs=1e-7)  # J alone

@@ -91,6 +91,8 @@ def test_golden_losses():
     real = torch.ones(1, 2, dtype=torch.bool)
     found = pair_loss(torch.tensor([[0.5, -1.0]]), torch.zeros(1, 2), real).item()
     assert found == pytest.approx(0.893669, abs=1e-6)
+    singles = [pair_loss(torch.tensor([[d]]), torch.zeros(1, 1), real[:, :1]).item() for d in (0.5, -1.0, 0.0)]
+    assert singles == pytest.approx([0.474077, 1.313262, 0.693147], abs=1e-6)
     released = pair_loss(torch.tensor([[0.5, 0.0]]), torch.zeros(1, 2), real).item()
     assert released == pytest.approx(0.583612, abs=1e-6)
     total = pair_loss(torch.tensor([[0.5, -1.0]]), torch.zeros(1, 2), real, "sum").item()

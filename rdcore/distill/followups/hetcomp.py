@@ -118,12 +118,11 @@ def list_loss(
 
 def agreement(ranking: Tensor, wanted: Tensor) -> Tensor:
     """The NDCG of rankings (U, n) for sets of items (U, m): a hit at place q = 0, 1, ... earns
-    (2^exp(-q / 10) - 1) / log2(q + 2), over the sum of all places; to four digits, as released ->
-    (U,) float64."""
+    (2^exp(-q / 10) - 1) / log2(q + 2), over the sum of all places -> (U,) float64."""
     place = torch.arange(ranking.shape[1], dtype=torch.float64, device=ranking.device)
     gain = (2 ** torch.exp(-place / FALL) - 1) / torch.log2(place + 2)
     hits = (ranking.unsqueeze(2) == wanted.unsqueeze(1)).any(2)
-    return ((hits * gain).sum(1) / gain.sum()).round(decimals=4)
+    return (hits * gain).sum(1) / gain.sum()
 
 
 def moves_on(before: Tensor, now: Tensor, threshold: float) -> Tensor:
@@ -217,7 +216,7 @@ class HeterogeneousCompression(Distillation):
         number = (self.reached[teacher] + step).clamp(max=self.last)
         users = torch.arange(len(number), device=number.device)
         wanted = self.lists[teacher][number, users, : self.settings.cut]
-        return 1 - agreement(ranking, wanted)
+        return 1 - agreement(ranking, wanted).round(decimals=4)  # as released
 
     def _look(self, student: Model, threshold: float) -> None:
         ranking = exemplary_rankings(
