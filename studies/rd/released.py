@@ -1,4 +1,4 @@
-"""The released code of Ranking Distillation, trained as a whole (tests/parity/released.py), beside the paper and us.
+"""The released code of Ranking Distillation, trained as a whole (tests/parity/train_released.py), beside the paper and us.
 
 Its runs are no records of ours: data/replicated/released.json has them all, and does not exist before the first.
 """
@@ -15,7 +15,7 @@ METRICS = ["P@10", "nDCG@10", "MAP"]
 COLUMNS = ["dataset", "model", "role", "metric", "epoch", "reported", "released", "released_seeds", "replicated", "seeds"]
 MEANS = {"epoch": positive, str: (float, None)}
 SHAPE = [{"role": str, "seed": natural, "dataset": str, "model": str, "commit": str, "epochs": positive, "metrics": [MEANS]}]
-REMEDY = "restore the file from the repository, or train the released code again with tests/parity/released.py"
+REMEDY = "restore the file from the repository, or train the released code again with tests/parity/train_released.py"
 
 
 def runs() -> list[dict]:
@@ -52,5 +52,5 @@ def results(table2: pd.DataFrame) -> str:
         return ""
     shown = made.drop(columns=["dataset", "model"])
     shown = shown.rename(columns={"released_seeds": "seeds, released", "replicated": "ours", "seeds": "seeds, ours"})
-    words = "The released code itself, trained by [tests/parity/released.py](../tests/parity/released.py) (Caser, Gowalla):"
+    words = "The released code itself (Caser), trained by [train_released.py](../tests/parity/train_released.py):"
     return f"{words}\n\n{text.markdown(text.formatted(shown))}"
