@@ -1,15 +1,44 @@
-"""Ranking Distillation as a study (studies/common/study.py): notebooks 01 to 06."""
+"""Ranking Distillation as a study (studies/common/study.py), notebooks 01 to 06: its runs, and its part of the results page:
+both models on Gowalla, the paper's numbers and ours."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pandas as pd
+
 from rdcore.store.experiment import Experiment
 from studies.common import plan as plans
+from studies.common import report, text
+from studies.common.matched import Matched, matched, reported_value
 from studies.common.profiles import PROFILES
+from studies.common.report import judged, rd_table2, rd_table4
+from studies.common.reported import reported
+from studies.common.selection import chosen_epochs
+from studies.common.study import Result, against, as_table, made_on, of_table
+from studies.rd import released
 from studies.rd.ablations import ablation_runs
-from studies.rd.plan import choices_of, table_runs
-from studies.rd.results import findings, headline, results, tables, write_tables
+from studies.rd.plan import choices_of, paper_records, table_runs
 
-__all__ = ["findings", "headline", "results", "runs", "tables", "teachers_of", "write_tables"]
+METRICS = ["P@10", "nDCG@10", "MAP"]
+PROTOCOLS = {"Caser": "fixed50", "Fossil": "validation"}
+# Model -> role in the table -> what it is, and the pattern of `rdcore train --only` that trains it.
+ROWS = {
+    "Caser": {
+        "T": ("teacher", "T-d100"),
+        "S": ("student alone", "S-d50"),
+        "RD": ("student taught by RD, hybrid weights (released code)", "RD-hybrid-d50"),
+        "RD-hybrid-normalised": ("the same, weights divided by their sum (paper)", "RD-hybrid-normalised-d50"),
+        "RD-position": ("position weights", "RD-position-d50"),
+        "RD-discrepancy": ("discrepancy weights", "RD-discrepancy-d50"),
+        "RD-equal": ("equal weights", "RD-equal-d50"),
+    },
+    "Fossil": {
+        "T": ("teacher", "Fossil-T-d50"),
+        "S": ("student alone", "Fossil-S-d20"),
+        "RD": ("student taught by RD, hybrid weights", "Fossil-RD-hybrid-d20"),
+    },
+}
 
 
 def runs(profile: str) -> list[Experiment]:
@@ -21,3 +50,68 @@ def runs(profile: str) -> list[Experiment]:
 def teachers_of(student: Experiment) -> list[Experiment]:
     """The teachers of its stage and seed."""
     return plans.teachers_of(student, [plan for profile in PROFILES.values() for plan in profile.rd])
+
+
+def tables() -> dict[str, pd.DataFrame]:
+    """Tables 2 and 4 from the committed records."""
+    records, chosen = paper_records(), chosen_epochs()
+    return {"rd_table2": rd_table2(records, chosen), "rd_table4": rd_table4(records, chosen)}
+
+
+def write_tables() -> list[Path]:
+    """The released code beside the paper and us, once it has been trained."""
+    made = released.table(rd_table2(paper_records(), chosen_epochs()))
+    return [report.write_table(made, "rd_released", "paper", paper_records(), "rdcore readme")] if len(made) else []
+
+
+def rows(table: pd.DataFrame, model: str, metric: str) -> list[Result]:
+    """The roles of `ROWS` for a model, from Table 2; the paper's numbers of the weightings are in its Table 4."""
+    table = table[(table["dataset"] == "gowalla") & (table["model"] == model) & (table["protocol"] == PROTOCOLS[model])]
+    found = of_table(table, f"{text.MODELS.get(model, model)}, Gowalla: {metric}", list(ROWS[model]), metric)
+    weightings = reported("rd_table4").query("dataset == 'gowalla' and metric == @metric").set_index("role")["value"]
+    return [one if one.paper is not None else one._replace(paper=weightings.get(one.role)) for one in found]
+
+
+def headline() -> list[Result]:
+    """MAP of T, S and RD with both models."""
+    table = rd_table2(paper_records(), chosen_epochs())
+    return [one for model in ROWS for one in rows(table, model, "MAP") if one.role in ("T", "S", "RD")]
+
+
+def findings() -> list[str]:
+    """RD against the student alone, and position weights against the hybrid, where there are seeds enough for a verdict."""
+    found = []
+    runs = matched(paper_records(), chosen_epochs())
+    said = {model: _against(runs.get((model, PROTOCOLS[model])), "RD-hybrid", "S") for model in PROTOCOLS}
+    if any(said.values()):
+        each = "; ".join(f"{model} {words}" for model, words in said.items() if words)
+        found.append(f"Ranking Distillation (RD, hybrid weights) against the student alone, MAP on Gowalla: {each}.")
+    caser = runs.get(("Caser", PROTOCOLS["Caser"]))
+    for a, b, what in (
+        ("RD-position", "S", "RD with position weights against the student alone, Caser"),
+        ("RD-hybrid", "RD-position", "The hybrid weights of RD against position weights, Caser"),
+    ):
+        if words := _against(caser, a, b):
+            found.append(f"{what}: MAP {words}.")
+    return found
+
+
+def _against(runs: Matched | None, a: str, b: str) -> str:
+    """See `against`; with the paper's numbers."""
+    return against(runs.compare(a, b), runs.reported(a, b), reported_value("gowalla", runs.model, b, "MAP")) if runs else ""
+
+
+def results() -> str:
+    """The section of docs/results.md."""
+    table, parts = rd_table2(paper_records(), chosen_epochs()), ["## Ranking Distillation on Gowalla"]
+    sizes = {"Caser": "at the settings of the released code (T d = 100, S d = 50)", "Fossil": "(T d = 50, S d = 20)"}
+    for model, roles in ROWS.items():
+        shown = [one for metric in METRICS for one in rows(table, model, metric)]
+        words = [{"": role, "what it is": what, "`rdcore train --only`": f"`gowalla-F-{pattern}`"}
+                 for role, (what, pattern) in roles.items()]  # fmt: skip
+        own = [run.record for run in judged(paper_records(), chosen_epochs())
+               if (run.model, run.protocol) == (model, PROTOCOLS[model]) and run.role in (*roles, "RD-hybrid")]  # fmt: skip
+        said = f"{model} {sizes[model]}, protocol `{PROTOCOLS[model]}`. {made_on(own)}".strip()
+        parts += [said, as_table(shown, seeds=True),
+                  text.markdown(pd.DataFrame(words))]  # fmt: skip
+    return "\n\n".join(filter(None, [*parts, released.results(table)]))

@@ -14,9 +14,9 @@ from rdcore.store.runs import Record
 from studies import plans, readme
 from studies.common import study
 from studies.common.profiles import PROFILES
-from studies.one_protocol import results as one_protocol
+from studies.one_protocol import study as one_protocol
 from studies.one_protocol.plan import METRIC
-from studies.rd import results as rd
+from studies.rd import study as rd
 
 
 def committed_summary() -> str:
