@@ -11,6 +11,7 @@ that reach new lines of the readers (harness/fuzz.py, by hand). Records and sett
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import os
@@ -18,12 +19,14 @@ import pickle
 import random
 import re
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
+import pandas as pd
 
-from rdcore.data import DataError
+from rdcore.data import DataError, from_frame
 from rdcore.datasets import fetch as bring
 from rdcore.datasets import formats, pickles
 from rdcore.datasets.base import DataSet, File
@@ -280,6 +283,68 @@ def check_histories(folder: Path, content: bytes) -> bool:
     expected = [[user, *pair] for user in items for pair in zip(items[user], times[user], strict=True)]
     assert found.to_numpy().tolist() == expected
     return True
+
+
+# -------------------------------------------------------------------------------------------------------------------- frames
+
+TABLE = (
+    b"user,item,time\n1,10,2010-10-19 23:55:27\n1,11,2010-10-19T23:55:27Z\n2.0,10,2010-10-17\n2.0,12,2010-10-18\n"
+    b"90000000000000001,10,2010-10-20 01:55:27+02:00\n"
+)
+NUMBERS_TABLE = b"user,item,time\nann,a,5\nann,b,5\nbob,a,1287532527.5\nbob,c,7\n"
+
+
+def check_frame(folder: Path, content: bytes) -> bool:
+    """A table with the columns user, item, time, as pandas reads it."""
+    try:
+        frame = pd.read_csv(io.BytesIO(content))
+    except (ValueError, OverflowError):  # pandas' own refusals
+        return False
+    if list(frame.columns) != ["user", "item", "time"] or not len(frame):
+        return False
+    return check_table(frame)
+
+
+def check_table(frame: pd.DataFrame) -> bool:
+    """Whether `from_frame` takes the table; every user's events must then be in the order of their times, and labels whole."""
+    try:
+        found = from_frame(frame, name="mine")
+    except DataError as error:
+        assert "mine" in str(error) and re.search("'user'|'item'|'time'", str(error)), str(error)
+        return False
+    with np.errstate(over="ignore"):  # numbers beyond a float32 beside one
+        expected = slow_sequences(frame)
+        users, items = sorted(expected), sorted(set(frame["item"].tolist()))
+    assert found.user_ids.tolist() == users and found.item_ids.tolist() == items
+    for place, name in enumerate(found.user_ids.tolist()):
+        own = slice(found.offsets[place], found.offsets[place + 1])
+        pairs = list(zip(found.item_ids[found.items[own]].tolist(), found.times[own].tolist(), strict=True))
+        assert at_one_time(pairs) == at_one_time(expected[name])
+    return True
+
+
+def slow_sequences(frame: pd.DataFrame) -> dict:
+    """{user: [(item, time), ...]}, oldest first, first actions only, of labels and times as they are in the table."""
+    rows = list(zip(frame["user"].tolist(), frame["item"].tolist(), frame["time"].tolist(), strict=True))
+    found: dict = {}
+    for user, item, time in sorted(rows, key=lambda row: moment(row[2])):
+        if item not in [before for before, _ in found.setdefault(user, [])]:
+            found[user].append((item, moment(time)))
+    return found
+
+
+def moment(time) -> Fraction:
+    """A number, text of digits, or date, as an exact number."""
+    if isinstance(time, str) and not re.fullmatch(r"[+-]?\d+(\.\d*)?", time):
+        time = pd.Timestamp(time)
+    if isinstance(time, pd.Timestamp):
+        return Fraction(int(time.asm8.view("i8")), {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[time.unit])
+    return Fraction(time if isinstance(time, str) else float(time) if isinstance(time, float) else int(time))
+
+
+def at_one_time(pairs: list) -> list:
+    """(item, time) of one user, oldest first, as the sets of what happened at one time."""
+    return [{item for item, t in pairs if t == time} for time in dict.fromkeys(time for _, time in pairs)]
 
 
 # ------------------------------------------------------------------------------------------------------------------- pickles

@@ -12,8 +12,6 @@ import json
 import math
 import os
 import pickle
-import re
-from fractions import Fraction
 from pathlib import Path
 
 import bad_input as data_files
@@ -26,7 +24,6 @@ from bad_input import INSERTED, ODD, SEPARATOR, SPLIT, mutated, outcome
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rdcore.data import DataError, from_frame
 from rdcore.datasets import pickles
 from rdcore.distill import CDSettings, Position
 from rdcore.store import checkpoints
@@ -177,28 +174,16 @@ def series(given: list, kind: str | None) -> pd.Series:
     return pd.Series(given, dtype=None if len({type(one) for one in given}) == 1 else object)
 
 
-def slow_sequences(frame: pd.DataFrame) -> dict:
-    """{user: [(item, time), ...]}, oldest first, first actions only, of labels and times as they are in the table."""
-    rows = list(zip(frame["user"].tolist(), frame["item"].tolist(), frame["time"].tolist(), strict=True))
-    found: dict = {}
-    for user, item, time in sorted(rows, key=lambda row: moment(row[2])):
-        if item not in [before for before, _ in found.setdefault(user, [])]:
-            found[user].append((item, moment(time)))
-    return found
+@LONG
+@given(st.one_of(files(data_files.TABLE), files(data_files.NUMBERS_TABLE)))
+def test_tables(tmp_path, content):
+    data_files.check_frame(tmp_path, content)
 
 
-def moment(time) -> Fraction:
-    """A number, text of digits, or date, as an exact number."""
-    if isinstance(time, str) and not re.fullmatch(r"[+-]?\d+(\.\d*)?", time):
-        time = pd.Timestamp(time)
-    if isinstance(time, pd.Timestamp):
-        return Fraction(int(time.asm8.view("i8")), {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[time.unit])
-    return Fraction(time if isinstance(time, str) else float(time) if isinstance(time, float) else int(time))
-
-
-def at_one_time(pairs: list) -> list:
-    """(item, time) of one user, oldest first, as the sets of what happened at one time."""
-    return [{item for item, t in pairs if t == time} for time in dict.fromkeys(time for _, time in pairs)]
+def test_valid_tables_are_taken(tmp_path):
+    assert data_files.check_frame(tmp_path, data_files.NUMBERS_TABLE)
+    assert data_files.check_frame(tmp_path, data_files.TABLE.replace(b"90000000000000001", b"3"))
+    assert not data_files.check_frame(tmp_path, data_files.TABLE), "a float label beyond 2^53"
 
 
 @LONG
@@ -206,19 +191,7 @@ def at_one_time(pairs: list) -> list:
 def test_frames(user, item, time):
     with np.errstate(all="ignore"):
         frame = pd.DataFrame({"user": series(*user), "item": series(*item), "time": series(*time)})
-    try:
-        found = from_frame(frame, name="mine")
-    except DataError as error:
-        assert "mine" in str(error) and re.search("'user'|'item'|'time'", str(error)), str(error)
-        return
-    with np.errstate(over="ignore"):  # numbers beyond a float32 beside one
-        expected = slow_sequences(frame)
-        users, items = sorted(expected), sorted(set(frame["item"].tolist()))
-    assert found.user_ids.tolist() == users and found.item_ids.tolist() == items
-    for place, name in enumerate(found.user_ids.tolist()):
-        own = slice(found.offsets[place], found.offsets[place + 1])
-        pairs = list(zip(found.item_ids[found.items[own]].tolist(), found.times[own].tolist(), strict=True))
-        assert at_one_time(pairs) == at_one_time(expected[name])
+    data_files.check_table(frame)
 
 
 # ------------------------------------------------------------------------------------------------------- records and weights

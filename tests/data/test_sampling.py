@@ -232,3 +232,22 @@ def test_every_set_of_the_few_unseen_items_is_equally_likely():
     drawn = different_unseen_items(torch.full((6000,), 1), 2, seen, stream(1, "x")).sort(dim=1).values
     _, counts = torch.unique(drawn, dim=0, return_counts=True)
     assert len(counts) == 6 and ((counts - 1000.0) ** 2 / 1000).sum() < 25.7
+
+
+@given(st.data())
+def test_different_unlisted_items_whoever_the_users_are(data):
+    """Users who have nothing, half, nearly all or all of the items, with lists of any length: each gets n different items that
+    they have neither seen nor listed, or all of these."""
+    n_items, n = data.draw(st.integers(2, 12)), data.draw(st.integers(1, 6))
+    had = data.draw(st.lists(st.sets(st.integers(0, n_items - 1), max_size=n_items - 1), min_size=1, max_size=5).filter(any))
+    lists = [data.draw(st.lists(st.integers(0, n_items - 1), max_size=4, unique=True)) for _ in had]
+    seen = SeenItems(
+        torch.tensor([item for items in had for item in sorted(items)], dtype=torch.long),
+        torch.tensor([0, *np.cumsum([len(items) for items in had])]), n_items,
+    )  # fmt: skip
+    listed = torch.tensor([row + [n_items] * (4 - len(row)) for row in lists])
+    drawn = different_unseen_items(torch.arange(len(had)), n, seen, stream(data.draw(st.integers(0, 99)), "x"), listed)
+    for row, own, named in zip(drawn.tolist(), had, lists, strict=True):
+        left = set(range(n_items)) - own - set(named)
+        there = [item for item in row if item < n_items]
+        assert len(set(there)) == len(there) == min(n, len(left)) and set(there) <= left

@@ -84,6 +84,7 @@ def targets() -> dict[str, Target]:
     return {
         "triples": Target(data.check_triples, fixed(data.TRIPLES), accident),
         "udata": Target(data.check_udata, fixed(data.UDATA), accident),
+        "tables": Target(data.check_frame, fixed(data.TABLE, data.NUMBERS_TABLE), accident),
         "item lists": Target(data.check_item_lists, fixed(data.ITEM_LISTS), accident),
         "histories": Target(data.check_histories, fixed(data.ITEMS + data.SEPARATOR + data.TIMES), accident),
         "pickles": Target(data.check_pickle, lambda folder: [*data.PICKLED, *traps(folder)], accident),
