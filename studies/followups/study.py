@@ -25,10 +25,12 @@ COLUMNS = ["study", "dataset", "model", "method", "student_dim", "epoch", "metri
 KEYS = COLUMNS[:7]
 NAMES = {"R@": "Recall@", "N@": "NDCG@"}
 """As UnKD's paper calls its metrics."""
+DATASETS = {"bd": "ml-100k"}
 OWN = {
     "td": ("Topology Distillation on its own fold of CiteULike", ("R@50", "N@50")),
     "irrrd": ("IR-RRD on DE-RRD's fold of CiteULike", ("H@5", "N@5", "H@10", "N@10")),
     "unkd": ("UnKD on its split of CiteULike", ("Recall@10", "NDCG@10", "Recall@10-popular", "Recall@10-unpopular")),
+    "bd": ("BD on MovieLens-100K, 20 epochs behind 60 alone", ("R@10", "N@10")),
     "rcekd": ("RCE-KD on its split of CiteULike by item id", ("R@10", "N@10", "R@20", "N@20")),
 }
 """Study -> its title, and the metrics that docs/results.md shows."""
@@ -69,7 +71,7 @@ def rows_of_proof(proof: Proof) -> list[dict]:
     """Rows of followups.csv without means: Topology Distillation's whole curve, of the others the chosen
     epoch. Epochs count from 0, as the authors' do."""
     run = proof.content
-    known = {"study": run["study"], "dataset": f"citeulike-{run['study']}", "model": "BPR",
+    known = {"study": run["study"], "dataset": DATASETS.get(run["study"], f"citeulike-{run['study']}"), "model": "BPR",
              "method": run["role"], "student_dim": run["dim"]}  # fmt: skip
     if run["study"] == "td":
         judged = [(row["epoch"] - 1, row) for row in run["curve"]]

@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from rdcore.distill import FTDSettings, HetCompSettings, UnKDSettings
 from rdcore.models import BPRMFSettings
 from rdcore.train.loop import Training
 from studies.derrd.plan import all_runs as derrd_runs
-from studies.followups import plan, proofs, splits, study
+from studies.followups import bidirectional, plan, proofs, splits, study
 
 
 def test_what_is_trained_already_is_not_planned_under_another_key():
@@ -116,6 +117,21 @@ def test_a_curve_is_written_and_not_trained_twice(small, which, role, monkeypatc
     monkeypatch.setattr(sys, "argv", ["proofs", which, "HTD2"])
     with pytest.raises(SystemExit):
         proofs.main()
+
+
+def test_two_models_go_on_alone_and_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(bidirectional.paths, "replicated", lambda: tmp_path)
+    data = synthetic.generate(n_users=30, n_items=50, min_length=10, max_length=15, seed=1)
+    rows = [data.items[a:b].tolist() for a, b in zip(data.offsets[:-1], data.offsets[1:], strict=True)]
+    fit = splits.interactions("fit", [row[:-1] for row in rows], 50)
+    test = Stage("L", fit, splits.interactions("test", [row[-1:] for row in rows], 50))
+    monkeypatch.setattr(bidirectional.datasets, "load", lambda name: None)
+    monkeypatch.setattr(bidirectional, "Judge", lambda data: SimpleNamespace(fit=fit, test=test))
+    short = Training(epochs=2, batch_size=64, learning_rate=0.02, negatives=1, reduction="sum")
+    found = bidirectional.run(1, short, short)
+    assert set(found) == {"T", "S", "BD", "BD (T)", "BD-released", "BD-released (T)", "BD-paper", "BD-paper (T)", "BD-one-way"}
+    assert json.loads((tmp_path / "followups/bd-BD(T)-d50-seed1.json").read_text()) == found["BD (T)"]
+    assert "| BD " in study.results() and study.of_method("BD").startswith("BD on MovieLens-100K")
 
 
 def test_only_a_whole_run_leaves_a_committed_record(small, tmp_path, monkeypatch):
