@@ -84,11 +84,12 @@ def line(work: dict[str, str]) -> str:
     venue = work["venue"] if dated else f"{work['venue']} {work['year']}"
     origin = ", ".join(filter(None, (work["authors"], venue.strip())))
     way = " → ".join(part or "?" for part in (work["from"], work["to"])) if work["from"] or work["to"] else ""
-    code = f"[{'/'.join(work['code'].split('/')[3:5])}]({work['code']})" if work["code"] else ""
+    known = [title + "." * bool(origin or work["code"]), origin + "." * bool(origin and work["code"])]
+    known.append(f"[Code]({work['code']})" if work["code"] else "")
     cards = ", ".join(f"[card](methods/{card}.md)" for card in work["card"].split(", ") if card)
     here = f"**{work['status']}**" if work["status"].startswith("built") else work["status"]
     here += f": {work['because']}" * bool(work["because"]) + f" ({cards})" * bool(cards)
-    cells = [work["distilled"], f"{title}. {origin}" if origin else title, work["idea"], way, code, here]
+    cells = [work["distilled"], " ".join(filter(None, known)), work["idea"], way, here]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -99,7 +100,7 @@ def page() -> str:
     text = HEAD + "".join(f"| {status} | {meaning} | {counts[status]} |\n" for status, meaning in STATUS.items())
     citing = sum(work["cites_derrd"] == "yes" for work in works)
     text += f"\n{len(works)} works; {citing} of them cite DE-RRD.\n\n"
-    text += "| distilled | work | idea | from → to | code | here |\n|---|---|---|---|---|---|\n"
+    text += "| distilled | work | idea | from → to | here |\n|---|---|---|---|---|\n"
     return text + "\n".join(map(line, works)) + "\n"
 
 

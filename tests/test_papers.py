@@ -50,4 +50,11 @@ def test_out_of_scope_needs_a_reason_and_a_title_stands_once():
 
 def test_an_empty_cell_stays_empty():
     work = dict.fromkeys(papers.COLUMNS, "") | {"title": "A|B", "status": "not read yet", "to": "x"}
-    assert papers.line(work) == r"|  | A\|B |  | ? → x |  | not read yet |"
+    assert papers.line(work) == r"|  | A\|B |  | ? → x | not read yet |"
+
+
+def test_code_and_origin_stand_behind_the_title():
+    work = dict.fromkeys(papers.COLUMNS, "") | {"title": "A", "status": "built", "year": "2020", "code": "https://x.org/a/b"}
+    assert papers.line(work) == "|  | A. 2020. [Code](https://x.org/a/b) |  |  | **built** |"
+    later = papers.line(work | {"venue": "KDD 2021", "code": "", "link": "https://doi.org/1", "authors": "B et al."})
+    assert later == "|  | [A](https://doi.org/1). B et al., KDD 2021 |  |  | **built** |"
