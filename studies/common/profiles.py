@@ -314,7 +314,7 @@ FREE_SCORES = {
 }  # fmt: skip
 
 DATA_SETS = {"smoke": (), "small": ("ml-100k",), "paper": ("gowalla", "foursquare-nyc")}
-TO_RECOMPUTE = {"paper": ("citeulike", "citeulike-td", "foursquare")}
+TO_RECOMPUTE = {"paper": ("citeulike", "citeulike-td", "foursquare", "ml-100k")}
 
 PROFILES = Named("profile", {
     name: Profile(

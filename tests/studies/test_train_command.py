@@ -14,6 +14,7 @@ from studies import cli, plans
 from studies.common import selection
 from studies.common.plan import Plan
 from studies.common.profiles import PROFILES, fossil
+from studies.flexibility.matrices import MATRICES
 from studies.rd.plan import varied
 
 
@@ -27,6 +28,7 @@ def tiny(project: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     )  # fmt: skip
     plan = replace(plan, sweeps={**plan.sweeps, "start_epochs": (1, 2)})
     monkeypatch.setitem(PROFILES, "paper", replace(PROFILES["paper"], rd=(plan, fossil(plan))))
+    monkeypatch.setitem(MATRICES, "paper", ())
     monkeypatch.delenv("RDCORE_RUNS", raising=False)
     return plan
 
