@@ -138,7 +138,7 @@ GOWALLA = Matrix(
 
 MATRICES = Named("profile", {
     "smoke": (SMOKE,),
-    "small": (part(COMPLETE, {"BPR-MF": (1, 2)}),),
+    "small": (part(COMPLETE, {"BPR-MF": (1,)}),),
     "paper": (COMPLETE, GOWALLA),
 })  # fmt: skip
 

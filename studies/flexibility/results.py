@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from scipy import stats
 
@@ -71,6 +72,35 @@ def trained(matrix: Matrix, **options) -> Found:
     chosen = choose(matrix, tried)
     found = have(matrix.teaching()), have(matrix.final(chosen))
     return Found(matrix=matrix, tried=tried, chosen=chosen, teaching=found[0], final=found[1])
+
+
+def by_chance(found: Found, n: int = 4, **options) -> list[str]:
+    """What seeds do without any teacher, a sentence for each student: n students alone that differ in the seed, trained where
+    they are missing. options: of `load_or_train_all`."""
+    every, sentences = of.gains(found.matrix, found.final), []
+    for student in found.matrix.students:
+        again = [found.matrix.alone(student, "F", seed, found.chosen[student]) for seed in range(1, n + 1)]
+        quality = [run.metrics["MAP"].iloc[-1] for run in load_or_train_all(again, **options)]
+        gains = [one.difference for cell, one in every.items() if cell.student == student]
+        rare = 2 * 2**0.5 * np.std(quality, ddof=1)
+        sentences.append(
+            f"**{student}** alone with {n} seeds has a MAP of {min(quality):.4f} to {max(quality):.4f}. By this spread two"
+            f" students that differ in the seed alone are rarely more than {rare:.4f} apart (two standard deviations of a"
+            " difference)."
+            f" {sum(abs(gain) > rare for gain in gains)} of {len(gains)} gains are larger."
+        )
+    return sentences
+
+
+def one_seed_in_words(seeds: pd.DataFrame) -> str:
+    """What one seed would have said of cells that have several. seeds: from `tables.first_seed_and_all`."""
+    if seeds.empty:
+        return "No cell with several seeds is on record yet, so the seeds cannot be held against each other here."
+    return (
+        f"In {(~seeds['same'].astype(bool)).sum()} of {len(seeds)} cells the first seed alone says something else than all of"
+        f" them. Between seeds, a cell's gain has a standard deviation of {seeds['std of seeds'].median():.4f} in MAP (median),"
+        f" beside a median gain of {seeds['all seeds'].median():+.4f}."
+    )
 
 
 def missing(found: Found) -> list[Experiment]:

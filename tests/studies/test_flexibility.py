@@ -226,6 +226,31 @@ def test_one_seed_is_held_against_all(final) -> None:
     assert row["std of seeds"] == pytest.approx(np.std(of_seeds, ddof=1))
 
 
+def test_one_seed_in_words(final) -> None:
+    table = tables.first_seed_and_all(final, tables.gains(SMOKE, final))
+    said = results.one_seed_in_words(table)
+    assert said.startswith(f"In {(table['it says'] != table['they say']).sum()} of 3 cells")
+    assert f"deviation of {table['std of seeds'].median():.4f}" in said
+    assert "on record yet" in results.one_seed_in_words(table.iloc[:0])
+
+
+def test_what_seeds_do_without_a_teacher(final, tmp_path, monkeypatch) -> None:
+    quality = {1: 0.10, 2: 0.11, 3: 0.12, 4: 0.11}
+
+    def have(experiments, **options):
+        assert options == {"jobs": 3} and [run.seed for run in experiments] == [1, 2, 3, 4]
+        assert {run.role for run in experiments} == {"S"} and {run.stage for run in experiments} == {"F"}
+        return [fabricated.record(tmp_path / "again", run, {2: quality[run.seed]}) for run in experiments]
+
+    monkeypatch.setattr(results, "load_or_train_all", have)
+    one = replace(SMOKE, students={"BPR-MF": SMOKE.students["BPR-MF"]})
+    found = results.Found(matrix=one, tried=[], chosen={"BPR-MF": 1.0}, final=final, teaching={})
+    (said,) = results.by_chance(found, jobs=3)
+    rare = 2 * np.sqrt(2) * np.std(list(quality.values()), ddof=1)
+    larger = sum(abs(gain.difference) > rare for gain in tables.gains(one, final).values())
+    assert "0.1000 to 0.1200" in said and f"more than {rare:.4f} apart" in said and f"{larger} of 4 gains" in said
+
+
 def test_lead_and_difference_by_hand(final, teaching) -> None:
     table = tables.points(SMOKE, final, teaching).set_index(["teacher", "method"])
     assert len(table) == 4
