@@ -1,0 +1,210 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 11 Any teacher, any student?
+#
+# **At the end of this notebook you will know** whether distillation works with any pair of models, how much a student gains from each of six
+# teachers, whether better teachers give more, and what one or two seeds can show of that.
+#
+# Ranking Distillation "is flexible because it is orthogonal to the choice of ranking models for teacher and student", says its abstract. The
+# paper then pairs each model with itself: a large Caser teaches a small Caser, a large Fossil a small Fossil. Here the large model (the teacher **T**)
+# and the small one (the student **S**) are of different kinds:
+#
+# * **Teachers.** *EASE* and *ItemCF* are computed from the data in one step. *LightGCN* smooths vectors over the graph of users and items.
+#   *SASRec*, *Fossil* and *Caser* look at the order of a user's last items.
+# * **Students.** *BPR-MF*, one vector for each user and item; *Caser*; *SASRec*.
+# * **Methods.** *RD-position* (Ranking Distillation with position weights, notebook 03), *RRD* (notebook 07), *RankDistil-C* (notebook 08).
+
+# %% tags=["parameters"]
+profile: str = "small"  # smoke, small or paper
+recompute: bool = False  # profile paper: train instead of showing the committed records
+jobs: int = 2  # runs trained at a time, one thread each
+
+# %%
+import time
+
+import pandas as pd
+import torch
+from torch.nn.functional import logsigmoid
+
+from rdcore import data, datasets
+from rdcore.distill import rankdistil, rd, rrd
+from rdcore.eval.full_ranking import agreement
+from rdcore.store import runs
+from rdcore.store.steady import lists_hash, steady_lists
+from studies.common import report, style
+from studies.flexibility import matrices, plots, results, tables
+from studies.notebooks import page
+
+started = time.perf_counter()
+NOTEBOOK = "11_flexibility"
+style.use_style()
+walk = matrices.walk_through(profile)
+interactions = datasets.load(walk.dataset)
+page.say(f"Data of the walk-through: {walk.dataset}. Teachers: {', '.join(walk.teachers)}. Students: {', '.join(walk.students)}.")
+
+# %% [markdown]
+# ## 1. What a method sees of a teacher
+#
+# The three methods ask a teacher for one thing: a **list** of the items that it ranks highest for a user, best first, without those that the user
+# has. Let $y_1, y_2, \dots$ be the *student's* scores of the list's items in the teacher's order, and $\nu$ the student's scores of some items that are not
+# on the list. $K$ is the length of the list and $\lambda$ says how fast the weight of a place falls.
+#
+# $$L_{RD} = -\sum_{k=1}^{K} w_k \log \sigma(y_k), \quad w_k \propto e^{-k/\lambda}, \qquad
+# L_{RRD} = -\sum_{k=1}^{K} \log \frac{e^{y_k}}{\sum_{i \ge k} e^{y_i} + \sum_l e^{\nu_l}} .$$
+#
+# RRD draws its $K$ items from a longer list. RankDistil-C takes the first $K$; with the teacher's order its loss has the same form.
+# No vector, no score and no size of the teacher occurs. That is why the choice of models is free, *as far as the code goes*.
+
+
+# %%
+def rd_by_hand(y, lam):
+    """Student's scores (n, K) in the teacher's order -> the loss of each user (n,)."""
+    w = torch.exp(-torch.arange(1, y.shape[1] + 1) / lam)
+    return -(w / w.sum() * logsigmoid(y)).sum(1)
+
+
+def list_by_hand(y, nu):
+    """Scores (n, K) in the teacher's order and (n, L) of other items -> the loss of each user (n,): RRD and RankDistil-C."""
+    below = [torch.logsumexp(torch.cat([y[:, k:], nu], dim=1), dim=1) for k in range(y.shape[1])]
+    return sum(rest - y[:, k] for k, rest in enumerate(below))
+
+
+torch.manual_seed(1)
+y, nu = torch.randn(4, 5), torch.randn(4, 8)
+weights = walk.methods["RD-position"].weights
+torch.testing.assert_close(rd_by_hand(y, weights.lam), rd.distillation_loss(weights(5, None, 1), y))  # the library's are the same
+torch.testing.assert_close(list_by_hand(y, nu), rrd.relaxed_loss(y, nu))
+in_order = rankdistil.in_order(5, "cpu")
+torch.testing.assert_close(list_by_hand(y, nu), rankdistil.coupled_loss(torch.cat([y, nu], dim=1), in_order))
+
+# %% [markdown]
+# EASE and ItemCF are computed, not trained. The same data give the same lists on every machine, so that a hash stands for them.
+
+# %% tags=["nbval-check-output"]
+fit = data.stage(interactions, "F").fit
+computed = {name: teacher.model for name, teacher in walk.teachers.items() if teacher.computed}
+hashes = {name: [lists_hash(steady_lists(model.fit(fit), fit, 10))[:12] for _ in range(2)] for name, model in computed.items()}
+page.say_lines(f"{name}: lists {first}, computed again {second}" for name, (first, second) in hashes.items())
+
+# %% [markdown]
+# How alike are the teachers' lists? Each is trained once (the computed ones are only computed). A cell of the picture is the share of common items in the
+# lists of ten, mean over users; 1 is the same list.
+
+# %%
+seed = walk.seeds()[0]
+described = {name: walk.teacher(name, "F", seed) for name in walk.teachers}
+trained = runs.load_or_train_all(list(described.values()), jobs=jobs, progress=True)
+models = {name: run.model(described[name], interactions) for name, run in zip(described, trained, strict=True)}
+part = data.stage(interactions, "F")
+overlap = pd.DataFrame({a: {b: agreement(models[b], models[a], part)["overlap@10"] for b in models} for a in models})
+fig = plots.alike(overlap)
+style.save(fig, "11_teachers_alike", profile, trained, NOTEBOOK)
+
+# %% [markdown]
+# ## 2. The rules
+#
+# * Every **cell** is a teacher, a student and a method. Its **gain** is the MAP of the taught student less that of the student alone, on test items,
+#   ranked among all items that the user does not have. Both have the same size, training and epochs.
+# * A method has one weight, the factor of its loss beside the student's own. Each cell tries two on *validation* items; the better one is used for the
+#   final runs. The student alone tries two weight decays, so that it has as many chances.
+# * Intervals (95 %) treat users and seeds as random (notebook 05). A trained teacher is trained anew for each seed. With one seed the interval knows the
+#   spread of users alone, and is too narrow.
+# * With many cells some intervals exclude 0 by chance: of 54 cells about one on each side. The tables count with Holm's correction too.
+#
+# ## 3. The whole matrix
+#
+# Committed records, on every profile: which data sets are complete, and which cells are not on record yet.
+
+# %%
+recorded = [results.on_record(matrix) for matrix in matrices.MATRICES["paper"]]
+page.show(results.progress(recorded))
+shown = [found for found in recorded if found.final]
+
+# %%
+for found in shown:
+    page.say(f"**{found.title}**")
+    gains = tables.gains(found.matrix, found.final)
+    page.picture(lambda gains=gains: plots.matrix(gains), f"11_matrix_{found.matrix.dataset}", profile, found.records, NOTEBOOK)
+    page.folded_table("The same in numbers: gain in %, with its interval", tables.wide(gains))
+
+# %%
+for found in shown:
+    page.say(f"**{found.title}**")
+    page.show(tables.counts(tables.gains(found.matrix, found.final)))
+    page.say_lines(results.in_words(found))
+
+# %% [markdown]
+# ## 4. The same in small
+#
+# The runs of this profile, trained now where they are missing: on `small` one student, BPR-MF, with one seed. On profile `paper` nothing is trained here.
+
+# %%
+here = [results.trained(matrix, jobs=jobs, progress=True) for matrix in results.to_train(profile, recompute)]
+own = here or recorded
+used = [record for found in own for record in found.records]
+report.write_table(pd.concat([tables.flexibility(found.matrix, found.final) for found in own]), "flexibility", profile, used, NOTEBOOK)
+tried = pd.concat([tables.trial_table(found.matrix, found.tried) for found in own])
+report.write_table(tried, "11_trials", profile, used, NOTEBOOK)
+page.folded_table("All trials", tried)
+
+# %%
+for found in here:
+    gains = tables.gains(found.matrix, found.final)
+    page.picture(lambda gains=gains: plots.matrix(gains), "11_matrix_here", profile, found.records, NOTEBOOK)
+    page.show(tables.counts(gains))
+
+# %% tags=["nbval-check-output"]
+cells = pd.concat([tables.points(found.matrix, found.final, found.teaching) for found in own])
+page.say(f"{len(cells)} cells are on record for this profile, from {cells['teacher'].nunique()} teachers.")
+
+# %% [markdown]
+# A filled mark has several seeds, a hollow one a single seed: its interval is over users alone and leaves out that another seed gives another
+# student. How much a seed does can be seen without any teacher:
+
+# %%
+for found in here:
+    page.say_lines(results.by_chance(found, jobs=jobs, progress=True))
+
+# %% [markdown]
+# And what would one seed have said of the cells that have several? *better*: its interval lies above 0; *worse*: below; *open*: it contains 0.
+
+# %%
+parts = [tables.first_seed_and_all(found.final, tables.gains(found.matrix, found.final)) for found in [*here, *recorded]]
+seeds = pd.concat(parts, ignore_index=True)
+page.folded_table("One seed and all seeds, cell by cell", seeds)
+page.say(results.one_seed_in_words(seeds))
+
+# %% [markdown]
+# ## 5. What explains the gains?
+#
+# Two things may matter: how far the teacher is ahead of the student alone (its **lead**), and how **different** the two are: 1 less the correlation between
+# the users' average precision with one and with the other. It is 0 where both succeed for the same users.
+
+# %%
+for found in shown or own:
+    cells = tables.points(found.matrix, found.final, found.teaching)
+    page.picture(lambda cells=cells: plots.scatter(cells), f"11_explained_{found.matrix.dataset}", profile, found.records, NOTEBOOK)
+    page.show(tables.explained(cells), **dict.fromkeys(["gain and lead", "gain and difference"], "{:+.2f}"))
+    page.say(results.by_quality(found))
+
+# %% [markdown]
+# Each row has as many points as there are teachers: such a correlation describes these few, and is no test.
+#
+# ## What you have seen
+#
+# * A method that needs lists alone works, as code, with every teacher and every student.
+# * How much a student gains depends on the method and on the pair; the best teacher is not the one that helps most.
+# * One seed shows that a pairing works; how large its gain is takes several.
+#
+# ## Provenance
+
+# %% tags=["nbval-ignore-output"]
+every = [*trained, *used, *(record for found in shown for record in found.records)]
+page.provenance(every, walk.teacher("EASE", "F", 1).data_hash, seed, started)
