@@ -34,11 +34,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.ticker import FormatStrFormatter, NullFormatter
+from matplotlib.ticker import NullFormatter
 
 from rdcore import datasets, serve
 from rdcore.data import Interactions, Stage, stage
 from rdcore.distill import Position, RDSettings
+from rdcore.files import paths
 from rdcore.models import BPRMF, BPRMFSettings
 from rdcore.store import runs
 from rdcore.train.loop import Training
@@ -50,7 +51,6 @@ HOW = Training(epochs=20, batch_size=512, learning_rate=5e-3, weight_decay=1e-5,
 METHOD = RDSettings(exclude="seen", weights=Position(lam=10), weight=0.1)
 TAUGHT = "RD-position"
 N, BLOCK = 10, 32  # length of the lists; users whose scores of all items are in memory at a time
-
 
 @dataclass(frozen=True)
 class Size:
@@ -184,7 +184,7 @@ def ways(model: BPRMF, fit: Interactions, folder: Path) -> dict[str, tuple[Calla
     try:
         index = inverted_lists(model.item_factors.weight.detach().numpy())
     except ImportError:
-        print("faiss is missing, so there is no index: pip install 'rdcore[index]'")
+        print("faiss is missing: pip install 'rdcore[index]'")
         return found
     return found | {"ivf": (by_index(index, model, fit), size + index_bytes(index))}
 
@@ -262,7 +262,7 @@ def picture(frame: pd.DataFrame) -> plt.Figure:
             for place, quality, dim in zip(x, rows["quality"], rows["dim"], strict=True):
                 if column == "bytes" and role != "S":
                     ax.annotate(dim, (place, quality), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=9)
-        ax.set(xscale="log", xlabel=label)
+        ax.set_xlabel(label)
     axes[0].set_ylabel(f"nDCG@10, {real['dataset'].iloc[0]}")
     for (name, batch), rows in many.groupby(["index", "batch"], sort=False):
         rows = rows.sort_values("dim")
@@ -272,24 +272,26 @@ def picture(frame: pd.DataFrame) -> plt.Figure:
     axes[2].set_xticks(sorted(many["dim"].unique()), sorted(many["dim"].unique()))
     axes[2].xaxis.set_minor_formatter(NullFormatter())
     for ax in axes[:2]:
-        ax.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-        ax.xaxis.set_minor_formatter(NullFormatter())
-    axes[0].legend(frameon=False, fontsize=9)
-    axes[2].legend(frameon=False, fontsize=8)
+        ax.set_xlim(left=0)
+    for ax, size in ((axes[0], 9), (axes[2], 8)):
+        ax.legend(frameon=False, fontsize=size)
     return fig
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trial", action="store_true", help="small numbers, to see that it works")
-    trial = parser.parse_args(argv).trial
-    size, profile = (TRIAL, "smoke") if trial else (Size(), "paper")
+    parser.add_argument("--draw", action="store_true", help="only draw the picture again, from the table that is there")
+    arguments = parser.parse_args(argv)
+    size, profile = (TRIAL, "smoke") if arguments.trial else (Size(), "paper")
     torch.set_num_threads(1)
-    frame = pd.DataFrame(trained(size) + made_up(size), columns=COLUMNS)
-    records = [runs.load_or_train(each) for group in experiments(size).values() for each in group]
+    if arguments.draw:
+        frame = pd.read_csv(paths.figures(profile) / "tables" / "cost.csv")
+    else:
+        frame = pd.DataFrame(trained(size) + made_up(size), columns=COLUMNS)
     print(frame.to_string(index=False, float_format="{:.4g}".format))
-    print(f"written: {report.write_table(frame, 'cost', profile, records, SOURCE)}")
-    style.save(picture(frame), "cost", profile, records, SOURCE)
+    print(f"written: {report.write_table(frame, 'cost', profile, [], SOURCE)}")
+    style.save(picture(frame), "cost", profile, [], SOURCE)
 
 
 if __name__ == "__main__":
