@@ -198,8 +198,10 @@ def results() -> str:
     if not parts:
         return head + "No run of them is on record yet: `python -m studies.followups.proofs td HTD` trains one.\n"
     said = (
-        "Each method at its authors' settings, on their split, judged as they judge. In brackets the number of the authors'\n"
-        "own log, of one seed. Numbers of two of these tables cannot be compared: the splits and what is ranked differ.\n"
+        "Each method at its authors' settings, on their split, judged as they judge; BD, whose released data are damaged,\n"
+        "on other data. In brackets the number of the authors' own log, of one seed. Numbers of two of these tables cannot be\n"
+        "compared: the splits and what is ranked differ. BD's (T) is the teacher that has learned from the student; with 943\n"
+        "test items and this few seeds, differences below .02 say nothing.\n"
         "All metrics and curves: [followups.csv](../figures/tables/followups.csv).\n\n"
     )
     return head + said + "\n\n".join(parts) + "\n"
