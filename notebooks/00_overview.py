@@ -55,9 +55,9 @@ page.to_figures(profile)  # only `paper` writes files
 # epochs (`fixed50`). Hollow marks: the number of epochs was chosen on validation data.
 
 # %%
-judged = [run for run in report.judged(records, chosen) if run.role in ("T", "S", "RD-hybrid")]
-fig = overview.beside_the_paper(judged, ["T", "S", "RD-hybrid"], "gowalla", ["MAP", "nDCG@10"])
-page.save(fig, "00_beside_the_paper", [run.record for run in judged], NOTEBOOK)
+plotted = [run for run in report.at_epochs(records, chosen) if run.role in ("T", "S", "RD-hybrid")]
+fig = overview.against_the_paper(plotted, ["T", "S", "RD-hybrid"], "gowalla", ["MAP", "nDCG@10"])
+page.save(fig, "00_beside_the_paper", [run.record for run in plotted], NOTEBOOK)
 
 # %%
 both = matched(records, chosen)
@@ -157,7 +157,7 @@ page.say(overview.reading_guide())
 # Where the papers, the released codes and this project differ is listed in [DEVIATIONS.md](../DEVIATIONS.md).
 
 # %%
-used = [run.record for run in report.judged(records, chosen)]
+used = [run.record for run in report.at_epochs(records, chosen)]
 for name, table in {"rd_table2": table2, "rd_table4": table4, "scorecard": card}.items():
     page.write(table, name, used, NOTEBOOK)
 

@@ -171,7 +171,7 @@ page.say(f"{training.epochs} epochs, batches of {training.batch_size}, learning 
 # %%
 popular = {stage: page.popularity(plan.dataset, stage) for stage in ("V", "F")}  # V: on validation, F: on test
 on_validation = [records["T, validation"], records["S, validation"]]
-fig = plots.learning_curves(on_validation, popular["V"].get("MAP"), judged="validation")
+fig = plots.learning_curves(on_validation, popular["V"].get("MAP"), measured_on="validation")
 style.save(fig, "02_learning_curves", profile, on_validation, NOTEBOOK)
 
 # %%

@@ -290,7 +290,7 @@ page.show(table, **{"MAP - S": "{:+.4f}", "share of the gap": "{:.0%}"})
 # product, and `RD-hybrid-normalised` by the product divided by its sum. (Profile `paper` also has `RD-reciprocal`, by $1/r$.)
 
 # %%
-fig = plots.learning_curves(list(records.values()), judged="test")
+fig = plots.learning_curves(list(records.values()), measured_on="test")
 style.save(fig, "03_learning_curves", profile, list(records.values()), NOTEBOOK)
 
 # %% [markdown]

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from rdcore.store.experiment import Experiment, family
 from studies.common import text
-from studies.common.report import Judged
+from studies.common.report import RunAtEpoch
 from studies.common.reported import reported
 from studies.common.selection import Choice
 from studies.common.style import look
@@ -58,7 +58,7 @@ def not_run(missing: Sequence[Experiment]) -> pd.DataFrame:
     return groups.agg(runs="size", roles=lambda found: ", ".join(dict.fromkeys(found))).reset_index()
 
 
-def beside_the_paper(runs: Sequence[Judged], roles: Sequence[str], dataset: str, metrics: Sequence[str]) -> Figure:
+def against_the_paper(runs: Sequence[RunAtEpoch], roles: Sequence[str], dataset: str, metrics: Sequence[str]) -> Figure:
     """One data set, a row for each model: of every role the paper's number, and ours seed by seed under each protocol."""
     reported_here = reported("rd_table2").query("dataset == @dataset")
     models = sorted({run.model for run in runs}) or ["Caser"]

@@ -16,7 +16,7 @@ from rdcore.eval.significance import Comparison
 from rdcore.store.runs import Record
 from studies.common import verdicts
 from studies.common.gap import GapShare, gap_recovered
-from studies.common.report import Judged, judged
+from studies.common.report import RunAtEpoch, at_epochs
 from studies.common.reported import reported
 
 ROLES = ("T", "S", "RD-hybrid")
@@ -43,7 +43,7 @@ class Matched:
     dataset: str
     model: str
     protocol: str
-    by_role: dict[str, dict[int, Judged]] = field(default_factory=dict)
+    by_role: dict[str, dict[int, RunAtEpoch]] = field(default_factory=dict)
     _made: dict[tuple, Comparison | GapShare] = field(default_factory=dict)
 
     @property
@@ -122,7 +122,7 @@ def matched(
         chosen: role -> epoch, for protocol `validation`.
     """
     found: dict[tuple[str, str], Matched] = {}
-    for run in judged(records, chosen):
+    for run in at_epochs(records, chosen):
         if run.dataset == dataset and run.model in MODELS:
             key = (run.model, run.protocol)
             runs = found.setdefault(key, Matched(dataset, *key))

@@ -80,9 +80,11 @@ def draw(ax, record: Record, x, y, label: str | None = None) -> None:
     ax.plot(x, y, color=colour, linestyle=dash, marker=marker, markevery=every, label=label or record.description["role"])
 
 
-def learning_curves(records: Sequence[Record], popularity: float | None = None, *, judged: str, metric: str = "MAP") -> Figure:
+def learning_curves(
+    records: Sequence[Record], popularity: float | None = None, *, measured_on: str, metric: str = "MAP"
+) -> Figure:
     """Loss of every epoch and ``metric`` of every evaluated one. popularity: that metric of POP, a horizontal line.
-    judged: what the metric was measured on ('validation', 'test')."""
+    measured_on: what the metric was measured on ('validation', 'test')."""
     fig, (loss, quality) = plt.subplots(1, 2, figsize=(10, 3.8))
     for record in records:
         draw(loss, record, record.history.index, record.history["loss"])
@@ -92,7 +94,7 @@ def learning_curves(records: Sequence[Record], popularity: float | None = None, 
         quality.set_ylim(bottom=0)
     whole_epochs(loss, quality)
     loss.set(xlabel="epoch", ylabel="ranking loss a training instance", title="Training")
-    quality.set(xlabel="epoch", ylabel=f"{metric} on {judged}", title=judged.capitalize())
+    quality.set(xlabel="epoch", ylabel=f"{metric} on {measured_on}", title=measured_on.capitalize())
     # Outside the axes: with eight methods there is no free corner inside.
     fig.legend(*quality.get_legend_handles_labels(), loc="outside right center")
     return fig

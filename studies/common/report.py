@@ -34,7 +34,7 @@ ORDER = {
 
 
 @dataclass(frozen=True)
-class Judged:
+class RunAtEpoch:
     """A run at the epoch that a protocol looks at."""
 
     record: Record
@@ -58,7 +58,7 @@ class Judged:
         return self.record.description["seed"]
 
 
-def judged(records: Sequence[Record], chosen: Mapping[str, int] | None = None, stage: str = "F") -> list[Judged]:
+def at_epochs(records: Sequence[Record], chosen: Mapping[str, int] | None = None, stage: str = "F") -> list[RunAtEpoch]:
     """Every run of ``stage`` under every protocol it belongs to.
 
     Where a model has runs of several lengths on one data set, the shortest are those of the fixed protocol; longer ones,
@@ -80,17 +80,17 @@ def judged(records: Sequence[Record], chosen: Mapping[str, int] | None = None, s
         if trained(d):
             fixed.setdefault((d["dataset"], family(d)), d["training"]["epochs"])
             first.setdefault(d["dataset"], d["training"]["epochs"])
-    found: dict[tuple, Judged] = {}
+    found: dict[tuple, RunAtEpoch] = {}
     for record in records:
         d = record.description
         own = d["training"]["epochs"]
         length = fixed[d["dataset"], family(d)] if trained(d) else first.get(d["dataset"], own)
         under = []
         if not trained(d) or (own == length and d["teacher_epoch"] in (None, length)):
-            under.append(Judged(record, f"fixed{length}", own))
+            under.append(RunAtEpoch(record, f"fixed{length}", own))
         epoch = chosen.get(choice_name(d))
         if epoch in record.metrics.index and (d["teacher"] is None or d["teacher_epoch"] == chosen.get(choice_name(d, "T"))):
-            under.append(Judged(record, "validation", epoch))
+            under.append(RunAtEpoch(record, "validation", epoch))
         for entry in under:
             row = (entry.dataset, entry.model, entry.role, entry.protocol, entry.seed)
             other = found.setdefault(row, entry)
@@ -122,15 +122,15 @@ def _table(name, metrics, records, chosen, stage, renamed) -> pd.DataFrame:
     values = [
         {"dataset": j.dataset, "model": j.model, "role": renamed.get(j.role, j.role), "metric": metric,
          "protocol": j.protocol, "replicated": j.record.metrics.loc[j.epoch, metric]}
-        for j in judged(records, chosen, stage)
+        for j in at_epochs(records, chosen, stage)
         for metric in metrics
     ]  # fmt: skip
     # Every protocol is compared with the paper's number, which is alone where the fixed protocol has no run of it.
     fixed = next((value["protocol"] for value in values if value["protocol"].startswith("fixed")), "fixed50")
-    return beside_reported(values, reported(name), fixed, ORDER)
+    return with_reported(values, reported(name), fixed, ORDER)
 
 
-def beside_reported(
+def with_reported(
     values: Sequence[Mapping], theirs: pd.DataFrame, protocol: str, order: Mapping, datasets: Iterable[str] | None = None
 ) -> pd.DataFrame:
     """Mean, spread and number of the seeds of every row, and the paper's number: the columns `COLUMNS`.

@@ -22,7 +22,7 @@ from rdcore.store.runs import Record
 from studies.common import text, verdicts
 from studies.common.plan import Plan
 from studies.common.plan import trial_table as all_trials
-from studies.common.report import beside_reported
+from studies.common.report import with_reported
 from studies.common.reported import reported
 from studies.derrd.plan import size_sweep, weight_grid
 
@@ -96,7 +96,7 @@ def _table(records: Sequence[Record], name: str, shown: Sequence[str], protocols
         for protocol in protocols:
             found = values(record, protocol)
             rows += [{**row, "metric": metric, "protocol": protocol, "replicated": found[metric]} for metric in measured]
-    return beside_reported(rows, reported(name), protocols[0], ORDER, ORDER["dataset"])
+    return with_reported(rows, reported(name), protocols[0], ORDER, ORDER["dataset"])
 
 
 def parameters(experiment: Experiment, n_users: int, n_items: int) -> int:

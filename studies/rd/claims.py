@@ -14,7 +14,7 @@ from rdcore.store.runs import Record
 from studies.common import verdicts
 from studies.common.claims import OURS, Claim
 from studies.common.matched import MODELS, Matched, no_worse
-from studies.common.report import Judged, judged
+from studies.common.report import RunAtEpoch, at_epochs
 from studies.common.reported import reported
 from studies.rd import efficiency
 
@@ -120,8 +120,8 @@ def _paper4(role: str) -> float:
 
 def _baselines(every: Sequence[Matched], records: Sequence[Record]) -> list[Claim]:
     """RD against POP, ItemCF and BPR: of every model under the first protocol that has its RD."""
-    counted: dict[str, dict[int, Judged]] = {}  # name -> seed -> run
-    for run in judged(records):
+    counted: dict[str, dict[int, RunAtEpoch]] = {}  # name -> seed -> run
+    for run in at_epochs(records):
         if run.role == "baseline" and run.dataset == "gowalla":
             counted.setdefault(run.model, {})[run.seed] = run
     listed = []
@@ -144,7 +144,7 @@ def _table2(model: str, role: str) -> float:
     return float(rows["value"].iloc[0])
 
 
-def _against(runs: Matched, baseline: Mapping[int, Judged] | None) -> Comparison | None:
+def _against(runs: Matched, baseline: Mapping[int, RunAtEpoch] | None) -> Comparison | None:
     """RD less a baseline: seed by seed, or less the same numbers in every seed where the baseline is counted and has none."""
     distilled = runs.by_role.get("RD-hybrid")
     if not distilled or not baseline:

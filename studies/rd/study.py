@@ -12,7 +12,7 @@ from studies.common import plan as plans
 from studies.common import report, text
 from studies.common.matched import Matched, matched, reported_value
 from studies.common.profiles import PROFILES
-from studies.common.report import judged, rd_table2, rd_table4
+from studies.common.report import at_epochs, rd_table2, rd_table4
 from studies.common.reported import reported
 from studies.common.selection import chosen_epochs
 from studies.common.study import Result, against, as_table, made_on, of_table
@@ -109,7 +109,7 @@ def results() -> str:
         shown = [one for metric in METRICS for one in rows(table, model, metric)]
         words = [{"": role, "what it is": what, "`rdcore train --only`": f"`gowalla-F-{pattern}`"}
                  for role, (what, pattern) in roles.items()]  # fmt: skip
-        own = [run.record for run in judged(paper_records(), chosen_epochs())
+        own = [run.record for run in at_epochs(paper_records(), chosen_epochs())
                if (run.model, run.protocol) == (model, PROTOCOLS[model]) and run.role in (*roles, "RD-hybrid")]  # fmt: skip
         said = f"{model} {sizes[model]}, protocol `{PROTOCOLS[model]}`. {made_on(own)}".strip()
         parts += [said, as_table(shown, seeds=True),

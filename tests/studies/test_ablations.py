@@ -84,7 +84,7 @@ def test_no_ablation_gets_into_a_table(tmp_path: Path):
     assert ours and not {run.key for run in ours} & {run.key for run in table_runs("paper", {})}
     everything = [*tables.values(), *ours]
     given = [record(tmp_path, run, {run.training.epochs: 0.1}) for run in everything if run.stage == "F"]
-    for row in report.judged(given):
+    for row in report.at_epochs(given):
         known = row.role in {"T", "S", "baseline", *PAPER.methods}
         assert known == (row.record.key in tables), f"{row.role} {row.record.key}"
 

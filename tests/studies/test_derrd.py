@@ -207,7 +207,7 @@ def test_the_tables_of_rd_and_its_choices_never_see_a_run_of_stage_l(tmp_path: P
     assert {run.key for run in ours} <= {run.key for run in plans.all_runs("paper")}
     assert not {run.key for run in ours} & {run.key for run in rd.table_runs("paper", {})}
     assert rd.paper_records() == [] and rd.choose() == {}
-    assert report.judged(records, {"BPR T": 1, "BPR S": 1}) == []
+    assert report.at_epochs(records, {"BPR T": 1, "BPR S": 1}) == []
     family = PROFILES["paper"].rd[0]
     assert selection.select({"T": family.teacher("V", 101)}, [101], records) == {}
 

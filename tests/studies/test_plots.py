@@ -84,7 +84,7 @@ def test_saved_twice_is_the_same_bytes_and_entered_once(project, tmp_path):
     record = make_record(tmp_path / "records", "T")
     seen = []
     for _ in range(2):
-        fig = plots.learning_curves([record], 0.05, judged="validation")
+        fig = plots.learning_curves([record], 0.05, measured_on="validation")
         plots.save(fig, "curves", "small", [record], "02_x")
         folder = project / "figures" / "small"
         seen.append({p.name: p.read_bytes() for p in folder.iterdir()})
@@ -121,7 +121,7 @@ def test_caser_diagram_names_the_sizes_of_the_settings():
 
 def test_learning_curves_draw_what_the_records_say(tmp_path):
     records = [make_record(tmp_path, role) for role in ("T", "S", "RD-hybrid")]
-    fig = plots.learning_curves(records, 0.05, judged="validation")
+    fig = plots.learning_curves(records, 0.05, measured_on="validation")
     loss, quality = fig.axes
     assert [list(line.get_ydata()) for line in loss.lines] == [list(record.history["loss"]) for record in records]
     assert list(quality.lines[0].get_xdata()) == [2, 4, 6, 8]

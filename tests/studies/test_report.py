@@ -107,7 +107,7 @@ def test_models_of_different_lengths_have_fixed_protocols_of_their_own(tmp_path:
     runs = [(ten.teacher, 10, 0.5), (ten.distilled, 10, 0.4), (six.teacher, 6, 0.3), (six.distilled, 6, 0.2)]
     records = [record(tmp_path, make("F", 1), {epochs: value}) for make, epochs, value in runs]
     records.append(record(tmp_path, baselines(PAPER, "F", 1)["POP"], {1: 0.1}))
-    found = {(j.model, j.role): (j.protocol, j.epoch) for j in report.judged(records)}
+    found = {(j.model, j.role): (j.protocol, j.epoch) for j in report.at_epochs(records)}
     assert found == {
         ("Caser", "T"): ("fixed10", 10), ("Caser", "RD-hybrid"): ("fixed10", 10), ("Fossil", "T"): ("fixed6", 6),
         ("Fossil", "RD-hybrid"): ("fixed6", 6), ("POP", "baseline"): ("fixed6", 1),
