@@ -51,8 +51,9 @@ class Layout:
 
     @property
     def critical(self) -> float:
-        """How many standard errors the 95 % interval reaches to each side."""
-        return float(critical(self.of_seeds, self.of_users, self.n_seeds, self.n_users))
+        """How many standard errors the 95 % interval reaches to each side; 0 where nothing varies."""
+        parts = self.of_seeds, self.of_users
+        return float(critical(*parts, self.n_seeds, self.n_users)) if self.variance else 0.0
 
     @property
     def components(self) -> tuple[float, float, float]:
