@@ -79,7 +79,7 @@ page.say_lines(
 # * **contradicted**: it excludes 0 on the other side; **provisional**: fewer than five seeds;
 # * *not assessable*: no run could decide it; *not run*: nobody has trained it yet.
 #
-# With thousands of users a difference of no importance has a tiny p. Read effect and interval first.
+# With thousands of users even an unimportant difference has a tiny p-value. Read effect and interval first.
 
 # %%
 card = scorecard([*records, *control_records()], chosen)
@@ -130,7 +130,7 @@ page.say_lines([
 # ## 5. How the number of epochs is chosen
 #
 # Models that see only training data are measured on validation data after every few epochs (thick mark: the best). No choice sees a test
-# item. A hollow mark is at the end of its curve, so a longer run may be better: then the choice is not final.
+# item. Here a hollow mark means that the best epoch is the last one: a longer run may be better, so the choice is not final.
 
 # %%
 choices = read_selection()
@@ -164,7 +164,7 @@ for name, table in {"rd_table2": table2, "rd_table4": table4, "scorecard": card}
 # %% [markdown]
 # ## What you have seen
 #
-# * A small model that also learns the top of a large one's rankings ranks better than alone; how much better, and how sure that is, section 1 says.
+# * A small model that also learns the top of a large one's rankings ranks better than alone; section 2 says by how much, and how sure that is.
 # * Each claim has an interval over users and seeds, and a word that follows from it by a fixed rule.
 # * What has not run yet is listed as that, and counts as no answer.
 #

@@ -51,7 +51,7 @@ page.say(f"**{entry.title}.** Licence: {entry.licence}. Cite: {entry.citation}."
 # %% [markdown]
 # ## 1. Fetched and checked
 #
-# Each file is known by its size and its SHA-256 hash, and it is checked at every use. So a source need not be trusted.
+# Each file is known by its size and its SHA-256 hash, and it is checked at every use, so it does not matter who delivers it.
 
 # %%
 files = datasets.fetch(plan.dataset)
@@ -189,7 +189,7 @@ page.show(compared)
 # ## 7. Few are active, few are popular
 #
 # A point of the next picture says which share of the users (items) has at least so many interactions. Both axes are logarithmic. The few
-# popular items on the right are why showing the most popular ones is an opponent to be taken seriously.
+# popular items on the right are the reason why showing everybody the most popular items is a strong baseline.
 
 # %%
 fig = plots.distributions(interactions)

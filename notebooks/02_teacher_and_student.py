@@ -165,8 +165,8 @@ training = plan.training
 page.say(f"{training.epochs} epochs, batches of {training.batch_size}, learning rate {training.learning_rate:g}.")
 
 # %% [markdown]
-# The opponent is **popularity**: everybody is shown what most people had. A model that does not beat it has learnt nothing about
-# anybody in particular. (On profile `paper` popularity is counted if the data are on this machine.)
+# The baseline is **popularity**: everybody is shown the items that most people had. A model that does not beat it has learnt nothing
+# about single users. (On profile `paper` popularity is counted if the data are on this machine.)
 
 # %%
 popular = {stage: page.popularity(plan.dataset, stage) for stage in ("V", "F")}  # V: on validation, F: on test

@@ -86,7 +86,7 @@ _ = report.write_table(table, f"ablations{suffix}", profile, list(by_key.values(
 #
 # There is one run for each value, and two runs differ by chance too. The **noise** is guessed in two ways: how much RD - S still moves over the later
 # half of the epochs, and how far two students with different seeds are apart. The larger of the two counts. And the best and the worst of several values
-# lie further apart than two: six values that differ by chance alone spread by 3.5 times the typical distance of two in one sweep of twenty.
+# are further apart than two runs: with six values and chance alone, one sweep in twenty has them 3.5 times the typical distance of two runs apart.
 
 # %%
 level = {role: reports.last(found.get(role)) for role in ("RD", "S", "T")}

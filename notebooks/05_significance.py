@@ -63,8 +63,8 @@ page.show(pd.DataFrame([{"runs": label, **{role: len(found.seeds(role)) for role
 # ## 1. The same users, several seeds
 #
 # Some users are easy and some are hopeless, whatever the method. So both methods are measured **on the same users**, and only the difference
-# counts for each user: $\Delta_u$ is the user's average precision (AP) with one method minus that with the other. And training is a lottery:
-# with other random numbers comes another model. So each method is trained **with several seeds**, and $\Delta_{su}$ is the difference of user
+# counts for each user: $\Delta_u$ is the user's average precision (AP) with one method minus that with the other. And training depends on chance:
+# other random numbers give another model. So each method is trained **with several seeds**, and $\Delta_{su}$ is the difference of user
 # $u$ in seed $s$.
 
 # %%
@@ -204,7 +204,8 @@ page.say_lines(page.gap_in_words(found.gap(), label) for label, found in shown.i
 # %% [markdown]
 # ## 7. Who gains?
 #
-# Users in groups of about equal size, by the number of their training items. A picture, not a test: nothing is corrected.
+# Users are grouped by the number of their training items, in groups of about equal size. This is a picture, not a test: the intervals are not
+# corrected for the number of groups.
 
 # %%
 fixed = {label: found for label, found in shown.items() if found.protocol != "validation"}

@@ -12,7 +12,7 @@
 # **At the end of this notebook you will know** how much memory and time a student saves against its teacher, what the time is spent on, and
 # whether "about half the time" holds.
 #
-# Distillation costs time once, in training. What it is for comes later: a model with half the numbers to store and to multiply at every
+# Distillation costs time once, in training. It pays off later: the model has half the numbers to store, and to multiply at every
 # request. Table 3 of Ranking Distillation (Tang & Wang, KDD 2018) reports the number of parameters and the seconds to make a list of
 # recommendations for every user: half the parameters, and on the authors' CPU about half the time (.48 to .61).
 #
@@ -113,8 +113,8 @@ style.save(fig, "06_efficiency" if profile == "paper" else "06_efficiency_paper"
 # %% [markdown]
 # ## 4. About half?
 #
-# "About half" needs an end before it can be tested. It ends at the largest ratio that the paper itself reports on the same kind of device, over both models
-# and both data sets. The claim holds if our whole interval is at or below that. A busy machine moves a ratio towards 1, so it can confirm the claim but not refute it.
+# "About half" needs an upper limit before it can be tested. We take the largest ratio that the paper itself reports on the same kind of device, over both models
+# and both data sets. The claim holds if our whole interval is at or below that limit. A busy machine moves a ratio towards 1, so it can confirm the claim but not refute it.
 
 # %%
 page.say_lines(efficiency.verdict(at_size, model, device) for device in at_size.devices for model in at_size.models)

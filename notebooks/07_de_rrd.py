@@ -12,8 +12,8 @@
 # **At the end of this notebook you will know** the two parts of DE-RRD, what each computes on a batch, how it compares with Ranking
 # Distillation (RD, notebook 03) and with Collaborative Distillation (CD), and why it matters what an item is ranked among.
 #
-# RD gives the small model (the student **S**) the list of the large one (the teacher **T**). DE-RRD (Kang, Hwang, Kweon & Yu, CIKM 2020) says that there is
-# more to be had:
+# RD gives the small model (the student **S**) the list of the large one (the teacher **T**). DE-RRD (Kang, Hwang, Kweon & Yu, CIKM 2020) says that the
+# teacher has more to give:
 #
 # * **DE**, distillation experts, passes on what the teacher *knows*: its vectors of users and items;
 # * **RRD**, relaxed ranking distillation, passes on what it *predicts*: the order of the items at the top, above all the rest in any order;

@@ -12,7 +12,7 @@
 # **At the end of this notebook you will know** how ten ways to distil compare when all have the same teachers, the same students and
 # the same number of trials, which conclusions of the papers survive that, and what each method costs.
 #
-# The papers never met on common ground. Each compares itself with predecessors that it tuned itself. Here every method teaches the same small
+# No paper compares all these methods under one protocol: each tuned the predecessors that it beats. Here every method teaches the same small
 # model (the student **S**) by the same large one (the teacher **T**):
 #
 # * **RD** (Ranking Distillation, 2018) with three weightings: hybrid (`RD`), `RD-position`, `RD-equal`; notebook 03;
@@ -52,7 +52,7 @@ shown = {"P": "{:.3f}", **dict.fromkeys(["over S", "low", "high", "effect"], "{:
 #   the user does not have. With its rank $p$, `N@10` (nDCG@10) is $1/\log_2(p+1)$ if $p \le 10$, else 0.
 # * Training stops when the validation item is not ranked better any more. The best epoch on validation counts.
 # * Each method has one weight, tried at the same number of values. The best one on the *validation* items of the first seed is used for all seeds.
-# * S alone has no weight to try. It gets as many trials of its weight decay; otherwise the methods would be tuned and their rival not.
+# * S alone has no weight to try. It gets as many trials of its weight decay; otherwise the methods would be tuned and the baseline not.
 #
 # The code that chooses is short. On made-up values of three trials:
 
