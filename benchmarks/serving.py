@@ -80,7 +80,8 @@ print(empty, peak())
 """,
     "torch": """
 import torch
-from rdcore import models, timing
+from rdcore import models
+from studies.rd import timing
 from rdcore.data.interactions import Interactions
 from rdcore.data.queries import final_queries
 from rdcore.store.runs import read_weights
