@@ -149,8 +149,9 @@ for found in shown:
 here = [results.trained(matrix, jobs=jobs, progress=True) for matrix in results.to_train(profile, recompute)]
 own = here or recorded
 used = [record for found in own for record in found.records]
-report.write_table(pd.concat([tables.flexibility(found.matrix, found.final) for found in own]), "flexibility", profile, used, NOTEBOOK)
-tried = pd.concat([tables.trial_table(found.matrix, found.tried) for found in own])
+gains = tables.together([tables.flexibility(found.matrix, found.final) for found in own])
+report.write_table(gains, "flexibility", profile, used, NOTEBOOK)
+tried = tables.together([tables.trial_table(found.matrix, found.tried) for found in own])
 report.write_table(tried, "11_trials", profile, used, NOTEBOOK)
 page.folded_table("All trials", tried)
 
@@ -161,7 +162,7 @@ for found in here:
     page.show(tables.counts(gains))
 
 # %% tags=["nbval-check-output"]
-cells = pd.concat([tables.points(found.matrix, found.final, found.teaching) for found in own])
+cells = tables.together([tables.points(found.matrix, found.final, found.teaching) for found in own])
 page.say(f"{len(cells)} cells are on record for this profile, from {cells['teacher'].nunique()} teachers.")
 
 # %% [markdown]
@@ -170,14 +171,14 @@ page.say(f"{len(cells)} cells are on record for this profile, from {cells['teach
 
 # %%
 for found in here:
-    page.say_lines(results.by_chance(found, jobs=jobs, progress=True))
+    page.say_lines(results.by_chance(found, jobs=jobs))
 
 # %% [markdown]
 # And what would one seed have said of the cells that have several? *better*: its interval lies above 0; *worse*: below; *open*: it contains 0.
 
 # %%
 parts = [tables.first_seed_and_all(found.final, tables.gains(found.matrix, found.final)) for found in [*here, *recorded]]
-seeds = pd.concat(parts, ignore_index=True)
+seeds = tables.together(parts)
 page.folded_table("One seed and all seeds, cell by cell", seeds)
 page.say(results.one_seed_in_words(seeds))
 
@@ -200,8 +201,8 @@ for found in shown or own:
 # ## What you have seen
 #
 # * A method that needs lists alone works, as code, with every teacher and every student.
-# * How much a student gains depends on the method and on the pair; the best teacher is not the one that helps most.
-# * One seed shows that a pairing works; how large its gain is takes several.
+# * Whether a student gains depends on the method and on the pair. A better teacher does not give more here.
+# * One seed finds more gains than three: a pair has to be trained several times before its gain counts.
 #
 # ## Provenance
 

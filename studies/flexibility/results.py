@@ -13,6 +13,7 @@ from rdcore.store.experiment import Experiment
 from rdcore.store.runs import Record, committed, is_committed, load_or_train_all
 from studies.common import text
 from studies.common.study import Result
+from studies.common.verdicts import SEEDS_FOR_A_VERDICT
 from studies.flexibility import tables as of
 from studies.flexibility.matrices import MATRICES
 from studies.flexibility.plan import Cell, Matrix, choose, chosen_on_file
@@ -161,7 +162,7 @@ def by_quality(found: Found) -> str:
 def tables() -> dict[str, pd.DataFrame]:
     """flexibility.csv, from the committed records."""
     found = [of.flexibility(one.matrix, one.final) for one in map(on_record, MATRICES["paper"])]
-    return {"flexibility": pd.concat(found, ignore_index=True)}
+    return {"flexibility": of.together(found)}
 
 
 def headline() -> list[Result]:
@@ -170,19 +171,8 @@ def headline() -> list[Result]:
 
 
 def findings() -> list[str]:
-    """In how many cells a student gains, for each data set on record."""
-    sentences = []
-    for one in map(on_record, MATRICES["paper"]):
-        every = of.gains(one.matrix, one.final)
-        if every:
-            above, below = sum(c.low > 0 for c in every.values()), sum(c.high < 0 for c in every.values())
-            seeds = min(c.n_seeds for c in every.values())
-            teachers = len({cell.teacher for cell in every})
-            sentences.append(
-                f"Any teacher, any student ({one.title}, {text.count(teachers, 'teacher')}, {text.count(seeds, 'seed')}): of"
-                f" {len(every)} pairings {above} are above the student alone by more than their interval, {below} below."
-            )
-    return sentences
+    """None: the section of the results page says it, with intervals."""
+    return []
 
 
 def results() -> str:
@@ -198,7 +188,14 @@ its weight on validation data as the student alone has of its weight decay."""
         every = of.gains(one.matrix, one.final)
         todo = len(missing(one))
         if every:
-            parts.append(f"{one.title}:\n\n{text.markdown(of.wide(every))}")
+            counts = of.counts(every)
+            above, below, corrected = (counts[name].sum() for name in ("above 0", "below 0", "above 0, Holm"))
+            seeds = min(c.n_seeds for c in every.values())
+            parts.append(
+                f"{one.title}, {text.count(seeds, 'seed')}{', provisional' * (seeds < SEEDS_FOR_A_VERDICT)}: of {len(every)}"
+                f" intervals {above} lie above 0 and {below} below; after Holm's correction {corrected} above.\n\n"
+                + text.markdown(of.wide(every))
+            )
         if todo:
             command = f"`rdcore train --only {one.matrix.only} --publish`"
             parts.append(f"{one.title}: {todo} planned runs are not on record; {command} trains them (twice: the final runs are"

@@ -22,6 +22,12 @@ Teaching = Mapping[tuple[str, int], Record]
 """(teacher, seed) -> its record on stage F."""
 
 
+def together(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Tables of several matrices below each other. Empty ones are left out: their columns have no types."""
+    full = [part for part in parts if len(part)]
+    return pd.concat(full, ignore_index=True) if full else parts[0]
+
+
 def users(record: Record, metric: str = "MAP", epoch: int | None = None) -> np.ndarray:
     """A metric of every user (n_users,), after an epoch, by default the last; NaN without test items."""
     return record.per_user(epoch)[METRICS[metric]].to_numpy(float)

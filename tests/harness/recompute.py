@@ -428,10 +428,25 @@ def tests() -> Iterator[Cell]:
             yield f"05_tests {row.runs} {row.what} {key}", getattr(row, key), c[key]
 
 
+def flexibility() -> Iterator[Cell]:
+    """Gains of taught students over the student alone, from the users' metrics after the last epoch."""
+    names = {"MAP": "AP"}
+    for row in table("flexibility").itertuples():
+        student, role = {"BPR-MF": "BPR"}.get(row.student, row.student), f"{row.method}-{row.teacher}"
+        of_student = [run for run in runs() if (run.data, run.stage, run.model) == (row.dataset, "F", student)]
+        both = [{run.seed: run for run in of_student if run.role == who} for who in (role, "S")]
+        seeds = sorted(set(both[0]) & set(both[1]))
+        metric = names.get(row.metric, row.metric)
+        c = compare(*(np.stack([of[seed].users(of[seed].epochs, metric) for seed in seeds]) for of in both))
+        where = f"flexibility {row.dataset} {role} to {student} {row.metric}"
+        for column, key in (("gain", "difference"), ("low", "low"), ("high", "high"), ("seeds", "seeds")):
+            yield f"{where} {column}", getattr(row, column), c[key]
+
+
 TABLES: dict[str, Callable[[], Iterator[Cell]]] = {
     "rd_table2": rd_table2, "rd_table4": lambda: rd_table2("rd_table4"), "derrd_table2": derrd_table2,
     "one_protocol": one_protocol, "09_methods": methods, "09_chosen_decay": chosen_decay, "scorecard": scorecard,
-    "05_tests": tests,
+    "05_tests": tests, "flexibility": flexibility,
 }  # fmt: skip
 
 

@@ -303,7 +303,14 @@ def test_the_scatter_has_a_mark_for_every_cell_in_both_panels(final, teaching) -
 # -------------------------------------------------------------------------------------------------- for the loops over rooms
 
 
-def test_without_records_the_page_says_what_is_missing(project, monkeypatch) -> None:
+def test_tables_below_each_other_keep_their_types(final) -> None:
+    table = tables.flexibility(SMOKE, final)
+    both = tables.together([table.iloc[:0].astype(object), table, table])
+    assert len(both) == 2 * len(table) and both.dtypes.equals(table.dtypes)
+    assert tables.together([table.iloc[:0]]).empty
+
+
+def test_without_records_the_page_says_what_is_missing(project) -> None:
     assert study.findings() == [] and study.headline() == [] and study.tables()["flexibility"].empty
     assert list(study.tables()["flexibility"].columns) == tables.COLUMNS
     said = study.results()

@@ -30,7 +30,7 @@ def test_it_shares_nothing_with_the_project() -> None:
     assert names - set(sys.stdlib_module_names) == {"numpy", "pandas"}
 
 
-@pytest.mark.parametrize("name", ["rd_table4", "05_tests", "scorecard"])
+@pytest.mark.parametrize("name", ["rd_table4", "05_tests", "scorecard", "flexibility"])
 def test_the_committed_tables_agree(recompute, name: str) -> None:
     count, lines = recompute.disagreements(name)
     assert count > 50 and lines == []
