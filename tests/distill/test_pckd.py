@@ -50,7 +50,8 @@ def test_a_list_costs_least_where_the_scores_are_kept(scores, tau):
 def test_a_pair_costs_less_than_ln_2_where_its_order_is_kept(scores):
     a, b = torch.tensor([scores[:2]], dtype=torch.float64), torch.tensor([scores[2:]], dtype=torch.float64)
     product = ((a[0, 0] - a[0, 1]) * (b[0, 0] - b[0, 1])).item()
-    assert pair_loss(a, b).item() == pytest.approx(math.log1p(math.exp(-product)), abs=1e-9)
+    # torch's softplus is x itself above 20: 2e-9 less.
+    assert pair_loss(a, b).item() == pytest.approx(math.log1p(math.exp(-product)), abs=3e-9)
     assert pair_loss(a.flip(1), b.flip(1)).item() == pytest.approx(pair_loss(a, b).item())
 
 

@@ -148,8 +148,9 @@ def test_horizontal_filters_and_their_gradients_are_those_of_a_slow_loop(L, n, d
 
 
 def test_the_padding_row_gets_no_gradient_and_stays_zero_through_training():
-    fit = Interactions("short", np.array([0, 1, 2, 3, 4, 5, 0, 6]), np.array([0, 3, 5, 8]), 8)  # all users are short
-    model = caser(3, 8)
+    # all users are short but the last
+    fit = Interactions("short", np.array([0, 1, 2, 3, 4, 5, 0, 6, 1, 2, 3, 4, 5, 6]), np.array([0, 3, 5, 8, 14]), 8)
+    model = caser(4, 8)
     queries, target = training_queries(fit, 5, full_windows=True)
     assert (queries.history(5) == 8).any()
     context = model.encode(queries)

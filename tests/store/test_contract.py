@@ -217,13 +217,14 @@ def test_what_a_logger_raises_stops_the_run_after_its_checkpoint(store: Path) ->
 
 
 SCRIPT = """
-    import os, sys
+    import os, signal, sys
     from rdcore.datasets import synthetic
     from rdcore.models import BPRMFSettings
     from rdcore.store import runs
     from rdcore.store.experiment import Experiment
     from rdcore.train.loop import Training
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     mine = synthetic.generate(n_users=20, n_items=30, min_length=10, max_length=14)
     run = Experiment(dataset="mine", data_hash=mine.sha256(), stage="F", role="T", model=BPRMFSettings(dim=3),
                      evaluate_every=1, training=Training(epochs=3, batch_size=32))
