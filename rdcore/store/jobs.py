@@ -59,10 +59,12 @@ def _on_processes(job: Callable, tasks: Sequence, jobs: int) -> Iterator:
     import joblib  # here, so that a machine that only trains needs less
 
     left, losses = list(tasks), 0
+    # Idle workers of an earlier call are taken again where they were begun alike: they must know the store of this call.
+    variables = {name: value for name, value in os.environ.items() if name.startswith("RDCORE_")}
     while left:
         parallel = joblib.Parallel(
             n_jobs=jobs, backend="loky", batch_size=1, return_as="generator_unordered",
-            initializer=_begin, initargs=(os.getpid(),),
+            initializer=_begin, initargs=(os.getpid(), variables),
             mmap_mode="c",  # large arrays of a task are shared; torch wants arrays that could be written to
         )  # fmt: skip
         asked, done = list(left), set()
@@ -81,9 +83,10 @@ def _on_processes(job: Callable, tasks: Sequence, jobs: int) -> Iterator:
         left = [task for place, task in enumerate(asked) if place not in done]
 
 
-def _begin(parent: int) -> None:
-    """In a worker: Ctrl-C goes to every process of a terminal, and the parent is the one to answer
-    it."""
+def _begin(parent: int, variables: dict[str, str]) -> None:
+    """In a worker: the parent's variables. Ctrl-C goes to every process of a terminal, and the parent
+    is the one to answer it."""
+    os.environ.update(variables)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent(parent)
 

@@ -33,7 +33,7 @@ from rdcore.distill import Discrepancy, Hybrid, RDSettings
 from rdcore.eval.full_ranking import agreement, evaluate, popularity
 from rdcore.files import disk, paths
 from rdcore.files.whole import write_whole
-from rdcore.models import Caser, CaserSettings, PopularitySettings
+from rdcore.models import BPRMFSettings, Caser, CaserSettings, PopularitySettings
 from rdcore.store import checkpoints, deletion, runner, runs, stages
 from rdcore.store.experiment import Experiment, label
 from rdcore.store.runs import Run, load_or_train, load_or_train_all
@@ -364,6 +364,20 @@ def test_what_a_run_raises_is_raised_and_threads_are_put_back(store, monkeypatch
     with pytest.raises(FloatingPointError, match="not finite"):
         load_or_train_all([STUDENT])
     assert torch.get_num_threads() == 2
+
+
+@pytest.mark.slow
+def test_workers_know_the_store_of_their_own_call(tmp_path, monkeypatch):
+    """Idle processes of an earlier call would write into the store of that one."""
+    data = synthetic.generate()
+    one = Experiment(
+        dataset="synthetic", data_hash=data.sha256(), stage="V", role="S", model=BPRMFSettings(dim=2),
+        training=Training(epochs=1),
+    )  # fmt: skip
+    for name in ("first", "second"):
+        monkeypatch.setenv("RDCORE_RUNS", str(tmp_path / name))
+        load_or_train_all([one, replace(one, seed=2)], jobs=2)
+        assert len(list((tmp_path / name).glob("*/DONE"))) == 2
 
 
 @pytest.mark.slow
