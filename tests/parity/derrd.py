@@ -218,18 +218,7 @@ def _experts(model, user, positive, negative, noise) -> torch.Tensor:
     """Their DE loss of a batch. Ours draws the noise of users in one call, of positives and negatives in another."""
     kinds = user.unique(), positive.unique(), negative.unique()
     of_users, of_items = next(noise), next(noise)
-    parts = [of_users, *of_items.split([len(kinds[1]), len(kinds[2])])]
-
-    class Fed:
-        def __init__(self, *given):
-            pass
-
-        def sample(self, size):
-            made = parts.pop(0)
-            assert made.shape == size, "ours and theirs look at other entities"
-            return made
-
-    with mock.patch.object(torch.distributions, "Gumbel", Fed):
+    with official.fed([of_users, *of_items.split([len(kinds[1]), len(kinds[2])])]):
         user_loss = model.get_DE_loss(kinds[0], is_user=True)
         item_losses = [model.get_DE_loss(items, is_user=False) for items in kinds[1:]]
     return user_loss + sum(item_losses) * 0.5

@@ -18,6 +18,10 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from unittest import mock
+
+import torch
+from torch import Tensor
 
 VARIABLE = "RDCORE_OFFICIAL"
 COLUMNS = ["method", "repository", "commit", "what", "steps", "max_difference", "seconds_official", "seconds_ours"]
@@ -65,3 +69,22 @@ def modules(name: str, *wanted: str) -> Iterator[list[ModuleType]]:
             file = getattr(sys.modules[module], "__file__", None) or ""
             if file.startswith(str(checkout(name))):
                 del sys.modules[module]
+
+
+@contextlib.contextmanager
+def fed(noise: list[Tensor]) -> Iterator[None]:
+    """torch's Gumbel draws are ours, one after the other."""
+    parts = list(noise)
+
+    class Fed:
+        def __init__(self, *given):
+            pass
+
+        def sample(self, size):
+            made = parts.pop(0)
+            assert made.shape == size, "ours and theirs look at other entities"
+            return made
+
+    with mock.patch.object(torch.distributions, "Gumbel", Fed):
+        yield
+    assert not parts, "ours drew more noise than theirs"

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 from unittest import mock
 
 import torch
 from parity import official
+from parity.official import fed
 from parity.vectors import Vectors
 from torch import Tensor, nn
 
@@ -30,25 +31,6 @@ class Side:
     """The student's users and items."""
     loss: Callable[[Tensor, Tensor, Tensor, list[Tensor]], Tensor]
     """Of users, positives, negatives and our noise of the step."""
-
-
-@contextlib.contextmanager
-def fed(noise: list[Tensor]) -> Iterator[None]:
-    """torch's Gumbel draws are ours, one after the other."""
-    parts = list(noise)
-
-    class Fed:
-        def __init__(self, *given):
-            pass
-
-        def sample(self, size):
-            made = parts.pop(0)
-            assert made.shape == size, "ours and theirs look at other entities"
-            return made
-
-    with mock.patch.object(torch.distributions, "Gumbel", Fed):
-        yield
-    assert not parts, "ours drew more noise than theirs"
 
 
 def given_experts(own, networks, select) -> None:
