@@ -59,7 +59,7 @@ def fit(
     if distillation:
         distillation.prepare(teacher, instances, progress=progress)
         if progress and distillation.n_short:
-            tqdm.write(f"{distillation.n_short} lists or samples are shorter than asked for: they count with what they have")
+            tqdm.write(contract.SHORTER.format(distillation.n_short))
     optimizer = make_optimizer(student, distillation, settings)
     train(student, instances, optimizer, settings, seed=seed, distillation=distillation, progress=progress)
     return student.eval()

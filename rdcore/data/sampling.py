@@ -28,7 +28,7 @@ class SeenItems:
     offsets (n_users + 1,), items (N,): as in Interactions; an item may be there more than once.
     keys (N,): user * n_items + item, ascending; membership is a binary search in them.
     sorted_items (N,): each user's items, ascending.
-    distinct (n_users,): how many different items a user has.
+    distinct, left (n_users,): how many different items a user has, and how many they leave.
     fewest_unseen: how many items are left for the user who has most.
     """
 
@@ -41,7 +41,8 @@ class SeenItems:
         self.sorted_items = self.keys % n_items
         owner = torch.unique_consecutive(self.keys) // n_items
         self.distinct = torch.bincount(owner, minlength=len(counts))
-        self.fewest_unseen = n_items - (int(self.distinct.max()) if len(counts) else 0)
+        self.left = n_items - self.distinct
+        self.fewest_unseen = int(self.left.min()) if len(counts) else n_items
 
     def check_unseen(self, user: Tensor) -> None:
         """Raises ValueError where one of the users (B,) has every item: nothing can be drawn for them.
@@ -127,7 +128,7 @@ def unseen_items(user: Tensor, n: int, seen: SeenItems, generator: torch.Generat
         hit = seen.contains(user[redraw // n], flat[redraw, None]).squeeze(1)
         redraw = redraw[hit]
     if heavy is not None and len(few := heavy.nonzero().squeeze(1)):
-        left = (seen.n_items - seen.distinct[user[few]])[:, None]  # (b, 1)
+        left = seen.left[user[few], None]  # (b, 1)
         uniform = torch.rand((len(few), n), dtype=torch.float64, generator=generator, device=user.device)
         items[few] = seen.unseen.at(user[few], (uniform * left).long())
     return items
@@ -159,7 +160,7 @@ def different_unseen_items(
     """
     if listed is None:
         listed = user.new_empty((len(user), 0))
-    by_place = seen.n_items - seen.distinct[user] - (listed < seen.n_items).sum(1) < n
+    by_place = seen.left[user] - (listed < seen.n_items).sum(1) < n
     if seen.heavy is not None:
         by_place |= seen.heavy[user]
     items = torch.full((len(user), n), seen.n_items, device=user.device)

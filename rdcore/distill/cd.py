@@ -149,7 +149,7 @@ class CollaborativeDistillation(Resampled):
     ) -> None:
         self.keep(data)
         self.freeze(teacher)
-        left = data.seen.n_items - data.seen.distinct[self.everyone.user]
+        left = data.seen.left[self.everyone.user]
         self.n_short = int((left < (self.settings.depth or self.settings.samples)).sum())
         if self.settings.depth is None:
             return
@@ -181,7 +181,7 @@ class CollaborativeDistillation(Resampled):
     def _drawn_of_all(self, guide: Model, queries: Queries) -> Tensor:
         """From the guide's whole ranking of what the users of queries (B) have not seen, block by
         block: (B, samples)."""
-        length = guide.n_items - self.seen.distinct[queries.user]
+        length = self.seen.left[queries.user]
         places = linear_places(length, self.settings.samples, self.rng)
         rows, parts = block_rows(guide.n_items, 512, copies=4), []
         for start in range(0, len(queries), rows):

@@ -253,8 +253,7 @@ class RankDistil(Distillation):
 
     def n_negatives(self, user: Tensor, top: Tensor) -> Tensor:
         """|N|: how many items users (B,) have neither seen nor on their lists (B, p), (B,)."""
-        named = (top < self.seen.n_items).sum(1)
-        return self.seen.n_items - named - self.seen.distinct[user]
+        return self.seen.left[user] - (top < self.seen.n_items).sum(1)
 
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         self.rng, self.ahead = rng, None

@@ -119,7 +119,7 @@ class RelaxedRankingDistillation(Resampled):
             teacher, data, depth, "seen", cache=cache, partial=True, progress=progress
         )
         length = (self.lists.items < data.seen.n_items).sum(1)
-        others = data.seen.n_items - data.seen.distinct[self.lists.users(data)] - length
+        others = data.seen.left[self.lists.users(data)] - length
         self.n_short = int(((length < depth) | (others < L)).sum())
         places = torch.arange(depth, dtype=torch.float64, device=data.target.device)
         self.log_weights = -places / self.settings.T

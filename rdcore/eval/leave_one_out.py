@@ -46,8 +46,7 @@ class Judge:
         self.validation, self.test = Stage("L", parts.fit, parts.validation), Stage("L", before, parts.test)
         self.owned = SeenItems(torch.from_numpy(data.items), torch.from_numpy(data.offsets), data.n_items)
         self.owned.check_unseen(torch.arange(data.n_users))
-        left = data.n_items - self.owned.distinct
-        self.n_short = int((left < NEGATIVES).sum())
+        self.n_short = int((self.owned.left < NEGATIVES).sum())
 
     @cached_property
     def drawn(self) -> Tensor:
@@ -91,7 +90,7 @@ def candidates(owned: SeenItems, draw: int, n: int = NEGATIVES) -> Tensor:
     the padding id n_items behind: how many others get does not depend on the most active user.
     """
     everyone = torch.arange(len(owned.offsets) - 1)
-    n = min(n, owned.n_items - int(owned.distinct.min()))  # a column for somebody
+    n = min(n, int(owned.left.max()))  # a column for somebody
     return different_unseen_items(everyone, n, owned, stream(draw, "candidates"))
 
 

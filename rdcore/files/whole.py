@@ -52,11 +52,7 @@ def read_json(file: Path, shape: object, remedy: str) -> object:
         raise damaged(file, "is missing", remedy) from None
     except (ValueError, RecursionError) as error:
         raise damaged(file, f"is not JSON ({str(error)[:200]})", remedy) from None
-    if wrong is not None:
-        raise damaged(file, f"has the text {short(wrong)}, whose characters cannot be printed", remedy)
-    if wrong := misfit(found, shape):
-        raise damaged(file, wrong, remedy)
-    return found
+    return _fitting(file, found, wrong, shape, remedy)
 
 
 def read_rows(file: Path, shape: object, remedy: str) -> list[dict]:
@@ -69,10 +65,13 @@ def read_rows(file: Path, shape: object, remedy: str) -> list[dict]:
         raise damaged(file, "is missing", remedy) from None
     except Exception as error:  # a damaged file may raise nearly any of them
         raise damaged(file, f"is no whole parquet file ({' '.join(str(error).split())[:200]})", remedy) from None
-    names = found[0] if found else []
-    wrong = next((name for name in names if not name.isprintable()), None) or next(_unprintable(found), None)
-    if wrong is not None:
-        raise damaged(file, f"has the text {short(wrong)}, whose characters cannot be printed", remedy)
+    return _fitting(file, found, next(_unprintable(found), None), shape, remedy)
+
+
+def _fitting(file: Path, found: object, unprintable: str | None, shape: object, remedy: str) -> object:
+    """What was found, refused where it has a text that is ``unprintable``, or not the ``shape``."""
+    if unprintable is not None:
+        raise damaged(file, f"has the text {short(unprintable)}, whose characters cannot be printed", remedy)
     if wrong := misfit(found, shape):
         raise damaged(file, wrong, remedy)
     return found

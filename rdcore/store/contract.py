@@ -15,6 +15,11 @@ from rdcore.models.base import Model, built, wants_fit
 from rdcore.store.experiment import Experiment
 from rdcore.store.record_files import REMEDY
 
+SHORTER = (  # for people, of `Distillation.n_short`
+    "{} of the lists or samples are shorter than asked for, because the teacher names or the user leaves fewer items: they "
+    "count with what they have"
+)
+
 
 def check_device(device: str | torch.device) -> None:
     """Raises ValueError for a device that is not there: 'cpu', and of GPUs 'cuda' and 'cuda:N' up

@@ -240,10 +240,7 @@ def _remarks(work: _Work, settings: Training, state: dict) -> Iterator[str]:
             "shorter window, or a model that is trained on every prefix (full_windows = False)"
         )
     if state["n_short"]:
-        yield (
-            f"{state['n_short']} of the lists or samples are shorter than asked for, because the teacher names or the user "
-            "leaves fewer items: they count with what they have"
-        )
+        yield contract.SHORTER.format(state["n_short"])
     if n_short := getattr(work.stages, "n_short", 0):
         yield f"{n_short} users are ranked among fewer than {leave_one_out.NEGATIVES} items, all that they leave"
 

@@ -94,7 +94,7 @@ class Plan:
         if role != "S":
             return self.distilled(self.stage, seed, role, weighted(self.methods[role], weight))
         alone = self.student(self.stage, seed)
-        decay = _rounded(alone.training.weight_decay * weight)
+        decay = rounded(alone.training.weight_decay * weight)
         return replace(alone, training=replace(alone.training, weight_decay=decay))
 
     def trials(self) -> dict[str, dict[float, Experiment]]:
@@ -111,13 +111,13 @@ def weighted(settings: Any, weight: float) -> Any:
     if not isinstance(settings, BothSettings):
         return replace(settings, weight=weight)
     parts = [
-        replace(part, weight=_rounded(part.weight * weight))
+        replace(part, weight=rounded(part.weight * weight))
         for part in (settings.first, settings.second)
     ]
     return BothSettings(first=parts[0], second=parts[1])
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
     """Three significant digits: a third and ten times a tenth are what they are written as."""
     return float(f"{value:.3g}")
 

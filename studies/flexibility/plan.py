@@ -16,7 +16,7 @@ from rdcore import datasets
 from rdcore.store.experiment import Experiment
 from rdcore.store.runs import Record
 from rdcore.train.loop import Training
-from studies.common.plan import on_file, unique, weighted
+from studies.common.plan import on_file, rounded, unique, weighted
 
 V_SEED = 101  # of all trials
 
@@ -100,7 +100,7 @@ class Matrix:
     def alone(self, name: str, stage: str, seed: int, factor: float = 1) -> Experiment:
         """A student without a teacher, with its weight decay times ``factor``."""
         own = self.students[name]
-        decay = float(f"{own.training.weight_decay * factor:.3g}")
+        decay = rounded(own.training.weight_decay * factor)
         return Experiment(
             dataset=self.dataset, data_hash=datasets.content_hash(self.dataset), stage=stage, role="S", model=own.model,
             training=replace(own.training, weight_decay=decay), evaluate_every=own.evaluate_every, seed=seed,
@@ -126,6 +126,10 @@ class Matrix:
             tried[cell] = {weight: self.taught(cell, "V", V_SEED, weight) for weight in weights}
         return tried
 
+    def trial_runs(self) -> list[Experiment]:
+        """The runs of all trials."""
+        return [run for tried in self.trials().values() for run in tried.values()]
+
     def final(self, chosen: Mapping[Cell | str, float]) -> dict[tuple[Cell | str, int], Experiment]:
         """(cell or student alone, seed) -> run on stage F, of what has a ``chosen`` value."""
         found: dict[tuple[Cell | str, int], Experiment] = {}
@@ -143,9 +147,8 @@ class Matrix:
 
     def runs(self, chosen: Mapping[Cell | str, float]) -> list[Experiment]:
         """All runs in training order: teachers and trials on stage V, then what the choices lead to."""
-        tried = [run for runs in self.trials().values() for run in runs.values()]
         teachers = [self.teacher(name, "V", V_SEED) for name in self.teachers]
-        return unique([*teachers, *tried, *self.teaching().values(), *self.final(chosen).values()])
+        return unique([*teachers, *self.trial_runs(), *self.teaching().values(), *self.final(chosen).values()])
 
 
 def choose(matrix: Matrix, records: Iterable[Record | None]) -> dict[Cell | str, float]:
@@ -168,5 +171,4 @@ def choose(matrix: Matrix, records: Iterable[Record | None]) -> dict[Cell | str,
 
 def chosen_on_file(matrix: Matrix, *, committed_alone: bool = False) -> dict[Cell | str, float]:
     """What the trials choose that are finished here or committed."""
-    tried = [run for runs in matrix.trials().values() for run in runs.values()]
-    return choose(matrix, [on_file(run, committed_alone) for run in tried])
+    return choose(matrix, [on_file(run, committed_alone) for run in matrix.trial_runs()])

@@ -48,10 +48,9 @@ def on_record(matrix: Matrix) -> Found:
     def there(runs: dict) -> dict:
         return {name: committed(run) for name, run in runs.items() if is_committed(run)}
 
-    tried = [run for runs in matrix.trials().values() for run in runs.values()]
     chosen = chosen_on_file(matrix, committed_alone=True)
     return Found(
-        matrix=matrix, tried=[committed(run) for run in tried if is_committed(run)], chosen=chosen,
+        matrix=matrix, tried=[committed(run) for run in matrix.trial_runs() if is_committed(run)], chosen=chosen,
         final=there(matrix.final(chosen)), teaching=there(matrix.teaching()),
     )  # fmt: skip
 

@@ -23,7 +23,7 @@ from rdcore.data.sampling import stream_seed
 from rdcore.distill import BDSettings
 from rdcore.eval.leave_one_out import Judge
 from rdcore.files import paths
-from rdcore.files.whole import write_whole
+from rdcore.files.whole import write_json
 from rdcore.models import BPRMFSettings
 from rdcore.settings import describe
 from rdcore.store.environment import environment
@@ -74,9 +74,7 @@ def run(seed: int, alone: Training = ALONE, together: Training = TOGETHER, name:
             keep(f"{role} (T)", method.partner, together, settings)
     for role, record in found.items():
         file = paths.replicated() / "followups" / f"bd-{role.replace(' ', '')}-d{record['dim']}-seed{seed}.json"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(record, indent=1) + "\n"
-        write_whole(file, lambda draft, text=text: draft.write_text(text, encoding="utf-8"))
+        write_json(file, record)
     return found
 
 

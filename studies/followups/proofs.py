@@ -51,7 +51,7 @@ from rdcore.eval import metrics
 from rdcore.eval.full_ranking import held_out
 from rdcore.eval.leave_one_out import Judge
 from rdcore.files import paths
-from rdcore.files.whole import write_whole
+from rdcore.files.whole import write_json, write_whole
 from rdcore.models import BPRMFSettings
 from rdcore.models.base import Model
 from rdcore.settings import describe
@@ -259,8 +259,7 @@ def run(study: str, role: str, *, dim: int | None = None, seed: int = 1, epochs:
         "judged": "test" if validation is None else "validation", "curve": curve, "history": history,
     }  # fmt: skip
     kept(weights, best["weights"])
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, lambda draft: draft.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8"))
+    write_json(file, record)
     return record
 
 

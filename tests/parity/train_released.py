@@ -37,7 +37,7 @@ from rdcore.distill.lists import teacher_lists  # noqa: E402
 from rdcore.eval import metrics  # noqa: E402
 from rdcore.eval.full_ranking import evaluate  # noqa: E402
 from rdcore.files import paths  # noqa: E402
-from rdcore.files.whole import write_whole  # noqa: E402
+from rdcore.files.whole import write_json, write_whole  # noqa: E402
 from rdcore.train.loop import Training, training_data  # noqa: E402
 
 TEACHER, STUDENT, K, EVALUATED = 100, 50, 10, 10
@@ -152,7 +152,7 @@ def keep(record: dict) -> Path:
     kept = json.loads(file.read_text()) if file.exists() else []
     kept = [other for other in kept if (other["role"], other["seed"]) != (record["role"], record["seed"])]
     kept = sorted([*kept, record], key=lambda run: (run["role"], run["seed"]))
-    write_whole(file, lambda draft: draft.write_text(json.dumps(kept, indent=1) + "\n"))
+    write_json(file, kept)
     return file
 
 

@@ -137,7 +137,7 @@ class PreferenceConsistent(Distillation):
             )
             self.n_short = self.lists.n_short
         elif self.seen:
-            self.n_short = int((data.seen.n_items - data.seen.distinct < depth).sum())
+            self.n_short = int((data.seen.left < depth).sum())
 
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         self.rng = rng

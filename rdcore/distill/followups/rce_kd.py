@@ -156,7 +156,7 @@ class RejuvenatedCrossEntropy(Distillation):
         self.seen = data.seen if exclude == "seen" else None
         check_length(self.settings.depth, data.seen.n_items)
         self.lists = teacher_lists(teacher, data, K, exclude, cache=cache, partial=True, progress=progress)
-        left = data.seen.n_items - data.seen.distinct[self.lists.users(data)]
+        left = data.seen.left[self.lists.users(data)]
         few = left < self.settings.depth if self.seen else left < 0
         self.n_short = int((few | (self.lists.items[:, -1] == data.seen.n_items)).sum())
 
