@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 
 from rdcore import distill
-from studies.followups.study import of_method
+from studies.followups.study import of_method, tables
 
 HERE = Path(__file__).resolve().parent
 GOLDEN = HERE.parents[1] / "data" / "golden" / "losses.json"
@@ -36,8 +36,8 @@ def fields(settings: type) -> list[tuple[str, str, str]]:
     return found
 
 
-def card(name: str, facts: dict, golden: dict[str, dict]) -> str:
-    """One card, in Markdown."""
+def card(facts: dict, golden: dict[str, dict], here: str) -> str:
+    """One card, in Markdown. here: what our runs on record say, "" without one."""
     settings = getattr(distill, facts["settings"])
     lines = [f"# {facts['title']}", "", facts["idea"], "", facts["paper"] + ".", "", "$$", facts["equation"], "$$", ""]
     lines += ["| symbol | meaning |", "|---|---|"]
@@ -58,7 +58,7 @@ def card(name: str, facts: dict, golden: dict[str, dict]) -> str:
     lines += ["| entry | form | loss | origin |", "|---|---|---|---|"]
     for entry in (golden[key] for key in facts["golden"]):
         lines.append(f"| `{entry['id']}` | {entry['form']} | {entry['expected']['loss']} | {entry['origin']} |")
-    lines += ["", "## Numbers", "", f"- Published: {facts['published']}", f"- Here: {of_method(name) or facts['ours']}", ""]
+    lines += ["", "## Numbers", "", f"- Published: {facts['published']}", f"- Here: {here or facts['ours']}", ""]
     lines += ["## When to use it", "", facts["when"], ""]
     return "\n".join(lines)
 
@@ -67,7 +67,11 @@ def cards() -> dict[Path, str]:
     """File -> text of every card."""
     golden = {entry["id"]: entry for entry in json.loads(GOLDEN.read_text(encoding="utf-8"))}
     facts = tomllib.loads((HERE / "facts.toml").read_text(encoding="utf-8"))
-    return {HERE / f"{name.lower().replace('-', '_')}.md": card(name, each, golden) for name, each in facts.items()}
+    table = tables()["followups"]
+    return {
+        HERE / f"{name.lower().replace('-', '_')}.md": card(each, golden, of_method(name, table))
+        for name, each in facts.items()
+    }
 
 
 if __name__ == "__main__":

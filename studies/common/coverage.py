@@ -7,7 +7,7 @@ covers the difference in 95 of 100 draws.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -37,10 +37,8 @@ def intervals(x: np.ndarray, draws: tuple[np.ndarray, np.ndarray]) -> dict[str, 
     mean, (seed, user, _) = x.mean((-2, -1)), squares
     seeds, users = draws
     means = np.einsum("...sr,rs->...r", x @ users.T, seeds) / (n_seeds * n_users)  # (..., resamples)
-    parts = significance.of_the_mean(*squares, n_seeds, n_users)
     return {
-        TWO_WAY: _reach(mean, sum(parts), significance.critical(*parts, n_seeds, n_users)),
-        SATTERTHWAITE: _t(mean, *satterthwaite(*squares, n_seeds, n_users)),
+        **_of_squares(mean, squares, n_seeds, n_users),
         BOOTSTRAP: np.quantile(means, [TAIL, 1 - TAIL], axis=-1),
         USERS: _t(mean, user / (n_seeds * n_users), n_users - 1),
         SEEDS: _t(mean, seed / (n_seeds * n_users), n_seeds - 1),
@@ -50,6 +48,15 @@ def intervals(x: np.ndarray, draws: tuple[np.ndarray, np.ndarray]) -> dict[str, 
 def resamples_of(rng: np.random.Generator, n_seeds: int, n_users: int, resamples: int) -> tuple[np.ndarray, np.ndarray]:
     """How often each resample draws each seed and each user: (resamples, seeds), (resamples, users)."""
     return tuple(rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(float) for n in (n_seeds, n_users))
+
+
+def _of_squares(mean: np.ndarray, squares: Sequence[np.ndarray], n_seeds: int, n_users: int) -> dict[str, np.ndarray]:
+    """Of the two rules that need nothing but mean squares: rule -> ends (2, ...)."""
+    parts = significance.of_the_mean(*squares, n_seeds, n_users)
+    return {
+        TWO_WAY: _reach(mean, sum(parts), significance.critical(*parts, n_seeds, n_users)),
+        SATTERTHWAITE: _t(mean, *satterthwaite(*squares, n_seeds, n_users)),
+    }
 
 
 def satterthwaite(seed: np.ndarray, user: np.ndarray, noise: np.ndarray, n_seeds: int, n_users: int) -> tuple:
@@ -108,11 +115,7 @@ def of_the_layout(
     dfs = (n_seeds - 1, n_users - 1, (n_seeds - 1) * (n_users - 1))
     squares = [value * rng.chisquare(df, draws) / df for value, df in zip(expected, dfs, strict=True)]
     spread = np.sqrt((expected[0] + expected[1] - noise) / (n_seeds * n_users))
-    mean, parts = spread * rng.standard_normal(draws), significance.of_the_mean(*squares, n_seeds, n_users)
-    made = {
-        TWO_WAY: _reach(mean, sum(parts), significance.critical(*parts, n_seeds, n_users)),
-        SATTERTHWAITE: _t(mean, *satterthwaite(*squares, n_seeds, n_users)),
-    }
+    made = _of_squares(spread * rng.standard_normal(draws), squares, n_seeds, n_users)
     return {rule: float(((low <= 0) & (high >= 0)).mean()) for rule, (low, high) in made.items()}
 
 

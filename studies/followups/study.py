@@ -164,10 +164,12 @@ def of_study(table: pd.DataFrame, study: str) -> str:
     return f"### {title}\n\n" + text.markdown(pd.DataFrame(rows).fillna(""))
 
 
-def of_method(method: str) -> str:
+def of_method(method: str, table: pd.DataFrame | None = None) -> str:
     """What a method's card says of its runs on record: the first metric of each study, in each size, beside
-    the student alone; in brackets the authors' own numbers. "" without a run."""
-    table, known, parts = tables()["followups"], published(), []
+    the student alone; in brackets the authors' own numbers. "" without a run. table: followups.csv, where
+    `tables` has made it already."""
+    table = tables()["followups"] if table is None else table
+    known, parts = published(), []
     for study, (title, (metric, *_)) in OWN.items():
         own = final(table, study)
         own, sizes = own[own["metric"] == metric], []
