@@ -151,6 +151,11 @@ def on_file(run: Experiment, committed_alone: bool = False) -> Record | None:
     return here or (committed(run) if is_committed(run) else None)
 
 
+def those_committed(runs: Mapping[Any, Experiment]) -> dict[Any, Record]:
+    """The committed records of named runs, as far as there are any."""
+    return {name: committed(run) for name, run in runs.items() if is_committed(run)}
+
+
 def chosen_weights(plan: Plan, records: Iterable[Record | None]) -> dict[str, float]:
     """Role -> the weight with the best value of ``plan.chosen_by``, the smaller one of equals. A role
     with a trial missing among the records has no choice."""

@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from rdcore.store.experiment import Experiment
-from rdcore.store.runs import Record, committed, is_committed
+from rdcore.store.runs import Record
 from studies.common import plan as plans
 from studies.common import report, text
-from studies.common.plan import on_file
+from studies.common.plan import on_file, those_committed
 from studies.common.profiles import PROFILES
 from studies.common.study import Result, against, as_table, made_on, of_table
 from studies.derrd.plan import all_runs, committed_rows, size_sweep, weight_grid
@@ -44,9 +44,9 @@ def tables() -> dict[str, pd.DataFrame]:
 def write_tables() -> list[Path]:
     """The authors' logs, Table 3 and Table 5 beside ours; what has not run is empty there."""
     plan = PROFILES["paper"].derrd[0]
-    teacher = _known({"T": plan.teacher("L", plan.table_seeds[0])})
-    sizes = _known({size: pair["DE-RRD"] for size, pair in size_sweep(plan).items()})
-    weights = _known(weight_grid(plan))
+    teacher = those_committed({"T": plan.teacher("L", plan.table_seeds[0])})
+    sizes = those_committed({size: pair["DE-RRD"] for size, pair in size_sweep(plan).items()})
+    weights = those_committed(weight_grid(plan))
     made = {
         "derrd_logs": (derrd_logs(committed_rows()), committed_rows()),
         "derrd_table3": (derrd_table3(plan, sizes, teacher.get("T"), _shape(teacher)), [*teacher.values(), *sizes.values()]),
@@ -62,11 +62,6 @@ def _shape(teacher: Mapping[str, Record]) -> tuple[int, int] | None:
         return None
     users = len(record.per_user())
     return users, record.parameters // record.description["model"]["dim"] - users
-
-
-def _known(runs: Mapping) -> dict:
-    """The committed records of named runs, as far as there are any."""
-    return {name: committed(run) for name, run in runs.items() if is_committed(run)}
 
 
 def of_bpr() -> pd.DataFrame:

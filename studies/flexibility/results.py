@@ -12,6 +12,7 @@ from scipy import stats
 from rdcore.store.experiment import Experiment
 from rdcore.store.runs import Record, committed, is_committed, load_or_train_all
 from studies.common import text
+from studies.common.plan import those_committed
 from studies.common.study import Result
 from studies.common.verdicts import SEEDS_FOR_A_VERDICT
 from studies.flexibility import tables as of
@@ -44,14 +45,10 @@ class Found:
 
 def on_record(matrix: Matrix) -> Found:
     """The committed runs of a matrix, at the weights that committed trials choose."""
-
-    def there(runs: dict) -> dict:
-        return {name: committed(run) for name, run in runs.items() if is_committed(run)}
-
     chosen = chosen_on_file(matrix, committed_alone=True)
     return Found(
         matrix=matrix, tried=[committed(run) for run in matrix.trial_runs() if is_committed(run)], chosen=chosen,
-        final=there(matrix.final(chosen)), teaching=there(matrix.teaching()),
+        final=those_committed(matrix.final(chosen)), teaching=those_committed(matrix.teaching()),
     )  # fmt: skip
 
 
