@@ -45,7 +45,7 @@ from studies.notebooks import page
 started = time.perf_counter()
 NOTEBOOK = "11_flexibility"
 style.use_style()
-walk = matrices.walk_through(profile)
+walk = matrices.MATRICES[profile][0]
 interactions = datasets.load(walk.dataset)
 page.say(f"Data of the walk-through: {walk.dataset}. Teachers: {', '.join(walk.teachers)}. Students: {', '.join(walk.students)}.")
 

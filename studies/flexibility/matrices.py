@@ -143,9 +143,3 @@ MATRICES = Named("profile", {
     "small": (part(COMPLETE, {"BPR-MF": (1,)}),),
     "paper": (COMPLETE, GOWALLA),
 })  # fmt: skip
-
-
-def walk_through(profile: str) -> Matrix:
-    """The matrix whose trained models a walk-through uses: smoke's on profile ``paper``, whose weights are not part of the
-    repository."""
-    return MATRICES["smoke" if profile == "paper" else profile][0]

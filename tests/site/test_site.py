@@ -165,7 +165,7 @@ def test_first_line_of_a_property_is_no_type() -> None:
 
 def test_every_picture_is_in_the_list_of_pictures() -> None:
     text = (ROOT / "figures" / "README.md").read_text(encoding="utf-8")
-    listed = re.findall(r"^\| \[(\w+)\]\(\1\.png\) \| \S.* \| \[", text, re.MULTILINE)
+    listed = re.findall(r"^\| \[([\w-]+)\]\(\1\.png\) \| \S.* \| \[", text, re.MULTILINE)
     assert listed == sorted(file.stem for file in (ROOT / "figures").glob("*.png"))
 
 
