@@ -11,8 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import nn
 from tqdm.auto import tqdm
 
+from rdcore.checks import integer, short
 from rdcore.data.interactions import Interactions
 from rdcore.data.sampling import stream_seed
 from rdcore.data.splits import Stage, stage
@@ -43,12 +46,21 @@ def fit(
     """
     contract.check_device(device)
     contract.check_dtype()
+    integer("seed", seed, least=0)
     if (teacher is None) != (method is None):
         raise ValueError("teacher and method belong together: give both to distil, or neither")
     fitted = _stage(data).fit
+    _settings("model", model, "build", "fit", such="BPRMFSettings(dim=20)")
+    if method is not None:
+        _settings("method", method, "build", such="RDSettings()")
+        _check(teacher, fitted, device, "the teacher")
+    settings = Training() if training is None else training
+    if not isinstance(settings, Training):
+        raise ValueError(f"training must be a Training object such as Training(epochs=3), got {short(training)}")
     if not hasattr(model, "build"):  # counted from the data, such as POP and ItemCF
+        if method is not None:
+            raise ValueError(f"{type(model).__name__} is counted from the data, and no teacher can change it: leave it out")
         return model.fit(fitted)
-    settings = training or Training()
     settings = replace(settings, epochs=epochs) if epochs is not None else settings
     with seeded(stream_seed(seed, "initialisation"), "cpu"):
         student = built(model, fitted).to(device)
@@ -62,6 +74,7 @@ def fit(
             tqdm.write(contract.SHORTER.format(distillation.n_short))
     optimizer = make_optimizer(student, distillation, settings)
     train(student, instances, optimizer, settings, seed=seed, distillation=distillation, progress=progress)
+    student.fitted_users = fitted.n_users
     return student.eval()
 
 
@@ -72,7 +85,7 @@ def evaluate(model: Model, data: Interactions | Stage, *, device: str = "cpu") -
     """
     contract.check_device(device)
     part = _stage(data)
-    check_model(model, part.fit.n_items)
+    _check(model, part.fit, device)
     return full_ranking.evaluate(model, part, device=device)
 
 
@@ -87,8 +100,14 @@ def compare(
     contract.check_device(device)
     part = _stage(data)
     rows = {}
-    for model in models.values():  # all are checked before the first one is evaluated
-        check_model(model, part.fit.n_items)
+    if not isinstance(models, Mapping) or not models:
+        raise ValueError(f"models must be a dict such as {{'teacher': teacher, 'student': student}}, got {short(models)}")
+    for name, model in models.items():  # all are checked before the first one is evaluated
+        _check(model, part.fit, device, f"models[{name!r}]")
+    known = metrics.mean(metrics.per_user(torch.ones(1, dtype=torch.int64), np.array([0, 1])))
+    show = (show,) if isinstance(show, str) else tuple(show)
+    if lost := [metric for metric in show if metric not in known]:
+        raise ValueError(f"show names no metric {short(lost[0])}; there are: {', '.join(known)}")
     for name, model in models.items():
         means = metrics.mean(full_ranking.evaluate(model, part, device=device))
         rows[name] = {metric: means[metric] for metric in show}
@@ -98,4 +117,26 @@ def compare(
 
 
 def _stage(data: Interactions | Stage) -> Stage:
+    contract.check_kind(data)
     return stage(data, "F") if isinstance(data, Interactions) else data
+
+
+def _settings(what: str, value: object, *makes: str, such: str) -> None:
+    """Raises ValueError unless it is an object of settings, not their class, a name or a model."""
+    if isinstance(value, (type, Model)) or not any(hasattr(value, name) for name in makes):
+        raise ValueError(f"{what} must be settings such as {such}, got {short(value)}")
+
+
+def _check(model: Model, fitted: Interactions, device: str, what: str = "the model") -> None:
+    """Raises ValueError for a model of other items, or of other users where it knows each of them; on another device, or with
+    weights that are no numbers."""
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"{what} must be a trained model, such as rdcore.fit returns, got {short(model)}")
+    check_model(model, fitted.n_items)
+    n_users = getattr(model, "fitted_users", fitted.n_users)
+    if model.window == 0 and n_users != fitted.n_users:
+        raise ValueError(f"{what} was fitted to {n_users} users, and the data have {fitted.n_users}: give it the same users")
+    if places := {weights.device.type for weights in model.parameters()} - {torch.device(device).type}:
+        raise ValueError(f"{what} is on {places.pop()!r}, and device is {device!r}: give model.to({device!r})")
+    if not all(weights.isfinite().all() for weights in model.parameters()):
+        raise ValueError(f"{what} has weights that are not finite: train it again with a lower learning rate")

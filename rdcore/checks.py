@@ -59,13 +59,40 @@ def flag(name: str, value: object) -> None:
         raise ValueError(f"{name} must be True or False, got {short(value)}")
 
 
+def interactions(value: object) -> None:
+    """Refuses anything but `rdcore.data.Interactions`, such as a table that has not become them."""
+    if not (hasattr(value, "offsets") and hasattr(value, "n_items")):
+        what = " (one part of a stage is stage.fit)" if hasattr(value, "fit") else ": data.from_frame(table, ...) makes them"
+        raise ValueError(f"give Interactions, not a {type(value).__name__}{what}")
+
+
+def all_scores(model, queries):
+    """A model's scores of all items, (B, n_items) in float32 or float64; see `checked_scores`."""
+    return checked_scores(model, model.score_all(model.encode(queries)), len(queries))
+
+
+def checked_scores(model, given, n_queries: int):
+    """``given`` in float32 or float64. Refuses anything but real numbers in the shape (n_queries, n_items):
+    one column too many, for padding, would be ranked as an item."""
+    shape = (n_queries, model.n_items)
+    found = tuple(getattr(given, "shape", ())), str(getattr(given, "dtype", ""))
+    if found[0] != shape or not found[1].startswith("torch.") or given.is_complex():
+        raise ValueError(
+            f"{type(model).__name__}.score_all must return a tensor of real numbers in the shape {shape}, a row for each query "
+            f"and a column for each item (none for padding), got {' of '.join(map(str, found)) if found[1] else short(given)}"
+        )
+    return given if given.is_floating_point() and given.element_size() > 2 else given.float()
+
+
 def short(value: object) -> str:
-    """A value for a message. Containers, which may be endless, and huge integers, which Python does
-    not print, by their type."""
+    """A value for a message. Containers, which may be endless, models, and huge integers, which Python
+    does not print, by their type."""
     if isinstance(value, dict | list | tuple | set):
         return f"a {type(value).__name__}"
     if isinstance(value, int) and value.bit_length() > 64:
         return f"an integer of {value.bit_length()} bits"
+    if hasattr(value, "state_dict"):  # a model, whose repr has many lines
+        return f"a {type(value).__name__}"
     return repr(value)[:100]
 
 

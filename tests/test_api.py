@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 import rdcore
 from rdcore import api
@@ -60,6 +61,69 @@ def _first(part):
     from rdcore.data.queries import final_queries
 
     return final_queries(part.fit)[:1]
+
+
+def other_teacher(what):
+    """A model that cannot teach on `clicks`."""
+    model = rdcore.BPRMFSettings(dim=2).build(100, 50 if what == "items" else 120)
+    if what == "numbers":
+        torch.nn.init.constant_(model.item_factors.weight, torch.nan)
+    return model.to("meta") if what == "device" else model
+
+
+RD = rdcore.RDSettings(weights=rdcore.Position())
+
+
+@pytest.mark.parametrize("given, message", [
+    ({"model": rdcore.BPRMFSettings}, "model must be settings such as BPRMFSettings.dim=20., got <class"),
+    ({"model": "bpr"}, "got 'bpr'"), ({"model": rdcore.BPRMFSettings(dim=2).build(3, 3)}, "got a BPRMF"),
+    ({"training": 3}, "training must be a Training object .* got 3"), ({"training": {"epochs": 1}}, "got a dict"),
+    ({"training": rdcore.Training}, "got <class"), ({"seed": -1}, "seed must be an integer >= 0"),
+    ({"method": "rd", "teacher": other_teacher("")}, r"method must be settings such as RDSettings\(\), got 'rd'"),
+    ({"method": rdcore.RDSettings, "teacher": other_teacher("")}, "method must be settings"),
+    ({"method": RD, "teacher": "t.pt"}, "the teacher must be a trained model, .* got 't.pt'"),
+    ({"method": RD, "teacher": rdcore.BPRMFSettings(dim=2)}, "the teacher must be a trained model"),
+    ({"method": RD, "teacher": other_teacher("items")}, "ranks 50 items, and the data have 120"),
+    ({"method": RD, "teacher": other_teacher("device")}, "the teacher is on 'meta', and device is 'cpu': give model.to"),
+    ({"method": RD, "teacher": other_teacher("numbers")}, "the teacher has weights that are not finite"),
+    ({"method": RD, "teacher": other_teacher(""), "model": rdcore.PopularitySettings()}, "is counted from the data"),
+])  # fmt: skip
+def test_what_cannot_be_trained_is_refused_by_name(clicks, given, message):
+    with pytest.raises(ValueError, match=message):
+        rdcore.fit(clicks, **{"model": rdcore.BPRMFSettings(dim=2), "training": rdcore.Training(epochs=1)} | given)
+
+
+def test_a_model_without_memory_is_evaluated_on_its_own_users(clicks):
+    few = rdcore.load("synthetic", n_users=40)
+    model = rdcore.fit(few, rdcore.BPRMFSettings(dim=2), epochs=1)
+    with pytest.raises(ValueError, match="was fitted to 40 users, and the data have"):
+        rdcore.evaluate(model, clicks)
+    sequences = rdcore.fit(few, rdcore.CaserSettings(dim=2), epochs=1)
+    assert len(rdcore.evaluate(sequences, few)["AP"]) == 40
+
+
+@pytest.mark.parametrize("models, show, message", [
+    ([], ("MAP",), "models must be a dict .* got a list"), ({}, ("MAP",), "models must be a dict"),
+    (None, ("MAP",), "got None"), ({"m": None}, ("MAP",), r"models\['m'\] must be a trained model, .* got None"),
+    ({"m": other_teacher("")}, ("NDCG@10",), "show names no metric 'NDCG@10'; there are: P@3, .* MAP"),
+])  # fmt: skip
+def test_what_cannot_be_compared_is_refused_by_name(clicks, models, show, message):
+    with pytest.raises(ValueError, match=message):
+        rdcore.compare(models, clicks, show=show)
+
+
+def test_one_metric_may_be_named_alone(clicks):
+    popular = rdcore.fit(clicks, rdcore.PopularitySettings())
+    assert list(rdcore.compare({"POP": popular}, clicks, show="MAP")) == ["MAP", "parameters"]
+
+
+def test_a_user_with_all_items_is_named_as_the_data_name_them():
+    all_items = np.tile(np.arange(3), 2)
+    fit = rdcore.stage(rdcore.load("synthetic"), "F").fit
+    mine = type(fit)("mine", all_items, [0, 3, 6], 3, user_ids=np.array(["ann", "bob"]))
+    part = rdcore.data.Stage("F", mine, type(fit)("test", [], [0, 0, 0], 3))
+    with pytest.raises(ValueError, match="user ann has every one of the 3 items"):
+        rdcore.fit(part, rdcore.BPRMFSettings(dim=2), epochs=1)
 
 
 @pytest.mark.parametrize("given", [{"method": rdcore.RDSettings()}, {"teacher": object()}])

@@ -172,7 +172,12 @@ def test_a_model_may_be_built_from_the_fitted_part(mine):
 @pytest.mark.parametrize("change, message", [
     (lambda table: table.iloc[1:], "has no row of features"),
     (lambda table: pd.concat([table, table.iloc[:1]]), "has two rows"),
-    (lambda table: table.assign(weight="x"), "must be numbers"), (lambda table: table.assign(weight=np.nan), "must be finite"),
+    (lambda table: table.assign(weight=1e300), "must be finite"),
+    (lambda table: table[["item"]], "there is no column but 'item'"),
+    (lambda table: table.assign(weight=1j), "must be real numbers"),
+    (lambda table: table.assign(item=range(len(table))), "its labels are int64 and those of the data str: make them alike"),
+    (lambda table: table.assign(weight="x"), "must be real numbers"),
+    (lambda table: table.assign(weight=np.nan), "must be finite"),
 ])  # fmt: skip
 def test_item_features_that_do_not_fit_are_refused(mine, change, message):
     with pytest.raises(data.DataError, match=message):

@@ -1,7 +1,7 @@
 """Interactions: who acted on what, in which order. Every model is trained and evaluated on them."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,6 +52,8 @@ class Interactions:
             check(array.ndim == 1, f"{field} must have one dimension, not {array.ndim}")
             check(array.dtype.kind in "iu" or array.size == 0, f"{field} must be integers, not {array.dtype}")
             put(field, np.ascontiguousarray(array, dtype=np.int64))
+        check(isinstance(self.n_items, (int, np.integer)), f"n_items must be an integer, not {self.n_items!r}")
+        check(self.time_unit in (None, "s", "ms", "us", "ns"), f"time_unit must be s, ms, us or ns, not {self.time_unit!r}")
         put("n_items", int(self.n_items))
         offsets, n = self.offsets, len(self.items)
         check(len(offsets) >= 2, "offsets needs at least two entries, that is one user")
@@ -80,6 +82,7 @@ class Interactions:
             check(labels.shape == (count,), f"{field} has shape {labels.shape}, expected ({count},)")
             put(field, labels)
         if self.item_features is not None:
+            check(np.asarray(self.item_features).dtype.kind in "biuf", "item_features must be numbers")
             table = np.asarray(self.item_features, dtype=np.float32)
             check(table.ndim == 2 and len(table) == self.n_items,
                   f"item_features has shape {table.shape}, expected ({self.n_items}, F)")  # fmt: skip
@@ -128,18 +131,10 @@ class Interactions:
 
     def select(self, rows: np.ndarray, name: str | None = None) -> "Interactions":
         """The rows where the mask `rows` (N,) bool holds, with the same users, items and order."""
-        kept = np.concatenate([[0], np.cumsum(rows)])
-        return Interactions(
-            name or self.name,
-            self.items[rows],
-            kept[self.offsets],
-            self.n_items,
-            None if self.times is None else self.times[rows],
-            self.user_ids,
-            self.item_ids,
-            self.time_unit,
-            self.item_features,
-        )
+        if (rows := np.asarray(rows)).dtype != bool or len(rows) != len(self):
+            raise DataError(f"interactions {self.name!r}: rows must be {len(self)} bool, not {len(rows)} {rows.dtype}")
+        kept, times = np.concatenate([[0], np.cumsum(rows)]), None if self.times is None else self.times[rows]
+        return replace(self, name=name or self.name, items=self.items[rows], offsets=kept[self.offsets], times=times)
 
     def statistics(self, length: int = 5) -> dict[str, int | float]:
         """The figures of the RD paper's Table 1, for a whole data set (not for a part of a split).

@@ -44,8 +44,8 @@ class SeenItems:
         self.left = n_items - self.distinct
         self.fewest_unseen = int(self.left.min()) if len(counts) else n_items
 
-    def check_unseen(self, user: Tensor) -> None:
-        """Raises ValueError where one of the users (B,) has every item: nothing can be drawn for them.
+    def check_unseen(self, user: Tensor, labels=None) -> None:
+        """Raises ValueError where one of the users (B,) has every item: nothing can be drawn for them. labels: their ids.
 
         Ranking needs no such check: the ranking of such a user is empty.
         """
@@ -53,10 +53,9 @@ class SeenItems:
             return
         everything = user[self.distinct[user] == self.n_items]
         if len(everything):
-            raise ValueError(
-                f"user {int(everything[0])} has every one of the {self.n_items} items, so that no unseen item is left to "
-                "draw for them: leave them out, or make n_items that of the whole catalogue"
-            )
+            who = int(everything[0]) if labels is None else labels[int(everything[0])]
+            raise ValueError(f"user {who} has every one of the {self.n_items} items, so that no unseen item is left to draw "
+                             "for them: leave them out, or make n_items that of the whole catalogue")  # fmt: skip
 
     @cached_property
     def heavy(self) -> Tensor | None:

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from rdcore import checks
 from rdcore.data.errors import DataError
 from rdcore.data.interactions import Interactions
 
@@ -41,6 +42,7 @@ def split(interactions: Interactions) -> Split:
 
 def _newest(interactions: Interactions, tenths: int) -> np.ndarray:
     """Which rows are among the last floor(tenths / 10 * n) of their user's n, (N,) bool."""
+    checks.interactions(interactions)
     n = np.repeat(interactions.counts(), interactions.counts())
     return n - interactions.positions() <= tenths * n // 10
 
@@ -193,6 +195,7 @@ def leave_one_out(interactions: Interactions) -> LeaveOneOut:
     `load("citeulike")` keeps the published draw, and `rdcore.datasets.in_drawn_order` makes one. Raises DataError when
     nobody has 3 items, and for a held-out re-visit (see `stage`).
     """
+    checks.interactions(interactions)
     counts, name = interactions.counts(), interactions.name
     left = np.repeat(counts, counts) - interactions.positions()  # 1: the last row of its user
     held = (left <= 2) & np.repeat(counts >= 3, counts)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from rdcore.checks import integer, short
+from rdcore.checks import flag, integer, short
 from rdcore.data.errors import DataError
 from rdcore.data.interactions import Interactions
 from rdcore.data.splits import cuts_in_ties
@@ -52,6 +52,7 @@ def from_frame(
     _check_table(frame, name, user, item)
     if ties not in ("hash", "file"):
         raise DataError(f"ties must be 'hash' or 'file', got {short(ties)}")
+    flag("merge_revisits", merge_revisits)
     integer("seed", seed, least=0)
     integer("min_actions", min_actions, least=0)
     _check_columns(frame, {"user": user, "item": item, "time": time}, name)
@@ -106,11 +107,16 @@ def with_item_features(interactions: Interactions, table: pd.DataFrame, item: st
     place = pd.Series(codes.argsort(), index=labels).reindex(interactions.item_ids)
     if place.isna().any():
         lost = place.index[place.isna()][0]
-        raise DataError(f"data set {name!r}: item {lost} has no row of features: add one for every item")
+        kinds = {type(labels[0]).__name__: None, type(lost).__name__: None}
+        other = f" (its labels are {' and those of the data '.join(kinds)}: make them alike)" if len(kinds) > 1 else ""
+        raise DataError(f"data set {name!r}: item {lost} has no row of features{other}: add one for every item")
     values = table.drop(columns=item)
-    if not all(pd.api.types.is_numeric_dtype(kind) for kind in values.dtypes):
-        raise DataError(f"data set {name!r}: item features must be numbers, but are {dict(values.dtypes.astype(str))}")
-    features = values.to_numpy(dtype=np.float32, na_value=np.nan)[place.to_numpy(dtype=np.int64)]
+    kinds = values.dtypes.tolist()
+    if not kinds or not all(pd.api.types.is_any_real_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind) for kind in kinds):
+        found = f"are {dict(values.dtypes.astype(str))}" if kinds else f"there is no column but {item!r}"
+        raise DataError(f"data set {name!r}: item features must be real numbers, but {found}")
+    with np.errstate(over="ignore"):  # what float32 does not hold is refused as infinite
+        features = values.to_numpy(dtype=np.float32, na_value=np.nan)[place.to_numpy(dtype=np.int64)]
     return replace(interactions, item_features=features)
 
 
@@ -134,6 +140,16 @@ LISTS = (
 )  # a file with one user per line
 
 
+WAYS = {
+    "to_pandas": "frame.to_pandas()",  # polars, pyarrow
+    "toPandas": "frame.toPandas()",  # Spark
+    "collect": "frame.collect().to_pandas()",  # polars, not read yet
+    "compute": "frame.compute()",  # Dask
+    "tocoo": "pandas.DataFrame(dict(zip(['user', 'item'], matrix.nonzero()))), with time=None",  # a sparse matrix
+    "to_frame": "series.reset_index(), with the names of its columns",
+}  # what other tables have -> the line that makes them one of pandas
+
+
 def _check_table(frame: object, name: str, *named: str) -> None:
     """Raises DataError with the line that helps where `frame` is no pandas table with rows.
 
@@ -153,8 +169,8 @@ def _check_table(frame: object, name: str, *named: str) -> None:
     if not isinstance(frame, pd.DataFrame):
         made = type(frame)
         line = "pandas.DataFrame(rows, columns=['user', 'item', 'time'])"
-        if hasattr(frame, "to_pandas"):
-            line = "frame.to_pandas()"
+        if way := next((way for name, way in WAYS.items() if hasattr(frame, name)), None):
+            line = way
         elif isinstance(frame, dict) and set(named) & set(frame):
             line = "pandas.DataFrame(given)"
         elif isinstance(frame, dict):
@@ -173,7 +189,7 @@ def _check_table(frame: object, name: str, *named: str) -> None:
 def _check_columns(frame: pd.DataFrame, named: dict[str, str | None], name: str) -> None:
     """Raises DataError unless each named column is there once."""
     columns = list(frame.columns)
-    shown = [str(column) for column in columns]
+    shown = [column if isinstance(column, (str, int, tuple)) else str(column) for column in columns]
     for role, column in named.items():
         if column is None:
             if role != "time":
@@ -196,6 +212,8 @@ def _advice(frame: pd.DataFrame, role: str, named: dict[str, str | None]) -> str
     columns = [column for column in frame.columns if column not in named.values()]
     if named[role] in frame.index.names:
         return f"{named[role]!r} is the index: frame.reset_index() makes it a column"
+    if role == "time" and isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex):
+        return f"the index holds dates: frame.reset_index(names={named[role]!r}) makes it a column"
     if len(frame.columns) == 1 and (separator := next((s for s in "\t;|, " if s in str(frame.columns[0])), None)):
         fields = {str(row).count(separator) for row in [frame.columns[0], *frame.iloc[:1000, 0]]}
         if len(fields) > 1:

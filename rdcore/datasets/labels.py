@@ -1,6 +1,8 @@
 """Labels of users and items from a column: in order, undamaged, or the line that helps."""
 
+import logging
 import re
+import unicodedata
 
 import numpy as np
 import pandas as pd
@@ -8,6 +10,7 @@ import pandas as pd
 from rdcore.data.errors import DataError
 from rdcore.datasets.times import TEXT_GAPS, row_of
 
+LOG = logging.getLogger(__name__)
 EXACT = "read the column as text or Int64 (dtype={%r: 'Int64'} in pandas.read_csv)"
 NUMBER = re.compile(r"-?\d+(\.0|(\.\d+)?[eE]\+?\d+)?")  # a whole number, or what a whole float becomes by astype(str)
 
@@ -32,9 +35,11 @@ def label_codes(column: pd.Series, name: str) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
     codes, labels = _distinct_labels(column, name)
+    refuse_missing(codes < 0, column, name, f"{remedy}, which cannot hold large ids")  # NaN inside an Arrow column
+    unordered = labels.dtype == object and any(isinstance(label, (complex, frozenset)) for label in labels)
     try:
-        if labels.dtype.kind == "c" or any(isinstance(label, complex) for label in labels if labels.dtype == object):
-            raise TypeError("numpy sorts complex numbers by their parts")
+        if labels.dtype.kind == "c" or unordered:
+            raise TypeError("numpy sorts complex numbers by their parts, and sets are only compared with their subsets")
         with np.errstate(over="ignore"):  # a large number among float32 objects: only their order counts
             order = np.argsort(labels, kind="stable")
     except TypeError:
@@ -68,10 +73,33 @@ def _check_texts(labels: np.ndarray, codes: np.ndarray, column: pd.Series, name:
         if floats:
             row = int(np.isin(codes, floats).argmax())
             raise _rounded(column, row, name, f"the text of a float {labels[codes[row]]!r}", 53)
+    _log_alike([label for label in labels if isinstance(label, str)], column, name)
+
+
+def _log_alike(labels: list[str], column: pd.Series, name: str) -> None:
+    """Warns of labels that look like another one. They stay: nobody but the owner knows whether they are one."""
+    plain = {label: (label if label.isascii() else unicodedata.normalize("NFC", label)).strip() for label in labels}
+    found: dict[str, str] = {same: label for label, same in plain.items() if label == same}
+    alike = [(label, same) for label, same in plain.items() if found.setdefault(same, label) != label]
+    if alike:
+        LOG.warning(
+            "data set %r: %d labels of column %r differ from another one only in blanks around them or in their Unicode form "
+            "(the first: %s and %s), and stay different: if they are one, frame[%r] = "
+            "frame[%r].str.normalize('NFC').str.strip() before",
+            name, len(alike), column.name, ascii(found[alike[0][1]]), ascii(alike[0][0]), column.name, column.name,
+        )  # fmt: skip
 
 
 def _distinct_labels(column: pd.Series, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Code of each row (N,) in order of appearance, and the labels; exact whole floats as integers."""
+    if column.dtype == object and pd.api.types.infer_dtype(column, skipna=True).startswith("mixed"):
+        kinds = {type(label) for label in column}
+        if kinds & {bool, np.bool_} and kinds - {bool, np.bool_}:  # Python takes True for 1
+            names = ", ".join(sorted(kind.__name__ for kind in kinds))
+            raise DataError(
+                f"data set {name!r}: column {column.name!r} mixes True and False with other labels ({names}): make them all "
+                "text or all numbers"
+            )
     try:
         codes, labels = pd.factorize(column.to_numpy())
     except TypeError as error:  # lists, dicts

@@ -36,6 +36,12 @@ def stages_of_parts(
                 f"{train.name!r} and {part.name!r} do not have the same users and items: make the parts of one table by "
                 "Interactions.select(rows), or give all of them the same user_ids and item_ids"
             )
+        if part.time_unit != train.time_unit and part.times is not None and train.times is not None:
+            raise DataError(f"{train.name!r} has times in {train.time_unit} and {part.name!r} in {part.time_unit}: "
+                            "read the parts as one table, or take no times (times=None)")  # fmt: skip
+        tables = [each.item_features for each in (train, part)]
+        if not (tables[0] is tables[1] or np.array_equal(*tables)):
+            raise DataError(f"{train.name!r} and {part.name!r} do not have the same item_features: give them to all parts")
     stages = {"F": _given("F", train if validation is None else _joined(train, validation), test)}
     return stages if validation is None else {"V": _given("V", train, validation), **stages}
 
@@ -48,6 +54,8 @@ def stage_by_date(interactions: Interactions, date: object, name: Literal["V", "
     item that they had before are left out of the evaluation. Raises DataError without times, and where
     no row is left on a side.
     """
+    if not isinstance(interactions, Interactions):
+        raise DataError(f"a date cuts Interactions, not a {type(interactions).__name__}: give all of them (data.from_frame)")
     where = f"data set {interactions.name!r}"
     one_of("name", name, "V", "F")
     if interactions.times is None:
@@ -67,9 +75,10 @@ def stage_by_date(interactions: Interactions, date: object, name: Literal["V", "
     before = interactions.times < cut
     after = ~before & ~again_rows(interactions)
     if not before.any() or not after.any():
-        side = "before" if not before.any() else "at or after"
-        raise DataError(f"{where} has no row {side} {date!r}: its times are {interactions.times.min()} to "
-                        f"{interactions.times.max()}")  # fmt: skip
+        side, unit = "before" if not before.any() else "at or after", interactions.time_unit
+        ends = [interactions.times.min(), interactions.times.max()]
+        dates = f", in {unit}, that is {' to '.join(str(np.datetime64(int(end), unit)) for end in ends)}" if unit else ""
+        raise DataError(f"{where} has no row {side} {date!r}: its times are {ends[0]} to {ends[1]}{dates}")
     label = f"{interactions.name}, {{}} {date}"
     return Stage(name, interactions.select(before, label.format("before")), interactions.select(after, label.format("from")))
 

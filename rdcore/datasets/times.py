@@ -1,6 +1,7 @@
 """Times as they come: dates, text and numbers become whole numbers; nothing is cut off or reordered."""
 
 import datetime
+import re
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,9 @@ def missing_times(column: pd.Series) -> np.ndarray:
     if pd.api.types.is_bool_dtype(column.dtype):
         return missing
     if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_complex_dtype(column.dtype):
+        if pd.api.types.is_float_dtype(column.dtype):  # NaN inside an Arrow column is no gap to pandas
+            values = column.to_numpy(dtype=float, na_value=np.nan)
+            return missing | np.isnan(values) | np.isin(values, np.array(MISSING, dtype=float))
         return missing | column.isin(MISSING).to_numpy(dtype=bool, na_value=False)
     if pd.api.types.infer_dtype(column, skipna=True) in ("string", "empty"):
         gaps = ["", *TEXT_GAPS, "null", "NULL", "\\N", "0000-00-00", "0000-00-00 00:00:00"]
@@ -44,13 +48,16 @@ def whole_times(column: pd.Series, name: str) -> tuple[np.ndarray, str | None]:
     """Times (N,) int64 in the order of `column`, and their unit: 's', 'ms', 'us', 'ns', or None for numbers.
 
     Whole numbers stay as they are. Numbers with a fraction are multiplied by 10, 100, ... until all
-    are whole. Dates (datetime64 of any unit and zone, Python's date and datetime, ISO text) become
-    whole numbers since 1970-01-01 UTC, in the largest of s, ms, us and ns in which all are whole. A
-    date without a zone counts as UTC. Text of digits counts as numbers. No value may be missing.
+    are whole. Dates (datetime64 of any unit and zone, Python's date and datetime, ISO text, the start
+    of a pandas Period) become whole numbers since 1970-01-01 UTC, in the largest of s, ms, us and ns
+    in which all are whole. A date without a zone counts as UTC. Text of digits counts as numbers. No
+    value may be missing.
     Raises DataError naming column, row and value for anything else.
     """
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
+    if isinstance(column.dtype, pd.ArrowDtype) and str(column.dtype).startswith("dictionary"):
+        column = column.astype(object)
     kind = pd.api.types.infer_dtype(column, skipna=False)
     if kind == "string":
         codes, text = pd.factorize(column)  # days repeat
@@ -68,10 +75,16 @@ def whole_times(column: pd.Series, name: str) -> tuple[np.ndarray, str | None]:
         return numbers[codes], unit
     if kind == "mixed" and all(isinstance(one, (datetime.date, np.datetime64)) for one in column):
         kind = "datetime"
+    if kind == "period":
+        starts = pd.PeriodIndex(column).to_timestamp()
+        return _dates(pd.Series(starts, index=column.index, name=column.name), column, name)
     if kind in ("datetime", "datetime64", "date"):
         return _dates(column, column, name)
     if kind == "decimal":
-        return whole_times(_numbers(column.map(str)), name)
+        text = column.map("{:f}".format)
+        if wrong := [place for place, one in enumerate(text) if not re.fullmatch(NUMBER, one)]:
+            raise _refused(name, column, f"{column.iloc[wrong[0]]} in {row_of(column, wrong[0])}")
+        return whole_times(_numbers(text), name)
     if kind not in ("integer", "floating", "mixed-integer-float"):
         raise _refused(name, column, f"{kind} values such as {short(column.iloc[0])}")
     return _whole(column, name), None
@@ -82,10 +95,12 @@ def _refused(name: str, column: pd.Series, what: str) -> DataError:
 
 
 def _numbers(text: pd.Series) -> pd.Series:
-    """Text of digits as numbers: integers where all are, else floats."""
-    if text.str.fullmatch(r"[+-]?\d+(?:\.0*)?").all():
-        return pd.Series([int(one.split(".")[0]) for one in text], index=text.index, name=text.name, dtype=object)
-    return text.astype(float)
+    """Text of digits as integers: multiplied by the smallest power of ten that makes all of them whole. A float would cut off
+    what it cannot hold."""
+    parts = [one.partition(".") for one in text]
+    digits = max(len(fraction.rstrip("0")) for _, _, fraction in parts)
+    whole = [int(whole + fraction[:digits].ljust(digits, "0")) for whole, _, fraction in parts]
+    return pd.Series(whole, index=text.index, name=text.name, dtype=object)
 
 
 def _dates(dates: pd.Series, column: pd.Series, name: str, codes: np.ndarray | None = None) -> tuple[np.ndarray, str]:
@@ -123,6 +138,11 @@ def _whole(column: pd.Series, name: str) -> np.ndarray:
         )
     if values.dtype.kind != "f":
         return values.astype(np.int64)
+    bits = 1 + np.finfo(values.dtype).nmant
+    if bits < 53 and (np.abs(values) >= 2.0**bits).any():  # unix seconds in float32 are multiples of 128
+        row = int(np.argmax(np.abs(values) >= 2.0**bits))
+        what = f"the {values.dtype} {values[row]} in {row_of(column, row)}, which was or may have been rounded"
+        raise _refused(name, column, f"{what} (read the column as float64 or Int64)")
     values = values.astype(np.float64)
     apart = len(np.unique(values))
     for power in range(19):

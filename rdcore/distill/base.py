@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
+from rdcore.checks import all_scores
 from rdcore.data.queries import Queries
 from rdcore.data.sampling import SeenItems
 from rdcore.models.base import Model, evaluating
@@ -75,7 +76,7 @@ class Frozen:
     def score_all(self, queries: Queries) -> Tensor:
         """Logits of all items: B queries -> (B, n_items), -inf where one is missing (NaN)."""
         with torch.no_grad(), evaluating(self.model) as teacher:
-            scores = teacher.score_all(teacher.encode(queries))
+            scores = all_scores(teacher, queries)
         return _floats(scores).masked_fill(scores.isnan(), -torch.inf)
 
     def hint(self, queries: Queries) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from rdcore.checks import all_scores
 from rdcore.data.queries import Queries, final_queries_of
 from rdcore.data.sampling import SeenItems
 from rdcore.distill.base import Batch, Cache, TrainingData
@@ -125,8 +126,7 @@ def exemplary_rankings(
     with torch.no_grad(), evaluating(teacher):
         for start in bar:
             part = slice(start, start + rows)
-            scores = teacher.score_all(teacher.encode(queries[part])).contiguous()  # (rows, n_items)
-            scores = scores if scores.is_floating_point() else scores.float()
+            scores = all_scores(teacher, queries[part]).contiguous()  # (rows, n_items)
             if target is not None:
                 scores.scatter_(1, target[part, None], -torch.inf)
             if seen is not None:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rdcore.checks import all_scores
 from rdcore.data.queries import final_queries
 from rdcore.data.sampling import SeenItems
 from rdcore.data.splits import Stage
@@ -38,7 +39,7 @@ def held_out(model: Model, stage: Stage, *, device="cpu", block: int = 512):
             bounds = offsets[start : start + len(asked) + 1]
             targets = items[bounds[0] : bounds[-1]].to(device)
             # A tensor that may be written to: a model may answer with one row for all.
-            yield model.score_all(model.encode(asked)).contiguous(), seen, (targets, (bounds - bounds[0]).to(device))
+            yield all_scores(model, asked).contiguous(), seen, (targets, (bounds - bounds[0]).to(device))
 
 
 @torch.no_grad()
@@ -71,8 +72,8 @@ def agreement(student: Model, teacher: Model, stage: Stage, *, device="cpu", n: 
     overlap, correlation = [], []
     with evaluating(student), evaluating(teacher):
         for _, asked, seen in _blocks(stage, device, 512):
-            scores_t, scores_s = (model.score_all(model.encode(asked)) for model in (teacher, student))
-            scores_t = scores_t.masked_fill(scores_t.isnan(), -torch.inf)
+            scores_t, scores_s = (all_scores(model, asked) for model in (teacher, student))
+            scores_t = scores_t.nan_to_num(-torch.inf, torch.finfo(scores_t.dtype).max, -torch.inf)
             top_t = metrics.top_items(scores_t, seen, min(max(n, depth), n_items))  # (b, depth)
             short = min(n, n_items)
             top_s = metrics.top_items(scores_s, seen, short)

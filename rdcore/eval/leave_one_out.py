@@ -45,7 +45,7 @@ class Judge:
         self.fit, self.device = parts.fit, device
         self.validation, self.test = Stage("L", parts.fit, parts.validation), Stage("L", before, parts.test)
         self.owned = SeenItems(torch.from_numpy(data.items), torch.from_numpy(data.offsets), data.n_items)
-        self.owned.check_unseen(torch.arange(data.n_users))
+        self.owned.check_unseen(torch.arange(data.n_users), data.user_ids)
         self.n_short = int((self.owned.left < NEGATIVES).sum())
 
     @cached_property

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rdcore import fast
-from rdcore.checks import short
+from rdcore.checks import checked_scores, short
 from rdcore.data.interactions import Interactions
 from rdcore.data.queries import Queries
 
@@ -42,7 +42,7 @@ class Model(nn.Module):
     def score(self, context: Tensor, items: Tensor) -> Tensor:
         """Context (B, D) and items, (B, n) each query's own or (n,) shared by all -> logits
         (B, n). By default from the scores of all items."""
-        scores = self.score_all(context)
+        scores = checked_scores(self, self.score_all(context), len(context))
         return scores[:, items] if items.dim() == 1 else scores.gather(1, items)
 
     def score_all(self, context: Tensor) -> Tensor:

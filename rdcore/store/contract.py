@@ -52,9 +52,22 @@ def check_key(experiment: Experiment, key: str) -> None:
         )
 
 
+def check_kind(data: object) -> None:
+    """Raises ValueError for anything but interactions or a stage."""
+    if not isinstance(data, (Interactions, Stage)):
+        if isinstance(data, str):
+            remedy = f"rdcore.load({data!r}) for a data set of the catalog, rdcore.from_frame(pandas.read_csv(...)) for a file"
+        elif type(data).__module__.startswith("rdcore.data"):  # Split, LeaveOneOut
+            remedy = "the interactions that were split; stage L is asked for by its name"
+        else:
+            remedy = "rdcore.from_frame(frame, user=..., item=..., time=...)"
+        raise ValueError(f"data must be Interactions or a Stage, not a {type(data).__name__}: give {remedy}")
+
+
 def check_data(experiment: Experiment, data: Interactions | Stage) -> None:
     """Raises ValueError where ``data`` are not those that the run describes: by their hash, or a
     stage of your own by that of its fitted part (see `check_stage`)."""
+    check_kind(data)
     check_hash(experiment.dataset, experiment.data_hash, data)
 
 

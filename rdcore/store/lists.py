@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from rdcore.checks import all_scores
 from rdcore.data.errors import DataError
 from rdcore.data.interactions import Interactions
 from rdcore.data.queries import Queries, final_queries
@@ -215,7 +216,7 @@ def write_lists(
     with evaluating(model):
         for start in range(0, len(lists), 256):
             part = slice(start, start + 256)
-            block = model.score_all(model.encode(queries[part])).numpy()
+            block = all_scores(model, queries[part]).numpy()
             known = np.minimum(lists[part], fit.n_items - 1)
             scores[part] = np.take_along_axis(block, known, 1)
     user, place = np.nonzero(lists < fit.n_items)

@@ -14,6 +14,7 @@ import torch
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
+from rdcore.checks import short
 from rdcore.data import Interactions, Stage
 from rdcore.data.sampling import stream_seed
 from rdcore.distill.base import Distillation, TrainingData
@@ -70,6 +71,10 @@ def load_or_train(
     Raises ValueError, before anything is written, for data that the description does not name, a
     device that is not there, and a torch whose default is not float32.
     """
+    if not isinstance(experiment, Experiment):
+        raise ValueError(f"experiment must be an Experiment, got {short(experiment)}")
+    if not (after_epoch is None or callable(after_epoch)):
+        raise ValueError(f"after_epoch must be a function of an epoch and its values, got {short(after_epoch)}")
     run = run_of(experiment)
     if run.finished:
         if data is not None:
@@ -107,11 +112,12 @@ def _train(
 ) -> None:  # fmt: skip
     """Described, prepared, trained, finished."""
     started = time.time()
+    entries: list[dict] = []
     with _described(experiment, data, folder):
         work = _prepare(experiment, data, folder, device, progress)
+        if experiment.counted:  # evaluated here, where a model that answers wrongly leaves no run behind
+            work.stages.evaluate(work.model, experiment.training.epochs, entries)
     if experiment.counted:
-        entries: list[dict] = []
-        work.stages.evaluate(work.model, experiment.training.epochs, entries)
         state = {"history": [], "metrics": entries, "resumed": 0}
     else:
         state = _fit(experiment, work, folder, device, progress, after_epoch, started)

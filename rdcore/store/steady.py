@@ -18,6 +18,7 @@ import hashlib
 import numpy as np
 import torch
 
+from rdcore.checks import all_scores
 from rdcore.data.interactions import Interactions
 from rdcore.data.queries import final_queries
 from rdcore.data.sampling import SeenItems
@@ -55,7 +56,7 @@ def steady_lists(model: Model, fit: Interactions, k: int) -> np.ndarray:
     with evaluating(model):
         for start in range(0, len(queries), rows):
             asked = queries[start : start + rows]
-            scores = model.score_all(model.encode(asked))
+            scores = all_scores(model, asked).contiguous()
             scores[seen.of(asked.user)] = -torch.inf
             scores = scores.numpy()
             items = steady_order(scores, width)

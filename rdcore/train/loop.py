@@ -89,7 +89,7 @@ def training_data(
         queries, target = queries[kept], target[kept]
     queries = queries.to(device)
     seen = SeenItems(queries.items, queries.offsets, fit.n_items)
-    seen.check_unseen(queries.user)
+    seen.check_unseen(queries.user, fit.user_ids)
     return TrainingData(queries, target.to(device), seen)
 
 

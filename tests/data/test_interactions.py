@@ -25,6 +25,10 @@ def of_counts(counts, n_items=400, timed=True):
         ({"offsets": [0]}, "at least two entries"),
         ({"times": [1, 2]}, "2 times for 3 items"),
         ({"times": [1, 0, 5]}, "times must not decrease within a user"),
+        ({"n_items": 3.5}, "n_items must be an integer, not 3.5"),
+        ({"n_items": "3"}, "n_items must be an integer, not '3'"),
+        ({"time_unit": "min"}, "time_unit must be s, ms, us or ns, not 'min'"),
+        ({"item_features": [["a"]] * 3}, "item_features must be numbers"),
         ({"user_ids": [1]}, r"user_ids has shape \(1,\), expected \(2,\)"),
         ({"item_ids": [1, 2]}, r"item_ids has shape \(2,\), expected \(3,\)"),
     ],
@@ -35,6 +39,13 @@ def test_arrays_that_do_not_fit_are_refused(change, message):
     with pytest.raises(DataError, match=message) as caught:
         Interactions("mine", **{**good, **change})
     assert "'mine'" in str(caught.value)
+
+
+@pytest.mark.parametrize("rows", [[True, False], [0, 1, 2], [[True, False, True]]])
+def test_rows_are_selected_by_a_mask(rows):
+    with pytest.raises(DataError, match="'t': rows must be 3 bool, not"):
+        of_counts([2, 1]).select(rows)
+    assert of_counts([2, 1]).select([True, False, True]).counts().tolist() == [1, 1]
 
 
 def test_statistics_by_hand():

@@ -72,6 +72,11 @@ def test_stage_errors():
     with pytest.raises(DataError, match=r"\(7 are always enough"):
         stage(of_counts([3, 5, 6]), "V")
     assert len(stage(of_counts([4]), "V").judge) == 1
+    for cut in (split, leave_one_out, lambda given: stage(given, "F")):
+        with pytest.raises(ValueError, match=r"give Interactions, not a dict: data.from_frame\(table, ...\) makes them"):
+            cut({})
+        with pytest.raises(ValueError, match="not a Stage .one part of a stage is stage.fit"):
+            cut(stage(of_counts([10]), "F"))
 
 
 def test_a_held_out_revisit_is_refused_before_anything_is_trained():

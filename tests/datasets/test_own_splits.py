@@ -42,6 +42,27 @@ def test_parts_are_interactions_with_rows_and_of_one_size():
         Stage("F", train, Interactions("c", [2], [0, 1, 1], 3))
 
 
+def test_parts_have_times_of_one_unit_and_the_same_features():
+    def part(items, **more):
+        return Interactions("a", items, [0, len(items)], 3, **more)
+
+    with pytest.raises(DataError, match="'a' has times in s and 'a' in ms"):
+        stages_of_parts(part([0, 1], times=[1, 2], time_unit="s"), part([2], times=[3000], time_unit="ms"))
+    features = np.ones((3, 1))
+    with pytest.raises(DataError, match="do not have the same item_features"):
+        stages_of_parts(part([0, 1], item_features=features), part([2]))
+    assert stages_of_parts(part([0, 1], item_features=features), part([2], item_features=features))["F"].fit.n_items == 3
+
+
+def test_a_date_cuts_interactions_and_says_what_dates_there_are():
+    frame = pd.DataFrame({"user": 0, "item": [1, 2], "time": ["2020-01-01", "2020-01-03T00:00:00.5"]})
+    for other in (frame, stage(synthetic.generate(n_users=5), "F")):
+        with pytest.raises(DataError, match=f"a date cuts Interactions, not a {type(other).__name__}"):
+            stage_by_date(other, "2020-01-02")
+    with pytest.raises(DataError, match="in ms, that is 2020-01-01T00:00:00.000 to 2020-01-03T00:00:00.500"):
+        stage_by_date(from_frame(frame), 1577836800)  # seconds, and the times are in milliseconds
+
+
 @pytest.mark.parametrize("date, message", [
     ("2020-13-01", "'2020-13-01' in row 0, a date that cannot be read"), ("01.02.2020", "which is no ISO date"),
     ("1577836800", "is a number as text"), (None, "date must be a date"), (pd.NaT, "date must be a date"),

@@ -8,18 +8,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 import rdcore
 from rdcore import serve
-from rdcore.data import Interactions
+from rdcore.data import Interactions, split
+from rdcore.data import leave_one_out as leave_one_out_split
 from rdcore.datasets import stages_of_parts, synthetic
-from rdcore.distill import RRDSettings
+from rdcore.distill import CDSettings, Position, RDSettings, RRDSettings
+from rdcore.eval import leave_one_out
+from rdcore.eval.full_ranking import agreement
 from rdcore.models import BPRMFSettings, CaserSettings, Model
 from rdcore.store import records, run_tables, runner, runs
 from rdcore.store.estimate import Estimate
 from rdcore.store.experiment import Experiment
+from rdcore.store.steady import steady_lists
 from rdcore.train.loop import Training
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -35,6 +40,31 @@ OTHER = Interactions("other", MINE.items[::-1].copy(), MINE.offsets, MINE.n_item
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RDCORE_RUNS", str(tmp_path / "runs"))
     return tmp_path / "runs"
+
+
+@pytest.mark.parametrize("given, remedy", [
+    (pd.DataFrame(), r"not a DataFrame: give rdcore.from_frame\("), ("ml-100k", r"not a str: give rdcore.load\('ml-100k'\)"),
+    (split(MINE), "not a Split: give the interactions that were split"),
+    (leave_one_out_split(MINE), "not a LeaveOneOut: give the interactions that were split"),
+])  # fmt: skip
+def test_what_is_no_data_is_refused_at_every_door(store: Path, given: object, remedy: str) -> None:
+    model = BPRMFSettings(dim=2).build(20, 30)
+    for door in (
+        lambda: runs.load_or_train(RUN, given), lambda: runs.load_or_train_all([RUN], data=given),
+        lambda: rdcore.fit(given, BPRMFSettings(dim=2)), lambda: rdcore.evaluate(model, given),
+        lambda: rdcore.compare({"m": model}, given),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=f"data must be Interactions or a Stage, {remedy}"):
+            door()
+    assert not store.exists()
+
+
+def test_what_is_no_experiment_and_no_function_is_refused_before_training(store: Path) -> None:
+    with pytest.raises(ValueError, match="experiment must be an Experiment, got a dict"):
+        runs.load_or_train({"dataset": "mine"}, MINE)
+    with pytest.raises(ValueError, match="after_epoch must be a function .* got 3"):
+        runs.load_or_train(RUN, MINE, after_epoch=3)
+    assert not store.exists()
 
 
 @pytest.mark.parametrize("device", ["mps", "cuda:97", "gpu"])
@@ -156,6 +186,68 @@ def test_a_run_on_a_stage_of_ones_own_is_loaded_and_exported_with_that_stage_alo
         with pytest.raises(ValueError, match="data_hash="):
             serve.export_run(run, tmp_path / "out.onnx", data=other)
     assert not list(tmp_path.glob("out*"))
+
+
+class Answers(Model):
+    """Scores of all items in some form."""
+
+    n_items, window = MINE.n_items, 0
+
+    def __init__(self, form: str):
+        super().__init__()
+        self.form = form
+
+    def encode(self, queries):
+        return queries.user[:, None]
+
+    def score(self, context, items):
+        return super().score(context, items)
+
+    def score_all(self, context):
+        return FORMS[self.form](torch.arange(float(self.n_items)).roll(7).repeat(len(context), 1))
+
+
+FORMS = {
+    "padding": lambda scores: torch.cat([scores, scores[:, :1]], 1), "too few": lambda scores: scores[:, 1:],
+    "one": lambda scores: scores[0], "numpy": lambda scores: scores.numpy(), "complex": lambda scores: scores + 0j,
+    "none": lambda scores: None, "half": torch.Tensor.half, "whole": torch.Tensor.long,
+    "plain": lambda scores: scores, "first": lambda scores: scores.index_fill(1, torch.tensor([3]), torch.inf),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswersSettings:
+    form: str
+
+    def fit(self, fit):
+        return Answers(self.form)
+
+
+@pytest.mark.parametrize("form", ["padding", "too few", "one", "numpy", "complex", "none"])
+def test_a_model_that_answers_in_another_shape_is_refused_everywhere_and_leaves_nothing(store: Path, form: str) -> None:
+    said = r"Answers.score_all must return a tensor of real numbers in the shape \(20, 30\)"
+    odd, final = Answers(form), rdcore.stage(MINE, "F")
+    for door in (
+        lambda: runs.load_or_train(replace(RUN, model=AnswersSettings(form=form), training=Training(epochs=1)), MINE),
+        lambda: rdcore.evaluate(odd, MINE), lambda: agreement(BPRMFSettings(dim=2).build(20, 30), odd, final),
+        lambda: steady_lists(odd, final.fit, 3), lambda: leave_one_out.Judge(MINE).means(odd),
+        *(lambda method=method: rdcore.fit(MINE, BPRMFSettings(dim=2), teacher=odd, method=method, epochs=1)
+          for method in (RDSettings(K=2, weights=Position(), exclude="seen"), CDSettings(samples=2, depth=5))),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=said):
+            door()
+    assert not list(store.glob("*/"))
+
+
+@pytest.mark.parametrize("form", ["half", "whole", "first"])
+def test_what_may_teach_does_not_end_the_run_when_it_is_compared(form: str) -> None:
+    """Half precision, whole numbers, and an item that always comes first."""
+    plain, odd = Answers("plain"), Answers(form)
+    student = rdcore.fit(MINE, BPRMFSettings(dim=2), teacher=odd, method=RDSettings(K=2, weights=Position()), epochs=1)
+    found = agreement(student, odd, rdcore.stage(MINE, "F"))
+    assert all(-1 <= value <= 1 for value in found.values())
+    if form != "first":
+        assert found == agreement(student, plain, rdcore.stage(MINE, "F"))
 
 
 class Known(Model):
