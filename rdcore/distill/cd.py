@@ -1,5 +1,4 @@
-"""Collaborative distillation, CD (Lee et al., ICDM 2019): the teacher's opinion of unseen items
-that are drawn by their rank."""
+"""Collaborative distillation, CD (Lee et al., ICDM 2019): the teacher's opinion of unseen items, drawn by their rank."""
 
 from __future__ import annotations
 
@@ -23,11 +22,10 @@ from rdcore.settings import Settings, added, inert
 class CDSettings(Settings):
     """Settings of CD.
 
-    The paper's text was not available. Notes on it give the formulas and a best weight near 0.1.
-    Chosen here, because they are silent: ``samples`` and ``depth``, RRD's (500 places concentrate
-    the draw six times more than the 3,000 of other people's code do); 'linear', which needs no
-    gamma; gamma's default. temperature 2 and shift 0 are those of woriazzc/KDs 01500ff for BPR on
-    CiteULike.
+    The paper's text was not available. Notes on it give the formulas and a best weight near 0.1. Chosen here,
+    because they are silent: ``samples`` and ``depth``, RRD's (500 places concentrate the draw six times more than
+    the 3,000 of other people's code do); 'linear', which needs no gamma; gamma's default. temperature 2 and shift
+    0 are those of woriazzc/KDs 01500ff for BPR on CiteULike.
     """
 
     revision = 1
@@ -38,13 +36,14 @@ class CDSettings(Settings):
     samples: int = 80
     """Items of a query."""
     sampling: str = "linear"
-    """Weight of the place r = 0, 1, ...: 1 - r / depth ('linear') or exp(-gamma r / depth)
-    ('exponential')."""
+    """Weight of the place r = 0, 1, ...: 1 - r / depth ('linear'), exp(-gamma r / depth) ('exponential'), the same
+    for all ('uniform'; with depth=None CD-Base), or 1 - (r + 1/2) / depth ('tournament', the better of two uniform
+    places: with depth=3000 as in other people's code)."""
     gamma: float = 10.0
     """Steepness of 'exponential'."""
     depth: int | None = 500
-    """Length of the ranking; items behind it are not drawn. None is the published form: all unseen
-    items of the user, with weights that fall linearly to the last one."""
+    """Length of the ranking; items behind it are not drawn. None is the published form: all unseen items of the
+    user, whose number then takes the place of depth in the weights."""
     temperature: float = 2.0
     """The teacher's label is sigmoid((score + shift) / temperature)."""
     shift: float = 0.0
@@ -52,37 +51,33 @@ class CDSettings(Settings):
     weight: float = 0.1
     """lambda: factor of a sum over the batch's different users and their items."""
     positives: bool = added(False)
-    """Whether the loss adds the published base loss, softplus(-score) of the batch's targets, a sum
-    over rows. It belongs with Training(base_weight=0): what is missing is not known to be disliked,
-    so the paper has no negatives."""
+    """Whether the loss adds the published base loss, softplus(-score) of the batch's targets, a sum over rows. It
+    belongs with Training(base_weight=0): what is missing is not known to be disliked, so the paper has no
+    negatives."""
 
     def __post_init__(self):
         one_of("mode", self.mode, "student", "teacher")
-        one_of("sampling", self.sampling, "linear", "exponential")
+        one_of("sampling", self.sampling, "linear", "exponential", "uniform", "tournament")
         integer("samples", self.samples)
         flag("positives", self.positives)
-        if self.depth is None and self.sampling != "linear":
-            raise ValueError(
-                "depth=None is the published form, which is 'linear', "
-                f"got sampling={self.sampling!r}"
-            )
         if self.depth is not None:
             integer("depth", self.depth)
         if self.depth is not None and self.samples > self.depth:
-            raise ValueError(
-                f"samples must be <= depth = {self.depth}, the length of the ranking, "
-                f"got {self.samples}"
-            )
+            raise ValueError(f"samples must be <= depth = {self.depth}, the length of the ranking, got {self.samples}")
         for name in ("gamma", "temperature", "weight"):
             number(name, getattr(self, name), above=name == "temperature")
         number("shift", self.shift, least=None)
-        if self.sampling == "linear":
-            inert(self, "sampling='linear'", "gamma")
+        if self.sampling != "exponential":
+            inert(self, f"sampling={self.sampling!r}", "gamma")
 
-    def log_weights(self) -> Tensor:
-        """Of the places of a ranking: (depth,) float64."""
-        part = torch.arange(self.depth, dtype=torch.float64) / self.depth
-        return torch.log1p(-part) if self.sampling == "linear" else -self.gamma * part
+    def log_weights(self, length: Tensor | None = None, places: int | None = None) -> Tensor:
+        """Of the places of a ranking: (depth,) float64. Of the first ``places`` of rankings of length (B, 1):
+        (B, places), minus infinity behind their ends."""
+        length = torch.tensor(self.depth) if length is None else length
+        place = torch.arange(places or self.depth, dtype=torch.float64, device=length.device)
+        part = (place + (self.sampling == "tournament") / 2) / length
+        weights = {"exponential": -self.gamma * part, "uniform": 0 * part}.get(self.sampling, torch.log1p(-part))
+        return weights.masked_fill(place >= length, -torch.inf)
 
     def build(self, student: Model, teacher: Model) -> CollaborativeDistillation:
         must_score_single_items(teacher, "CD")
@@ -91,8 +86,8 @@ class CDSettings(Settings):
 
 
 def soft_label_loss(labels: Tensor, logits: Tensor, named: Tensor | None = None) -> Tensor:
-    """-sum_i [q_i log p_i + (1 - q_i) log(1 - p_i)], p = sigmoid(logits): (B, n) twice -> (B,), over
-    the items that are ``named`` (B, n) bool, by default all."""
+    """-sum_i [q_i log p_i + (1 - q_i) log(1 - p_i)], p = sigmoid(logits): (B, n) twice -> (B,), over the items that
+    are ``named`` (B, n) bool, by default all."""
     losses = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
     return (losses if named is None else losses * named).sum(1)
 
@@ -103,13 +98,13 @@ def positives_loss(logits: Tensor) -> Tensor:
 
 
 def linear_places(length: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """``size`` different places of every row's list, drawn one after the other, place r = 0, 1, ...
-    with probability proportional to length - r among those left: length (n,) -> (n, size), in the
-    order drawn; -1 behind where length is below size.
+    """``size`` different places of every row's list, drawn one after the other, place r = 0, 1, ... with probability
+    proportional to length - r among those left: length (n,) -> (n, size), in the order drawn; -1 behind where
+    length is below size.
 
-    Drawn with replacement by the inverse of the distribution function, and again where the place is
-    taken: the same law, in memory that does not grow with the lists' lengths. The last ones of a
-    short list would be taken nearly always; lists below 2 size are drawn by `weighted_places`.
+    Drawn with replacement by the inverse of the distribution function, and again where the place is taken: the same
+    law, in memory that does not grow with the lists' lengths. The last ones of a short list would be taken nearly
+    always; lists below 2 size are drawn by `weighted_places`.
     """
     places = torch.full((len(length), size), -1, device=length.device)
     all_lengths = length.double()
@@ -137,11 +132,11 @@ def linear_places(length: Tensor, size: int, generator: torch.Generator) -> Tens
 
 
 class CollaborativeDistillation(Resampled):
-    """CD: items drawn without replacement, from the student's ranking of unseen items at the
-    beginning of the epoch (or of the step, see `Resampled`) or from the teacher's.
+    """CD: items drawn without replacement, from the student's ranking of unseen items at the beginning of the epoch
+    (or of the step, see `Resampled`) or from the teacher's.
 
-    The base loss is the experiment's, or the published one of positives alone. An item that the
-    teacher does not name carries no weight, wherever it is ranked.
+    The base loss is the experiment's, or the published one of positives alone. An item that the teacher does not
+    name carries no weight, wherever it is ranked.
     """
 
     def prepare(
@@ -156,9 +151,7 @@ class CollaborativeDistillation(Resampled):
         self.log_weights = self.settings.log_weights().to(data.target.device)
         if self.settings.mode == "teacher":
             depth = self.settings.depth
-            self.lists = teacher_lists(
-                teacher, data, depth, "seen", cache=cache, partial=True, progress=progress
-            )
+            self.lists = teacher_lists(teacher, data, depth, "seen", cache=cache, partial=True, progress=progress)
             self.n_short = self.lists.n_short
 
     def draw(self, student: Model, queries: Queries, lists: Tensor | None) -> tuple[Tensor, ...]:
@@ -181,17 +174,24 @@ class CollaborativeDistillation(Resampled):
     def _drawn_of_all(self, guide: Model, queries: Queries) -> Tensor:
         """From the guide's whole ranking of what the users of queries (B) have not seen, block by
         block: (B, samples)."""
-        length = self.seen.left[queries.user]
-        places = linear_places(length, self.settings.samples, self.rng)
+        length, samples = self.seen.left[queries.user], self.settings.samples
+        linear = linear_places(length, samples, self.rng) if self.settings.sampling == "linear" else None
         rows, parts = block_rows(guide.n_items, 512, copies=4), []
         for start in range(0, len(queries), rows):
             part = queries[start : start + rows]
             scores = Frozen(guide).score_all(part)  # (rows, n_items)
             scores[self.seen.of(part.user)] = -torch.inf
             order = scores.argsort(dim=1, descending=True)
-            items = order.gather(1, places[start : start + rows].clamp(min=0))
-            parts.append(items.masked_fill(scores.gather(1, items) == -torch.inf, guide.n_items))
-        return torch.cat(parts).masked_fill(places < 0, guide.n_items)
+            if linear is None:
+                weights = self.settings.log_weights(length[start : start + rows, None], guide.n_items)
+                places, real = weighted_places(weights, samples, self.rng)
+                places = places.masked_fill(~real, -1)
+            else:
+                places = linear[start : start + rows]
+            items = order.gather(1, places.clamp(min=0))
+            none = (places < 0) | (scores.gather(1, items) == -torch.inf)
+            parts.append(items.masked_fill(none, guide.n_items))
+        return torch.cat(parts)
 
     def compare(self, logits: Tensor, named: Tensor | None, labels: Tensor) -> Tensor:
         return soft_label_loss(labels, logits, named)

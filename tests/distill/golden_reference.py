@@ -137,6 +137,8 @@ def unkd(better, worse, over_pairs):
 
 def pckd(form, after, before, tau=None):
     """Scores of one user's items behind the experts, and the student's own, which are constants."""
+    if form == "both":
+        return pckd("pair", after, before) + pckd("list", after, before, tau)
     if form == "pair":
         return np.log1p(np.exp(-(after[0] - after[1]) * (before[0] - before[1])))
     return cross_entropy(before, after, range(len(after)), tau)
@@ -173,13 +175,22 @@ def features(teacher, projected, centred=False, unit=False):
     return sum(float((t - s) @ (t - s)) for t, s in zip(T, S, strict=True))
 
 
-def dllm2rec(logits, negative, distance, agrees, shares, form):
+def listed_weights(distance, agrees, shares):
     """``shares`` of the place, of the confidence and of the agreement."""
     p = np.exp(-np.arange(len(distance), dtype=float))
     f = np.exp(-np.asarray(distance, float)) + 1e-8
     w = shares[0] * p / p.sum() + shares[1] * f / f.sum() + shares[2] * (np.asarray(agrees, float) + 1e-8)
+    return w / w.sum()
+
+
+def dllm2rec(logits, negative, distance, agrees, shares, form):
+    w = listed_weights(distance, agrees, shares)
     below = sigmoid(1 - negative) if form == "released" else 1 - sigmoid(negative)
-    return -sum(each * (np.log(sigmoid(s)) + np.log(below)) for each, s in zip(w / w.sum(), logits, strict=True))
+    return -sum(each * (np.log(sigmoid(s)) + np.log(below)) for each, s in zip(w, logits, strict=True))
+
+
+def dllm2rec_weights(distance, agrees, shares):
+    return summary(listed_weights(distance, agrees, shares))
 
 
 def bd(positive, logits, other, temperature, weight):
@@ -189,19 +200,50 @@ def bd(positive, logits, other, temperature, weight):
     return float(np.sum(np.log1p(np.exp(np.asarray(logits, float) - positive)) + weight * follow))
 
 
-def bd_weights(student, teacher, sharpness, mildness, direction, which):
+def summary(weights):
     """The mean of a weight times 1, 2, 3, ...: one number for a whole row of weights."""
+    return float(np.dot(weights, 1 + np.arange(len(weights))) / len(weights))
+
+
+def cd_weights(sampling, places, gamma=None):
+    """Of the places of a ranking, over their sum."""
+    part = np.arange(places) / places
+    law = {"linear": 1 - part, "uniform": np.ones(places), "tournament": 1 - part - 0.5 / places}
+    w = np.exp(-gamma * part) if sampling == "exponential" else law[sampling]
+    return summary(w / w.sum())
+
+
+def rce_kd_weights(ranking, top, T, draw):
+    """Of the places of the student's ranking, beside the teacher's list."""
+    behind = [sum(item in top for item in ranking[place:]) for place in range(len(ranking))]
+    return summary([np.exp((min(c, 50) + 1) / T if draw == "teacher" else -(r + 1) / T) for r, c in enumerate(behind)])
+
+
+def dcd_weights(student, sharpness, which):
+    """``student``: its scores of the teacher's list, in the teacher's order."""
+    wrong = np.argsort(np.argsort(-np.asarray(student, float))) - np.arange(len(student))
+    return summary(np.tanh(sharpness * np.maximum(wrong if which == "under" else -wrong, 0)))
+
+
+def agreement(ranking, wanted):
+    """HetComp's NDCG: a hit earns by the student's place."""
+    gain = [(2 ** np.exp(-q / 10) - 1) / np.log2(q + 2) for q in range(len(ranking))]
+    return sum(g for g, item in zip(gain, ranking, strict=True) if item in wanted) / sum(gain)
+
+
+def bd_weights(student, teacher, sharpness, mildness, direction, which):
     rank = [1 + np.argsort(np.argsort(-np.asarray(each, float))) for each in (student, teacher)]
     d = (rank[0] - rank[1]) * (1 if direction == "paper" else -1)
     w = np.tanh(np.maximum(sharpness * d, 0)) if which == "student" else np.exp(-mildness * d)
-    return float(np.dot(w, 1 + np.arange(len(w))) / len(w))
+    return summary(w)
 
 
 FUNCTIONS = {
     "RD": rd, "RRD": relaxed, "IR-RRD": relaxed, "DCD": relaxed, "DE": de, "CD": cd, "CD-positives": positives,
     "RankDistil": rankdistil, "KD-CE": kd_ce, "RCE-KD": rce_kd, "FTD": ftd, "HTD": htd, "UnKD": unkd,
     "PCKD": pckd, "FreqD": freqd, "HetComp": hetcomp, "Fit": features, "VkD": features,
-    "DLLM2Rec": dllm2rec, "BD": bd, "BD-weights": bd_weights,
+    "DLLM2Rec": dllm2rec, "BD": bd, "BD-weights": bd_weights, "CD-weights": cd_weights, "RCE-KD-weights": rce_kd_weights,
+    "DCD-weights": dcd_weights, "DLLM2Rec-weights": dllm2rec_weights, "HetComp-agreement": agreement,
 }  # fmt: skip
 
 
@@ -227,6 +269,7 @@ FOUR = {
     "teacher": [[1, 0], [1, 1], [0, 1], [-1, 1]], "student": [[1, 0], [0, 1], [1, 1], [1, -1]], "group": [0, 0, 3, 4],
     "level": "entities", "own_members": True, "positive_only": True,
 }  # fmt: skip
+MEANS = {"prototypes": [[0.5, 0.5], [1, 1], [1, -1]]}
 EIGHT = {"teacher": [2, 1, 0.5, 0, -0.5, 1.5, -1, 0.2], "logits": [0.1, 0.9, 0.3, 1.2, -0.2, 0, 0.6, -0.4]}
 DE_ROWS = {
     "teacher": [[1, 2], [0, -1]], "outputs": [[[0.5, 1.5], [2, 0]], [[1, 1], [0, -0.5]]],
@@ -243,6 +286,9 @@ THIRTEEN = {
 LISTED = {
     "logits": [1, 0.2, -0.5], "negative": 0.3, "distance": [0.5, 1, 2], "agrees": [1, 0, 0], "shares": [0.3, 0.5, 0.1],
 }  # fmt: skip
+HAND = "worked out by hand"
+RANKING = {"ranking": [3, 1, 6, 2], "top": [0, 5, 1], "T": 10}
+WRONG = {"student": [0.1, 0.9, -0.2, 0.7, 0.5], "sharpness": 0.5}
 RANKED = {"student": [-1, 0.2, 1.5, 0.4, 0.1], "teacher": [2, 1, 0.5, -0.3, -1], "sharpness": 0.5, "mildness": 0.1}
 FIVE = {"positive": [1.5, 0.2, -0.4], "negative": [0.3, -1.0], "factor": 2.5}
 
@@ -261,6 +307,10 @@ ENTRIES = [
     ("cd", "CD", "both", {"logits": [0.2, 0.4], "teacher": [1, -1], "temperature": 2, "shift": 0}, "logits", 1.435646,
      "worked out by hand"),
     ("cd-base-of-positives", "CD-positives", "paper", {"logits": [2, -0.5]}, "logits", 1.101005, "worked out by hand"),
+    ("cd-weights-linear", "CD-weights", "both", {"sampling": "linear", "places": 4}, None, 0.5, HAND),
+    ("cd-weights-exponential", "CD-weights", "paper", {"sampling": "exponential", "places": 4, "gamma": 2}, None, None, OURS),
+    ("cd-weights-uniform", "CD-weights", "paper, CD-Base", {"sampling": "uniform", "places": 4}, None, 0.625, HAND),
+    ("cd-weights-tournament", "CD-weights", "third party", {"sampling": "tournament", "places": 4}, None, 0.46875, HAND),
     ("rankdistil-c", "RankDistil", "C, exact order", {"form": "C", **FIVE}, "positive", None, OURS),
     ("rankdistil-b", "RankDistil", "B, order", {"form": "B", **FIVE}, "positive", None, OURS),
     ("rankdistil-p", "RankDistil", "P, order", {"form": "P", **FIVE}, "positive", None, OURS),
@@ -273,10 +323,12 @@ ENTRIES = [
      "temperature": 1}, "logits", 1.0819808, PLAIN),
     ("rce-kd-union", "RCE-KD", "beta 0", {**EIGHT, "own": [3, 1, 6], "drawn": [1, 6], "K": 3, "beta": 0, "temperature": 1},
      "logits", 1.6265212, PLAIN),
+    ("rce-kd-weights", "RCE-KD-weights", "released", {**RANKING, "draw": "teacher"}, None, 2.85010118, PLAIN),
+    ("rce-kd-weights-by-rank", "RCE-KD-weights", "released, its other switch", {**RANKING, "draw": "rank"}, None, None, OURS),
     ("ftd", "FTD", "both", TRIO, "student", 2.0, AUTHORS),
-    ("htd-released", "HTD", "released", FOUR | {"prototypes": [[0.5, 0.5], [1, 1], [1, -1]]}, "student", 5.499021, AUTHORS),
-    ("htd-other-groups", "HTD", "paper", FOUR | {"own_members": False, "prototypes": [[0.5, 0.5], [1, 1], [1, -1]]}, "student",
-     5.405573, AUTHORS),
+    ("htd-released", "HTD", "released", FOUR | MEANS, "student", 5.499021, AUTHORS),
+    ("htd-other-groups", "HTD", "paper", FOUR | MEANS | {"own_members": False, "positive_only": False}, "student", 5.405573,
+     AUTHORS),
     ("htd-prototypes", "HTD", "released", FOUR | {"level": "prototypes"}, None, 2.811146, AUTHORS),
     ("htd-apart-paper", "HTD", "paper, entity level alone", {"teacher": [[1, 0], [-1, 0.5]], "student": [[1, 0], [1, 1]],
      "group": [0, 0], "level": "entities", "own_members": False, "positive_only": False}, "student", 5.129822, AUTHORS),
@@ -296,15 +348,21 @@ ENTRIES = [
     ("dcd-other-order", "DCD", "released", {"interesting": [-0.2, 0.1], "uninteresting": [0.9, 0.7]}, "interesting", 3.674794,
      "worked out by hand"),
     ("dcd-one", "DCD", "released", {"interesting": [0.1], "uninteresting": [0.9]}, "interesting", 1.171101, "softplus(.8)"),
+    ("dcd-weights-under", "DCD-weights", "released", {**WRONG, "which": "under"}, None, None, OURS),
+    ("dcd-weights-over", "DCD-weights", "released", {**WRONG, "which": "over"}, None, None, OURS),
     ("pckd-list", "PCKD", "released", {"form": "list", "after": [1, 0.4, 0.6], "before": [0.2, -0.1, 0.05], "tau": 0.1},
      "after", 0.95641815, PLAIN),
     ("pckd-pair", "PCKD", "paper", {"form": "pair", "after": [1, 0.4], "before": [0.2, -0.1]}, "after", 0.60719172, PLAIN),
+    ("pckd-both", "PCKD", "both, the sum", {"form": "both", "after": [1, 0.4, 0.6], "before": [0.2, -0.1, 0.05], "tau": 0.1},
+     "after", None, OURS),
     ("freqd-squared", "FreqD", "released, norm off", {**PATH, "cosine": False}, "projected", 0.94730339, PLAIN),
     ("freqd-cosine", "FreqD", "released", {**PATH, "cosine": True}, "projected", 0.33042809, PLAIN),
     ("freqd-no-graph", "FreqD", "alpha 0", {**PATH, "filter": [[1, 0, 0], [0, 1, 0], [0, 0, 1]], "cosine": False}, "projected",
      1.5, PLAIN),
     ("hetcomp-early", "HetComp", "released, early phase", {"phase": "early", **THIRTEEN}, "logits", 16.43765211, PLAIN),
     ("hetcomp-list", "HetComp", "released, list phase", {"phase": "list", **THIRTEEN}, "logits", 9.8983366, PLAIN),
+    ("hetcomp-agreement", "HetComp-agreement", "released", {"ranking": [7, 1, 8, 2, 3], "wanted": [8, 7, 20, 21, 22]}, None,
+     0.56401956, PLAIN),
     ("fit", "Fit", "released", {"teacher": [[1, 2], [3, 0]], "projected": [[0.5, 1.5], [3, 0]]}, "projected", 0.5,
      "worked out by hand"),
     ("fit-unit", "Fit", "released, norm on", {"teacher": [[1, 2], [3, 1]], "projected": [[0.5, 1.5], [3, 0.5]], "unit": True},
@@ -312,6 +370,8 @@ ENTRIES = [
     ("vkd", "VkD", "released", {"teacher": [[1, 2], [3, 0]], "projected": [[0.5, 1.5], [3, 0]], "centred": True}, "projected",
      7.5, "worked out by hand"),
     ("dllm2rec-released", "DLLM2Rec", "released", {**LISTED, "form": "released"}, "logits", 0.85675368, PLAIN),
+    ("dllm2rec-weights", "DLLM2Rec-weights", "both", {name: LISTED[name] for name in ("distance", "agrees", "shares")}, None,
+     None, OURS),
     ("bd", "BD", "both", {"positive": [1.2], "logits": [0.5], "other": [2], "temperature": 5, "weight": 0.5}, "logits",
      0.740553, "worked out by hand"),
     ("bd-follow-alone", "BD", "both, label of 2 / 5", {"positive": [1e3], "logits": [0.4], "other": [2], "temperature": 5,

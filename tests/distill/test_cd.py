@@ -106,11 +106,34 @@ def test_the_published_form_draws_unseen_items_from_the_top_down_to_the_last(dat
     assert whole == pytest.approx(0.1 * own + base, rel=1e-5)
 
 
-def test_the_published_form_is_linear_and_a_user_with_few_unseen_items_gets_all_of_them(data):
-    with pytest.raises(ValueError, match="depth=None is the published form, which is 'linear'"):
-        CDSettings(depth=None, sampling="exponential")
+LAWS = {
+    "linear": lambda r, n: 1 - r / n, "exponential": lambda r, n: math.exp(-3 * r / n), "uniform": lambda r, n: 1.0,
+    "tournament": lambda r, n: 1 - (r + 0.5) / n,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sampling", LAWS)
+def test_every_law_holds_over_all_that_a_user_has_not_seen(data, sampling):
+    """In the published form the number of unseen items takes the place of depth."""
+    student = model("bpr", 2)
+    settings = {"gamma": 3.0} if sampling == "exponential" else {}
+    distillation, _ = prepared(data, student, model("bpr", 1), depth=None, samples=1, sampling=sampling, **settings)
+    guide = student.score_all(student.encode(distillation.everyone)).tolist()
+    rankings = [sorted(set(range(N_ITEMS)) - seen_by(data, u), key=lambda i: -guide[u][i]) for u in range(3)]
+    distillation.rng = stream(1, "many draws")
+    rows = torch.arange(3).repeat(8_000)
+    drawn = distillation._drawn_of_all(student, distillation.everyone[rows])[:, 0]
+    for u, ranking in enumerate(rankings):
+        weights = [LAWS[sampling](r, len(ranking)) for r in range(len(ranking))]
+        places = torch.tensor([[ranking.index(item)] for item in drawn[rows == u].tolist()])
+        check_frequencies(places, inclusion(weights, 1))
+
+
+@pytest.mark.parametrize("sampling", LAWS)
+def test_a_user_with_few_unseen_items_gets_all_of_them(data, sampling):
     fewest = N_ITEMS - int(data.counts().max())
-    distillation, _ = prepared(data, model("bpr", 2), model("bpr", 1), depth=None, samples=fewest + 1)
+    settings = {"depth": None, "samples": fewest + 1, "sampling": sampling}
+    distillation, _ = prepared(data, model("bpr", 2), model("bpr", 1), **settings)
     distillation.begin_epoch(model("bpr", 2), 1, 1, stream(1, "distillation"))
     left = [set(range(N_ITEMS)) - seen_by(data, user) for user in range(N_USERS)]
     for drawn, own in zip(distillation.sample[0].tolist(), left, strict=True):
@@ -147,6 +170,10 @@ def test_weights_worked_out_by_hand():
     assert linear == pytest.approx([1, 0.75, 0.5, 0.25])
     falling = CDSettings(depth=4, samples=1, sampling="exponential", gamma=4 * math.log(2)).log_weights().exp().tolist()
     assert falling == pytest.approx([1, 0.5, 0.25, 0.125])
+    better_of_two = CDSettings(depth=4, samples=1, sampling="tournament").log_weights().softmax(0).tolist()
+    assert better_of_two == pytest.approx([0.4375, 0.3125, 0.1875, 0.0625])
+    assert CDSettings(depth=4, samples=1, sampling="uniform").log_weights().tolist() == [0] * 4
+    assert CDSettings(depth=4, samples=1).log_weights(torch.tensor([[2]]), 3).exp().tolist() == [[1, 0.5, 0]]
 
 
 # The method -----------------------------------------------------------------------------------------------------------
@@ -194,7 +221,7 @@ def test_a_batch_in_slow_motion(data, monkeypatch, of_student, of_teacher, mode)
     assert len({tuple(places) for places in chosen}) > 1  # drawn, not the first ones
 
 
-@pytest.mark.parametrize("sampling", ["linear", "exponential"])
+@pytest.mark.parametrize("sampling", LAWS)
 @pytest.mark.parametrize("mode", ["student", "teacher"])
 def test_items_are_drawn_for_every_user_as_their_weights_say(data, mode, sampling):
     student, teacher = model("bpr", 2), model("bpr", 1)
@@ -207,7 +234,7 @@ def test_items_are_drawn_for_every_user_as_their_weights_say(data, mode, samplin
         distillation.begin_epoch(student, epoch, 1, stream(1, "distillation", epoch))
         for user, items in enumerate(distillation.sample[0].tolist()):
             places.append([lists[user].index(item) for item in items])
-    weights = [1 - r / 5 if sampling == "linear" else math.exp(-3 * r / 5) for r in range(5)]
+    weights = [LAWS[sampling](r, 5) for r in range(5)]
     check_frequencies(torch.tensor(places), inclusion(weights, 2))
 
 
@@ -322,7 +349,7 @@ def test_a_teacher_that_scores_all_items_only_is_refused():
 
 
 BAD = [
-    {"mode": "both"}, {"sampling": "uniform"}, {"samples": 0}, {"samples": 2.0}, {"samples": 501}, {"depth": 0},
+    {"mode": "both"}, {"sampling": "random"}, {"samples": 0}, {"samples": 2.0}, {"samples": 501}, {"depth": 0},
     {"gamma": -1.0}, {"gamma": 2.0}, {"temperature": 0}, {"temperature": -1}, {"temperature": math.inf},
     {"shift": math.nan}, {"shift": "0"}, {"weight": -0.1}, {"weight": True},
 ]  # fmt: skip

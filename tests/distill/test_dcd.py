@@ -126,6 +126,16 @@ def test_with_room_for_all_errors_nothing_is_left_to_chance():
     assert 0 < method.log()["drawn"] < 6
 
 
+def test_a_very_sharp_draw_takes_all_errors_alike_and_only_listed_items_are_taught():
+    order = torch.tensor([[3, 0, 1, 2, 5, 4]])
+    assert [weights[0].tolist() for weights in error_weights(order, 1e6)] == [[1, 0, 0, 0, 1, 0], [0, 1, 1, 1, 0, 1]]
+    model, _, method, batch = prepared(DCDSettings(samples=4, depth=6, weight=0.1, item_weight=0.0))
+    method.loss(model, batch, 0, model.encode(batch.queries)).backward()
+    listed = set(method.lists.items[batch.queries.user].flatten().tolist())
+    taught = set(model.item_factors.weight.grad.abs().sum(1).nonzero()[:, 0].tolist())
+    assert taught and taught <= listed and listed < set(range(DATA.n_items))
+
+
 def test_a_student_that_ranks_as_its_teacher_has_nothing_to_learn():
     settings = DCDSettings(samples=4, depth=12, weight=0.1, item_weight=0.0)
     teacher, instances = with_opinions("BPR"), training_data(DATA, 0, "cpu")

@@ -45,6 +45,17 @@ def test_weights_are_the_slow_ones(pairs, shares):
     assert found.sum().item() == pytest.approx(1)
 
 
+@given(st.integers(1, 4), st.integers(0, 3), st.tuples(*[st.floats(0.01, 2)] * 3))
+def test_weights_of_a_shorter_list_are_those_of_its_items(n, empty, shares):
+    """What stands in the empty places does not matter. A row without items has no weights."""
+    distance = torch.arange(n + empty, dtype=torch.float64)[None] / 2
+    agrees, named = torch.arange(n + empty)[None] % 2 == 0, torch.arange(n + empty)[None] < n
+    found = list_weights(distance, agrees & named, *shares, named)
+    assert found[0, :n].tolist() == pytest.approx(list_weights(distance[:, :n], agrees[:, :n], *shares)[0].tolist())
+    assert torch.equal(found, list_weights(distance.masked_fill(~named, 0), agrees & named, *shares, named))
+    assert not found[:, n:].any() and not list_weights(distance, agrees, *shares, named & False).any()
+
+
 @pytest.mark.parametrize("as_released", [False, True])
 def test_gradient(as_released):
     w, s, n = torch.rand(2, 3).double(), torch.randn(2, 3).double(), torch.randn(2).double()

@@ -3,11 +3,15 @@
 import json
 
 import pytest
+import torch
 from method_examples import examples
-from small_contract import holds
+from small_contract import DATA, holds, with_opinions
 
 from rdcore import distill
+from rdcore.data.sampling import stream
+from rdcore.distill import Batch, BothSettings
 from rdcore.settings import Settings, describe
+from rdcore.train.loop import training_data
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GIVEN = examples()
@@ -29,3 +33,36 @@ def test_its_settings_describe_a_run(name):
     settings = GIVEN[name]
     assert isinstance(settings, Settings) and type(settings).revision is not None
     assert json.loads(json.dumps(describe(settings), allow_nan=False))["type"] == type(settings).__name__
+
+
+def loss_of_a_batch(settings, teacher) -> float:
+    torch.manual_seed(3)
+    model, instances = with_opinions("BPR", seed=4), training_data(DATA, 0, "cpu")
+    method, index = settings.build(model, teacher), torch.arange(30)
+    method.prepare(teacher, instances)
+    method.begin_epoch(model, 1, 1, stream(1, "distillation", 1))
+    batch = Batch(index, instances.queries[index], instances.target[index], torch.arange(30)[:, None])
+    return method.loss(model, batch, 0, model.encode(batch.queries)).item()
+
+
+ORDER_ALONE, SCORES = ("DCD", "IR-RRD", "UnKD", "HetComp"), ("KD-CE", "RCE-KD", "DLLM2Rec")  # of the teacher
+
+
+@pytest.mark.parametrize("name", [name for name in GIVEN if name.startswith(ORDER_ALONE + SCORES)])
+def test_methods_that_read_an_order_do_not_care_for_the_scale_of_the_teachers_scores(name):
+    """Those that read scores do: they need a temperature of their scale."""
+    teacher, larger = with_opinions("BPR"), with_opinions("BPR")
+    with torch.no_grad():
+        for vectors in larger.parameters():
+            vectors *= 10
+    before, after = (loss_of_a_batch(GIVEN[name], each) for each in (teacher, larger))
+    assert (after == pytest.approx(before, rel=1e-6)) == name.startswith(ORDER_ALONE)
+
+
+def test_two_later_methods_are_added_up():
+    """FreqD with cross-entropy beside it is what its authors call FreqAll."""
+    both = BothSettings(first=GIVEN["FreqD"], second=GIVEN["KD-CE"])
+    teacher, losses = with_opinions("BPR"), []
+    for settings in (both, GIVEN["FreqD"], GIVEN["KD-CE"]):
+        losses.append(loss_of_a_batch(settings, teacher))
+    assert losses[0] == pytest.approx(losses[1] + losses[2], rel=1e-5)

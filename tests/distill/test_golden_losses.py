@@ -9,20 +9,21 @@ import pytest
 import torch
 from golden_reference import FILE, FUNCTIONS, entries, gradient
 
+from rdcore.distill import CDSettings
 from rdcore.distill.cd import positives_loss, soft_label_loss
 from rdcore.distill.followups.bd import draw_weights, follow_loss, ranks
-from rdcore.distill.followups.dcd import correction_loss
+from rdcore.distill.followups.dcd import correction_loss, error_weights, places_in_list
 from rdcore.distill.followups.dllm2rec import list_weights, weighted_loss
 from rdcore.distill.followups.fit import feature_distance
 from rdcore.distill.followups.freqd import feature_loss
 from rdcore.distill.followups.ftd import full_topology_loss
+from rdcore.distill.followups.hetcomp import agreement
 from rdcore.distill.followups.hetcomp import early_loss as hetcomp_early
 from rdcore.distill.followups.hetcomp import list_loss as hetcomp_list
 from rdcore.distill.followups.htd import directions, entity_loss, group_loss
 from rdcore.distill.followups.kd_ce import soft_cross_entropy
-from rdcore.distill.followups.pckd import list_loss
-from rdcore.distill.followups.pckd import pair_loss as order_loss
-from rdcore.distill.followups.rce_kd import rejuvenated_loss, taught_items
+from rdcore.distill.followups.pckd import regulariser
+from rdcore.distill.followups.rce_kd import draw_log_weights, rejuvenated_loss, taught_items
 from rdcore.distill.followups.unkd import pair_loss
 from rdcore.distill.rankdistil import binary_loss, coupled_loss, in_order, pairwise_loss
 from rdcore.distill.rd import distillation_loss
@@ -81,7 +82,7 @@ def cd(logits, teacher, temperature, shift):
 
 
 def pckd(form, after, before, tau=None):
-    return (order_loss(after[None], before[None]) if form == "pair" else list_loss(after[None], before[None], tau)).sum()
+    return regulariser(after[None], before[None], form, tau).sum()
 
 
 def freqd(filter, teacher, projected, cosine):
@@ -108,10 +109,31 @@ def bd(positive, logits, other, temperature, weight):
     return (base + weight * follow_loss(logits, other, temperature)).sum()
 
 
+def summary(weights):
+    """Of one row, (1, n)."""
+    return (weights[0].double() * torch.arange(1, 1 + weights.shape[1])).mean()
+
+
 def bd_weights(student, teacher, sharpness, mildness, direction, which):
     both = draw_weights(ranks(student[None]), ranks(teacher[None]), sharpness, mildness, direction)
-    weights = both[which == "teacher"][0].double()
-    return (weights * torch.arange(1, 1 + len(weights))).mean()
+    return summary(both[which == "teacher"])
+
+
+def cd_weights(sampling, places, **gamma):
+    settings = CDSettings(sampling=sampling, depth=places, samples=1, **gamma)
+    return summary(settings.log_weights().softmax(0)[None])
+
+
+def rce_kd_weights(ranking, top, T, draw):
+    return summary(draw_log_weights(ranking.long()[None], torch.tensor([top]), T, draw).exp())
+
+
+def dcd_weights(student, sharpness, which):
+    return summary(error_weights(places_in_list(student[None]), sharpness)[which == "over"])
+
+
+def dllm2rec_weights(distance, agrees, shares):
+    return summary(list_weights(distance[None], agrees[None] > 0, *shares.tolist()))
 
 
 OURS = {
@@ -119,7 +141,9 @@ OURS = {
     "DCD": corrected, "DE": de, "CD": cd, "CD-positives": positives_loss, "RankDistil": rankdistil, "KD-CE": kd_ce,
     "RCE-KD": rce_kd, "FTD": full_topology_loss, "HTD": htd, "UnKD": unkd, "PCKD": pckd,
     "FreqD": freqd, "HetComp": hetcomp, "Fit": features, "VkD": features,
-    "DLLM2Rec": dllm2rec, "BD": bd, "BD-weights": bd_weights,
+    "DLLM2Rec": dllm2rec, "BD": bd, "BD-weights": bd_weights, "CD-weights": cd_weights, "RCE-KD-weights": rce_kd_weights,
+    "DCD-weights": dcd_weights, "DLLM2Rec-weights": dllm2rec_weights,
+    "HetComp-agreement": lambda ranking, wanted: agreement(ranking[None], wanted[None]).sum(),
 }  # fmt: skip
 # Inputs that are no tensors of scores.
 PLAIN = {"group", "own", "drawn", "K", "beta", "temperature", "factor", "shift", "positives", "top", "unobserved"}

@@ -13,7 +13,10 @@ from rdcore.models import BPRMFSettings
 from rdcore.train.loop import training_data
 
 USERS = RRDSettings(K=3, L=4, depth=6, T=4.0, weight=0.1)
-EXAMPLES = {"IR-RRD": IRRRDSettings(users=USERS, K=2, L=2, depth=4, T=3.0, weight=0.05)}
+EXAMPLES = {
+    "IR-RRD": IRRRDSettings(users=USERS, K=2, L=2, depth=4, T=3.0, weight=0.05),
+    "IR-RRD-top": IRRRDSettings(users=USERS, K=2, L=2, depth=4, weight=0.05, interesting="top"),
+}
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -125,8 +128,16 @@ def test_without_weight_it_is_rrd_bit_by_bit():
     assert [log["distillation_loss"] for log in runs[0][2]] == pytest.approx([log["distillation_loss"] for log in runs[1][2]])
 
 
-def test_it_teaches_neumf_alone():
-    holds(EXAMPLES["IR-RRD"], "NeuMF", "BPR")
+def test_the_first_users_are_taken_where_nothing_is_drawn():
+    _, method, _ = prepared(EXAMPLES["IR-RRD-top"])
+    assert torch.equal(method.drawn[:, :2], method.listed_users[:, :2])
+    _, drawn, _ = prepared(EXAMPLES["IR-RRD"])
+    assert not torch.equal(drawn.drawn[:, :2], drawn.listed_users[:, :2])
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_it_teaches_neumf_alone(name):
+    holds(EXAMPLES[name], "NeuMF", "BPR")
 
 
 def test_models_with_a_memory_are_refused():
@@ -138,6 +149,7 @@ def test_models_with_a_memory_are_refused():
 
 def test_settings_are_checked():
     wrongs = ({"users": 3}, "users must"), ({"K": 0}, "K must"), ({"K": 600}, "K must be <= depth"), ({"T": 0.0}, "T")
+    wrongs += (({"interesting": "best"}, "interesting"), ({"interesting": "top", "T": 2.0}, "T=2.0 has no effect"))
     for wrong, match in wrongs:
         with pytest.raises(ValueError, match=match):
             IRRRDSettings(**wrong)

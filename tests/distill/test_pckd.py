@@ -10,7 +10,7 @@ from small_contract import DATA, STUDENTS, fitted, holds, with_opinions
 
 from rdcore.data.sampling import stream
 from rdcore.distill import Batch, DESettings, PCKDSettings
-from rdcore.distill.followups.pckd import list_loss, pair_loss
+from rdcore.distill.followups.pckd import list_loss, pair_loss, regulariser
 from rdcore.models import ItemCFSettings
 from rdcore.train.loop import training_data
 
@@ -19,6 +19,7 @@ EXAMPLES = {
     "PCKD": PCKDSettings(experts=DE, alpha=0.5, Q=3, depth=12, tau=0.5, T=4.0),
     "PCKD-pair": PCKDSettings(experts=DE, alpha=0.5, form="pair", Q=2, depth=12, T=4.0),
     "PCKD-student": PCKDSettings(experts=DE, alpha=0.5, Q=3, depth=12, tau=0.5, T=4.0, guide="student", exclude="seen"),
+    "PCKD-both": PCKDSettings(experts=DE, alpha=0.5, form="both", Q=3, depth=12, tau=0.5, T=4.0, guide="student", renew=2),
 }
 pytestmark = pytest.mark.usefixtures("one_thread")
 FOUR = st.lists(st.floats(-4, 4), min_size=4, max_size=4)
@@ -53,6 +54,17 @@ def test_a_pair_costs_less_than_ln_2_where_its_order_is_kept(scores):
     # torch's softplus is x itself above 20: 2e-9 less.
     assert pair_loss(a, b).item() == pytest.approx(math.log1p(math.exp(-product)), abs=3e-9)
     assert pair_loss(a.flip(1), b.flip(1)).item() == pytest.approx(pair_loss(a, b).item())
+
+
+def test_a_pair_is_the_first_two_items_and_both_is_the_sum():
+    after, before = torch.randn(3, 5).double(), torch.randn(3, 5).double()
+    pair, listed = pair_loss(after[:, :2], before[:, :2]), list_loss(after, before, 0.3)
+    for form, expected in (("pair", pair), ("list", listed), ("both", pair + listed)):
+        torch.testing.assert_close(regulariser(after, before, form, 0.3), expected)
+    named = torch.tensor([[True] * 5, [True, False, True, True, True], [False] * 5])
+    found = regulariser(after, before, "both", 0.3, named)
+    expected = [pair[0] + listed[0], list_loss(after[1:2, [0, 2, 3, 4]], before[1:2, [0, 2, 3, 4]], 0.3)[0], 0]
+    assert found.tolist() == pytest.approx([float(each) for each in expected])
 
 
 def test_gradients():
@@ -139,6 +151,17 @@ def test_items_are_drawn_from_the_guides_best():
             assert places == sorted(set(places))
 
 
+def test_the_students_ranking_stays_for_some_epochs_and_is_drawn_from_in_each():
+    model, _, method, _ = prepared(EXAMPLES["PCKD-both"])
+    kept, drawn = [], []
+    for epoch in range(1, 5):
+        method.begin_epoch(model, epoch, 1, stream(1, "distillation", epoch))
+        kept, drawn = [*kept, method.ranking.clone()], [*drawn, method.items]
+        torch.nn.init.normal_(model.user.weight)
+    assert torch.equal(kept[0], kept[1]) and torch.equal(kept[2], kept[3]) and not torch.equal(kept[1], kept[2])
+    assert not torch.equal(drawn[0], drawn[1]) and "ranking" in method.state_dict()
+
+
 @pytest.mark.parametrize(
     ("name", "student", "teacher"),
     [*((name, "Caser", "Caser") for name in EXAMPLES), ("PCKD", "BPR", "Caser"), ("PCKD", "Caser", "BPR")],
@@ -156,8 +179,8 @@ def test_settings_are_checked():
     for wrong in ({"Q": 1}, {"tau": 0}, {"alpha": -1}, {"form": "some"}, {"guide": "me"}, {"exclude": "all"}, {"experts": 3}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             PCKDSettings(**wrong)
-    with pytest.raises(ValueError, match="Q must be 2 with form='pair', got 5"):
-        PCKDSettings(form="pair")
+    with pytest.raises(ValueError, match="renew=3 has no effect with guide='teacher'"):
+        PCKDSettings(renew=3)
     with pytest.raises(ValueError, match="Q must be <= depth = 4, got 5"):
         PCKDSettings(depth=4)
     student, counted = STUDENTS["BPR"].build(DATA.n_users, DATA.n_items), ItemCFSettings().fit(DATA)

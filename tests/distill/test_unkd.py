@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from published import load_or_skip
 from small_contract import DATA, STUDENTS, holds, with_opinions
 
-from rdcore.data import leave_one_out
+from rdcore.data import Interactions, leave_one_out
 from rdcore.data.sampling import stream
 from rdcore.distill import Batch, UnKDSettings
 from rdcore.distill.followups.unkd import drawn_pairs, drawn_places, pair_loss, pairs_of_groups, popularity_groups
@@ -172,6 +172,14 @@ def test_only_the_teachers_order_matters():
 @pytest.mark.parametrize(("student", "teacher"), [("Caser", "Caser"), ("Caser", "BPR")])
 def test_it_teaches_the_student_alone(student, teacher):
     holds(EXAMPLES["UnKD"], student, teacher)
+
+
+def test_where_no_pair_can_be_drawn_it_says_so():
+    """The only user has every item that is in a group."""
+    data = Interactions("one", [3, 1, 4], [0, 3], 9)
+    teacher, student = with_opinions("BPR", data=data), STUDENTS["BPR"].build(1, 9)
+    with pytest.raises(ValueError, match="no pair can be drawn: for nobody does the teacher name two unseen items"):
+        UnKDSettings().build(student, teacher).prepare(teacher, training_data(data, 0, "cpu"))
 
 
 def test_settings_are_checked():

@@ -116,7 +116,10 @@ METHODS = {
     "RankDistil-P": RankDistilSettings(form="P", p=4, m=6, psi="scores", weight=0.02),
 }
 METHODS |= {name: settings for name, settings in examples().items() if not getattr(settings, "no_run", "")}
-METHODS |= {"CD published": CDSettings(samples=6, depth=None, weight=0.5, positives=True)}
+METHODS |= {
+    "CD published": CDSettings(samples=6, depth=None, weight=0.5, positives=True),
+    "CD exponential": CDSettings(samples=6, depth=None, weight=0.5, sampling="exponential", gamma=4.0),
+}
 IN_EVERY_STEP = ("CD student", "RRD", "DE", "RankDistil-C")  # for a student with a memory
 # While they are trained.
 DRAW_NOTHING = {"RD exact", "RD position", "RD random", "RD popular", "DE attention",
@@ -225,7 +228,7 @@ def test_every_model_and_every_method_has_a_golden_run():
     assert known <= set().union(*map(settings_in, golden_runs().values()))
 
 
-GUMBEL = {"DE", "DE-RRD", "DE, Fossil", "HTD", "HTD-paper", "HTD-prototypes", "PCKD", "PCKD-pair", "PCKD-student"}
+GUMBEL = {"DE", "DE-RRD", "DE, Fossil", "HTD", "HTD-paper", "HTD-prototypes", "PCKD", "PCKD-both", "PCKD-pair", "PCKD-student"}
 
 
 def exponentials_as_known() -> bool:

@@ -66,16 +66,19 @@ def list_weights(
     of its items the student has in its own list (B, K) bool -> (B, K).
 
     w = position p + confidence f + agreement a over its sum; p and f have sum 1, a is 1 or 0.
-    named (B, K) bool: the places that hold an item; the others have no weight.
+    named (B, K) bool: the places that hold an item; the others are in no sum. A row without any has
+    no weights.
     """
+
+    def shares(x: Tensor) -> Tensor:  # of sum 1
+        x = x if named is None else x * named
+        return x / x.sum(1, keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)
+
     K = distance.shape[1]
     p = torch.softmax(-torch.arange(K, dtype=distance.dtype, device=distance.device), 0)
-    f = torch.exp(-distance) + LEAST
-    f = f / f.sum(1, keepdim=True)
-    w = position * p + confidence * f + agreement * (agrees.to(distance.dtype) + LEAST)
-    if named is not None:
-        w = w * named
-    return w / w.sum(1, keepdim=True).clamp(min=torch.finfo(w.dtype).tiny)
+    p = p if named is None else shares(p.expand_as(distance))
+    f = shares(torch.exp(-distance) + LEAST)
+    return shares(position * p + confidence * f + agreement * (agrees.to(distance.dtype) + LEAST))
 
 
 def weighted_loss(

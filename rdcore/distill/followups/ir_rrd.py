@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rdcore.checks import integer, number, short
+from rdcore.checks import integer, number, one_of, short
 from rdcore.data.queries import final_queries_of
 from rdcore.data.sampling import OtherItems
 from rdcore.distill.base import Batch, Cache, Distillation, TrainingData, distinct_queries
@@ -17,7 +17,7 @@ from rdcore.distill.followups.item_side import Owners, scores_of_users, user_lis
 from rdcore.distill.resampled import sampled_places
 from rdcore.distill.rrd import RelaxedRankingDistillation, RRDSettings, relaxed_loss
 from rdcore.models.base import Model, scores_single_items
-from rdcore.settings import Settings
+from rdcore.settings import Settings, added, inert
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,9 @@ class IRRRDSettings(Settings):
     """Length of the teacher's list of users."""
     weight: float = 5e-4
     """lambda_I, factor of a sum over the items that the sampled lists of the batch's users hold."""
+    interesting: str = added("sampled")
+    """'sampled': K users of the list, drawn. 'top': its first K (T is then without effect). The user
+    side has a field of that name, too; both at 'top' is what CCD's first stage does."""
 
     def __post_init__(self):
         if not isinstance(self.users, RRDSettings):
@@ -51,6 +54,9 @@ class IRRRDSettings(Settings):
             )
         number("T", self.T, above=True)
         number("weight", self.weight)
+        one_of("interesting", self.interesting, "sampled", "top")
+        if self.interesting == "top":
+            inert(self, "interesting='top'", "T")
 
     def build(self, student: Model, teacher: Model) -> ItemSideRanking:
         without_memory("IR-RRD", student, teacher)
@@ -117,10 +123,11 @@ class ItemSideRanking(Distillation):
         self.users.begin_epoch(
             student, epoch, n_batches, rng
         )  # first, so that RRD draws what it draws alone
-        settings = self.settings
-        interesting = self.listed_users.gather(
-            1, sampled_places(self.log_weights, len(self.listed_users), settings.K, rng)
-        )
+        settings, listed = self.settings, self.listed_users
+        if settings.interesting == "top":
+            interesting = listed[:, : settings.K]
+        else:
+            interesting = listed.gather(1, sampled_places(self.log_weights, len(listed), settings.K, rng))
         self.drawn = torch.cat([interesting, self.others.draw(settings.L, rng).int()], dim=1)
         self.sums = torch.zeros(2, dtype=torch.float64, device=rng.device)
 

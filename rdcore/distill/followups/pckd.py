@@ -19,7 +19,7 @@ from rdcore.distill.followups.kd_ce import soft_cross_entropy
 from rdcore.distill.lists import check_length, exemplary_rankings, teacher_lists
 from rdcore.distill.resampled import sampled_places
 from rdcore.models.base import Model
-from rdcore.settings import Settings, inert
+from rdcore.settings import Settings, added, inert
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +34,11 @@ class PCKDSettings(Settings):
     alpha: float = 0.1
     """Factor of the regulariser, beside the experts' weight."""
     form: str = "list"
-    """What has to agree before and after the experts: the softmax over a 'list' of items, or the
-    order of a 'pair'."""
+    """What has to agree before and after the experts: the softmax over a 'list' of items, the order
+    of a 'pair', or 'both', whose losses are added."""
     Q: int = 5
-    """Items drawn for each user in every epoch. A pair needs 2."""
+    """Items drawn for each user in every epoch. A pair is the first two of them, in the guide's
+    order, as released; with Q=2 it is any two, as in the paper."""
     tau: float = 0.1
     """Both softmaxes divide scores by it. Without effect with form='pair'."""
     T: float = 10.0
@@ -45,11 +46,13 @@ class PCKDSettings(Settings):
     depth: int = 100
     """How far down the guide's ranking items are drawn."""
     guide: str = "teacher"
-    """Whose ranking that is: the 'teacher's, or the 'student's at the beginning of the epoch (the
-    paper renews it every few epochs)."""
+    """Whose ranking that is: the 'teacher's, or the 'student's of the moment (see ``renew``)."""
     exclude: str = "nothing"
     """What the ranking leaves out: 'nothing' (as released), or 'seen', all training items of the
     user."""
+    renew: int = added(1)
+    """Epochs for which the student's ranking stays; the paper renews it every few epochs. A model
+    with a memory is asked in every step. Without effect with guide='teacher'."""
 
     def __post_init__(self):
         if not isinstance(self.experts, DESettings):
@@ -61,13 +64,14 @@ class PCKDSettings(Settings):
         number("alpha", self.alpha)
         for name in ("tau", "T"):
             number(name, getattr(self, name), above=True)
-        one_of("form", self.form, "list", "pair")
+        one_of("form", self.form, "list", "pair", "both")
         one_of("guide", self.guide, "teacher", "student")
         one_of("exclude", self.exclude, "nothing", "seen")
         if self.form == "pair":
             inert(self, "form='pair'", "tau")
-            if self.Q != 2:
-                raise ValueError(f"Q must be 2 with form='pair', got {self.Q}")
+        integer("renew", self.renew)
+        if self.guide == "teacher":
+            inert(self, "guide='teacher'", "renew")
 
     def build(self, student: Model, teacher: Model) -> PreferenceConsistent:
         both_show_vectors("PCKD", student, teacher)
@@ -91,6 +95,17 @@ def list_loss(after: Tensor, before: Tensor, tau: float, named: Tensor | None = 
     """CE(softmax(b / tau); a / tau): scores behind the experts (B, Q), the student's (B, Q) ->
     (B,), over the items that are ``named`` (B, Q) bool, by default all."""
     return soft_cross_entropy(before, after, tau, named)
+
+
+def regulariser(
+    after: Tensor, before: Tensor, form: str, tau: float, named: Tensor | None = None
+) -> Tensor:
+    """`pair_loss` of the first two items, `list_loss` of all, or the sum of 'both', as ``form``
+    says: scores (B, Q) -> (B,)."""
+    total = after.new_zeros(len(after))
+    if form != "list":
+        total = total + pair_loss(after[:, :2], before[:, :2], None if named is None else named[:, :2])
+    return total if form == "pair" else total + list_loss(after, before, tau, named)
 
 
 class PreferenceConsistent(Distillation):
@@ -138,6 +153,9 @@ class PreferenceConsistent(Distillation):
             self.n_short = self.lists.n_short
         elif self.seen:
             self.n_short = int((data.seen.left < depth).sum())
+        if self.per_user and self.settings.renew > 1:  # kept in checkpoints
+            shape = (len(self.everyone), depth)
+            self.register_buffer("ranking", torch.zeros(shape, dtype=torch.int32, device=data.target.device))
 
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         self.rng = rng
@@ -145,13 +163,22 @@ class PreferenceConsistent(Distillation):
         self.sums = torch.zeros(2, dtype=torch.float64, device=rng.device)
         if self.per_user:
             listed = None if self.lists is None else self.lists.items
+            if self.settings.renew > 1:
+                if (epoch - 1) % self.settings.renew == 0:
+                    self.ranking.copy_(self._students(student, self.everyone))
+                listed = self.ranking
             self.items = self._drawn(student, self.everyone, listed)
 
+    def _students(self, student: Model, queries: Queries) -> Tensor:
+        """Its own ranking of queries (B): (B, depth)."""
+        depth = self.settings.depth
+        return exemplary_rankings(student, queries, depth, target=None, seen=self.seen)
+
     def _drawn(self, student: Model, queries: Queries, listed: Tensor | None) -> Tensor:
-        """Q items of each query, in the guide's order: listed (B, depth) of a teacher -> (B, Q)."""
+        """Q items of each query, in the guide's order: listed (B, depth), None for the student's
+        ranking of the moment -> (B, Q)."""
         if listed is None:
-            depth = self.settings.depth
-            listed = exemplary_rankings(student, queries, depth, target=None, seen=self.seen)
+            listed = self._students(student, queries)
         named = listed < student.n_items if self.n_short else None
         places = sampled_places(self.log_weights, len(listed), self.settings.Q, self.rng, named)
         return listed.gather(1, places)
@@ -187,10 +214,7 @@ class PreferenceConsistent(Distillation):
         shown = self.teacher.item_hint(items.flatten())
         of_items = self._mapped(self.features.items, vectors, shown).view(*items.shape, -1)
         after = (of_items @ of_users.unsqueeze(2)).squeeze(2)  # (B, Q)
-        if self.settings.form == "pair":
-            kept = pair_loss(after, before, named)
-        else:
-            kept = list_loss(after, before, self.settings.tau, named)
+        kept = regulariser(after, before, self.settings.form, self.settings.tau, named)
         right = ((after[:, 0] - after[:, 1]) * (before[:, 0] - before[:, 1]) > 0).double()
         self.sums += torch.stack([(times * right).sum(), times.sum()])
         return features + self.settings.experts.weight * self.settings.alpha * (times * kept).sum()

@@ -163,8 +163,10 @@ class UnbiasedDistillation(Distillation):
         )
         if self.per_user:
             self.lists, self.lengths = self._grouped(self.everyone)
-            if not self.lengths.any():
-                raise ValueError("the teacher names no item for anybody: its scores are all -inf or missing")
+            if not (self.lengths > 1).any():
+                raise ValueError(
+                    "no pair can be drawn: for nobody does the teacher name two unseen items of one group"
+                )
 
     @torch.no_grad()
     def _grouped(self, queries: Queries) -> tuple[Tensor, Tensor]:
