@@ -13,7 +13,14 @@ from small_contract import DATA, STUDENTS, holds, with_opinions
 from rdcore.data import Interactions, leave_one_out
 from rdcore.data.sampling import stream
 from rdcore.distill import Batch, UnKDSettings
-from rdcore.distill.followups.unkd import drawn_pairs, drawn_places, pair_loss, pairs_of_groups, popularity_groups
+from rdcore.distill.followups.unkd import (
+    drawn_pairs,
+    drawn_places,
+    pair_loss,
+    pairs_of_groups,
+    popularity_groups,
+    shares_of_groups,
+)
 from rdcore.train.loop import training_data
 
 EXAMPLES = {
@@ -64,6 +71,19 @@ def test_of_equally_popular_items_the_first_in_training_comes_first():
 def test_pairs_of_groups_round_as_python_does():
     assert [pairs_of_groups(30, groups) for groups in (2, 3, 4, 5, 8)] == [[15] * 2, [10] * 3, [8] * 4, [6] * 5, [4] * 8]
     assert pairs_of_groups(30, 7) == [5, 5, 4, 4, 4, 4, 4]
+
+
+def test_rare_groups_get_more_pairs_where_that_is_asked_for():
+    """Mean counts 10, 4, 1: 11 less these is 1, 7, 10 of 18, so .06, .39, .56, the first one raised to .1."""
+    assert shares_of_groups([10, 4, 1], 1) == pytest.approx([0.1 / 1.05, 0.39 / 1.05, 0.56 / 1.05])
+    roots = [math.sqrt(each) for each in (0.1, 0.39, 0.56)]
+    assert shares_of_groups([10, 4, 1], 0.5) == pytest.approx([each / sum(roots) for each in roots])
+    assert shares_of_groups([10, 4, 1], 0) == pytest.approx([1 / 3] * 3) and shares_of_groups([3], 2) == [1]
+    assert pairs_of_groups(30, 3, [0.1 / 1.05, 0.39 / 1.05, 0.56 / 1.05]) == [3, 11, 16]
+    assert pairs_of_groups(10, 4, [0.04, 0.06, 0.45, 0.45]) == [1, 1, 4, 4]  # 0, 1, 4, 4: one more in the first
+    _, _, method, _ = prepared(UnKDSettings(groups=3, pairs=30, depth=12, lamda=2.0))
+    found = torch.bincount(method.group_of_pair).tolist()
+    assert found == sorted(found) and found[-1] > found[0] > 0
 
 
 def test_pairs_have_the_published_probabilities():
@@ -183,7 +203,7 @@ def test_where_no_pair_can_be_drawn_it_says_so():
 
 
 def test_settings_are_checked():
-    wrongs = {"groups": 0, "pairs": 0, "depth": 0, "T": 0.0, "weight": -1, "over_pairs": "x", "as_released": 1}
+    wrongs = {"groups": 0, "pairs": 0, "depth": 0, "T": 0.0, "weight": -1, "over_pairs": "x", "as_released": 1, "lamda": -1}
     for wrong in ({name: value} for name, value in wrongs.items()):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             UnKDSettings(**wrong)

@@ -16,7 +16,7 @@ from rdcore.data.sampling import SeenItems
 from rdcore.distill.base import Batch, Cache, Distillation, Frozen, TrainingData
 from rdcore.eval.topk import block_rows
 from rdcore.models.base import Model
-from rdcore.settings import Settings
+from rdcore.settings import Settings, added
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +45,16 @@ class UnKDSettings(Settings):
     """The released sampler's defect: where the first draw of a pair is the worse one, both become
     the better one, so that half of the pairs cost ln 2 and teach nothing. On, a weight acts about
     half as strongly."""
+    lamda: float = added(0.0)
+    """Above 0, groups of rare items get more of the pairs: `shares_of_groups`. The published runs
+    leave it at 0."""
 
     def __post_init__(self):
         for name in ("groups", "pairs", "depth"):
             integer(name, getattr(self, name))
         number("T", self.T, above=True)
-        number("weight", self.weight)
+        for name in ("weight", "lamda"):
+            number(name, getattr(self, name))
         one_of("over_pairs", self.over_pairs, "mean", "sum")
         flag("as_released", self.as_released)
 
@@ -94,11 +98,22 @@ def popularity_groups(items: Tensor, n_items: int, groups: int) -> list[Tensor]:
     return [torch.tensor(each, device=items.device) for each in found]
 
 
-def pairs_of_groups(pairs: int, groups: int) -> list[int]:
-    """Pairs in every group: Python's round(pairs / groups), and one more in the first ones where
-    the sum falls short."""
-    each = round(pairs / groups)
-    return [each + (place < pairs - each * groups) for place in range(groups)]
+def shares_of_groups(popularity: list[float], lamda: float) -> list[float]:
+    """The groups' shares in a user's pairs, of sum 1, by the mean count p of a group's items.
+
+    r = max p + min p - p, over the sum of all r, to two digits and at least .1; a share is
+    proportional to r^lamda.
+    """
+    turned = [max(popularity) + min(popularity) - each for each in popularity]
+    kept = [max(round(each / sum(turned), 2), 0.1) ** lamda for each in turned]
+    return [each / sum(kept) for each in kept]
+
+
+def pairs_of_groups(pairs: int, groups: int, shares: list[float] | None = None) -> list[int]:
+    """Pairs in every group: Python's round(pairs / groups), or of pairs times the group's share,
+    and one more in the first ones where the sum falls short."""
+    each = [round(pairs / groups)] * groups if shares is None else [round(pairs * share) for share in shares]
+    return [count + (place < pairs - sum(each)) for place, count in enumerate(each)]
 
 
 def drawn_places(length: Tensor, T: float, generator: torch.Generator) -> Tensor:
@@ -157,7 +172,12 @@ class UnbiasedDistillation(Distillation):
         self.freeze(teacher)
         self.seen, self.everyone = data.seen, final_queries_of(data.queries)
         self.groups = popularity_groups(data.queries.items, data.seen.n_items, self.settings.groups)
-        counts = pairs_of_groups(self.settings.pairs, len(self.groups))
+        shares = None
+        if self.settings.lamda > 0:
+            counts = torch.bincount(data.queries.items, minlength=data.seen.n_items).double()
+            popularity = [float(counts[group].mean()) for group in self.groups]
+            shares = shares_of_groups(popularity, self.settings.lamda)
+        counts = pairs_of_groups(self.settings.pairs, len(self.groups), shares)
         self.group_of_pair = (
             torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)).to(data.target.device)
         )
