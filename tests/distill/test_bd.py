@@ -74,6 +74,16 @@ def test_weights_agree_with_a_slow_loop_and_swap_with_the_roles(n, seed, directi
     torch.testing.assert_close(w_T * other, torch.ones_like(w_T))
 
 
+def test_no_weight_is_infinite_however_many_items_there_are():
+    """1000 items in reverse order, eps = 1: weights e^999, e^997, ... keep their proportions as far as float32 goes."""
+    places = torch.arange(1, 1001)[None]
+    _, w_T = draw_weights(places, places.flip(1), 1.0, 1.0, "paper")
+    assert w_T.isfinite().all() and w_T[0, 0].item() == pytest.approx(math.exp(80), rel=1e-4)
+    assert (w_T[0, 1] / w_T[0, 0]).item() == pytest.approx(math.exp(-2), rel=1e-4)
+    drawn = drawn_items(w_T, torch.zeros(1000, dtype=torch.long), 1, torch.Generator().manual_seed(1))
+    assert drawn.max() < 8 and (drawn == 0).float().mean().item() == pytest.approx(1 - math.exp(-2), abs=0.06)
+
+
 def test_draws_follow_their_weights_and_never_take_a_weight_of_0():
     weights = torch.tensor([[0.0, 1.0, 3.0, 0.0], [0.0, 0.0, 0.0, 1e-6], [2.0, 0.0, 1.0, 1.0]])
     rows = torch.arange(3).repeat_interleave(40)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_contract import DATA, STUDENTS, fitted, holds, with_opinions
 
-from rdcore.data import synthetic
+from rdcore.data import Interactions, synthetic
 from rdcore.data.sampling import stream
 from rdcore.distill import Batch, HetCompSettings, Trajectories
 from rdcore.distill.followups.hetcomp import agreement, early_loss, list_loss, moves_on
@@ -127,6 +127,15 @@ def test_the_list_is_the_sum_over_teachers_at_the_checkpoints_reached():
         assert not set(top[user].tolist()) & set(DATA.items[DATA.offsets[user] : DATA.offsets[user + 1]].tolist())
     alone = prepared(with_opinions("BPR"))[1]
     assert torch.equal(alone.top, alone.lists[0, 0].long()) and not alone.is_early
+
+
+def test_a_long_list_is_kept_to_its_end():
+    """Place 1499 is worth exp(-150), which is 0 in float32."""
+    data = Interactions("long", [0, 1], [0, 2], 1600)
+    teacher, student = with_opinions("BPR", data=data), STUDENTS["BPR"].build(1, 1600)
+    method = HetCompSettings(K=1500).build(student, teacher)
+    method.prepare(teacher, training_data(data, 0, "cpu"))
+    assert torch.equal(method._ensemble(), method.lists[0, 0].long())
 
 
 def test_the_loss_is_the_slow_sum_over_rows(monkeypatch):

@@ -89,12 +89,15 @@ def draw_weights(
     (n, m), (n, m).
 
     w_S = tanh(max(eps_t d, 0)) and w_T = exp(-eps d); d is r_S - r_T for 'paper', so that the student is
-    taught what the teacher ranks higher, and r_T - r_S for 'released'.
+    taught what the teacher ranks higher, and r_T - r_S for 'released'. Where a w_T of a row would be above
+    e^80, all w_T of the row are divided by the excess, so that none is infinite.
     """
     gap = (of_student - of_teacher).float()
     if direction == "released":
         gap = -gap
-    return torch.tanh((sharpness * gap).clamp(min=0)), torch.exp(-mildness * gap)
+    grown = -mildness * gap
+    excess = (grown.amax(1, keepdim=True) - 80).clamp(min=0)
+    return torch.tanh((sharpness * gap).clamp(min=0)), torch.exp(grown - excess)
 
 
 def follow_loss(logits: Tensor, other: Tensor, temperature: float) -> Tensor:

@@ -237,14 +237,15 @@ class HeterogeneousCompression(Distillation):
         rank = torch.arange(K, device=self.lists.device).repeat(teachers)
         parts = []
         for users in torch.arange(n_users, device=rank.device).split(
-            block_rows(self.seen.n_items, 512)
+            block_rows(self.seen.n_items, 512, copies=2)
         ):
             listed = torch.cat(
                 [self.lists[k][self.reached[k, users], users] for k in range(teachers)], dim=1
             ).long()  # (rows, teachers * K)
             none = listed == self.seen.n_items
-            worth = torch.exp(-rank / FALL).expand(listed.shape).masked_fill(none, 0)
-            importance = torch.zeros((len(users), self.seen.n_items), device=rank.device)
+            # float64: in float32 places behind the thousandth are worth nothing.
+            worth = torch.exp(-rank.double() / FALL).expand(listed.shape).masked_fill(none, 0)
+            importance = worth.new_zeros((len(users), self.seen.n_items))
             importance.scatter_add_(1, listed.masked_fill(none, 0), worth)
             worth, items = importance.topk(K, dim=1)
             parts.append(items.masked_fill(worth == 0, self.seen.n_items))
