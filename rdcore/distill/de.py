@@ -1,5 +1,4 @@
-"""DE, distillation experts (Kang et al., CIKM 2020): the student learns to reproduce the teacher's
-representations."""
+"""DE, distillation experts (Kang et al., CIKM 2020): the student learns to reproduce the teacher's representations."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ from rdcore.distill.base import (
     distinct_queries,
 )
 from rdcore.models.base import Model, has_hints
-from rdcore.settings import Settings, inert
+from rdcore.settings import Settings, added, inert
 
 # Where two experts tie exactly, the gradient of a share is 1/4 of an inverse temperature, which
 # Adam squares in float32: this leaves it seven decimals of room. The released schedule ends at
@@ -51,15 +50,17 @@ class DESettings(Settings):
     end_temperature: float = 1e-10
     """Of the Gumbel-softmax after ``anneal_epochs``."""
     anneal_epochs: int = 1000
-    """In how many epochs the temperature falls geometrically from start to end. It belongs to the
-    schedule, not to the length of the training: the released code plans 1000 epochs and stops near
-    270, at 2e-3."""
+    """In how many epochs the temperature falls geometrically from start to end. It belongs to the schedule, not to
+    the length of the training: the released code plans 1000 epochs and stops near 270, at 2e-3."""
     selection: str = "gumbel"
     """How experts are mixed: 'gumbel' (annealed Gumbel-softmax) or 'attention' (the softmax alone,
     without noise and temperature). Without effect with M=1."""
     hidden: int | None = None
-    """Size of an expert's hidden layer. None is the released code's: (d_s + d_t) // 2, or d_s // 2
-    where both sizes are equal."""
+    """Size of an expert's hidden layer. None is the released code's: (d_s + d_t) // 2, or d_s // 2 where both
+    sizes are equal."""
+    distance: str = added("squared")
+    """Of the teacher's vector from the mixture: 'squared', as released, or 'root', the distance itself, as printed
+    in the paper. 'root' belongs to another weight."""
 
     def __post_init__(self):
         integer("M", self.M)
@@ -74,11 +75,9 @@ class DESettings(Settings):
                 f"{self.start_temperature}], got {self.end_temperature!r}"
             )
         if self.end_temperature < COLDEST:
-            raise ValueError(
-                f"end_temperature must be >= {COLDEST:g}, because of float32, "
-                f"got {self.end_temperature!r}"
-            )
+            raise ValueError(f"end_temperature must be >= {COLDEST:g}, because of float32, got {self.end_temperature!r}")
         one_of("selection", self.selection, "gumbel", "attention")
+        one_of("distance", self.distance, "squared", "root")
         temperatures = ("start_temperature", "end_temperature")
         if self.M == 1:
             inert(self, "M=1", *temperatures, "selection")
@@ -86,9 +85,8 @@ class DESettings(Settings):
             inert(self, "selection='attention'", *temperatures)
 
     def temperature(self, epoch: int) -> float:
-        """In epoch 1, 2, ... The released code counts from 0 and sets the temperature of epoch e
-        at that epoch's end, so that its epochs 0 and 1, here 1 and 2, have the first one; here
-        epoch e has that of e - 2."""
+        """In epoch 1, 2, ... The released code counts from 0 and sets the temperature of epoch e at that epoch's end,
+        so that its epochs 0 and 1, here 1 and 2, have the first one; here epoch e has that of e - 2."""
         part = min(max(epoch - 2, 0) / self.anneal_epochs, 1)
         return self.start_temperature * (self.end_temperature / self.start_temperature) ** part
 
@@ -96,8 +94,8 @@ class DESettings(Settings):
         for role, model in (("student", student), ("teacher", teacher)):
             if not has_hints(model):
                 raise ValueError(
-                    f"DE distils representations, but the {role} ({type(model).__name__}) shows "
-                    "none: it has to implement hint(context) and item_hint(items)"
+                    f"DE distils representations, but the {role} ({type(model).__name__}) shows none: it has to "
+                    "implement hint(context) and item_hint(items)"
                 )
         return DistillationExperts(self, hint_sizes(student), hint_sizes(teacher))
 
@@ -114,8 +112,8 @@ def hint_sizes(model: Model) -> tuple[int, int]:
 def gumbel_softmax(alpha: Tensor, temperature: float, rng: torch.Generator) -> Tensor:
     """softmax((log alpha + g) / T) with g ~ Gumbel(0, 1) from ``rng``: (n, M) -> (n, M).
 
-    A row tends to the uniform mixture for a large T, and for a small one to one expert, drawn with
-    probability alpha. 1e-10 keeps the logarithm finite, as released.
+    A row tends to the uniform mixture for a large T, and for a small one to one expert, drawn with probability
+    alpha. 1e-10 keeps the logarithm finite, as released.
     """
     noise = torch.empty_like(alpha).exponential_(generator=rng)  # -log of it is Gumbel(0, 1)
     noise = -noise.clamp_(min=torch.finfo(alpha.dtype).tiny).log_()
@@ -172,9 +170,8 @@ class DistillationExperts(Distillation):
     L = weight (sum_u D(u) + 1/2 (sum_i D(i) + sum_j D(j)))
     D(e) = || h_t(e) - sum_m s^e_m E_m(h_s(e)) ||^2
 
-    with the squared distance (the paper prints the distance) and soft s to the end. Users and
-    items have experts and a selection network each; they are trained with the student, by the same
-    optimiser, and not part of it.
+    with the squared distance (or the distance, see the settings) and soft s to the end. Users and items have experts
+    and a selection network each; they are trained with the student, by the same optimiser, and not part of it.
     """
 
     reduction: ClassVar[str] = "sum"
@@ -215,7 +212,8 @@ class DistillationExperts(Distillation):
         strongest = (once * share.detach().amax(1)).sum()
         used = once @ (share.detach() > fast.NEGLIGIBLE).sum(1).float()
         self.sums[side] += torch.stack([strongest, used, once.sum()])
-        return (once[:, None] * (shown - experts(vectors, share)).square()).sum()
+        apart = shown - experts(vectors, share)
+        return (once * apart.norm(dim=1)).sum() if self.settings.distance == "root" else (once[:, None] * apart.square()).sum()
 
     def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
         index, once = distinct_queries(student, batch)

@@ -312,7 +312,8 @@ def slow_loss(distillation, student, teacher, batch, seed: int, epoch: int) -> f
                     weights = [math.exp(power - max(powers)) for power in powers]
                 share = [weight / sum(weights) for weight in weights]
             mixed = sum(s * module(vector) for s, module in zip(share, modules, strict=True))
-            total += factor[row] * sum((float(t) - float(v)) ** 2 for t, v in zip(shown, mixed, strict=True))
+            apart = sum((float(t) - float(v)) ** 2 for t, v in zip(shown, mixed, strict=True))
+            total += factor[row] * (math.sqrt(apart) if settings.distance == "root" else apart)
     return settings.weight * total
 
 
@@ -324,7 +325,9 @@ MODELS = {
 @torch.no_grad()
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize(
-    "settings", [{}, {"M": 1}, {"M": 1, "hidden": 9}, {"selection": "attention"}, {"start_temperature": 0.05}], ids=str
+    "settings",
+    [{}, {"M": 1}, {"M": 1, "hidden": 9}, {"selection": "attention"}, {"start_temperature": 0.05}, {"distance": "root"}],
+    ids=str,
 )
 def test_the_loss_equals_a_loop_over_the_batchs_different_entities(data, kind, settings):
     student, teacher = MODELS[kind]
@@ -506,6 +509,7 @@ def test_experts_learn_to_give_back_what_the_teacher_shows(data):
 BAD = [
     {"M": 0}, {"M": 2.0}, {"weight": -1}, {"weight": math.nan}, {"weight": "1"}, {"start_temperature": math.inf},
     {"start_temperature": 1e-11}, {"end_temperature": 0}, {"end_temperature": 2.0}, {"anneal_epochs": 0}, {"selection": "hard"},
+    {"distance": "l1"},
     {"hidden": 0}, {"hidden": True}, {"end_temperature": 1e-40, "start_temperature": 1e-40}, {"end_temperature": 9e-17},
     # Without effect:
     {"selection": "attention", "M": 1}, {"start_temperature": 2.0, "M": 1}, {"end_temperature": 1e-3, "M": 1},

@@ -9,7 +9,7 @@ import pytest
 import torch
 from golden_reference import FILE, FUNCTIONS, entries, gradient
 
-from rdcore.distill import CDSettings
+from rdcore.distill import CDSettings, DESettings, DistillationExperts
 from rdcore.distill.cd import positives_loss, soft_label_loss
 from rdcore.distill.followups.bd import draw_weights, follow_loss, ranks
 from rdcore.distill.followups.dcd import correction_loss, error_weights, places_in_list
@@ -30,12 +30,28 @@ from rdcore.distill.rd import distillation_loss
 from rdcore.distill.rrd import relaxed_loss
 
 ENTRIES = {entry["id"]: entry for entry in json.loads(FILE.read_text(encoding="utf-8"))}
-NOT_BUILT = {"rrd-as-printed", "de-paper"}  # forms that are misprints or that no released code has; in the file for others
+NOT_BUILT = {"rrd-as-printed"}  # a misprint; in the file for others
 
 
-def de(teacher, outputs, alpha, noise, temperature):
+class Given:
+    """Experts whose shares and outputs are known."""
+
+    def __init__(self, share, outputs):
+        self.share, self.outputs = share, outputs
+
+    def alpha(self, shown):
+        return self.share
+
+    def __call__(self, vectors, share):
+        return (share.unsqueeze(2) * self.outputs).sum(1)
+
+
+def de(teacher, outputs, alpha, noise, temperature, root=False):
     share = torch.softmax(((alpha + 1e-10).log() + noise) / temperature, dim=1)
-    return (teacher - (share.unsqueeze(2) * outputs).sum(1)).square().sum()
+    settings = DESettings(M=2, selection="attention", distance="root" if root else "squared")
+    method = DistillationExperts(settings, (1, 1), (1, 1))
+    method.sums = {"user": torch.zeros(3)}
+    return method._distance("user", Given(share, outputs), None, teacher, torch.ones(len(teacher)))
 
 
 def relaxed(interesting, uninteresting):
