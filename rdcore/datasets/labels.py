@@ -61,6 +61,7 @@ def _check_texts(labels: np.ndarray, codes: np.ndarray, column: pd.Series, name:
     if labels.dtype != object:
         return
     empty = [place for place, label in enumerate(labels) if isinstance(label, (str, bytes)) and not label.strip()]
+    empty += [place for place, label in enumerate(labels) if isinstance(label, str) and not label.replace("\0", "").strip()]
     if empty:
         refuse_missing(np.isin(codes, empty), column, name, "empty text is no id: remove these rows")
     gaps = [place for place, label in enumerate(labels) if isinstance(label, str) and label in TEXT_GAPS]

@@ -39,8 +39,11 @@ def missing_times(column: pd.Series) -> np.ndarray:
 
 
 def row_of(column: pd.Series, place: int) -> str:
-    """How a message names a row: by its place from 0, and by its index where that is another."""
+    """How a message names a row: by its place from 0, and by its index where that is another; by its line where the index
+    counts lines."""
     label = column.index[place]
+    if column.index.name == "line":
+        return f"line {label}"
     return f"row {place}" if str(label) == str(place) else f"row {place} (index {label})"
 
 
@@ -64,10 +67,12 @@ def whole_times(column: pd.Series, name: str) -> tuple[np.ndarray, str | None]:
         text = pd.Series(text, dtype="string[pyarrow]")  # matched in a tenth of the time that Python's re takes
         if text.str.fullmatch(NUMBER).all():
             return whole_times(_numbers(column.astype(object)), name)
-        wrong = np.flatnonzero(~text.str.fullmatch(ISO).to_numpy(dtype=bool))
-        if len(wrong):
-            row = row_of(column, int((codes == wrong[0]).argmax()))
-            raise _refused(name, column, f"{short(text.iloc[wrong[0]])} in {row}, which is no ISO date")
+        is_date, is_number = (text.str.fullmatch(form).to_numpy(dtype=bool) for form in (ISO, NUMBER))
+        if not is_date.all():
+            fits, what = (is_date, "ISO date") if is_date.sum() >= is_number.sum() else (is_number, "number, as the others are")
+            wrong = int(fits.argmin())
+            row = row_of(column, int((codes == wrong).argmax()))
+            raise _refused(name, column, f"{short(text.iloc[wrong])} in {row}, which is no {what}")
         text = text.str.replace(" ?UTC$", "Z", regex=True).str.replace(",", ".")
         # Every text gets a zone: pandas 2 reads one without in the zone of the text before it.
         text = text.str.replace("^(.{10})$", r"\1T00:00", regex=True).str.replace("^(.{10}[T ][0-9:.]+)$", r"\1Z", regex=True)

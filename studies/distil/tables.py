@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
+import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from rdcore.checks import short
 from rdcore.data import DataError, Interactions, from_frame
 
 USUAL = {
@@ -15,7 +20,11 @@ USUAL = {
     "time": ("time", "timestamp", "ts", "date", "datetime", "unixreviewtime", "when", "day"),
 }
 """Names that a column may have where none is given, compared in small letters without "_"."""
-SEPARATORS = ("\t", ";", ",", "::", " ")
+SEPARATORS = ("\t", ";", ",", "::", "|", " ")
+PACKED = {b"\x1f\x8b": ("gzip", gzip.open), b"BZh": ("bz2", bz2.open), b"\xfd7zXZ": ("xz", lzma.open)}
+"""First bytes -> pandas' name of a compression, and what opens it."""
+NUMBER = re.compile(r"(-?(?:0|[1-9]\d{0,17}))(?:\.0*)?")
+"""A whole number as programs write it: not 007 or 1e5, which are labels."""
 
 
 def read_clicks(
@@ -24,11 +33,13 @@ def read_clicks(
 ) -> tuple[Interactions, int]:  # fmt: skip
     """The interactions of a file, and how many rows it has.
 
-    path: .parquet; RecBole's .inter; any other text with a tab, comma, semicolon, "::" or space
-    between its fields, also as .gz. user, item, time: names of columns, or their numbers (the first
-    is 1) where the file has no header; None: the column with a usual name. time 'none': there are
-    no times, and the rows are in the order in which things happened. min_actions: see `from_frame`.
+    path: .parquet; RecBole's .inter; any other text with a tab, comma, semicolon, "::", "|" or space
+    between its fields, also compressed by gzip, bzip2 or xz. user, item, time: names of columns, or
+    their numbers (the first is 1) where the file has no header; None: the column with a usual name.
+    time 'none': there are no times, and the rows are in the order in which things happened.
+    min_actions: see `from_frame`.
 
+    In text, ids are numbers where all of a column are written as numbers, and else text: 007 stays 007.
     Raises DataError that names the file, the line or column, and the remedy.
     """
     path = Path(path)
@@ -40,9 +51,11 @@ def read_clicks(
     if positions and None in given.values():
         missing = next(role for role, name in given.items() if name is None)
         raise DataError(f"{path}: --{missing} is missing: without a header every column needs its number")
-    frame = read_table(path, header=not positions)
-    columns = {role: _column(path, frame, role, name) for role, name in given.items()}
-    _refuse_gaps(path, frame, columns, first=1 if positions else 2)
+    if path.suffix == ".parquet":
+        frame = _parquet(path)
+        columns = {role: _column(path, list(map(str, frame.columns)), role, name) for role, name in given.items()}
+    else:
+        frame, columns = _text(path, given, header=not positions)
     name = path.name.split(".")[0] or "data"
     try:
         clicks = from_frame(
@@ -53,61 +66,116 @@ def read_clicks(
     return clicks, len(frame)
 
 
+def _parquet(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is no Parquet file ({error}): write it again") from None
+
+
+def _text(path: Path, given: dict, *, header: bool) -> tuple[pd.DataFrame, dict]:
+    """The rows of a file of text, and which column each role has. Columns have their names, without
+    RecBole's types ("user_id:token"), or without a header the numbers "1", "2", ..."""
+    try:
+        packed, separator, spaced = _form(path)
+        how = {"sep": separator, "compression": packed, "encoding": "utf-8", "skipinitialspace": spaced}
+        how |= {"engine": "python"} if separator == "::" else {"engine": "c", "low_memory": False}
+        names = _names(path, pd.read_csv(path, header=None, nrows=2, dtype=str, **how), header)
+        columns = {role: _column(path, names, role, name) for role, name in given.items()}
+        ids = {columns["user"]: str, columns["item"]: str}
+        frame = pd.read_csv(path, header=0 if header else None, names=names, index_col=False, dtype=ids, **how)
+    except (EOFError, gzip.BadGzipFile, lzma.LZMAError) as error:
+        raise DataError(f"{path} is cut off or damaged ({error}): bring it again") from None
+    except UnicodeError as error:
+        raise DataError(f"{path}: {str(error).strip()}: write the table as UTF-8 text") from None
+    except DataError:
+        raise
+    except ValueError as error:  # pandas' errors are ValueErrors, and name the line
+        raise DataError(f"{path}: {str(error).strip()}: mend this line, or write the table as UTF-8 text") from None
+    first = 2 if header else 1
+    _refuse_gaps(path, frame, columns, first=first)
+    for column in ids:
+        frame[column] = _as_numbers(frame[column])
+    frame.index = pd.RangeIndex(first, first + len(frame), name="line")
+    return frame, columns
+
+
+def _form(path: Path) -> tuple[str | None, str, bool]:
+    """How a file is compressed, the first of `SEPARATORS` that is in its first line (a comma where none is), and whether a
+    space follows it there."""
+    with open(path, "rb") as file:
+        start = file.read(8)
+    if start.startswith(b"PK\x03\x04"):
+        raise DataError(f"{path} is a ZIP archive: unpack it, and give the table")
+    if start.startswith(b"PAR1"):
+        raise DataError(f"{path} is a Parquet file: name it .parquet")
+    packed, opened = next((how for magic, how in PACKED.items() if start.startswith(magic)), (None, open))
+    with opened(path, "rt", encoding="utf-8") as file:
+        first = file.readline()
+    if not first.strip():
+        raise DataError(f"{path}, line 1 is empty: the first line names the columns, or is the first row")
+    separator = next((separator for separator in SEPARATORS if separator in first.strip()), ",")
+    return packed, separator, f"{separator} " in first
+
+
+def _names(path: Path, rows: pd.DataFrame, header: bool) -> list[str]:
+    """Names of the columns. rows: the first two lines."""
+    first = [str(name).strip() for name in rows.iloc[0]]
+    if not header:
+        usual = [name for name in first if any(_plain(name) in names for names in USUAL.values())]
+        if usual:
+            raise DataError(f"{path}, line 1: {usual[0]!r} is the name of a column: give names, such as --user {first[0]}")
+        return [str(place + 1) for place in range(len(first))]
+    return [name.split(":")[0] for name in first] if ".inter" in path.suffixes else first
+
+
 def _refuse_gaps(path: Path, frame: pd.DataFrame, columns: dict, *, first: int) -> None:
     """Raises DataError for a row without user, item or time. first: the line of the first row."""
     for column in filter(None, columns.values()):
         gaps = frame[column].isna()
         if gaps.any():
-            row = int(gaps.to_numpy().argmax())
-            where = f"row {row + 1}" if path.suffix == ".parquet" else f"line {row + first}"
+            line = int(gaps.to_numpy().argmax()) + first
             raise DataError(
-                f"{path}, {where}: column {column!r} is empty ({int(gaps.sum()):,} such rows): remove or complete them"
+                f"{path}, line {line}: column {column!r} is empty or says NA, null or the like ({int(gaps.sum()):,} such "
+                "rows): remove or complete them, or give a thing of this name another one"
             )
 
 
-def read_table(path: Path, *, header: bool = True) -> pd.DataFrame:
-    """The rows of a file. Columns have their names, without RecBole's types ("user_id:token"), or
-    without a header the numbers "1", "2", ..."""
-    if path.suffix == ".parquet":
-        try:
-            return pd.read_parquet(path)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path} is no Parquet file ({error}): write it again") from None
-    separator = _separator(path)
-    try:
-        frame = pd.read_csv(
-            path, sep=separator, header=0 if header else None, engine="python" if separator == "::" else "c",
-        )  # fmt: skip
-    except (ValueError, UnicodeDecodeError) as error:  # pandas' errors are ValueErrors, and name the line
-        raise DataError(f"{path}: {str(error).strip()}: mend this line, or write the table as UTF-8 text") from None
-    if not header:
-        frame.columns = [str(place + 1) for place in range(frame.shape[1])]
-    if path.suffix == ".inter":
-        frame = frame.rename(columns=lambda name: name.split(":")[0])
-    return frame
+def _as_numbers(ids: pd.Series) -> pd.Series:
+    """Whole numbers where all ids (N,) of text are written as such, also as 7.0; else the same text."""
+    codes, labels = pd.factorize(ids)
+    found = [NUMBER.fullmatch(label.strip()) for label in labels]
+    if not all(found) or any("." in match[0] and abs(int(match[1])) >= 2**53 for match in found):
+        return ids  # from_frame says what is wrong with a float that was rounded
+    values = np.array([int(match[1]) for match in found], dtype=np.int64)
+    return pd.Series(values[codes], index=ids.index, name=ids.name)
 
 
-def _separator(path: Path) -> str:
-    """The first of `SEPARATORS` that is in the first line; a comma where none is."""
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8", errors="replace") as file:
-        first = file.readline()
-    if not first.strip():
-        raise DataError(f"{path}, line 1 is empty: the first line names the columns, or is the first row")
-    return next((separator for separator in SEPARATORS if separator in first.strip()), ",")
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "")
 
 
-def _column(path: Path, frame: pd.DataFrame, role: str, name: str | None) -> str | None:
+def _column(path: Path, columns: list[str], role: str, name: str | None) -> str | None:
     """The column of a role, None for a time that is not there."""
-    columns = [str(column) for column in frame.columns]
     if role == "time" and name == "none":
         return None
-    if name is not None:
-        if name in columns:
-            return name
-        raise DataError(f"{path} has no column {name!r}; it has {columns}: name the right one with --{role}")
-    fitting = [name for name in columns if name.lower().replace("_", "") in USUAL[role]]
-    if len(fitting) == 1:
-        return fitting[0]
-    wrong = f"several columns may be the {role}" if fitting else f"no column has a usual name of the {role}"
-    none = ", or --time none if there are no times" if role == "time" else ""
-    raise DataError(f"{path}: {wrong}; it has {columns}: name it with --{role}{none}")
+    if name is None:
+        fitting = [name for name in columns if _plain(name) in USUAL[role]]
+        if len(set(fitting)) != 1:
+            wrong = f"several columns may be the {role}" if fitting else f"no column has a usual name of the {role}"
+            none = ", or --time none if there are no times" if role == "time" else ""
+            numbers = any(map(str.isdigit, columns))
+            bare = ", or, if the file has no header line, number the columns: --user 1 --item 2 --time 3" if numbers else ""
+            raise DataError(f"{path}: {wrong}; it has {_listed(columns)}: name it with --{role}{none}{bare}")
+        name = fitting[0]
+    if name not in columns:
+        raise DataError(f"{path} has no column {name!r}; it has {_listed(columns)}: name the right one with --{role}")
+    if columns.count(name) > 1:
+        raise DataError(f"{path} has {columns.count(name)} columns named {name!r}: rename or remove one")
+    return name
+
+
+def _listed(columns: list[str]) -> str:
+    """Names for a message: the first dozen, each cut."""
+    more = f" and {len(columns) - 12} more" if len(columns) > 12 else ""
+    return f"[{', '.join(map(short, columns[:12]))}]{more}"

@@ -1,6 +1,8 @@
 """`rdcore distil` and `rdcore teach` on small made-up data, and the formats that people have."""
 
+import bz2
 import gzip
+import lzma
 import os
 import re
 import subprocess
@@ -57,6 +59,60 @@ def test_formats_as_they_come(tmp_path, name, text, columns):
     clicks, rows = read_clicks(tmp_path / name, *columns, min_actions=1)
     assert rows == 3 and clicks.user_ids.tolist() == [186, 196] and clicks.item_ids.tolist() == [242, 302, 377]
     assert clicks.items.tolist() == [1, 0, 2] and clicks.times is not None
+
+
+HEAD = "user,item,time\n"
+
+
+def made_of(folder, content, name="x.csv"):
+    """The interactions of a file with this content."""
+    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return read_clicks(folder / name, min_actions=1)[0]
+
+
+@pytest.mark.parametrize(("ids", "kept"), [
+    (["007", "7", "07"], ["007", "07", "7"]), (["1", "20", "3"], [1, 3, 20]), (["1.0", "2.0"], [1, 2]),
+    (["1.10", "1.1"], ["1.1", "1.10"]), (["90000000000000001", "90000000000000002"], [90000000000000001, 90000000000000002]),
+    (["99999999999999999999", "1"], ["1", "99999999999999999999"]), (["12", "1e5", "x"], ["12", "1e5", "x"]),
+    (["True", "False"], ["False", "True"]), (['"a, b"', '" a"'], [" a", "a, b"]), (["0x1f", "31"], ["0x1f", "31"]),
+])  # fmt: skip
+def test_ids_of_a_file_stay_what_they_are(tmp_path, ids, kept):
+    assert made_of(tmp_path, HEAD + "".join(f"{one},5,{place}\n" for place, one in enumerate(ids))).user_ids.tolist() == kept
+
+
+@pytest.mark.parametrize("form", [
+    bytes, gzip.compress, bz2.compress, lzma.compress, lambda text: text.replace(b"\n", b"\r\n"),
+    lambda text: b"\xef\xbb\xbf" + text,
+    lambda text: text.replace(b",", b", "), lambda text: text.replace(b",", b"|"), lambda text: text.replace(b",", b";"),
+    lambda text: re.sub(rb"\w+", rb'"\g<0>"', text),
+])  # fmt: skip
+def test_one_table_in_every_dress(tmp_path, form):
+    content = form((HEAD + ROWS.replace(",3,", ",")).encode())
+    mine = made_of(tmp_path, content, "my clicks \u00fc.csv")  # known by its content, not by its name
+    assert mine.user_ids.tolist() == [186, 196] and mine.items.tolist() == [1, 0, 2] and mine.name == "my clicks \u00fc"
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (gzip.compress((HEAD + "1,2,3\n" * 999).encode())[:40], r"x.csv is cut off or damaged .*: bring it again"),
+    (b"PK\x03\x04rest", "x.csv is a ZIP archive: unpack it"), (b"PAR1", "x.csv is a Parquet file: name it .parquet"),
+    ("caf\u00e9,item,time\n1,2,3\n".encode("latin-1"), "x.csv: .*write the table as UTF-8"),
+    ("user,item,time,user\n1,2,3,1\n", "x.csv has 2 columns named 'user'"),
+    (HEAD + "1,2,3,\n1,3,4,\n", "Expected 3 fields in line 2, saw 4"),
+    (HEAD + "1,2,3\n1,4,soon\n", "has 'soon' in line 3, which is no number, as the others are"),
+    (HEAD + "1,2,2020-01-01\n1,4,soon\n", "has 'soon' in line 3, which is no ISO date"),
+    (HEAD + "1,2,3\nNA,4,5\n", "x.csv, line 3: column 'user' is empty or says NA"), (HEAD + "1,\0,3\n", "empty text is no id"),
+    (HEAD + "9e+16,2,3\n9e+16,3,4\n", "the text of a float '9e[+]16' in line 2"),
+    ("1,2,3\n1,3,4\n", "if the file has no header line, number the columns: --user 1 --item 2 --time 3"),
+])  # fmt: skip
+def test_what_cannot_be_read_is_named_by_file_line_and_value(tmp_path, content, message):
+    with pytest.raises(DataError, match=message):
+        made_of(tmp_path, content)
+
+
+def test_numbers_of_columns_are_for_files_without_a_header(tmp_path):
+    (tmp_path / "x.csv").write_text(HEAD + "1,2,3\n")
+    with pytest.raises(DataError, match="x.csv, line 1: 'user' is the name of a column: give names, such as --user user"):
+        read_clicks(tmp_path / "x.csv", "1", "2", "none")
 
 
 def test_check_ins_as_snap_has_them(tmp_path):
