@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from rdcore.checks import all_scores
+from rdcore.checks import all_scores, integer, interactions
 from rdcore.data.errors import DataError
 from rdcore.data.interactions import Interactions
 from rdcore.data.queries import Queries, final_queries
+from rdcore.datasets.labels import label_codes
 from rdcore.files.whole import write_whole
 from rdcore.models.base import Model, evaluating
 from rdcore.store.steady import lists_hash, steady_lists
@@ -98,13 +99,15 @@ def read_lists(path: Path | str, data: Interactions, *, columns: dict | None = N
     user and item, a missing score or -inf. Raises DataError, with the name of the file, for a
     missing column, a rank or score that is no number, and when nothing is left.
     """
+    if isinstance(path, pd.DataFrame):
+        raise DataError("lists are read from a file: frame.to_parquet('lists.parquet'), and give its path")
+    interactions(data)
     path = Path(path)
     frame = _frame(path, columns or {})
     counts = {"rows": len(frame)}
-    users, items = (
-        pd.Index(pd.Series(labels).astype(str)).get_indexer(frame[name])
-        for name, labels in (("user", data.user_ids), ("item", data.item_ids))
-    )
+    known = {"user": data.user_ids, "item": data.item_ids}
+    users, items = (pd.Index(pd.Series(labels).astype(str)).get_indexer(frame[name]) for name, labels in known.items())
+    written = frame[["user", "item"]].head(1)
     frame = frame.assign(user=users, item=items)
     counts["unknown_users"] = int((users < 0).sum())
     counts["unknown_items"] = int((items < 0).sum())
@@ -119,10 +122,22 @@ def read_lists(path: Path | str, data: Interactions, *, columns: dict | None = N
     counts["duplicates"] = int(again.sum())
     frame = frame[~again]
     if frame.empty:
+        first = [(name, row[0], str(known[name][0])) for name, row in written.to_dict("list").items() if row]
+        shown = [f"{name} {theirs!r} (the data have {ours!r})" for name, theirs, ours in first]
+        such = f", such as {' and '.join(shown)}" if shown else ""
         raise DataError(
             f"{path} names no user and item of {data.name!r} ({counts}): "
-            "its labels must be those of the data's source"
+            f"its labels must be those of the data's source{such}"
         )
+    if {"rank", "score"} <= set(frame):
+        largest = frame["score"].abs().groupby(frame["user"]).transform("max").to_numpy()
+        rises = (np.diff(frame["score"]) > 1e-5 * largest[1:]) & (np.diff(frame["user"]) == 0)  # less is rounding
+        if rises.any():
+            user, score = (frame[name].iloc[int(rises.argmax()) + 1] for name in ("user", "score"))
+            raise DataError(
+                f"{path}: user {data.user_ids[user]}: score {score:g} is higher than that of the rank before: rank and score "
+                "contradict each other (is it a distance?): remove one of the two"
+            )
     lengths = np.bincount(frame["user"], minlength=data.n_users)
     counts["users_without"] = int((lengths == 0).sum())
     counts["shortest"] = int(lengths[lengths > 0].min())
@@ -146,25 +161,30 @@ def _frame(path: Path, columns: dict) -> pd.DataFrame:
         raise DataError(
             f"columns must be among {', '.join(NAMES)}, got {', '.join(sorted(map(str, unknown)))}"
         )
-    if path.suffix == ".parquet":
-        frame = pd.read_parquet(path)
-    elif path.suffix in (".csv", ".tsv"):
-        separator = "," if path.suffix == ".csv" else "\t"
-        frame = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
-    else:
-        frame = pd.read_csv(path, sep=r"\s+", header=None, dtype=str, keep_default_na=False)
-        if frame.shape[1] != len(TREC):
-            raise DataError(
-                f"{path} has {frame.shape[1]} columns; a TREC run has {len(TREC)} "
-                f"({' '.join(TREC)}): name other files .csv, .tsv or .parquet"
-            )
-        frame.columns = TREC
+    try:
+        frame = _table(path)
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: correct the path") from None
+    except DataError:
+        raise
+    except (OSError, EOFError, ValueError) as error:  # pandas' and pyarrow's errors are ValueErrors
+        raise DataError(f"{path} cannot be read as lists ({str(error).strip()}): write it again") from None
     found = {}
     for name, usual in NAMES.items():
         wanted = [columns[name]] if name in columns else usual
         here = [column for column in frame.columns if column in wanted]
+        if len(here) > 1 or (here and f"{here[0]}.1" in frame.columns):  # pandas' name of a second one
+            raise DataError(
+                f"{path} has several columns that may be the {name}: {list(map(str, frame.columns))}: remove one, or name it "
+                f"with columns={{{name!r}: ...}}"
+            )
         if here:
             found[name] = frame[here[0]]
+        elif len(frame.columns) == 1:
+            raise DataError(
+                f"{path} has one column, {str(frame.columns[0])!r}: separate the fields of a .csv file by commas, those of a "
+                ".tsv file by tabs"
+            )
         elif name in ("user", "item") or name in columns:
             raise DataError(
                 f"{path} has no column {' or '.join(map(repr, wanted))}; it has "
@@ -175,11 +195,34 @@ def _frame(path: Path, columns: dict) -> pd.DataFrame:
             f"{path} has neither a rank nor a score; it has {list(map(str, frame.columns))}: "
             "name one with columns={'score': ...}"
         )
-    out = {name: found[name].astype(str) for name in ("user", "item")}
+    out = {name: _labels(path, found[name]) for name in ("user", "item")}
     for name in ("rank", "score", "confidence"):
         if name in found:
             out[name] = _numbers(path, name, found[name])
     return pd.DataFrame(out)
+
+
+def _table(path: Path) -> pd.DataFrame:
+    suffix = Path(path.name.removesuffix(".gz")).suffix
+    if suffix == ".parquet":
+        return pd.read_parquet(path)
+    if suffix in (".csv", ".tsv"):
+        return pd.read_csv(path, sep="," if suffix == ".csv" else "\t", dtype=str, keep_default_na=False)
+    frame = pd.read_csv(path, sep=r"\s+", header=None, dtype=str, keep_default_na=False)
+    if frame.shape[1] != len(TREC):
+        raise DataError(
+            f"{path} has {frame.shape[1]} columns; a TREC run has {len(TREC)} "
+            f"({' '.join(TREC)}): name other files .csv, .tsv or .parquet"
+        )
+    return frame.set_axis(TREC, axis=1)
+
+
+def _labels(path: Path, column: pd.Series) -> pd.Series:
+    """As text; whole floats as `from_frame` takes them, without the .0."""
+    if not pd.api.types.is_float_dtype(column.dtype):
+        return column.astype(str)
+    labels, codes = label_codes(column, str(path))
+    return pd.Series(labels[codes], index=column.index, name=column.name).astype(str)
 
 
 def _numbers(path: Path, name: str, values: pd.Series) -> pd.Series:
@@ -187,6 +230,7 @@ def _numbers(path: Path, name: str, values: pd.Series) -> pd.Series:
     numbers = pd.to_numeric(values, errors="coerce").astype("float64")
     empty = values.isna() | values.astype(str).str.lower().isin(["", "nan"])
     wrong = (numbers.isna() & ~empty) | (numbers == np.inf)
+    wrong |= numbers.abs().between(np.finfo(np.float32).max, np.inf, inclusive="neither")  # a score is kept in float32
     wrong |= empty if name == "rank" else False
     if wrong.any():
         row = int(np.argmax(wrong.to_numpy()))
@@ -195,6 +239,14 @@ def _numbers(path: Path, name: str, values: pd.Series) -> pd.Series:
             "mend or remove the row"
         )
     return numbers
+
+
+def _arrow(labels: np.ndarray) -> pa.Array:
+    """Labels as they are, or as text where Arrow has no type for them."""
+    try:
+        return pa.array(labels.tolist() if labels.dtype == object else labels)
+    except (pa.ArrowException, OverflowError):  # integers beyond 64 bits, periods
+        return pa.array(labels.astype(str))
 
 
 @torch.no_grad()
@@ -209,6 +261,7 @@ def write_lists(
     ``command`` that made it.
     """
     path = Path(path)
+    integer("k", k)
     if path.suffix != ".parquet":
         raise ValueError(f"lists are written as Parquet: name the file .parquet, not {str(path)!r}")
     lists = steady_lists(model, fit, k)
@@ -229,8 +282,8 @@ def write_lists(
     }
     table = pa.table(
         {
-            "user": pa.array(fit.user_ids[user].tolist()),
-            "item": pa.array(fit.item_ids[lists[user, place]].tolist()),
+            "user": _arrow(fit.user_ids[user]),
+            "item": _arrow(fit.item_ids[lists[user, place]]),
             "rank": pa.array(place + 1, pa.int32()),
             "score": pa.array(scores[user, place]),
         }

@@ -75,6 +75,8 @@ class Plan:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
         if self.room < 2:
             raise ValueError(f"a user of {self.data.name} has all items but {self.room}: nothing is left to rank for them")
+        for weight in self.tried():
+            METHODS[self.method][0](weight, self.room)  # refuses a weight that is none
         if self.seeds < 1:
             raise ValueError(f"seeds must be at least 1, got {self.seeds}")
         if self.method == "de" and not isinstance(self.teacher, Has_vectors):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +85,8 @@ def distil(
 
     Raises ValueError, before anything is trained, for what does not fit together.
     """
+    if not str(out):
+        raise ValueError("--out is empty: name the folder to write to")
     out = Path(out)
     if isinstance(clicks, pd.DataFrame):
         rows = len(clicks)
@@ -104,6 +107,7 @@ def distil(
         weights=tuple(weights), seeds=seeds,
     )  # fmt: skip
     _, part = results.stages(clicks)
+    needs_folder(out)
     if hasattr(settings, "sha256"):
         tell(f"lists of {teacher}: {settings.read(part.fit)}")
     with run_store(out / "runs", workers=jobs > 1):
@@ -158,6 +162,16 @@ def facts(data: Interactions, earlier: Stage, part: Stage, rows: int | None) -> 
         ("users without a test row", part.n_unjudged), ("test rows of items that nobody had before", part.n_cold),
     ]  # fmt: skip
     return [(name, f"{count:,}") for name, count in lines]
+
+
+def needs_folder(out: Path) -> None:
+    """Makes the folder to write to. Raises ValueError where it cannot be made or written to, before hours of training."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise ValueError(f"cannot write to the folder {out} ({error.strerror}): give another one with --out") from None
 
 
 def needs_export() -> None:

@@ -89,7 +89,14 @@ def test_a_teacher_of_lists_scores_what_they_name(tmp_path):
         ("user,item,rank\nann,10,1\nann,20,first\n", "x.csv: rank 'first' of row 2 is no finite"),
         ("user,item,rank\nann,10,\n", "rank '' of row 1"),
         ("user,item,score\nann,10,inf\n", "score 'inf' of row 1"),
-        ("user,item,score\nann,77,1\n", "names no user and item of 'shop'"),
+        ("user,item,score\nann,77,1\n", "names no user and item of 'shop' .* item '77' .the data have '10'"),
+        ("user,item,score\nann,10,1e39\n", "score '1e39' of row 1"),
+        ("user;item;rank\nann;10;1\n", "x.csv has one column, 'user;item;rank': separate the fields of a .csv file by commas"),
+        ("user,item,rank\nann,10,1\nann,20,2,3\n", "x.csv cannot be read as lists .*Expected 3 fields in line 3, saw 4"),
+        ("", "x.csv cannot be read as lists"),
+        ("user,user_id,item,rank\nann,bob,10,1\n", r"several columns that may be the user.*columns=\{'user'"),
+        ("user,item,rank,rank\nann,10,1,2\n", "several columns that may be the rank"),
+        ("user,item,rank,score\nann,10,1,.1\nann,20,2,.9\n", "user ann: score 0.9 is higher than that of the rank before"),
     ],
 )
 def test_files_that_cannot_be_used_are_named(tmp_path, text, message):
@@ -106,8 +113,44 @@ def test_other_wrong_calls(tmp_path):
         read_lists(written(tmp_path, "csv"), DATA, columns={"place": "rank"})
     with pytest.raises(DataError, match="has no column 'points'"):
         read_lists(written(tmp_path, "csv"), DATA, columns={"score": "points"})
+    with pytest.raises(DataError, match="nothing.csv does not exist"):
+        read_lists(tmp_path / "nothing.csv", DATA)
+    (tmp_path / "x.parquet").write_bytes(b"user")
+    (tmp_path / "x.tsv").write_bytes(b"\xff\xfe")
+    for name in ("x.parquet", "x.tsv"):
+        with pytest.raises(DataError, match=f"{name} cannot be read as lists"):
+            read_lists(tmp_path / name, DATA)
+    with pytest.raises(DataError, match=r"frame.to_parquet\('lists.parquet'\)"):
+        read_lists(FRAME, DATA)
+    with pytest.raises(ValueError, match="give Interactions, not a DataFrame"):
+        read_lists(written(tmp_path, "csv"), FRAME)
+    with pytest.raises(ValueError, match="k must be an integer >= 1, got 0"):
+        write_lists(tmp_path / "x.parquet", EASESettings().fit(DATA), DATA, k=0, licence="", command="")
     with pytest.raises(ValueError, match="name the file .parquet"):
         write_lists(tmp_path / "x.csv", EASESettings().fit(DATA), DATA, licence="", command="")
+
+
+def test_ids_that_became_floats_are_those_of_the_data_and_packed_lists_are_read(tmp_path):
+    FRAME.astype({"item": float}).to_parquet(tmp_path / "x.parquet")
+    FRAME.to_csv(tmp_path / "x.csv.gz", index=False)
+    for name in ("x.parquet", "x.csv.gz"):
+        lists = read_lists(tmp_path / name, DATA)
+        assert lists.items.tolist() == [[2, 1], [3, 0], [5, 5]] and lists.counts["unknown_items"] == 1
+    FRAME.astype({"item": float}).replace({"item": {99.0: 2.0**60}}).to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(DataError, match="column 'item' has the float 1.15.*in row 5"):
+        read_lists(tmp_path / "x.parquet", DATA)
+
+
+@pytest.mark.parametrize("labels", [
+    [2**70, 5, 7], np.array([2**64 - 1, 5, 7], dtype=np.uint64), list(pd.period_range("2020-01", periods=3, freq="M")),
+    [b"a", b"b", b"c"],
+])  # fmt: skip
+def test_labels_of_any_kind_find_back(tmp_path, labels):
+    labels = labels if isinstance(labels, np.ndarray) else np.array(labels, dtype=object)
+    data = Interactions("x", DATA.items, DATA.offsets, 5, user_ids=labels)
+    write_lists(tmp_path / "x.parquet", EASESettings().fit(data), data, k=2, licence="", command="")
+    counts = read_lists(tmp_path / "x.parquet", data).counts
+    assert counts["unknown_users"] == counts["users_without"] == 0
 
 
 def test_what_is_written_is_read_again(tmp_path):

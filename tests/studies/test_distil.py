@@ -87,7 +87,7 @@ def test_ids_of_a_file_stay_what_they_are(tmp_path, ids, kept):
     lambda text: re.sub(rb"\w+", rb'"\g<0>"', text),
 ])  # fmt: skip
 def test_one_table_in_every_dress(tmp_path, form):
-    content = form((HEAD + ROWS.replace(",3,", ",")).encode())
+    content = form(f"user,item,rating,time\n{ROWS}".encode())
     mine = made_of(tmp_path, content, "my clicks \u00fc.csv")  # known by its content, not by its name
     assert mine.user_ids.tolist() == [186, 196] and mine.items.tolist() == [1, 0, 2] and mine.name == "my clicks \u00fc"
 
@@ -206,7 +206,15 @@ def test_other_wrong_calls(tmp_path, frame):
         distil(frame, **columns, method="magic")
     with pytest.raises(ValueError, match="method de needs a teacher with vectors"):
         distil(frame, **columns, method="de", teacher="ease")
+    with pytest.raises(ValueError, match="weight must be a finite number >= 0, got nan"):
+        distil(frame, **columns, weights=(0.1, float("nan")))
     assert not (tmp_path / "out").exists()
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ValueError, match=f"cannot write to the folder {out} .*: give another one with --out"):
+            distil(frame, **columns | {"out": out}, teacher="itemcf")
+    with pytest.raises(ValueError, match="--out is empty"):
+        distil(frame, **columns | {"out": ""})
 
 
 def test_student_alone_and_distilled_get_equally_many_trials():
