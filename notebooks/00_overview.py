@@ -166,7 +166,7 @@ for name, table in {"rd_table2": table2, "rd_table4": table4, "scorecard": card}
 #
 # * A small model that also learns the top of a large one's rankings ranks better than alone; section 2 says by how much, and how sure that is.
 # * Each claim has an interval over users and seeds, and a word that follows from it by a fixed rule.
-# * What has not run yet is listed as that, and counts as no answer.
+# * A claim whose runs are missing is listed as *not run*; it counts neither for the paper nor against it.
 #
 # ## Provenance
 

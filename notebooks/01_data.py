@@ -118,9 +118,10 @@ page.show(pd.DataFrame(counts).rename_axis("stage").reset_index())
 # ## 4. What happens at the same second
 #
 # People rate a whole page of films at once, so many rows of a user have the same time. Which of them is "later", and so becomes a
-# test row? If ties were broken by the number of the item, the test would prefer items with high numbers. In MovieLens those are the
-# rarer films, and every method would look different. Here ties are broken by a hash of user, item and time, which favours nobody.
-# The next table breaks them in three ways and measures *popularity*, which shows everybody the most popular items.
+# test row? If ties were broken by the number of the item, the test would prefer items with high numbers. In MovieLens those are
+# the rarer films, so the numbers of every method would change. Here ties are broken by a hash of user, item and time, which
+# favours nobody. The next table breaks them in three ways and measures *popularity*, which shows everybody the most popular
+# items.
 
 # %%
 same_user = np.diff(interactions.users()) == 0
@@ -155,9 +156,9 @@ page.say(f"{tied.sum() / len(interactions):.0%} of the rows have the time of the
 # %% [markdown]
 # ## 5. What a cut for each user leaks
 #
-# The cut is made user by user. So a model may learn from what one user did in March and be tested on what another did in January. It then
-# knows of films before they came out. The papers do it this way, and so does the replication; a cut by one date for all users
-# would be stricter.
+# The cut is made user by user. So a model may learn from what one user did in March and be tested on what another did in January.
+# It then knows about films before they came out. The papers do it this way, and so does the replication; a cut by one date for
+# all users would be stricter.
 
 # %%
 newer = np.searchsorted(np.sort(times[from_the_end <= 2 * c // 10]), times[from_the_end > 3 * c // 10]).mean()
@@ -188,8 +189,9 @@ page.show(compared)
 # %% [markdown]
 # ## 7. Few are active, few are popular
 #
-# A point of the next picture says which share of the users (items) has at least so many interactions. Both axes are logarithmic. The few
-# popular items on the right are the reason why showing everybody the most popular items is a strong baseline.
+# Each point of the next picture says which share of the users (or items) has at least that many interactions. Both axes are
+# logarithmic. The few popular items on the right are the reason why showing everybody the most popular items is a strong
+# baseline.
 
 # %%
 fig = plots.distributions(interactions)
@@ -206,9 +208,10 @@ page.say("The most popular items: " + "; ".join(names[favourites]) + ".")
 # %% [markdown]
 # ## 8. The paper's second data set
 #
-# The paper also has Foursquare check-ins, whose files could not be found. `foursquare-nyc` is a **stand-in**: check-ins in New York (Yang et
-# al., 2015) with times. No number of the paper can be compared with it. It is prepared in three steps: a user's first check-in at a place
-# counts; users and places with fewer than five are removed, again and again until all have five; users and places are numbered again.
+# The paper also has Foursquare check-ins, whose files could not be found. `foursquare-nyc` is a **stand-in**: check-ins in New
+# York (Yang et al., 2015) with times. Its numbers cannot be compared with the paper's. It is prepared in three steps: a user's
+# first check-in at a place counts; users and places with fewer than five are removed, again and again until all have five; users
+# and places are numbered again.
 
 # %%
 steps = page.preparation("foursquare-nyc", download=profile != "smoke")

@@ -64,11 +64,11 @@ page.say(f"Data: {plan.dataset}. T has vectors of {plan.models['T'].dim} numbers
 # are an $L \times d$ image. Two kinds of filters look at it.
 #
 # * A **horizontal** filter covers $h$ successive items in full width. It is moved down along time, and only its largest value is
-#   kept: it fires on a pattern such as "airport, then hotel", wherever in the last items that was.
+#   kept: it fires on a pattern such as "airport, then hotel" at any place among the last items.
 # * A **vertical** filter is a weighted sum of the $L$ item vectors.
 #
-# The values of all filters pass one dense layer, which gives the user's short-term interest $z$, a vector of $d$ numbers. The user's
-# own vector $P_u$ stands for their long-term taste. The score of item $j$ is a dot product:
+# The values of all filters go through one dense layer, which gives the user's short-term interest $z$, a vector of $d$ numbers.
+# The user's own vector $P_u$ stands for their long-term taste. The score of item $j$ is a dot product:
 #
 # $$\hat y_j = W_{2,j} \cdot [z \,;\, P_u] + b_{2,j}, \qquad z = \sigma(W_1 [\text{all filter values}] + b_1).$$
 
@@ -136,9 +136,10 @@ page.say(f"An untrained model has a loss near 4 log 2 = 2.77 for each example; t
 # %% [markdown]
 # ## 3. How large are the two?
 #
-# Nearly all parameters are vectors of users and items, so the size grows in proportion to $d$. The check: on Gowalla, the paper's
-# data set (13,149 users, 14,009 items), the paper prints 5.58M parameters for its teacher ($d = 100$) and 2.79M for its student ($d = 50$).
-# The official code trains a row of numbers for the empty place before a user's first item, and even ranks it; here that row is zero.
+# Nearly all parameters are vectors of users and items, so the size grows in proportion to $d$. A check: for Gowalla, its data set
+# (13,149 users, 14,009 items), the paper prints 5.58M parameters for its teacher ($d = 100$) and 2.79M for its student
+# ($d = 50$). The official code trains a row of numbers for the empty place before a user's first item, and even ranks it; here
+# that row is zero.
 
 # %%
 printed = reported("rd_table3").query("dataset == 'gowalla' and model == 'Caser' and quantity == 'parameters'")

@@ -106,8 +106,8 @@ in_training = set(stage.fit.items[stage.fit.offsets[user] : stage.fit.offsets[us
 page.say(f"The user last had: {', '.join(names[query.history(S.window)[0].tolist()])}. Next came: {names[int(target)]}.")
 
 # %% [markdown]
-# The list may hold items that the user has elsewhere in training: the paper speaks of items without any label, the code that
-# its authors released removes the target alone. The table below also shows what the user did later, which no model has seen.
+# The list may hold items that the user has elsewhere in training. The paper speaks of items without any label; the released code
+# removes only the target. The table below also shows what the user did later, which no model has seen.
 #
 # ## 2. Where does the student rank these items?
 #
@@ -165,8 +165,8 @@ first_three = w_a[:3].sum()
 page.say(f"With λ = {lam:g} the first three of {K} items carry {first_three:.0%} of the position weight.")
 
 # %% [markdown]
-# In the next picture dark means no weight. On the left the discrepancy, in the middle the hybrid, on the right the hybrid weights
-# of the query above.
+# The next picture shows the discrepancy weights on the left and the hybrid weights in the middle (dark means no weight), and on
+# the right the hybrid weights of the query above.
 
 # %%
 fig = method_plots.rank_weights(hybrid_of, K, rank[0])
@@ -206,8 +206,8 @@ page.say(f"With {samples} samples {extreme[0]:.0%} of the discrepancy weights ar
 # %% [markdown]
 # ## 5. One training step
 #
-# The **ranking loss** $L^R$ wants the target scored high and three random items low. The **distillation loss** $L^D$ wants the
-# teacher's list high, each item with its weight, and pushes nothing down:
+# The **ranking loss** $L^R$ asks for a high score of the target and low scores of three random items. The **distillation loss**
+# $L^D$ asks for high scores of the items on the teacher's list, each with its weight. It pushes no item down:
 #
 # $$L^R = -\log\sigma(\hat y_{\text{target}}) - \sum_{\text{negatives}} \log(1 - \sigma(\hat y_i)), \qquad
 # L^D = -\sum_{r=1}^{K} w_r \log\sigma(\hat y_{\pi_r}), \qquad L = L^R + \alpha L^D,$$
@@ -268,10 +268,11 @@ page.say(f"One step takes the loss of this batch from {loss.detach():.3f} to {af
 # that the user has not had are ranked, and quality is **MAP**: the mean over users of the *average precision* of their list, 1 if all
 # test items come first. `P@10` is the share of test items among the first ten, `nDCG@10` also asks how high they are.
 #
-# How the settings of profile `small` were chosen: T, S and RD share one training, with a learning rate and a number of epochs at which T is
-# best. RD and S were each tried twelve times on **validation** data, with another seed: RD with other weightings, loss weights, list lengths and
-# rates, S with other rates and weight decays. The hybrid with flat position weights ($\lambda = 10$) was the best RD at this rate. With a larger
-# rate of its own, S catches up with the best RD. So read the gain below as one at equal training, not as the best of each method.
+# How the settings of profile `small` were chosen: T, S and RD share one training, with a learning rate and a number of epochs at
+# which T is best. RD and S were each tried twelve times on **validation** data, with another seed: RD with other weightings, loss
+# weights, list lengths and rates, S with other rates and weight decays. The hybrid with flat position weights ($\lambda = 10$)
+# was the best RD at this rate. With a larger rate of its own, S catches up with the best RD. So the gain below is one at equal
+# training. It does not compare each method at its best.
 
 # %%
 options = {"profile": profile, "recompute": recompute, "jobs": jobs, "progress": True}
@@ -311,8 +312,8 @@ page.picture(lambda: plots.agreements(agreement), "03_agreement", profile, list(
 # %% [markdown]
 # ## 7. Could the difference be chance?
 #
-# Two methods are compared user by user, on the same test items. The interval holds the true mean difference with 95 % confidence,
-# as far as users are concerned. One seed says nothing about other seeds: notebook 05 repeats T, S and RD with three.
+# Two methods are compared user by user, on the same test items. The 95 % interval treats the users as random and the seed as
+# fixed. One seed says nothing about other seeds: notebook 05 repeats T, S and RD with three.
 
 # %%
 ap = {role: record.per_user()["AP"].to_numpy()[None] for role, record in records.items()}  # (1, users)

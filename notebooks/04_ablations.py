@@ -25,8 +25,9 @@
 # | student size | length of the student's vectors |
 # | share of data | the part of the training examples that T, S and RD see |
 #
-# A value is measured on **validation** data, which no model has learnt from and which is not the test: to look at the test for every value and report the
-# best would be fitting to it. The model is Fossil, the faster of the paper's two.
+# Each value is measured on **validation** data. No model has learnt from them, and they are not the test data: looking at the
+# test data for every value and reporting the best one would be fitting to the test. The model is Fossil, the faster of the
+# paper's two.
 
 # %% tags=["parameters"]
 profile: str = "small"  # smoke, small or paper
@@ -84,9 +85,10 @@ _ = report.write_table(table, f"ablations{suffix}", profile, list(by_key.values(
 # %% [markdown]
 # ## 2. What counts as a difference?
 #
-# There is one run for each value, and two runs differ by chance too. The **noise** is guessed in two ways: how much RD - S still moves over the later
-# half of the epochs, and how far two students with different seeds are apart. The larger of the two counts. And the best and the worst of several values
-# are further apart than two runs: with six values and chance alone, one sweep in twenty has them 3.5 times the typical distance of two runs apart.
+# There is one run for each value, and two runs differ by chance too. The **noise** is guessed in two ways: how much RD - S still
+# moves over the later half of the epochs, and how far two students with different seeds are apart. The larger of the two counts.
+# The best and the worst of several values are further apart than two runs are. Take six values that differ by chance alone: in
+# one sweep of twenty, the best and the worst are at least 3.5 times as far apart as two runs typically are.
 
 # %%
 level = {role: reports.last(found.get(role)) for role in ("RD", "S", "T")}
@@ -100,8 +102,8 @@ page.say_lines([
 # %% [markdown]
 # ## 3. All sweeps in one picture
 #
-# Each panel is one setting. The shaded band is the noise around RD as in the tables; the level lines are RD, S and T of the tables. A curve that stays in the band says
-# that the setting does not matter here.
+# Each panel is one setting. The shaded band is the noise around RD as in the tables; the horizontal lines are RD, S and T of the
+# tables. Where a curve stays in the band, the setting does not matter here.
 
 # %%
 labels = {"K": "K", "lambda": "λ", "mu": "μ", "rank samples": "rank samples", "loss weight": "loss weight α",
@@ -113,10 +115,11 @@ spread = [{"setting": label, **page.spread(table, sweep, noise)} for sweep, labe
 page.show_or_note(pd.DataFrame(spread) if by_key else None, "no sweep is on record", **{"best - worst": "{:.4f}"})
 
 # %% [markdown]
-# `beyond chance` compares the distance of best and worst with what as many values reach by chance.
+# `beyond chance` compares the distance between the best and the worst value with the distance that the same number of values
+# reaches by chance.
 #
-# * $\mu$ has no influence as soon as *one* sampled item that beats the teacher's item makes the weight nearly 1. With $N$ items and $S$ samples a rank is a multiple
-#   of $N/S$, so that happens from $\mu = 2.65\, S/N$ on.
+# * $\mu$ has no influence as soon as *one* sampled item that beats the teacher's item makes the weight nearly 1. With $N$ items
+#   and $S$ samples an estimated rank is a multiple of $N/S$, so this happens for every $\mu$ above $2.65\, S/N$.
 # * The paper's Figure 6 shows that both ends of $\alpha$ are bad. Distillation alone ($\alpha = 1$) never sees a negative item.
 #
 # ## 4. Paper and released code

@@ -62,10 +62,10 @@ page.show(pd.DataFrame([{"runs": label, **{role: len(found.seeds(role)) for role
 #
 # ## 1. The same users, several seeds
 #
-# Some users are easy and some are hopeless, whatever the method. So both methods are measured **on the same users**, and only the difference
-# counts for each user: $\Delta_u$ is the user's average precision (AP) with one method minus that with the other. And training depends on chance:
-# other random numbers give another model. So each method is trained **with several seeds**, and $\Delta_{su}$ is the difference of user
-# $u$ in seed $s$.
+# Some users are easy and some are hopeless, whatever the method. So both methods are measured **on the same users**, and only the
+# difference counts for each user: $\Delta_u$ is the user's average precision (AP) with one method minus that with the other.
+# Training depends on chance too: other random numbers give another model. So each method is trained **with several seeds**, and
+# $\Delta_{su}$ is the difference of user $u$ in seed $s$.
 
 # %%
 example = page.most_seeds(shown, "RD-hybrid", "S")  # the runs that the next cells compute with
@@ -85,16 +85,16 @@ page.say(f"Runs: {example.label}, {S} seeds and {U:,} users. The users' AP with 
 #
 # $$\Delta_{su} = \mu + a_s + b_u + e_{su}.$$
 #
-# *Mean squares* say how large each part is, and from them follows the variance of the mean over $S$ seeds and $U$ users, in a seeds' and a
-# users' part:
+# *Mean squares* say how large each part is. They also give the variance of the mean over $S$ seeds and $U$ users, as the sum of a
+# part of the seeds and a part of the users:
 #
 # $$V = \frac{\mathrm{MS}_\text{seed}}{S\,U} + \frac{\mathrm{MS}_\text{user} - \mathrm{MS}_\text{rest}}{S\,U}
 # \;\approx\; \left(\frac{\sigma^2_\text{seed}}{S} + \frac{\sigma^2_\text{rest}}{S\,U}\right) + \frac{\sigma^2_\text{user}}{U}.$$
 #
-# More users do not help against the seeds' spread, more seeds do not help against the users'. A t test asks how sure the variance itself is: of
-# $S$ seeds it is known with $S - 1$ *degrees of freedom*, of $U$ users with $U - 1$. Three seeds alone would need an interval of
-# $\pm 4.3$ standard errors, thousands of users alone one of $\pm 1.96$. Here both are at work, and the interval takes the mean of the two
-# numbers, each with the weight that its part has in $V$ (Cochran and Cox).
+# More users do not reduce the seeds' part, and more seeds do not reduce the users' part. The variance itself is only estimated:
+# from $S$ seeds with $S - 1$ *degrees of freedom*, from $U$ users with $U - 1$. With three seeds alone, a t test needs an
+# interval of $\pm 4.3$ standard errors; with thousands of users alone, $\pm 1.96$. Here both kinds of chance are present. So the
+# interval takes the mean of these two numbers, each weighted by its part's share of $V$ (Cochran and Cox).
 
 # %%
 by_seed, by_user = delta.mean(1), delta.mean(0)  # (S,), (U,)
@@ -114,10 +114,10 @@ page.say(page.in_words(c, "RD", "S"),
 # %% [markdown]
 # ## 3. All differences
 #
-# `effect size` is the mean difference over its standard deviation between users: 0.2 is called small. `sd` columns are the spread of single
-# seeds, of single users and of the rest. First a number for each seed, then the tests. Words: *confirmed* if the interval excludes 0
-# on the claimed side, *confirmed, smaller* if it also excludes the paper's effect, *inconclusive* if it contains both; *provisional* comes before
-# it with fewer than five seeds.
+# `effect size` is the mean difference over its standard deviation between users: 0.2 is called small. `sd` columns are the spread
+# of single seeds, of single users and of the rest. The first table has a number for each seed, the second one has the tests. The
+# words: *confirmed* if the interval excludes 0 on the claimed side, *confirmed, smaller* if it also excludes the paper's effect,
+# *inconclusive* if it contains both; *provisional* comes before it with fewer than five seeds.
 
 # %%
 table = matched.per_seed(shown)
@@ -136,10 +136,10 @@ style.save(fig, "05_intervals", profile, records, NOTEBOOK)
 # %% [markdown]
 # ## 4. Is 95 % really 95 %?
 #
-# An interval is right if 95 of 100 such intervals hold the truth. That can be tried: draw data around a known difference, with the spread of seeds, users
-# and rest that was measured above. Other rules are tried too: *Satterthwaite's* degrees of freedom, the usual choice for such a layout, which are
-# too many with three seeds; the *bootstrap*, which draws users and seeds with replacement and takes three seeds for all there are; and the
-# *paired t over users*, which knows nothing of seeds.
+# An interval is right if 95 of 100 such intervals hold the truth. This can be tested: draw data around a known difference, with
+# the spread of seeds, users and rest that was measured above. Other rules are tested too: *Satterthwaite's* degrees of freedom,
+# the usual choice for such a layout, which are too many with three seeds; the *bootstrap*, which draws users and seeds with
+# replacement, as if the three seeds were all that exist; and the *paired t over users*, which ignores seeds.
 
 # %%
 several = {name.replace("\n", ", "): c for name, c in compared.items() if c.n_seeds > 1}
@@ -149,7 +149,8 @@ fig = coverage.picture(table)
 style.save(fig, "05_coverage", profile, records, NOTEBOOK)
 
 # %% [markdown]
-# What the other rules would have said of the comparison above. A narrower interval is no better one: the picture tells which of them keeps its promise.
+# The next table shows what the other rules say about the comparison above. A narrower interval is not a better one: the picture
+# shows which rules keep their promise.
 
 # %%
 older = coverage.older_rules({f"RD - S, {example.label}": (a, b)}, np.random.default_rng(0))
@@ -162,8 +163,9 @@ page.say_lines(f"{rule}: covers {table[rule].min():.0%} to {table[rule].max():.0
 # %% [markdown]
 # ## 5. Many tests
 #
-# Twenty tests of nothing at 5 % find one "effect" on average. **Holm's method** corrects the p-values of tests that answer one question: the
-# smallest of $m$ is multiplied by $m$, the next one by $m - 1$, and so on, and none may be below the one before.
+# Where there is no effect at all, twenty tests at 5 % still find one "effect" on average. **Holm's method** corrects the p-values
+# of tests that answer one question: the smallest of $m$ is multiplied by $m$, the next one by $m - 1$, and so on, and none may be
+# below the one before.
 
 
 # %%
@@ -219,7 +221,7 @@ page.picture(lambda: result_plots.by_activity(panels), "05_by_activity", profile
 _ = report.write_table(matched.by_activity(panels), "05_by_activity", profile, records, NOTEBOOK)
 
 # %% [markdown]
-# And items, from rare to popular: which share of each group's test items is among the first ten?
+# The same for items, from rare to popular: which share of each group's test items is among the first ten?
 
 # %%
 described = {experiment.key: experiment for experiment in experiments}

@@ -75,8 +75,9 @@ page.say_lines(f"{name}: the student has {of_model['RD'] / of_model['T']:.1%} of
 # %% [markdown]
 # ## 2. What is timed
 #
-# To *encode* a query makes its vector from the user's last items. To *score* it is one product with the table of all items. To *select* leaves out what
-# the user has had and picks the ten best. The first two shrink with $d$, the third does not. In code, for one block of users:
+# *Encode* makes a query's vector from the user's last items. *Score* multiplies it with the table of all items. *Select* leaves
+# out what the user has had and picks the ten best. The first two shrink with $d$, the third does not. In code, for one block of
+# users:
 
 # %%
 stage = data.stage(datasets.load(PROFILES["smoke"].rd[0].dataset), "F")  # small generated data are enough to see it
@@ -93,8 +94,8 @@ with torch.no_grad():
 assert torch.equal(lists, by_library)  # the library's lists are the same
 
 # %% [markdown]
-# Teacher and student take turns, block by block, so whatever else the machine does hits both. Each round gives one ratio; the median counts, and its
-# 95 % interval follows from the order of the rounds.
+# Teacher and student take turns, block by block, so whatever else the machine does hits both. Each round gives one ratio; the
+# median counts, and its 95 % interval is read off the sorted ratios.
 #
 # ## 3. The measurement at the paper's size
 
@@ -122,8 +123,8 @@ page.say_lines(efficiency.verdict(at_size, model, device) for device in at_size.
 # %% [markdown]
 # ## 5. The same on this machine
 #
-# On the small data set there are few items, so what does not depend on $d$ weighs more. (Profile `paper` shows the committed measurement once more unless
-# `recompute` is set.)
+# The small data set has few items, so the work that does not depend on $d$ takes a larger share. (Profile `paper` shows the
+# committed measurement once more unless `recompute` is set.)
 
 # %%
 record = page.measured(profile, recompute, plan.dataset, repeats=repeats, warmup=warmup, queries=queries, seed=seed, note=note)

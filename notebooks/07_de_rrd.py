@@ -68,7 +68,8 @@ by_library = {name: values.mean() for name, values in metrics.of_one_item(ranks)
 assert np.isclose(h5, by_library["H@5"]) and np.isclose(n10, by_library["N@10"])
 
 # %% [markdown]
-# The method is taken apart on two trained models. (On profile `paper`, whose weights are not in the repository, on two very small ones.)
+# The method is taken apart on two trained models. (Profile `paper` uses two very small ones, because its trained weights are not
+# in the repository.)
 
 # %%
 walk = page.with_weights(plan, "derrd")
@@ -161,7 +162,8 @@ with torch.no_grad():
 torch.testing.assert_close(loss, rrd.relaxed_loss(top, others), rtol=1e-4, atol=1e-4)  # the library's is the same
 
 # %% [markdown]
-# Two small lists show what the loss sees: to swap two interesting items costs something, to swap two uninteresting ones costs nothing.
+# Two small lists show what the loss sees: swapping two interesting items costs something, swapping two uninteresting ones costs
+# nothing.
 
 # %% tags=["nbval-check-output"]
 first, rest = torch.tensor([[3.0, 2.0, 1.0]]), torch.tensor([[0.0, -1.0]])
@@ -191,8 +193,9 @@ with torch.no_grad():
 torch.testing.assert_close(by_hand, cd.soft_label_loss(q, y))  # the library's is the same
 
 # %% [markdown]
-# Each method is added to the student's own loss, with a weight: $L = L_{BPR} + \lambda_{DE} L_{DE} + \lambda_{RRD} L_{RRD}$ for DE-RRD. The paper gives the weights
-# of DE and RRD. It does not give those of RD and CD: each is tried with some, and the validation items of the first seed choose.
+# Each method is added to the student's own loss, with a weight: $L = L_{BPR} + \lambda_{DE} L_{DE} + \lambda_{RRD} L_{RRD}$ for
+# DE-RRD. The paper gives the weights of DE and RRD. It does not give those of RD and CD. So several weights are tried for each,
+# and the validation items of the first seed choose one.
 #
 # ## 5. The result at the paper's size
 #
@@ -269,8 +272,9 @@ page.show(changes.reset_index("metric").reset_index(drop=True))
 # %% [markdown]
 # ## 8. Which part does it?
 #
-# DE with *attention* (shares without noise and temperature), with one *large* expert (as many numbers as all together) and with one *small* one; RRD with the
-# teacher's order of *all* items that are drawn (full), with the *interesting* ones alone, and with the *top* of the list instead of a draw.
+# DE with *attention* (shares without noise and temperature), with one *large* expert (as many parameters as all experts together)
+# and with one *small* one; RRD with the teacher's order of *all* items that are drawn (full), with the *interesting* ones alone,
+# and with the *top* of the list instead of a draw.
 
 # %%
 designs = page.have(derrd.designs(plan), **options)

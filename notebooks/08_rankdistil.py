@@ -12,9 +12,10 @@
 # **At the end of this notebook you will know** what the three losses of RankDistil want from a student's scores, how to compute each of them
 # in a few lines, and what changes if only a sample of the items is looked at.
 #
-# Ranking Distillation (notebook 03) takes the first items of the large model (the **teacher**) for positives and leaves everything else alone. RankDistil
-# (Reddi et al., AISTATS 2021) asks for more: the small model (the **student**) should keep the *order* of the teacher's top $p$ items, and no other item may
-# score high. With very many items the second half is done on a sample of them.
+# Ranking Distillation (notebook 03) takes the first items of the large model (the **teacher**) for positives and leaves
+# everything else alone. RankDistil (Reddi et al., AISTATS 2021) asks for more: the small model (the **student**) should keep the
+# *order* of the teacher's top $p$ items, and no other item may score high. With very many items, the loss looks at a sample of
+# these others.
 #
 # No recommender is trained here. The student is a list of *free scores*, each one a parameter: it gives a loss exactly what the loss asks for, so one can see
 # what that is. (The paper's text was not available to us. Where abstracts, notes and a library by one of its authors say nothing, `rdcore/distill/rankdistil.py` chooses, and
@@ -53,8 +54,9 @@ page.say(f"A short list of {items} items is drawn whole; sweeps use {size.lists}
 # %% [markdown]
 # ## 1. A distribution over orders
 #
-# For one query $t$ are the teacher's scores and $s$ the student's. In the **Plackett-Luce** model items are drawn one after the other, each with a probability
-# proportional to $e^{\text{score}}$ among those that are left. The first $k$ draws are $\pi_1, \dots, \pi_k$ with probability
+# For one query, let $t$ be the teacher's scores and $s$ the student's. In the **Plackett-Luce** model items are drawn one after
+# the other, each with a probability proportional to $e^{\text{score}}$ among those that are left. The first $k$ draws are
+# $\pi_1, \dots, \pi_k$ with probability
 #
 # $$P_k(\pi \mid s) = \prod_{i=1}^{k} \frac{e^{s_{\pi_i}}}{\sum_{j \ge i} e^{s_{\pi_j}}},$$
 #
@@ -121,7 +123,7 @@ fig = free_scores.score_panels(teacher[0], shown, p)
 style.save(fig, "08_free_scores", profile, [], NOTEBOOK)
 
 # %% [markdown]
-# The same as ranks. A point on the line has the teacher's rank.
+# The same picture with ranks. A point on the line has the teacher's rank.
 
 # %%
 final = {name: kept[size.steps] for name, kept in learnt.items()}
@@ -146,9 +148,10 @@ page.say(f"{len(kept_top)} of {len(final)} losses bring the teacher's top {p} to
 #
 # ## 4. Only a sample of the other items: $m$
 #
-# With $m$ sampled negatives, B and P multiply their sums by $|N| / m$ and are right on average. C is a logarithm of sums: what is missing from the sample is missing from every
-# denominator, so its loss is too small. Left: the mean over many samples relative to the loss on all items. Right: how far the gradient of one sample is from the whole
-# one, and (dotted) how far their mean is.
+# With $m$ sampled negatives, B and P multiply their sums by $|N| / m$ and are right on average. C is a logarithm of sums: an item
+# that is missing from the sample is missing from every denominator, so the loss is too small. Left: the mean over many samples
+# relative to the loss on all items. Right: how far the gradient on one sample is from the gradient on all items, and (dotted) how
+# far the mean over samples is.
 
 # %%
 sampled = free_scores.of_samples(["C, exact order", "B, order", "P, order"], size, p, seed)
@@ -156,8 +159,9 @@ fig = free_scores.sample_curves(sampled)
 style.save(fig, "08_samples", profile, [], NOTEBOOK)
 
 # %% [markdown]
-# Does it matter in training? In every step $m$ new negatives, and only a few steps. *Mined* negatives are drawn in larger number, and the student's highest are kept. The
-# pictures show which share of the teacher's first ten is among the student's, and whether they are in order.
+# Does it matter in training? Every step draws $m$ new negatives, and there are only a few steps. For *mined* negatives more items
+# are drawn, and those with the student's highest scores are kept. The pictures show which share of the teacher's first ten is
+# among the student's, and whether they are in order.
 
 # %%
 table_m = free_scores.sweep(free_scores.over_m(size, p), size, judged, seed)
@@ -170,7 +174,8 @@ best = uniform.loc[uniform.groupby("loss")["overlap"].idxmax()].set_index("loss"
 page.say_lines(f"{name}: overlap {row['overlap']:.2f}, order {row['order']:.2f} at its best m of {row['m']:.0f}." for name, row in best.iterrows())
 
 # %% [markdown]
-# In B only $\Psi$ moves the positives. In P every positive has a term with each negative, so separating comes first and ordering later. In C both are one.
+# In B only $\Psi$ moves the positives. In P every positive has a term with each negative, so separating comes first and ordering
+# later. In C both happen at once.
 #
 # ## 5. How much of the teacher's top: $p$
 #
@@ -195,7 +200,7 @@ page.show(rows.pivot(index=["dataset", "role"], columns="metric", values="value"
 #
 # * Losses that know the teacher's order keep the order at the top; losses that know its scores keep the scores.
 # * Sums over other items can be sampled without bias, the coupled loss cannot.
-# * A student of few dimensions has to compromise between lists; how that ends is measured in notebook 09.
+# * A student of few dimensions has to compromise between lists; notebook 09 measures the result.
 #
 # ## Provenance
 

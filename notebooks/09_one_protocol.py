@@ -12,8 +12,8 @@
 # **At the end of this notebook you will know** how ten ways to distil compare when all have the same teachers, the same students and
 # the same number of trials, which conclusions of the papers survive that, and what each method costs.
 #
-# No paper compares all these methods under one protocol: each tuned the predecessors that it beats. Here every method teaches the same small
-# model (the student **S**) by the same large one (the teacher **T**):
+# No paper compares all these methods under one protocol, and each paper tuned the older methods that it beats. Here every method
+# teaches the same small model (the student **S**) by the same large one (the teacher **T**):
 #
 # * **RD** (Ranking Distillation, 2018) with three weightings: hybrid (`RD`), `RD-position`, `RD-equal`; notebook 03;
 # * **CD** (Collaborative Distillation, 2019): the teacher's opinion of items drawn from the student's list; notebook 07;
@@ -48,9 +48,9 @@ shown = {"P": "{:.3f}", **dict.fromkeys(["over S", "low", "high", "effect"], "{:
 # %% [markdown]
 # ## 1. The rules
 #
-# * Of every user the last item is the **test item** and the one before it the **validation item**. The test item is ranked among all items that
-#   the user does not have. With its rank $p$, `N@10` (nDCG@10) is $1/\log_2(p+1)$ if $p \le 10$, else 0.
-# * Training stops when the validation item is not ranked better any more. The best epoch on validation counts.
+# * The last item of every user is the **test item**, and the one before it is the **validation item**. The test item is ranked
+#   among all items that the user does not have. With its rank $p$, `N@10` (nDCG@10) is $1/\log_2(p+1)$ if $p \le 10$, else 0.
+# * Training stops when the ranks of the validation items no longer improve. The best epoch on validation counts.
 # * Each method has one weight, tried at the same number of values. The best one on the *validation* items of the first seed is used for all seeds.
 # * S alone has no weight to try. It gets as many trials of its weight decay; otherwise the methods would be tuned and the baseline not.
 #
@@ -85,7 +85,8 @@ page.say_lines(page.best_in_words(label, papers[label], rows[label], table) for 
 # %% [markdown]
 # ## 3. Which conclusions survive?
 #
-# Sentences of the papers about methods that meet here, and what our runs say. With so many sentences, one may hold by chance.
+# The table has what the papers say about methods that are compared here, and what our runs say. With so many sentences, one may
+# hold by chance.
 
 # %%
 said = {label: protocol_tables.conclusions(papers[label], records) for label, records in rows.items()}
@@ -96,8 +97,9 @@ for label, table in said.items():
 # %% [markdown]
 # ## 4. Cost, and closeness to the teacher
 #
-# Left or low is cheap. Time is the whole training of a student, as a multiple of the student's own; the teacher's training is not counted. `overlap` is the
-# share of common items in the lists of ten of student and teacher. A student that agrees more with the teacher need not rank better.
+# Points on the left of the time axis are cheap. Time is the whole training of a distilled student, as a multiple of the training
+# of S; the teacher's training is not counted. `overlap` is the share of common items in the lists of ten of student and teacher.
+# A student that agrees more with the teacher need not rank better.
 
 # %%
 for label, table in tables.items():

@@ -69,8 +69,9 @@ USER, ITEM, TIME = "visitor", "film", "when"
 page.show(frame.head(3))
 
 # %% [markdown]
-# `from_frame` orders each user's rows by time and numbers users and items. Of several actions of a user on one item the first counts.
-# Times are whole numbers such as seconds; without a time column say `time=None`, and the order of the table is taken.
+# `from_frame` orders each user's rows by time and numbers users and items. If a user acted on an item several times, the first
+# action counts. Times are whole numbers such as seconds. Without a time column, pass `time=None`: the order of the rows then
+# counts.
 
 # %%
 mine = data.from_frame(frame, user=USER, item=ITEM, time=TIME, name="mine")
@@ -147,7 +148,7 @@ class LastItemMF(DotProductModel):
 # The settings describe the model and make it. Finished runs are stored under their settings: class name, `revision`, fields. The code is
 # **not** looked at: if you change it and leave the revision, you get the old run back.
 #
-# A look before training: do both ways to a score agree?
+# A check before training: do both ways of computing a score agree?
 
 # %% tags=["nbval-check-output"]
 stage = data.stage(mine, "F")  # fit: the oldest 80 % of each user's actions; judge: the newest 20 %
@@ -162,15 +163,17 @@ page.say(f"context {tuple(context.shape)}, scores {tuple(scores.shape)},",
 # %% [markdown]
 # ## 3. Your loss
 #
-# The idea: on a few items the student is to have the teacher's probabilities. The items of a query are the teacher's first $K$ and the negatives
-# that are drawn for it anyway. Both models turn their scores $t$ and $s$ of these items into a softmax at temperature $\tau$, and
+# The idea: the student should give a few items the same probabilities as the teacher does. The items of a query are the teacher's
+# first $K$ and the negatives that are drawn for it anyway. Both models turn their scores $t$ and $s$ of these items into a
+# softmax at temperature $\tau$, and
 #
 # $$L = \tau^2 \, \mathrm{KL}\bigl(\mathrm{softmax}(t / \tau) \,\|\, \mathrm{softmax}(s / \tau)\bigr)$$
 #
 # is added to the model's own loss. The factor $\tau^2$ keeps the size of the gradient about the same at all temperatures (Hinton et al., 2015).
 #
-# A distillation has three moments: `prepare`, once, takes from the teacher what can be had before training; `begin_epoch` is for schedules and
-# samples, and this loss needs none; `loss`, in each step, gets the vectors that the student has just made of the batch, and returns the mean over it.
+# A distillation has three methods. `prepare` runs once and takes from the teacher what can be computed before training.
+# `begin_epoch` is for schedules and samples; this loss needs none. `loss` runs in each step: it gets the vectors that the student
+# has just computed for the batch, and returns the mean over the batch.
 
 
 # %%
@@ -208,10 +211,11 @@ class SoftList(Distillation):
 # %% [markdown]
 # ## 4. The runs
 #
-# An `Experiment` says everything that a run depends on. Stage `V` is for trying things out: models are fitted on the oldest 70 % of each user's actions
-# and measured on the next 10 %. Stage `F` comes last: fitted on 80 %, measured on the newest 20 %. Learning rate, batch size and weight decay were chosen on
-# `V` for teacher and student alone; each of the two losses was then tried there with three or four weights and temperatures. The student alone had no such
-# trials of its own, so the numbers below are an example of how to compare, no more.
+# An `Experiment` says everything that a run depends on. Stage `V` is for trying things out: models are fitted on the oldest 70 %
+# of each user's actions and measured on the next 10 %. Stage `F` comes last: fitted on 80 %, measured on the newest 20 %.
+# Learning rate, batch size and weight decay were chosen on `V` for teacher and student alone; each of the two losses was then
+# tried there with three or four weights and temperatures. The student alone had no such trials of its own, so the numbers below
+# are only an example of how to compare.
 #
 # `load_or_train` trains a run that is not stored yet; one that was interrupted goes on where it stopped.
 

@@ -9,8 +9,8 @@
 # %% [markdown]
 # # 11 Any teacher, any student?
 #
-# **At the end of this notebook you will know** whether distillation works with any pair of models, how much a student gains from each of six
-# teachers, whether better teachers give more, and what one or two seeds can show of that.
+# **At the end of this notebook you will know** whether distillation works with any pair of models, how much a student gains from
+# each of six teachers, whether better teachers give larger gains, and how much of this one or two seeds can show.
 #
 # Ranking Distillation "is flexible because it is orthogonal to the choice of ranking models for teacher and student", says its abstract. The
 # paper then pairs each model with itself: a large Caser teaches a small Caser, a large Fossil a small Fossil. Here the large model (the teacher **T**)
@@ -59,8 +59,9 @@ page.say(f"Data of the walk-through: {walk.dataset}. Teachers: {', '.join(walk.t
 # $$L_{RD} = -\sum_{k=1}^{K} w_k \log \sigma(y_k), \quad w_k \propto e^{-k/\lambda}, \qquad
 # L_{RRD} = -\sum_{k=1}^{K} \log \frac{e^{y_k}}{\sum_{i \ge k} e^{y_i} + \sum_l e^{\nu_l}} .$$
 #
-# RRD draws its $K$ items from a longer list. RankDistil-C takes the first $K$; with the teacher's order its loss has the same form.
-# No vector, no score and no size of the teacher occurs. That is why the choice of models is free, *as far as the code goes*.
+# RRD draws its $K$ items from a longer list. RankDistil-C takes the first $K$; with the teacher's order its loss has the same
+# form. None of them uses the teacher's vectors, its scores or its size. So the *code* works with any pair of models. Whether the
+# student gains is another question.
 
 
 # %%
@@ -85,7 +86,8 @@ in_order = rankdistil.in_order(5, "cpu")
 torch.testing.assert_close(list_by_hand(y, nu), rankdistil.coupled_loss(torch.cat([y, nu], dim=1), in_order))
 
 # %% [markdown]
-# EASE and ItemCF are computed, not trained. The same data give the same lists on every machine, so that a hash stands for them.
+# EASE and ItemCF are computed, not trained. The same data give the same lists on every machine, so a short hash can identify
+# them.
 
 # %% tags=["nbval-check-output"]
 fit = data.stage(interactions, "F").fit
@@ -94,8 +96,8 @@ hashes = {name: [lists_hash(steady_lists(model.fit(fit), fit, 10))[:12] for _ in
 page.say_lines(f"{name}: lists {first}, computed again {second}" for name, (first, second) in hashes.items())
 
 # %% [markdown]
-# How alike are the teachers' lists? Each is trained once (the computed ones are only computed). A cell of the picture is the share of common items in the
-# lists of ten, mean over users; 1 is the same list.
+# How alike are the teachers' lists? Each teacher is trained or computed once. A cell of the picture is the share of common items
+# in the lists of ten, mean over users; 1 is the same list.
 
 # %%
 seed = walk.seeds()[0]
@@ -110,13 +112,15 @@ style.save(fig, "11_teachers_alike", profile, trained, NOTEBOOK)
 # %% [markdown]
 # ## 2. The rules
 #
-# * Every **cell** is a teacher, a student and a method. Its **gain** is the MAP of the taught student less that of the student alone, on test items,
-#   ranked among all items that the user does not have. Both have the same size, training and epochs.
-# * A method has one weight, the factor of its loss beside the student's own. Each cell tries two on *validation* items; the better one is used for the
-#   final runs. The student alone tries two weight decays, so that it has as many chances.
-# * Intervals (95 %) treat users and seeds as random (notebook 05). A trained teacher is trained anew for each seed. With one seed the interval knows the
-#   spread of users alone, and is too narrow.
-# * With many cells some intervals exclude 0 by chance: of 54 cells about one on each side. The tables count with Holm's correction too.
+# * Every **cell** is a teacher, a student and a method. Its **gain** is the MAP of the taught student minus that of the student
+#   alone, on test items, ranked among all items that the user does not have. Both have the same size, training and epochs.
+# * A method has one weight: the factor of its loss, which is added to the student's own. Each cell tries two weights on
+#   *validation* items; the final runs use the better one. The student alone tries two weight decays, so that it has as many
+#   chances.
+# * Intervals (95 %) treat users and seeds as random (notebook 05). A trained teacher is trained again for each seed. With one
+#   seed, the interval counts only the spread of users and is too narrow.
+# * With many cells some intervals exclude 0 by chance: of 54 cells about one on each side. So the tables also count the intervals
+#   that remain after Holm's correction (notebook 05).
 #
 # ## 3. The whole matrix
 #
@@ -166,15 +170,16 @@ cells = tables.together([tables.points(found.matrix, found.final, found.teaching
 page.say(f"{len(cells)} cells are on record for this profile, from {cells['teacher'].nunique()} teachers.")
 
 # %% [markdown]
-# A filled mark has several seeds, a hollow one a single seed: its interval is over users alone and leaves out that another seed gives another
-# student. How much a seed does can be seen without any teacher:
+# A filled mark has several seeds, a hollow one a single seed: its interval is over users alone, although another seed would give
+# another student. How much a seed changes can be seen without any teacher:
 
 # %%
 for found in here:
     page.say_lines(results.by_chance(found, jobs=jobs))
 
 # %% [markdown]
-# And what would one seed have said of the cells that have several? *better*: its interval lies above 0; *worse*: below; *open*: it contains 0.
+# What would one seed have said about the cells that have several? *better*: its interval lies above 0; *worse*: below; *open*: it
+# contains 0.
 
 # %%
 parts = [tables.first_seed_and_all(found.final, tables.gains(found.matrix, found.final)) for found in [*here, *recorded]]
@@ -185,8 +190,8 @@ page.say(results.one_seed_in_words(seeds))
 # %% [markdown]
 # ## 5. What explains the gains?
 #
-# Two things may matter: how far the teacher is ahead of the student alone (its **lead**), and how **different** the two are: 1 less the correlation between
-# the users' average precision with one and with the other. It is 0 where both succeed for the same users.
+# Two things may matter: how far the teacher is ahead of the student alone (its **lead**), and how **different** the two are: 1
+# minus the correlation between the users' average precision under the two models. It is 0 where both succeed for the same users.
 
 # %%
 for found in shown or own:
@@ -196,12 +201,12 @@ for found in shown or own:
     page.say(results.by_quality(found))
 
 # %% [markdown]
-# Each row has as many points as there are teachers: such a correlation describes these few, and is no test.
+# Each row has as many points as there are teachers. Such a correlation describes these few teachers; it is not a test.
 #
 # ## What you have seen
 #
 # * A method that needs lists alone works, as code, with every teacher and every student.
-# * Whether a student gains depends on the method and on the pair. A better teacher does not give more here.
+# * Whether a student gains depends on the method and on the pair. A better teacher does not give a larger gain here.
 # * One seed finds more gains than three: a pair has to be trained several times before its gain counts.
 #
 # ## Provenance

@@ -12,8 +12,9 @@
 # **At the end of this notebook you will know** the idea, the equation and the few lines of code of each method that the field built on
 # Ranking Distillation and DE-RRD, what each needs from the teacher, and what it costs.
 #
-# Every section has the same form: the idea in two sentences, the loss $L$, and plain code that computes it on one batch of real data. An
-# assertion says that the library gives the same number. How each differs from its paper, and its published numbers, stand on the method's card.
+# Every section has the same form: the idea in two sentences, the loss $L$, and plain code that computes it on one batch of real
+# data. An assertion says that the library gives the same number. Each method's card says how the code differs from the paper, and
+# has the published numbers.
 #
 # Symbols, the same everywhere: $t_{ui}$ and $s_{ui}$ are the scores that teacher **T** and student **S** give to item $i$ for user $u$; bold
 # $\mathbf t_u$, $\mathbf s_u$ are their vectors; $\sigma$ is the logistic function; $\operatorname{R}(a; b)$ is the relaxed list loss of RRD (notebook 07): the scores
@@ -128,8 +129,8 @@ same("KD-CE", method, settings.weight * -(p * q.log()).sum())
 # %% [markdown]
 # ### 3. CD: the teacher's opinion of drawn items
 #
-# CD (Lee et al., ICDM 2019) draws unseen items by their rank on the student's list; the teacher's score of each becomes a label $q$ between 0 and 1.
-# What ranks high is drawn more often, because mistakes cost most there. [Card](../docs/methods/cd.md)
+# CD (Lee et al., ICDM 2019) draws unseen items by their rank on the student's list; the teacher's score of each becomes a label
+# $q$ between 0 and 1. Items that rank high are drawn more often, because mistakes cost most there. [Card](../docs/methods/cd.md)
 #
 # $$L = \lambda \sum_u -\sum_i q_{ui} \log \sigma(s_{ui}) + (1 - q_{ui}) \log(1 - \sigma(s_{ui})), \qquad q_{ui} = \sigma(t_{ui} / \tau)$$
 
@@ -143,9 +144,10 @@ same("CD", method, settings.weight * -(q * logsigmoid(y) + (1 - q) * logsigmoid(
 # %% [markdown]
 # ### 4. RCE-KD: close the set of items
 #
-# The authors of RCE-KD (Zhu & Zhang, 2025) show that cross-entropy over $J$ bounds the student's NDCG only if $J$ has, with an item, all that the student puts above it. So they take two sets: $O_u$, the
-# student's own first $K$, and $J_u$, items $A_u$ drawn from the student's top together with those of the teacher's top that are in neither. The more of
-# the teacher's top is in $A_u$, the more $O_u$ counts. [Card](../docs/methods/rce_kd.md)
+# The authors of RCE-KD (Zhu & Zhang, 2025) show that cross-entropy over a set $J$ bounds the student's NDCG only if $J$ also
+# holds all items that the student ranks above those in it. So they take two sets. $O_u$ is the student's own first $K$. $J_u$ has
+# items $A_u$ drawn from the student's top, and those of the teacher's top that are neither in $O_u$ nor in $A_u$. The more of the
+# teacher's top is in $A_u$, the more $O_u$ counts. [Card](../docs/methods/rce_kd.md)
 #
 # $$L = \lambda \sum_{rows} (1 - g_u) \operatorname{CE}_{O_u} + g_u \operatorname{CE}_{J_u}, \qquad g_u = e^{-\beta \, |top_u \cap A_u| / K}$$
 
@@ -169,8 +171,9 @@ same("RCE-KD", method, settings.weight * total)
 # %% [markdown]
 # ### 5. BD: both ways
 #
-# A student is better than its teacher for some items. In BD (Kweon et al., WWW 2021) two trained models train on together, and each follows the other's softened
-# score of an item, drawn where their rankings disagree: $a$ for the student, $c$ for the teacher, who are also the negatives of their own losses. [Card](../docs/methods/bd.md)
+# A student is better than its teacher for some items. In BD (Kweon et al., WWW 2021) two trained models continue to train
+# together. Each follows the other's softened score of one drawn item: $a$ for the student, $c$ for the teacher. Items are drawn
+# where the two rankings disagree, and they are also the negatives of the models' own losses. [Card](../docs/methods/bd.md)
 #
 # $$L = \sum_{rows} \lambda \operatorname{H}(t_{ua}, s_{ua}) + \lambda \operatorname{H}(s_{uc}, t_{uc}) - \log \sigma(t_{ui} - t_{uc}), \qquad
 # \operatorname{H}(o, y) = -q \log \sigma(y) - (1 - q) \log(1 - \sigma(y)), \quad q = \sigma(o / \tau)$$
@@ -196,8 +199,9 @@ same("BD", method, total.sum())
 #
 # ### 6. DCD: what the student gets wrong
 #
-# RRD draws by the teacher's rank alone. DCD (Lee & Kim, CIKM 2021) draws from the teacher's list what the student ranks too low, and what it ranks too high, the more
-# wrong the likelier; the first should come before the second. The same is done for the users of an item (left out here). [Card](../docs/methods/dcd.md)
+# RRD draws by the teacher's rank alone. DCD (Lee & Kim, CIKM 2021) draws two groups from the teacher's list: items that the
+# student ranks too low, and items that it ranks too high. The larger the error, the likelier the draw. The first group should
+# come before the second. The same is done for the users of an item (left out here). [Card](../docs/methods/dcd.md)
 #
 # $$L = \lambda \sum_u \operatorname{R}(s_{under}; s_{over}), \qquad w_{under} = \tanh \max(\epsilon (r_S - r_T), 0), \quad w_{over} = \tanh \max(\epsilon (r_T - r_S), 0)$$
 #
@@ -221,8 +225,9 @@ same("DCD", method, settings.weight * total)
 # %% [markdown]
 # ### 7. IR-RRD: the order of users for an item
 #
-# A small student that gets each user's list right may wreck the order of the *users* of an item. IR-RRD (Kang et al., 2021) adds the list loss for every item $i$ that the
-# user lists of the step touched, over drawn users $v$ (the teacher's top) and $w$ (others). [Card](../docs/methods/ir_rrd.md)
+# A small student that gets each user's list right may wreck the order of the *users* of an item. IR-RRD (Kang et al., 2021) adds
+# the list loss for every item $i$ on the step's user lists. It puts drawn users in order: $v$ from the teacher's top before $w$,
+# some others. [Card](../docs/methods/ir_rrd.md)
 #
 # $$L = L_{RRD} + \lambda_I \sum_i \operatorname{R}(s_{v_1 i}, \dots, s_{v_K i}; \; s_{w_1 i}, \dots, s_{w_L i})$$
 
@@ -240,8 +245,9 @@ same("IR-RRD", method, total)
 # %% [markdown]
 # ### 8. UnKD: orders among equally popular items
 #
-# A teacher's scores mix taste with popularity, and a student that copies them makes popular items more popular. UnKD (Chen et al., WSDM 2023) cuts the items into
-# groups of about equal popularity and teaches, inside each group, that the better placed item $i$ of a drawn pair is above the other, $j$. [Card](../docs/methods/unkd.md)
+# A teacher's scores mix taste with popularity, and a student that copies them makes popular items more popular. UnKD (Chen et
+# al., WSDM 2023) cuts the items into groups of about equal popularity and teaches, inside each group, to rank the better placed
+# item $i$ of a drawn pair above the other item $j$. [Card](../docs/methods/unkd.md)
 #
 # $$L = \lambda \operatorname{mean}_{rows} \operatorname{mean}_{pairs} -\log \sigma(s_{ui} - s_{uj})$$
 
@@ -254,9 +260,10 @@ same("UnKD", method, settings.weight * (loss.sum(1) / real.sum(1)).mean())
 # %% [markdown]
 # ### 9. HetComp: from easy lists to hard ones
 #
-# HetComp (Kang et al., WWW 2023) teaches the lists of several teachers of different kinds. It begins with those of their first checkpoints, which are easier, and goes on for
-# each user as the student catches up; then the lists are taught in order. Here is the last phase, with one teacher: $P$ are some training items of the
-# user, $h$ and $d$ the first half and the first tenth of the list, and "rest" all other items that the user does not have. [Card](../docs/methods/hetcomp.md)
+# HetComp (Kang et al., WWW 2023) teaches the lists of several teachers of different kinds. It begins with those of their first
+# checkpoints, which are easier, and moves to harder ones for each user as the student catches up. At the end the order inside the
+# lists is taught too. Here is this last phase, with one teacher: $P$ are some training items of the user, $h$ and $d$ the first
+# half and the first tenth of the list, and "rest" all other items that the user does not have. [Card](../docs/methods/hetcomp.md)
 #
 # $$L = \lambda \sum_{rows} \operatorname{R}(s_P; s_{rest \setminus h}) + \tfrac12 \bigl[ \operatorname{R}(s_h; s_{rest \setminus h}) + \operatorname{R}(s_d; s_{rest \setminus d}) \bigr]$$
 
@@ -300,8 +307,8 @@ same("DLLM2Rec", method, settings.weight * -(w * each).sum(1).mean())
 #
 # ### 11. FTD: all of them
 #
-# DE copies each vector by itself. Topology Distillation (Kang et al., KDD 2021) keeps the *relations*: FTD all cosines among the users and items $e$ of a batch. The
-# student's vectors may have any size. [Card](../docs/methods/ftd.md)
+# DE copies each vector by itself. Topology Distillation (Kang et al., KDD 2021) keeps the *relations*. FTD keeps all cosines
+# among the users and items $e$ of a batch. The student's vectors may have any size. [Card](../docs/methods/ftd.md)
 #
 # $$L = \lambda \sum_{e, e'} \bigl( \cos(\mathbf t_e, \mathbf t_{e'}) - \cos(\mathbf s_e, \mathbf s_{e'}) \bigr)^2$$
 
@@ -316,8 +323,9 @@ same("FTD", method, settings.weight * (E_T @ E_T.T - E_S @ E_S.T).square().sum()
 # %% [markdown]
 # ### 12. HTD: coarse between groups, fine inside
 #
-# A small student cannot keep all relations. HTD keeps those of pairs inside a group ($E$) and those of each group's mean to everything ($G$). The groups come from a selection network
-# that is trained beside the student to map its vectors to the teacher's ($GA$, which is DE's loss). [Card](../docs/methods/htd.md)
+# A small student cannot keep all relations. HTD keeps those of pairs inside a group ($E$) and those of each group's mean to
+# everything ($G$). The groups come from a selection network that is trained together with the student to map its vectors to the
+# teacher's ($GA$, which is DE's loss). [Card](../docs/methods/htd.md)
 #
 # $$L = \lambda \bigl( \gamma (E + G) + (1 - \gamma) \, GA \bigr)$$
 
@@ -344,8 +352,10 @@ same("HTD", method, settings.weight * (settings.gamma * (E + G) + (1 - settings.
 #
 # ### 13. PCKD: a projector that may not change preferences
 #
-# A projector $E$ from the student's space to the teacher's can make vectors agree and still turn the student's order around. PCKD (Zhu & Zhang, TKDE 2025) adds to DE that over a few items $i$
-# the order *behind* the projector is the student's own order. Only the projector learns from that. One expert here, so that there is no noise. [Card](../docs/methods/pckd.md)
+# A projector $E$ from the student's space to the teacher's can make vectors agree and still turn the student's order around. PCKD
+# (Zhu & Zhang, TKDE 2025) adds a term to DE: over a few items $i$, the order *after* the projector should be the student's own
+# order. Only the projector learns from this term. The example has one expert, so there is no noise.
+# [Card](../docs/methods/pckd.md)
 #
 # $$L = L_{DE} + \lambda \alpha \sum_{rows} \operatorname{CE}\bigl( \operatorname{softmax}(\langle \mathbf s_u, \mathbf s_i \rangle / \tau); \; \langle E(\mathbf s_u), E(\mathbf s_i) \rangle / \tau \bigr)$$
 
@@ -367,12 +377,14 @@ same("PCKD", method, settings.experts.weight * (DE + settings.alpha * kept))
 # %% [markdown]
 # ### 14. FreqD: smoothed vectors
 #
-# In a graph that joins items with common users, vectors have a part that changes slowly from neighbour to neighbour. In the view of FreqD (Zhu & Zhang, KDD 2025) that part matters most for a ranking,
-# so it smooths both models' vectors over the graph before it compares them. Without the random dropping of edges here. [Card](../docs/methods/freqd.md)
+# In a graph that joins items with common users, vectors have a part that changes slowly from neighbour to neighbour. In the view
+# of FreqD (Zhu & Zhang, KDD 2025) that part matters most for a ranking, so it smooths both models' vectors over the graph before
+# it compares them. The example leaves out the random dropping of edges. [Card](../docs/methods/freqd.md)
 #
 # $$L = \lambda \sum_e 1 - \cos\bigl( (H \mathbf T)_e, (H \, p(\mathbf S))_e \bigr), \qquad H = (1 - \alpha) I + \alpha \hat A$$
 #
-# $\hat A$ joins each node with its $n$ neighbours of most common users (items), symmetric and divided by the roots of the degrees; items count by half.
+# $\hat A$ joins each node with the $n$ neighbours that share most users (or items) with it. It is symmetric and divided by the
+# roots of the degrees. Items count half.
 
 # %%
 method = ready(settings := replace(plan.methods["FreqD"], keep=1.0, dropout=0.0))
@@ -404,8 +416,9 @@ same("FreqD", method, settings.weight * total)
 # %% [markdown]
 # ### 15. Fit and VkD: two controls
 #
-# **Fit** maps the student's vectors of users and items to the teacher's by a small network, drawn uniformly and not the batch's own: what DE must beat. **VkD** (Miles et al., CVPR 2024)
-# does it with an orthogonal matrix $Q$ and takes the mean of the teacher's vectors away. Cards: [Fit](../docs/methods/fit.md), [VkD](../docs/methods/vkd.md)
+# **Fit** draws users and items uniformly (they need not be in the batch) and maps the student's vectors of them to the teacher's
+# by a small network. DE must beat it. **VkD** (Miles et al., CVPR 2024) does the same with an orthogonal matrix $Q$, after
+# subtracting the mean of the teacher's vectors. Cards: [Fit](../docs/methods/fit.md), [VkD](../docs/methods/vkd.md)
 #
 # $$L_{Fit} = \lambda \sum_e \| \mathbf t_e - p(\mathbf s_e) \|^2, \qquad L_{VkD} = \lambda \sum_e \| \mathbf t_e - \bar{\mathbf t} - Q \mathbf s_e \|^2, \quad Q^\top Q = I$$
 
@@ -430,9 +443,10 @@ page.say(f"Losses computed by hand and by the library, with the same result: {le
 # %% [markdown]
 # ## What they do to the student
 #
-# Each method trains the student of notebook 07 once, on the same data, in the same order, with the same negatives. (BD is no such run: it goes on from two trained models.)
-# Released weights belong to other data, and a sum over pairs is not the size of a mean over users. So all weights follow **one rule**: on the batch above the method
-# pulls at the student as strongly as the student's own loss does (the norms of the two gradients are equal; one digit). Nothing is tried and chosen.
+# Each method trains the student of notebook 07 once, on the same data, in the same order, with the same negatives. (BD is no such
+# run: it goes on from two trained models.) Released weights belong to other data, and a sum over pairs has another size than a
+# mean over users. So all weights follow **one rule**: on the batch above, the gradient of the method's loss is as long as the
+# gradient of the student's own loss (rounded to one digit). No weight is tuned.
 
 
 # %%
@@ -482,14 +496,16 @@ if train:
     )
 
 # %% [markdown]
-# **What so short a run can show**: that each method trains, and that some move a student of this size more than a seed does. **What it cannot show**: which one is best. It is
-# one seed, one small data set, one student of four numbers, one weight and fourteen epochs. Methods that keep *relations* or *vectors* have little room in
-# four numbers. A comparison with the same number of trials for all is the matter of notebook 09.
+# **What such a short run can show**: that each method trains, and that some move a student of this size more than a seed does.
+# **What it cannot show**: which one is best. It is one seed, one small data set, one student of four numbers, one weight and
+# fourteen epochs. Methods that keep *relations* or *vectors* have little room in four numbers. Notebook 09 compares methods with
+# the same number of trials for each.
 #
 # ## What they cost
 #
-# Beside the student's own training, per epoch: the time (the middle of all epochs, on a machine that was busy with other work, so that a difference below a factor of two means
-# little), and the numbers that are trained along and thrown away afterwards.
+# The table shows two costs of each method: the time of an epoch, relative to the student's own, and the parameters that are
+# trained too and thrown away afterwards. The time is the median of all epochs on a machine that was busy with other work, so a
+# difference below a factor of two means little.
 
 
 # %% tags=["nbval-ignore-output"]

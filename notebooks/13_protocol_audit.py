@@ -74,9 +74,9 @@ def note(point, quantity, value, real=True):
 #
 # *Source: woriazzc/RCEKD 771322a (RCE-KD) and woriazzc/KDs a3a7a64 (PCKD, FreqD), data/citeulike/README and preprocess_citeulike.py.*
 #
-# The file `users.dat` has one line a user, with the items of that user. The script keeps the order of the line: the first 80 % of the
-# items are for training, the next 10 % for validation, the last 10 % for the test. That is a random split where the order of a line is
-# random. Here it is not.
+# The file `users.dat` has one line per user, with that user's items. The script keeps the order of the line: the first 80 % of
+# the items are for training, the next 10 % for validation, the last 10 % for the test. This would be a random split if the order
+# within a line were random. It is not.
 
 # %%
 lines, real = audit.library_lines(made_up=profile == "smoke")  # n item item ...
@@ -87,7 +87,7 @@ page.say(f"{ascending:.0%} of the {len(lines):,} lines are in ascending order of
 
 
 # %% [markdown]
-# So the test items are each user's items with the largest ids. Which of them can be found at all? A model without text knows an item
+# So a user's test items are those with the largest ids. Which of them can be found at all? A model without text knows an item
 # only from training.
 
 
@@ -189,8 +189,9 @@ for column in recalls:
 # *Source: DE-RRD (SeongKu-Kang/DE-RRD_CIKM20 97b6bf6) and IR-RRD rank a test item among 499 drawn items; Topology Distillation (44a694a),
 # UnKD (57abd1a), RCE-KD, RD and LightGCN rank among all. Krichene & Rendle (KDD 2020) show what the draw does.*
 #
-# Let a test item have rank $r$ among all $N$ items that the user does not have. Of $n$ drawn items each is a better one with
-# probability $(r-1)/(N-1)$, so its rank among them follows a hypergeometric distribution, and `H@10` can be *computed* for any $n$.
+# Let a test item have rank $r$ among all $N$ items that the user does not have. Each of $n$ drawn items ranks above it with
+# probability $(r-1)/(N-1)$, so its rank among them follows a hypergeometric distribution, and `H@10` can be *computed* for any
+# $n$.
 
 
 # %%
@@ -283,9 +284,10 @@ note("nDCG of rank_distill", "largest usual over released nDCG@10, Gowalla", hig
 # %% [markdown]
 # ## 4. Which Gowalla?
 #
-# *Sources: RD's files (graytowne/rank_distill 4fb5237; the CD paper prints the same counts); LightGCN's (gusye1234/LightGCN-PyTorch 947ca2b,
-# whose test file also stands, pair by pair, in sisinflab/Graph-RSs-Reproducibility 57423d1); the README of RCE-KD and
-# PCKD (woriazzc/RCEKD 771322a, Zenodo 7683693); the files of CCD (Gyu-Seok0/CCD_KDD24 47a00b1), counted once for this page.*
+# *Sources: RD's files (graytowne/rank_distill 4fb5237; the CD paper prints the same counts); LightGCN's
+# (gusye1234/LightGCN-PyTorch 947ca2b, whose test file is also in sisinflab/Graph-RSs-Reproducibility 57423d1, pair by pair); the
+# README of RCE-KD and PCKD (woriazzc/RCEKD 771322a, Zenodo 7683693); the files of CCD (Gyu-Seok0/CCD_KDD24 47a00b1), counted once
+# for this page.*
 
 # %%
 here = {} if profile == "smoke" else audit.versions()
@@ -327,10 +329,11 @@ for name, value in reach.items():
 # %% [markdown]
 # ## 5. Chosen by the test items
 #
-# *Sources: DLLM2Rec (istarryn/DLLM2Rec b78cc65, main.py) measures validation and test in each epoch, and keeps and stops by the test's NDCG@20.
-# NGCF (xiangwang1223/neural_graph_collaborative_filtering 9e50248, NGCF.py) stops by the test users' recall and prints the best. LightGCN-PyTorch
-# (947ca2b) has no validation part; it measures the test every tenth epoch, and its README gives the values at 1,000 epochs.
-# rank_distill (4fb5237) prints test metrics every tenth epoch and ships a validation split beside the test split.*
+# *Sources: DLLM2Rec (istarryn/DLLM2Rec b78cc65, main.py) measures validation and test in each epoch, and keeps and stops by the
+# test's NDCG@20. NGCF (xiangwang1223/neural_graph_collaborative_filtering 9e50248, NGCF.py) stops by the test users' recall and
+# prints the best. LightGCN-PyTorch (947ca2b) has no validation part; it measures the test every tenth epoch, and its README gives
+# the values at 1,000 epochs. rank_distill (4fb5237) prints test metrics every tenth epoch, although it also ships a validation
+# split.*
 #
 # How much does the choice of the epoch alone give? Our committed runs of CiteULike measured validation and test items in every epoch.
 
@@ -366,8 +369,8 @@ note("Chosen by the test", "largest gain in H@5 by the choice of the epoch alone
 # *Source: BD (WonbinKweon/BD_WWW2021 0f22f9c, data/cul/Data_CUL.ipynb), which splits whole lines of `users.dat` into items. HetComp, UnKD and RCE-KD
 # leave out the first number.*
 #
-# A line begins with the number of its items. Read as an item, it gives each user one more: the item whose id is that number. The last two
-# of a line, those with the largest ids, are then held out.
+# A line begins with the number of its items. If this number is read as an item, each user has one item more: the item with that
+# id. The last two of a line, those with the largest ids, are then held out.
 
 # %%
 tokens = sum(map(len, lines))
@@ -497,9 +500,10 @@ page.show(audited.assign(value=shown))
 # %% [markdown]
 # ## What you have seen
 #
-# * One name stands for several data sets and splits; a split by item id leaves most of CiteULike's test out of reach.
+# * One name is used for several data sets and splits; a split by item id leaves most of CiteULike's test out of reach.
 # * The set that items are ranked among, and the definition of a metric, move numbers by factors that differ from model to model.
-# * Choosing by test items, void pairs and counts read as items are small things in code that no table shows; a run of the code does.
+# * Choosing by test items, void pairs and counts read as items are small things in code that no table shows; running the code
+#   shows them.
 #
 # ## Provenance
 

@@ -6,12 +6,25 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 hypothesis.settings.register_profile("project", deadline=None)  # the machine may be busy
 hypothesis.settings.load_profile("project")
 
 # A test that opens a window waits for ever on a machine without a screen.
 os.environ.setdefault("MPLBACKEND", "agg")
+
+
+class ByFile(LoadFileScheduling):
+    """A file's tests stay together, except the runs of real notebooks: each takes seconds, so both processes share them."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if "::test_notebook_" in nodeid else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log) -> LoadFileScheduling | None:
+    return ByFile(config, log) if config.getoption("dist") == "loadfile" else None
+
 
 HEADER = """# ---
 # jupyter:
@@ -65,5 +78,9 @@ def add_notebook(project: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def shared_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The store of runs that the real notebooks share, as they do for a user: what one trained, the next one reads."""
-    return tmp_path_factory.mktemp("runs")
+    """The store of runs that the real notebooks share, as they do for a user: what one trained, the next one reads. Test
+    processes share it too: their folders lie in one folder."""
+    folder = tmp_path_factory.getbasetemp()
+    store = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "runs-of-notebooks"
+    store.mkdir(exist_ok=True)
+    return store
