@@ -194,6 +194,17 @@ def test_as_released_prototypes_teach_nothing():
     assert group_loss(TEACHER, own, GROUP, "prototypes", constant=False).requires_grad
 
 
+@pytest.mark.parametrize("level", ["entities", "prototypes"])
+def test_a_row_of_zeros_and_a_group_whose_members_cancel_give_no_nan(level):
+    """Their cosines are 0. The released code divides by the length 0."""
+    t = torch.tensor([[1.0, 0], [-1, 0], [0, 0], [2, 1]])
+    s = torch.tensor([[1.0, 1], [-1, -1], [0, 0], [1, 0]], requires_grad=True)
+    group = torch.tensor([0, 0, 1, 2])
+    loss = entity_loss(t, s, group) + group_loss(t, s, group, level, constant=level == "entities")
+    loss.backward()
+    assert loss.isfinite() and s.grad.isfinite().all()
+
+
 def test_temperatures_of_the_released_schedule():
     """Epochs 0 and 1 there, 1 and 2 here: 1. Epoch 2 has .794, epoch 50 1.26e-5."""
     found = [HTDSettings().temperature(epoch) for epoch in (1, 2, 3, 51)]
