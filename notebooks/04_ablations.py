@@ -12,18 +12,22 @@
 # **At the end of this notebook you will know** how each setting of Ranking Distillation (RD, notebook 03) is varied alone, when a
 # difference between two values means something, and how much of RD's gain really comes from the teacher.
 #
-# RD teaches a small model (the student **S**) the top $K$ items of a large one (the teacher **T**), each item with a weight. Seven settings are
-# varied, one at a time around the values of our tables:
+# RD teaches a small model (the student **S**) the top $K$ items of a large one (the teacher **T**), each item with a weight. Nine settings are
+# varied, one at a time around the values of our tables. Most are varied around **RD-position**, whose weights depend on the teacher's position
+# alone and stay the same: the weights of **RD-hybrid** fade after some epochs, and with them the influence of everything else. RD-hybrid is varied
+# where a setting exists for it alone.
 #
-# | setting | meaning |
-# |---|---|
-# | $K$ | length of the teacher's list |
-# | $\lambda$ | how slowly the weights fall with the teacher's position |
-# | $\mu$ | how soon a difference between the student's and the teacher's rank counts fully |
-# | rank samples | how many random items estimate the student's rank |
-# | loss weight $\alpha$ | 0: the users' choices alone; 1: the teacher's lists alone; here $(1-\alpha) L^R + \alpha L^D$ |
-# | student size | length of the student's vectors |
-# | share of data | the part of the training examples that T, S and RD see |
+# | setting | meaning | varied around |
+# |---|---|---|
+# | $K$ | length of the teacher's list | RD-position |
+# | $\lambda$ | how slowly the weights fall with the teacher's position | RD-position |
+# | loss weight $w$ | the loss is $L^R + w L^D$: 0 is the users' choices alone; *alone* is $L^D$ without $L^R$. The paper has $(1-\alpha) L^R + \alpha L^D$, so $\alpha = w / (1 + w)$ | RD-position |
+# | student size | length of the student's vectors | RD-position |
+# | share of data | the part of the training examples that T, S and RD see | RD-position |
+# | left out | what the lists leave out: the *target* of the example, or all items *seen* by the user | RD-position |
+# | $\mu$ | how soon a difference between the student's and the teacher's rank counts fully | RD-hybrid |
+# | rank samples | how many random items estimate the student's rank | RD-hybrid |
+# | start epoch | the first epoch with hybrid weights; before it they are those of RD-position | RD-hybrid |
 #
 # Each value is measured on **validation** data. No model has learnt from them, and they are not the test data: looking at the
 # test data for every value and reporting the best one would be fitting to the test. The model is Fossil, the faster of the
@@ -55,7 +59,9 @@ NOTEBOOK = "04_ablations"
 plan = dict(zip(("Caser", "Fossil"), PROFILES[profile].rd, strict=True))[model]
 suffix = {"Fossil": "", "Caser": "_caser"}[model]
 options = {"profile": profile, "recompute": recompute, "jobs": jobs, "progress": True}
-sweeps = ablations.sweeps(plan, "V", seed + 100)
+seeds = [seed + 100 + more for more in range(len(plan.seeds["V"][: ablations.SEEDS]))]
+by_seed = [ablations.sweeps(plan, "V", each) for each in seeds]
+sweeps = by_seed[0]
 page.say(f"Data: {plan.dataset}, {model}. T has vectors of {plan.models['T'].dim} numbers, S of {plan.models['S'].dim}; "
          f"{plan.training.epochs} epochs.")
 
@@ -65,53 +71,56 @@ page.say(f"Data: {plan.dataset}, {model}. T has vectors of {plan.models['T'].dim
 # A run is described by its settings, and one value is one changed description. For example $K$:
 
 # %%
-base = plan.distilled("V", seed + 100)  # RD as in the tables
+base = plan.distilled("V", seeds[0], "RD-position")  # as in the tables
 changed = {K: replace(base, distillation=replace(base.distillation, K=K)) for K in plan.sweeps["K"]}
 for K, run in changed.items():
-    planned = sweeps["K"][str(K)]["RD"]
+    planned = sweeps["K"][str(K)]["RD-position"]
     assert run.distillation == planned.distillation and run.training == planned.training  # the plan has the same run
 page.show(reports.plan(sweeps))
 
 # %%
-reference = {"RD": base, "S": plan.student("V", seed + 100), "T": plan.teacher("V", seed + 100)}
+tables = [ablations.of_tables(plan, "V", each) for each in seeds]
 again = {f"S, seed {s}": plan.student("F", s) for s in (seed, seed + 1)}
-points = {f"{sweep}: {value} ({role})": run for sweep, values in sweeps.items() for value, roles in values.items()
-          for role, run in roles.items()}  # fmt: skip
-found = page.have(reference | again | points, folded=True, **options)
+points = {run.key: run for each in by_seed for run in ablations.points(each)}
+found = page.have(tables[0] | again | points, folded=True, **options)
 by_key = {record.key: record for record in found.values()}
-table = reports.table(sweeps, by_key)
-_ = report.write_table(table, f"ablations{suffix}", profile, list(by_key.values()), NOTEBOOK)
+shown = reports.shown(by_seed, by_key)
+table = reports.table(shown, by_key)
+_ = report.write_table(reports.long(shown, by_key), f"ablations{suffix}", profile, list(by_key.values()), NOTEBOOK)
 
 # %% [markdown]
 # ## 2. What counts as a difference?
 #
-# There is one run for each value, and two runs differ by chance too. The **noise** is guessed in two ways: how much RD - S still
-# moves over the later half of the epochs, and how far two students with different seeds are apart. The larger of the two counts.
-# The best and the worst of several values are further apart than two runs are. Take six values that differ by chance alone: in
-# one sweep of twenty, the best and the worst are at least 3.5 times as far apart as two runs typically are.
+# There are one or two runs for each value, and two runs differ by chance too. The **noise** of one run is guessed in two ways: how
+# much RD-position - S still moves over the later half of the epochs, and how far two students with different seeds are apart. The
+# larger of the two counts. The best and the worst of several values are further apart than two runs are. Take six values that
+# differ by chance alone: in one sweep of twenty, the best and the worst are at least 3.5 times as far apart as two runs typically
+# are.
 
 # %%
-level = {role: reports.last(found.get(role)) for role in ("RD", "S", "T")}
-guesses = reports.noise(found.get("RD"), found.get("S"), [found.get(name) for name in again])
+level = reports.levels(tables[: len(shown)], by_key)
+guesses = reports.noise(found.get("RD-position"), found.get("S"), [found.get(name) for name in again])
 noise = max(guesses.values(), default=np.nan)
 page.say_lines([
-    "MAP on validation: " + ", ".join(f"{role} {value:.4f}" for role, value in level.items() if not np.isnan(value)) + ".",
+    "MAP on validation: " + ", ".join(f"{role} {value:.4f}" for role, value in level.items() if not np.isnan(value))
+    + f" (seeds: {len(shown)}).",
     "Noise: " + ", ".join(f"{value:.4f} by {what}" for what, value in guesses.items()) + ".",
 ])  # fmt: skip
 
 # %% [markdown]
 # ## 3. All sweeps in one picture
 #
-# Each panel is one setting. The shaded band is the noise around RD as in the tables; the horizontal lines are RD, S and T of the
-# tables. Where a curve stays in the band, the setting does not matter here.
+# Each panel is one setting. The horizontal lines are RD, S and T of the tables; the shaded band is the noise around RD's line.
+# Where a curve stays in the band, the setting does not matter here. The last three panels belong to RD-hybrid, the others to
+# RD-position. An arrow points to a value below the panels.
 
 # %%
-labels = {"K": "K", "lambda": "λ", "mu": "μ", "rank samples": "rank samples", "loss weight": "loss weight α",
-          "student size": "student size", "share of data": "share of data"}  # fmt: skip
+labels = {"K": "K", "lambda": "λ", "loss weight": "loss weight w", "left out": "left out", "mu": "μ", "rank samples": "rank samples",
+          "start epoch": "start epoch"}  # fmt: skip
 page.picture(lambda: sweep_plots.panels(table, reference=level, floor=noise), f"04_sweeps{suffix}", profile, list(by_key.values()), NOTEBOOK)
 
 # %%
-spread = [{"setting": label, **page.spread(table, sweep, noise)} for sweep, label in labels.items() if sweep not in ("student size", "share of data")]
+spread = [{"setting": label, **page.spread(table, sweep, noise)} for sweep, label in labels.items()]
 page.show_or_note(pd.DataFrame(spread) if by_key else None, "no sweep is on record", **{"best - worst": "{:.4f}"})
 
 # %% [markdown]
@@ -120,15 +129,21 @@ page.show_or_note(pd.DataFrame(spread) if by_key else None, "no sweep is on reco
 #
 # * $\mu$ has no influence as soon as *one* sampled item that beats the teacher's item makes the weight nearly 1. With $N$ items
 #   and $S$ samples an estimated rank is a multiple of $N/S$, so this happens for every $\mu$ above $2.65\, S/N$.
-# * The paper's Figure 6 shows that both ends of $\alpha$ are bad. Distillation alone ($\alpha = 1$) never sees a negative item.
-#
+# * The paper's Figure 6 shows that both ends of $\alpha$ are bad, and a best value between .3 and .5 (as readers noted it).
+#   Distillation *alone* ($\alpha = 1$) never sees a negative item. The sweep over $w$ with the paper's $\alpha$:
+
+# %%
+page.show(reports.balance(table), **{"the paper's alpha": "{:.2f}"})
+
+# %% [markdown]
 # ## 4. Paper and released code
 #
-# The published numbers come from code that differs from the text. Each difference that can change a number is tried alone, then all together.
+# The published numbers come from code that differs from the text. Each difference that can change a number is tried alone, then all together; all of it with
+# hybrid weights, which both describe.
 
 # %%
 page.picture(lambda: sweep_plots.dots(table, "paper and code", reference=level, floor=noise), f"04_paper_and_code{suffix}", profile,
-             page.records_of(sweeps, "paper and code", by_key), NOTEBOOK)  # fmt: skip
+             page.records_of(shown, "paper and code", by_key), NOTEBOOK)  # fmt: skip
 page.folded_table("All values of all sweeps", table.drop(columns="key").round(4))
 
 # %% [markdown]
@@ -139,32 +154,38 @@ page.folded_table("All values of all sweeps", table.drop(columns="key").round(4)
 # * lists of *random* items that the user has not had,
 # * lists of *popular* items,
 # * lists of *another student* (same size, other seed),
-# * no lists, but $K$ further negatives for S.
+# * no lists, but $K$ further negatives for S: *uniform* ones, or of 100 random items the $K$ that S itself scores highest at that moment.
 #
-# They are measured on **test**, once, and nothing is chosen by them. First the controls at the paper's size (committed records, Caser on Gowalla).
+# They are measured on **test**, once, and nothing is chosen by them. First the controls at the paper's size (committed records, Caser on Gowalla): with the weights
+# of RD-position where such controls are on record, else with those of RD-hybrid. A control with weights that fade says little about what the lists are worth.
 
 # %%
-at_size = page.as_recorded(ablations.controls(PROFILES["paper"].rd[0], "F", 1))
-paper = page.have(at_size, profile="paper")
+page.to_figures(profile)
+weighting, at_size = ablations.controls_as_recorded()
+paper = page.have({run.label: run for each in at_size for run in each.values()}, folded=True, profile="paper")
 paper_keys = {record.key: record for record in paper.values()}
 verdicts, compared = reports.controls(at_size, paper_keys)
 signed = dict.fromkeys(["MAP - S", "low", "high"], "{:+.4f}") | dict.fromkeys(["share of RD - S", "share low", "share high"], "{:.0%}")
+page.write(verdicts, "controls_caser", list(paper.values()), NOTEBOOK)
+page.say(f"Weights of **{weighting}**:")
 page.show(verdicts.drop(columns=["key", "role"]), **signed)
-fig = pictures.rows_of(compared, "difference to S in MAP, 95 % interval over users")
+over = "users and seeds" if max(verdicts["seeds"]) > 1 else "users"
+fig = pictures.rows_of(compared, f"difference to S in MAP, 95 % interval over {over}", weighting)
 style.save(fig, "04_controls_caser", profile, list(paper.values()), NOTEBOOK)
 
 # %%
 page.say(reports.attribution(verdicts))
 
 # %% [markdown]
-# The same in small:
+# The same in small, with the weights of RD-position:
 
 # %%
 controls = ablations.controls(plan, "F", seed)
 own = page.have(controls, **options)
 own_keys = {record.key: record for record in own.values()}
-verdicts, compared = reports.controls(controls, own_keys)
-report.write_table(verdicts, f"controls{suffix}", profile, list(own.values()), NOTEBOOK)
+verdicts, compared = reports.controls([controls], own_keys)
+if (profile, model) != ("paper", "Caser"):  # that is the table above
+    report.write_table(verdicts, f"controls{suffix}", profile, list(own.values()), NOTEBOOK)
 page.show(verdicts.drop(columns=["key", "role"]), **signed)
 page.say(reports.attribution(verdicts))
 
@@ -181,4 +202,4 @@ page.say("Is the teacher better than the student on validation?", {True: "Yes.",
 # ## Provenance
 
 # %% tags=["nbval-ignore-output"]
-page.provenance([*by_key.values(), *own.values(), *paper.values()], reference["T"].data_hash, seed, started)
+page.provenance([*by_key.values(), *own.values(), *paper.values()], base.data_hash, seed, started)

@@ -277,8 +277,9 @@ page.show(changes.reset_index("metric").reset_index(drop=True))
 # and with the *top* of the list instead of a draw.
 
 # %%
-designs = page.have(derrd.designs(plan), **options)
-base = [first_seed[role] for role in ("DE", "RRD") if role in first_seed]
+designs = page.have(derrd.all_designs(plan), **options)
+seeds = {record.description["seed"] for record in designs.values()}
+base = [record for record in own if record.description["role"] in ("DE", "RRD") and record.description["seed"] in seeds]
 table4 = derrd_tables.derrd_table4([*base, *designs.values()])
 report.write_table(table4, "derrd_table4", profile, [*base, *designs.values()], NOTEBOOK)
 parts = table4.dropna(subset=["replicated"]).query("metric in ['H@5', 'N@10']")

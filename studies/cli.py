@@ -178,7 +178,9 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("--device", default="cpu", help="cpu or cuda; small models fill a GPU by several --jobs")
     command.add_argument("--publish", action="store_true", help="copy the finished records into data/replicated (paper only)")
-    command.add_argument("--list", action="store_true", help="say what is done, on record or to do, and train nothing")
+    command.add_argument(
+        "--list", action="store_true", help="say what is done, on record or to do, and its cost in core-hours; train nothing"
+    )
     command.set_defaults(run=train)
 
 
@@ -201,11 +203,11 @@ def train(arguments: argparse.Namespace) -> int:
     if arguments.publish and arguments.profile != "paper":
         raise ValueError(f"--publish keeps paper-size records; those of profile {arguments.profile} stay in the run store")
     wanted = plans.matching(arguments.profile, arguments.only)
-    for experiment in wanted:
-        print(f"{_status(experiment):11}{plans.title(experiment)}", flush=True)
+    to_do = _list(wanted, estimated=arguments.list)
     for sentence in rd.open_choices(rd.choices_of("paper")) if arguments.profile == "paper" else ():
         print(f"left out for now: {sentence}", flush=True)
     if arguments.list:
+        print(*to_do, sep="\n", flush=True)
         return 0
     if arguments.jobs == 1:  # one by one, so that each record is copied as soon as it is there
         estimate = Estimate([experiment for experiment in wanted if not runs.stored(experiment)])
@@ -223,6 +225,22 @@ def train(arguments: argparse.Namespace) -> int:
         if arguments.publish:
             _publish(wanted)
     return 0
+
+
+def _list(wanted: list, estimated: bool) -> list[str]:
+    """Prints a line for each run; ``estimated``, also about how long those take that are to do. Returns the sums of that."""
+    from studies import plans
+    from studies.common import cost
+
+    known = cost.on_file() if estimated else []
+    to_do = []
+    for experiment in wanted:
+        status, end = _status(experiment), ""
+        if estimated and status == "to do":
+            to_do.append((experiment, cost.core_hours(experiment, known)))
+            end = f"  ({cost.in_words(to_do[-1][1])})"
+        print(f"{status:11}{plans.title(experiment)}{end}", flush=True)
+    return [*cost.sums(to_do), cost.RESTS_ON] if to_do else []
 
 
 def _status(experiment) -> str:

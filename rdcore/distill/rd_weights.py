@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from rdcore.checks import flag, integer, number, one_of, short
-from rdcore.settings import Settings, inert
+from rdcore.settings import Settings, added, inert
 
 
 def _sum_to_one(weights: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ class Discrepancy(Scheme):
 
 @dataclass(frozen=True)
 class Hybrid(Scheme):
-    """w_r = w^a_r w^b_r from ``start_epoch`` on; before it w^a alone."""
+    """w_r = w^a_r w^b_r from ``start_epoch`` on; before it one of the two alone."""
 
     position: Position = field(default_factory=Position)
     """w^a."""
@@ -135,26 +135,27 @@ class Hybrid(Scheme):
     """First epoch (1-based) with the product. The official ``dynamic_start_epoch=10`` means "in
     epochs above 10", which is 11 here."""
     normalise: bool = False
-    """Divide the product by its sum, as the paper's formula does. The released code does not
-    (``_weight_renormalize = False``)."""
+    """Divide the product by its sum: the paper's formula does, the released code does not."""
+    before: str = added("position")
+    """Before ``start_epoch``: w^a ('position') or w^b ('discrepancy', the code before its release)."""
 
     def __post_init__(self):
         for name, kind in (("position", Position), ("discrepancy", Discrepancy)):
             if not isinstance(getattr(self, name), kind):
-                raise ValueError(
-                    f"{name} must be a {kind.__name__}, got {short(getattr(self, name))}"
-                )
+                raise ValueError(f"{name} must be a {kind.__name__}, got {short(getattr(self, name))}")
         integer("start_epoch", self.start_epoch)
         flag("normalise", self.normalise)
+        one_of("before", self.before, "position", "discrepancy")
+        if self.start_epoch == 1:
+            inert(self, "start_epoch=1", "before")
 
     def needs_rank(self, epoch: int) -> bool:
-        return epoch >= self.start_epoch
+        return epoch >= self.start_epoch or self.before == "discrepancy"
 
     def __call__(self, K: int, rank: Tensor | None, epoch: int, device=None) -> Tensor:
-        position = self.position(K, rank, epoch, device)
-        if not self.needs_rank(epoch):
-            return position
-        weights = position * self.discrepancy(K, rank, epoch, device)
+        if epoch < self.start_epoch:
+            return getattr(self, self.before)(K, rank, epoch, device)
+        weights = self.position(K, rank, epoch, device) * self.discrepancy(K, rank, epoch, device)
         return _sum_to_one(weights) if self.normalise else weights
 
 

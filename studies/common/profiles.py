@@ -79,18 +79,17 @@ def without(methods: dict[str, RDSettings], role: str) -> dict[str, RDSettings]:
 # Small: few values of each setting, and none of the expensive ones (long lists, exact ranks).
 SWEEPS = {
     "smoke": {
-        "K": (1, 5), "lam": (1, 16), "mu": (1e-4, 1e-1), "samples": (20, "exact"),
-        "start_epochs": (1, 3), "alphas": (0, 0.5, 1), "dims": (2, 4), "shares": (0.5, 1),
+        "K": (1, 5), "lam": (1, 16), "loss_weights": (0, 1, "alone"), "dims": (2, 4), "shares": (0.5, 1),
+        "mu": (1e-4, 1e-1), "samples": (20, "exact"), "start_epochs": (1, 3),
     },
     "small": {
-        "K": (1, 5, 10, 20), "lam": (1, 10, 100), "mu": (1e-3, 1e-2, 1e-1), "samples": (10, 100),
-        "start_epochs": (1, 3), "alphas": (0, 0.25, 0.5, 1), "dims": (5, 10, 20), "shares": (0.5, 1),
+        "K": (1, 5, 10, 20), "lam": (1, 10, 100), "loss_weights": (0, 0.3, 1, "alone"), "dims": (5, 10, 20),
+        "shares": (0.5, 1), "mu": (1e-3, 1e-2, 1e-1), "samples": (10, 100), "start_epochs": (1, 3),
     },
     "paper": {
-        "K": (1, 5, 10, 20, 50), "lam": (0.25, 1, 4, 16), "mu": (1e-4, 1e-3, 1e-2, 1e-1),
+        "K": (1, 5, 10, 20, 50), "lam": (0.5, 1, 2, 5, 10), "loss_weights": (0, 0.1, 0.3, 1, 3, "alone"),
+        "dims": (10, 25, 50, 100), "shares": (0.2, 0.5, 1), "mu": (1e-3, 1e-2, 1e-1, 1),
         "samples": (10, 100, 1000, "exact"), "start_epochs": (1, 11, 26),
-        "alphas": (0, 0.1, 0.3, 0.5, 0.7, 0.9, 1), "dims": (10, 20, 50, 100),
-        "shares": (0.25, 0.5, 0.75, 1),
     },
 }  # fmt: skip
 
@@ -111,7 +110,7 @@ CASER = {
     ),
     "paper": Plan(
         name="paper", dataset="gowalla", models={"T": CaserSettings(dim=100), "S": CaserSettings(dim=50)},
-        training=Training(), evaluate_every=5, seeds={"V": [101], "F": [1, 2, 3, 4, 5]},
+        training=Training(), evaluate_every=5, seeds={"V": [101, 102, 103], "F": [1, 2, 3, 4, 5]},
         methods=schemes(), sweeps=SWEEPS["paper"],
     ),
 }  # fmt: skip
@@ -135,6 +134,8 @@ def fossil(caser: Plan) -> Plan:
         training = Training(epochs=6, learning_rate=4e-3)
         methods = without(schemes(lam=10, start_epoch=3), "RD-reciprocal")
         return replace(caser, models=models, training=training, evaluate_every=2, methods=methods)
+    if caser.name == "paper":  # its own size is none of Caser's
+        caser = replace(caser, sweeps={**caser.sweeps, "dims": (10, 20, 25, 50, 100)})
     return replace(caser, models=models, training=replace(caser.training, weight_decay=1e-5))
 
 
@@ -200,10 +201,22 @@ def neumf(bpr: Plan) -> Plan:
     models = {role: NeuMFSettings(dim=settings.dim * 5 // 4) for role, settings in bpr.models.items()}
     as_before = bpr.methods
     de, rrd = replace(as_before["DE"], weight=1e-4), replace(as_before["RRD"], weight=1e-1)
+    methods = taught(as_before["RD"], as_before["CD"], de, rrd)
     return replace(
-        bpr, models=models, methods=taught(as_before["RD"], as_before["CD"], de, rrd),
+        bpr, models=models, methods=methods, grids={role: bpr.grids[role] for role in bpr.grids if role in methods},
         sweeps={**bpr.sweeps, "dims": [size * 5 // 4 for size in bpr.sweeps["dims"]]},
     )  # fmt: skip
+
+
+def with_published_cd(bpr: Plan) -> Plan:
+    """The same with five seeds, and with CD as published beside the other: it draws from all unseen items, and its weight is
+    chosen among as many."""
+    methods = dict(bpr.methods)
+    everything = {"CD-all": replace(methods["CD"], depth=None)}
+    after = list(methods).index("CD") + 1
+    methods = dict([*list(methods.items())[:after], *everything.items(), *list(methods.items())[after:]])
+    grids = {**bpr.grids, "CD-all": bpr.grids["CD"]}
+    return replace(bpr, methods=methods, grids=grids, seeds={"L": (1, 2, 3, 4, 5)})
 
 
 ELSEWHERE = {"paper": ("foursquare",)}  # further data sets, with the first seed alone
@@ -213,7 +226,7 @@ def de_rrd(name: str) -> tuple[Plan, ...]:
     """The plans of DE-RRD in a profile: BPR-MF, NeuMF, and BPR-MF on further data sets."""
     bpr = BPR[name]
     others = [replace(bpr, dataset=other, seeds={"L": (1,)}) for other in ELSEWHERE.get(name, ())]
-    return (bpr, neumf(bpr), *others)
+    return (with_published_cd(bpr) if name == "paper" else bpr, neumf(bpr), *others)
 
 
 # ------------------------------------------------------------------------------------ one protocol

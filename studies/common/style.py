@@ -46,6 +46,7 @@ ROLES = {
     "RD-equal": Look(BLACK, ":", "x"),
     "RD-reciprocal": Look(GREY, ":", "<"),
     "CD": Look("#882255", "--", ">"),
+    "CD-all": Look("#B0304A", ":", (3, 0, 90)),
     "RRD": Look("#999933", "-", "X"),
     "DE": Look("#AA4499", "-.", "d"),
     "DE-RRD": Look("#332288", "-", "*"),
@@ -78,7 +79,7 @@ ROLES["RD"] = ROLES["RD-hybrid"]
 # Method -> the paper it comes from.
 SOURCES = {
     **dict.fromkeys(("RD", "RD-position", "RD-equal"), "RD, 2018"),
-    "CD": "CD, 2019",
+    **dict.fromkeys(("CD", "CD-all"), "CD, 2019"),
     **dict.fromkeys(("RRD", "DE", "DE-RRD"), "DE-RRD, 2020"),
     **dict.fromkeys(("RankDistil-C", "RankDistil-B", "RankDistil-P"), "RankDistil, 2021"),
 }

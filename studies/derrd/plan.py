@@ -1,7 +1,7 @@
 """The runs of DE-RRD's tables (Kang et al., CIKM 2020): leave-one-out, models without memory, five methods.
 
-T, S and the methods are Table 2. What else is varied (designs, the two weights, the student's size)
-is one run each, with the first seed.
+T, S and the methods are Table 2. What else is varied (the two weights, the student's size) is one run
+each, with the first seed; the designs of Table 4 have three seeds, as far as a plan has them.
 """
 
 from __future__ import annotations
@@ -24,8 +24,11 @@ def popularity(plan: Plan) -> Experiment:
     return replace(teacher, role="baseline", model=PopularitySettings(), training=Training(epochs=1))
 
 
-def designs(plan: Plan) -> dict[str, Experiment]:
-    """Table 4: DE and RRD with one part replaced, each under its own name."""
+DESIGN_SEEDS = 3
+
+
+def designs(plan: Plan, seed: int | None = None) -> dict[str, Experiment]:
+    """Table 4: DE and RRD with one part replaced, each under its own name. seed: by default the first."""
     de, rrd = plan.methods["DE"], plan.methods["RRD"]
     changed = {
         "DE-attention": replace(de, selection="attention"),
@@ -35,8 +38,14 @@ def designs(plan: Plan) -> dict[str, Experiment]:
         "RRD-interesting": replace(rrd, L=0),
         "RRD-top": replace(rrd, interesting="top", T=RRDSettings.T),
     }
-    first = plan.table_seeds[0]
-    return {role: plan.distilled("L", first, role, settings) for role, settings in changed.items()}
+    seed = seed or plan.table_seeds[0]
+    return {role: plan.distilled("L", seed, role, settings) for role, settings in changed.items()}
+
+
+def all_designs(plan: Plan) -> dict[str, Experiment]:
+    """Those of Table 4's seeds, seed by seed."""
+    seeds = plan.table_seeds[:DESIGN_SEEDS]
+    return {f"{role}, seed {seed}": run for seed in seeds for role, run in designs(plan, seed).items()}
 
 
 def weight_grid(plan: Plan) -> dict[tuple[float, float], Experiment]:
@@ -104,7 +113,7 @@ def table_runs(plan: Plan, chosen: Mapping[str, float]) -> list[Experiment]:
 def sweep_runs(plan: Plan) -> list[Experiment]:
     """The runs of Tables 4 and 5 and of the sweep over the student's size."""
     sizes = [run for pair in size_sweep(plan).values() for run in pair.values()]
-    return unique([*designs(plan).values(), *weight_grid(plan).values(), *sizes])
+    return unique([*all_designs(plan).values(), *weight_grid(plan).values(), *sizes])
 
 
 def all_runs(name: str) -> list[Experiment]:

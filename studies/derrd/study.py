@@ -19,7 +19,9 @@ from studies.derrd.tables import ROLES, compared, derrd_logs, derrd_table2, derr
 
 METRICS = ["H@5", "N@10"]
 WORDS = {
-    "T": "teacher", "S": "student alone", "RD": "taught by RD", "CD": "by collaborative distillation", "DE": "by experts",
+    "T": "teacher", "S": "student alone", "RD": "taught by RD",
+    "CD": "by collaborative distillation, items of the student's first 500",
+    "CD-all": "the same, all unseen items, as published", "DE": "by experts",
     "RRD": "by relaxed ranking distillation", "DE-RRD": "by both",
 }  # fmt: skip
 

@@ -28,11 +28,11 @@ from studies.derrd.plan import size_sweep, weight_grid
 
 METRICS = [f"{metric}@{n}" for n in metrics.CUTOFFS_OF_ONE for metric in "HMN"]
 LOGGED = [*METRICS, *(f"epoch@{n}" for n in metrics.CUTOFFS_OF_ONE), "epochs", "seconds_per_epoch"]
-ROLES = ["T", "S", "RD", "CD", "DE", "RRD", "DE-RRD"]
+ROLES = ["T", "S", "RD", "CD", "CD-all", "DE", "RRD", "DE-RRD"]
 ORDER = {
     "dataset": ["citeulike", "foursquare"],
     "model": ["BPR", "NeuMF", "POP"],
-    "role": [*ROLES[:5], "DE-attention", "DE-large", "DE-small", "RRD", "RRD-full", "RRD-interesting", "RRD-top", "DE-RRD"],
+    "role": [*ROLES[:6], "DE-attention", "DE-large", "DE-small", "RRD", "RRD-full", "RRD-interesting", "RRD-top", "DE-RRD"],
     "metric": LOGGED,
     "protocol": ["validation", "code"],
 }
@@ -75,7 +75,7 @@ def students_devices(records: Sequence[Record]) -> set[str]:
 
 def derrd_table4(records: Sequence[Record]) -> pd.DataFrame:
     """Table 4: DE and RRD with one part replaced. The paper's are of Foursquare."""
-    known = set(ORDER["role"]) - {"T", "S", "RD", "CD"}
+    known = set(ORDER["role"]) - {"T", "S", "RD", "CD", "CD-all"}
     found = [record for record in records if record.description["role"] in known]
     return _table(found, "derrd_table4", ["H@5", "N@5", "H@10", "N@10"], ("validation",))
 

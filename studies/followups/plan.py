@@ -40,7 +40,8 @@ def topology(size: int = SIZES[0]) -> Plan:
 def item_side() -> Plan:
     """IR-RRD (Information Sciences 2021) on DE-RRD's fold: its T, S and RRD are DE-RRD's own runs."""
     plan = PROFILES["paper"].derrd[0]
-    return replace(plan, methods={"RRD": plan.methods["RRD"], "IR-RRD": IRRRDSettings()}, grids={})
+    methods = {"RRD": plan.methods["RRD"], "IR-RRD": IRRRDSettings()}
+    return replace(plan, methods=methods, grids={}, seeds={"L": plan.table_seeds[:3]})
 
 
 PLANS: Mapping[str, tuple[Plan, ...]] = {

@@ -124,11 +124,6 @@ def have(experiments: Mapping[str, Experiment], *, folded: bool = False, **optio
     return {name: record for name, record in given.items() if record is not None}
 
 
-def as_recorded(experiments: Mapping[str, Experiment]) -> dict[str, Experiment]:
-    """Named runs of paper size as their records describe them (`earlier.on_record`)."""
-    return dict(zip(experiments, earlier.on_record(list(experiments.values())), strict=True))
-
-
 def in_words(c: Comparison, a: str, b: str, metric: str = "MAP") -> str:
     """A comparison as one sentence: what is higher, by how much, and whether the 95 % interval excludes 0."""
     word = "ranks better than" if c.low > 0 else "ranks worse than" if c.high < 0 else "is not clearly different from"
@@ -257,15 +252,17 @@ def best_in_words(label: str, plan: Plan, records: Sequence[Record], table: pd.D
 
 
 def spread(table: pd.DataFrame, sweep: str, noise: float) -> dict[str, object]:
-    """Best value, worst value and their distance in MAP of one sweep, and whether that is beyond chance."""
-    values = reports.wide(table, sweep)["RD"].dropna()
+    """Best value, worst value and their distance in MAP of one sweep, and whether that is beyond chance. noise: of two runs."""
+    values = reports.wide(table, sweep).iloc[:, -1].dropna()
     if len(values) < 2:
         return {"best": "", "worst": "", "best - worst": np.nan, "beyond chance": ""}
     distance = values.max() - values.min()
-    beyond = "yes" if distance > reports.by_chance(len(values)) * noise else "no"
+    of_means = noise / np.sqrt(table.loc[table["sweep"] == sweep, "seeds"].max())
+    beyond = "yes" if distance > reports.by_chance(len(values)) * of_means else "no"
     return {"best": values.idxmax(), "worst": values.idxmin(), "best - worst": distance, "beyond chance": beyond}
 
 
-def records_of(sweeps: Mapping, sweep: str, by_key: Mapping[str, Record]) -> list[Record]:
-    """The records of one sweep, as far as there are any."""
-    return [by_key[run.key] for roles in sweeps[sweep].values() for run in roles.values() if run.key in by_key]
+def records_of(seeds: Sequence[Mapping], sweep: str, by_key: Mapping[str, Record]) -> list[Record]:
+    """The records of one sweep of all seeds, as far as there are any."""
+    runs = [run for sweeps in seeds for roles in sweeps[sweep].values() for run in roles.values()]
+    return [by_key[run.key] for run in runs if run.key in by_key]

@@ -41,11 +41,12 @@ def intervals(compared: Mapping[str, Comparison]) -> Figure:
     return fig
 
 
-def rows_of(compared: Mapping[str, Comparison], xlabel: str) -> Figure:
-    """Differences with their 95 % intervals, one row each."""
+def rows_of(compared: Mapping[str, Comparison], xlabel: str, taught: str = "RD-hybrid") -> Figure:
+    """Differences with their 95 % intervals, one row each. taught: the role in whose look the row of RD is drawn."""
     fig, ax = plt.subplots(figsize=(8, 1.0 + 0.4 * len(compared)))
     for row, (name, c) in enumerate(compared.items()):
-        colour, marker = (style.BLUE, "o") if name == "T" else (style.GREEN, "D") if "(RD)" in name else (style.GREY, "s")
+        role = "T" if name == "T" else taught if "(RD)" in name else ""
+        colour, _, marker = style.look(role) if role else style.Look(style.GREY, "", "s")
         error = np.maximum([[c.difference - c.low], [c.high - c.difference]], 0)
         ax.errorbar(c.difference, row, xerr=error, fmt=marker, color=colour, capsize=3)
     ax.axvline(0, color="black", linewidth=1)

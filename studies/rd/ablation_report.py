@@ -1,9 +1,13 @@
-"""The sweeps and controls of notebook 04 as tables and sentences. A run without a record has an empty place."""
+"""The sweeps and controls of notebook 04 as tables and sentences. A run without a record has an empty place.
+
+Sweeps of several seeds are means. The first seed is shown as far as it has run; a further one counts once as many of
+its points are on record, so that all means of a picture are over the same seeds.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,9 +18,10 @@ from rdcore.store.experiment import Experiment, family
 from rdcore.store.runs import Record
 from studies.common.gap import gap_recovered
 from studies.common.plan import unique
-from studies.rd.ablations import TAUGHT, Sweeps, points
+from studies.rd.ablations import POSITION, TAUGHT, Sweeps, papers_alpha, points
 
-COLUMNS = ["sweep", "value", "role", "model", "MAP", "P@10", "nDCG@10", "key"]
+COLUMNS = ["sweep", "value", "role", "model", "MAP", "P@10", "nDCG@10", "seeds", "key"]
+LONG = ["dataset", "model", "role", "sweep", "value", "metric", "mean", "std", "seeds", "stage"]  # for programs
 QUALITY = ["MAP", "P@10", "nDCG@10"]
 SATURATED = math.atanh(0.99)  # where tanh is .99: about 2.65
 TWO_APART = 2 / math.sqrt(math.pi)  # mean distance of two normal numbers of spread 1: about 1.13
@@ -40,16 +45,54 @@ def plan(sweeps: Sweeps) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["sweep", "values", "runs"])
 
 
-def table(sweeps: Sweeps, found: Records) -> pd.DataFrame:
-    """One row for each sweep, value and role, as after the last epoch; the metrics of what was not run are empty."""
-    rows = []
-    for sweep, values in sweeps.items():
+def shown(seeds: Sequence[Sweeps], found: Records) -> list[Sweeps]:
+    """The first seed's sweeps, and those of every further seed that has as many points on record."""
+    have = [sum(run.key in found for run in unique(points(sweeps))) for sweeps in seeds]
+    return [sweeps for sweeps, n in zip(seeds, have, strict=True) if sweeps is seeds[0] or n >= have[0] > 0]
+
+
+def _places(seeds: Sequence[Sweeps]) -> Iterator[tuple[str, str, str, list[Experiment]]]:
+    """Sweep, value, role and the seeds' runs of every place of a table."""
+    for sweep, values in seeds[0].items():
         for value, roles in values.items():
-            for role, run in roles.items():
-                quality = {metric: last(found.get(run.key), metric) for metric in QUALITY}
-                named = {"sweep": sweep, "value": value, "role": role, "model": family(run.description)}
-                rows.append(named | quality | {"key": run.key})
+            for role in roles:
+                yield sweep, value, role, [sweeps[sweep][value][role] for sweeps in seeds]
+
+
+def table(seeds: Sequence[Sweeps], found: Records) -> pd.DataFrame:
+    """One row for each sweep, value and role, as after the last epoch, mean over the seeds; the metrics of what was not run
+    are empty. seeds: the sweeps of one seed or of several (`shown`)."""
+    rows = []
+    for sweep, value, role, runs in _places(seeds):
+        quality = {metric: float(np.mean([last(found.get(run.key), metric) for run in runs])) for metric in QUALITY}
+        named = {"sweep": sweep, "value": value, "role": role, "model": family(runs[0].description)}
+        rows.append(named | quality | {"seeds": len(runs), "key": " ".join(run.key for run in runs)})
     return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(QUALITY, float))
+
+
+def long(seeds: Sequence[Sweeps], found: Records) -> pd.DataFrame:
+    """The same for programs: a row for each metric, with the standard deviation over the seeds; what was not run has no row."""
+    rows = []
+    for sweep, value, role, runs in _places(seeds):
+        records = [found[run.key] for run in runs if run.key in found]
+        for metric in QUALITY if len(records) == len(runs) else ():
+            values = [last(record, metric) for record in records]
+            std = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+            rows.append([runs[0].dataset, family(runs[0].description), role, sweep, value, metric, float(np.mean(values)), std,
+                         len(values), runs[0].stage])  # fmt: skip
+    return pd.DataFrame(rows, columns=LONG)
+
+
+def levels(seeds: Sequence[Mapping[str, Experiment]], found: Records) -> dict[str, float]:
+    """MAP of the runs around which the settings are varied, mean over the seeds. seeds: `ablations.of_tables` of each."""
+    return {role: float(np.mean([last(found.get(runs[role].key)) for runs in seeds])) for role in seeds[0]}
+
+
+def balance(frame: pd.DataFrame) -> pd.DataFrame:
+    """The sweep over w with the paper's alpha beside it."""
+    rows = frame[frame["sweep"] == "loss weight"]
+    alphas = [papers_alpha(value) for value in rows["value"]]
+    return pd.DataFrame({"w": rows["value"], "the paper's alpha": alphas} | {metric: rows[metric] for metric in QUALITY})
 
 
 def wide(frame: pd.DataFrame, sweep: str, metric: str = "MAP") -> pd.DataFrame:
@@ -131,9 +174,9 @@ def verdict(values: pd.Series, floor: float, base: str | None = None) -> str:
 
 
 def gains(frame: pd.DataFrame, sweep: str, floor: float) -> str:
-    """One sentence on a sweep that has S and RD at every value: where is RD better?"""
+    """One sentence on a sweep that has S and RD-position at every value: where is RD better?"""
     values = wide(frame, sweep)
-    gain = (values["RD"] - values["S"]).dropna()
+    gain = (values[POSITION] - values["S"]).dropna()
     if gain.empty:
         return "no point has both S and RD on record: nothing can be said."
     each = ", ".join(f"{value}: {difference:+.4f}" for value, difference in gain.items())
@@ -151,21 +194,37 @@ def gains(frame: pd.DataFrame, sweep: str, floor: float) -> str:
 # ---------------------------------------------------------------------------------------------------------------- controls
 
 
-def controls(plan: Mapping[str, Experiment], found: Records) -> tuple[pd.DataFrame, dict[str, significance.Comparison]]:
-    """Each control's MAP, its difference to S, and which share of RD - S that is, with 95 % intervals over users."""
-    ap = {name: found[run.key].per_user()["AP"].to_numpy()[None] for name, run in plan.items() if run.key in found}
+def controls(
+    seeds: Sequence[Mapping[str, Experiment]], found: Records
+) -> tuple[pd.DataFrame, dict[str, significance.Comparison]]:
+    """Each control's MAP, its difference to S, and which share of RD - S that is, with 95 % intervals: over users and seeds
+    where there are several, over users alone with one. Two are compared over the seeds that both have.
+
+    Args:
+        seeds: `ablations.controls` of each seed.
+    """
+    runs = {name: {run.seed: found[run.key] for run in (plan[name] for plan in seeds) if run.key in found}
+            for name in (seeds[0] if seeds else ())}  # fmt: skip
+
+    def stacked(*names: str) -> list[np.ndarray]:  # AP (seeds, users) of each
+        common = sorted(set.intersection(*(set(runs[name]) for name in names)))
+        return [np.stack([runs[name][seed].per_user()["AP"].to_numpy() for seed in common]) if common else None
+                for name in names]  # fmt: skip
+
     rows, compared = [], {}
-    for name, run in plan.items():
-        row = {"control": name, "role": run.role, "MAP": last(found.get(run.key)), "key": run.key}
-        if name != "S" and {"S", name} <= set(ap):
-            c = compared[name] = significance.compare(ap[name], ap["S"])
+    for name, run in seeds[0].items() if seeds else ():
+        mean = float(np.mean([last(record) for record in runs[name].values()])) if runs[name] else float("nan")
+        row = {"control": name, "role": run.role, "MAP": mean, "seeds": len(runs[name])}
+        row["key"] = " ".join(plan[name].key for plan in seeds)
+        if name != "S" and (both := stacked(name, "S"))[0] is not None:
+            c = compared[name] = significance.compare(*both)
             row |= {"MAP - S": c.difference, "low": c.low, "high": c.high}
-            if name not in (TAUGHT, "T") and TAUGHT in ap:
-                share = gap_recovered(ap[TAUGHT], ap["S"], ap[name])
+            if name not in (TAUGHT, "T") and (three := stacked(TAUGHT, "S", name))[0] is not None:
+                share = gap_recovered(*three)
                 row |= {"share of RD - S": share.share, "share low": share.low, "share high": share.high}
         rows.append(row)
     numbers = ["MAP", "MAP - S", "low", "high", "share of RD - S", "share low", "share high"]
-    frame = pd.DataFrame(rows, columns=["control", "role", *numbers, "key"]).astype(dict.fromkeys(numbers, float))
+    frame = pd.DataFrame(rows, columns=["control", "role", *numbers, "seeds", "key"]).astype(dict.fromkeys(numbers, float))
     return frame, compared
 
 

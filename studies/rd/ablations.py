@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 from rdcore.distill import Discrepancy, Hybrid, Position, RDSettings, Reciprocal
@@ -11,6 +11,7 @@ from rdcore.store.runs import Record, committed, is_committed
 from studies.common.earlier import on_record
 from studies.common.plan import Plan, unique
 from studies.common.profiles import PROFILES
+from studies.rd.guided import GuidedNegativesSettings
 from studies.rd.plan import values
 
 
@@ -26,18 +27,18 @@ class Grid:
     """Lengths of the teacher's list."""
     lam: Sequence[float]
     """lambda of the position weights."""
+    loss_weights: Sequence[float | str]
+    """w, factor of the distillation loss beside a ranking loss of factor 1 (0 is S); 'alone' has no ranking loss."""
+    dims: Sequence[int]
+    """Sizes of the student."""
+    shares: Sequence[float]
+    """Shares of the training instances."""
     mu: Sequence[float]
     """mu of the discrepancy weights."""
     samples: Sequence[int | str]
     """Rank samples, or 'exact'."""
     start_epochs: Sequence[int]
     """First epochs of the hybrid weights."""
-    alphas: Sequence[float]
-    """The paper's balance of the losses: 0 is the ranking loss alone, 1 the distillation loss alone."""
-    dims: Sequence[int]
-    """Sizes of the student."""
-    shares: Sequence[float]
-    """Shares of the training instances."""
 
     def __post_init__(self):
         for field in fields(self):
@@ -46,25 +47,25 @@ class Grid:
                 raise ValueError(f"{field.name} must be a tuple of at least one value, got {values!r}")
             if len(set(values)) < len(values):
                 raise ValueError(f"{field.name} names a value twice: {values}")
-        for samples in self.samples:
-            if isinstance(samples, str) and samples != "exact":
-                raise ValueError(f"samples must be whole numbers or 'exact', got {samples!r}")
-        for alpha in self.alphas:
-            if not (isinstance(alpha, (int, float)) and 0 <= alpha <= 1):
-                raise ValueError(f"alphas must lie in [0, 1], got {alpha!r}")
+        for name, word in (("samples", "exact"), ("loss_weights", "alone")):
+            for value in getattr(self, name):
+                if isinstance(value, str) and value != word:
+                    raise ValueError(f"{name} must be numbers or {word!r}, got {value!r}")
 
 
 # Sweep -> value as shown -> role -> run.
 Sweeps = dict[str, dict[str, dict[str, Experiment]]]
-BASE = "RD-hybrid"
+HYBRID, POSITION = "RD-hybrid", "RD-position"
 TAUGHT = "lists of the teacher (RD)"  # what the controls are held against
+SEEDS = 2  # so many of the V seeds, as far as a profile has them
 
 
 def sweeps(plan: Plan, stage: str, seed: int, grid: Grid | None = None) -> Sweeps:
-    """Every sweep around the plan's RD-hybrid.
+    """Every sweep: around the plan's RD-position, whose weights stay on; around its RD-hybrid where the
+    setting belongs to the ranks or to the switch, and where paper and released code are compared.
 
     A point that changes nothing is the run of the tables. Every other point has its own role, such as
-    RD-hybrid-K20, and is no row of a table. Students of other sizes differ by their size.
+    RD-position-K20, and is no row of a table. Students of other sizes differ by their size.
 
     Args:
         grid: by default the plan's ``sweeps``.
@@ -76,58 +77,76 @@ def sweeps(plan: Plan, stage: str, seed: int, grid: Grid | None = None) -> Sweep
     late = [epoch for epoch in grid.start_epochs if isinstance(epoch, int) and epoch > plan.training.epochs]
     if late:
         raise ValueError(f"start_epochs must be <= {plan.training.epochs}, the epochs of a run, got {late}")
-    base, student, teacher = (
-        make(stage, seed) for make in (plan.distilled, plan.student, plan.teacher)
-    )  # fmt: skip
-    rd = base.distillation
+    hybrid, position = (plan.distilled(stage, seed, role) for role in (HYBRID, POSITION))
+    student, teacher = plan.student(stage, seed), plan.teacher(stage, seed)
+    rd = position.distillation
 
-    def varied(name: str, distillation: RDSettings, **more) -> dict[str, Experiment]:
+    def varied(base: Experiment, name: str, distillation: RDSettings, **more) -> dict[str, Experiment]:
         made = replace(base, distillation=distillation, **more)
-        return {"RD": base if made == base else replace(made, role=f"{BASE}-{name}")}
+        return {base.role: base if made == base else replace(made, role=f"{base.role}-{name}")}
 
-    def weighted(name: str, **changes) -> dict[str, Experiment]:
-        return varied(name, replace(rd, weights=replace(rd.weights, **changes)))
+    def by_hybrid(name: str, **changes) -> dict[str, Experiment]:
+        settings = hybrid.distillation
+        return varied(hybrid, name, replace(settings, weights=replace(settings.weights, **changes)))
 
-    def discrepancy(name: str, **changes) -> dict[str, Experiment]:
-        return weighted(name, discrepancy=replace(rd.weights.discrepancy, **changes))
+    def by_ranks(name: str, **changes) -> dict[str, Experiment]:
+        return by_hybrid(name, discrepancy=replace(hybrid.distillation.weights.discrepancy, **changes))
 
     def ranks(samples: int | str) -> dict[str, Experiment]:
         if samples == "exact":
-            return discrepancy("exact", estimate="exact", samples=Discrepancy.samples)  # none are drawn
-        return discrepancy(f"samples{samples}", samples=samples)
+            return by_ranks("exact", estimate="exact", samples=Discrepancy.samples)  # none are drawn
+        return by_ranks(f"samples{samples}", samples=samples)
 
-    def balanced(alpha: float) -> dict[str, Experiment]:
-        if alpha == 0:
-            return {"RD": student}
-        training = replace(base.training, base_weight=1 - alpha)
-        return varied(f"alpha{alpha:g}", replace(rd, weight=alpha), training=training)
+    def balanced(weight: float | str) -> dict[str, Experiment]:
+        if weight == 0:
+            return {POSITION: student}
+        if weight == "alone":
+            return varied(position, weight, rd, training=replace(position.training, base_weight=0.0))
+        return varied(position, f"w{weight:g}", replace(rd, weight=weight))
 
     def sized(dim: int) -> dict[str, Experiment]:
         other = replace(plan, models={**plan.models, "S": replace(plan.models["S"], dim=dim)})
-        return {"S": other.student(stage, seed), "RD": other.distilled(stage, seed)}
+        return {"S": other.student(stage, seed), POSITION: other.distilled(stage, seed, POSITION)}
 
     def shared(share: float) -> dict[str, Experiment]:
         if share == 1:
-            return {"T": teacher, "S": student, "RD": base}
+            return {"T": teacher, "S": student, POSITION: position}
         part = replace(plan, training=replace(plan.training, share=share))
         made = {"T": part.teacher(stage, seed), "S": part.student(stage, seed)}
         made["T"] = replace(made["T"], role=f"T-share{share:g}")
         made["S"] = replace(made["S"], role=f"S-share{share:g}")
-        made["RD"] = replace(part.distilled(stage, seed), teacher=made["T"], role=f"{BASE}-share{share:g}")
+        taught = part.distilled(stage, seed, POSITION)
+        made[POSITION] = replace(taught, teacher=made["T"], role=f"{POSITION}-share{share:g}")
         return made
 
     return {
-        "K": {str(K): varied(f"K{K}", replace(rd, K=K)) for K in grid.K},
-        "lambda": {f"{lam:g}": weighted(f"lambda{lam:g}", position=Position(lam)) for lam in grid.lam},
-        "mu": {f"{mu:g}": discrepancy(f"mu{mu:g}", mu=mu) for mu in grid.mu},
-        "rank samples": {str(samples): ranks(samples) for samples in grid.samples},
-        "start epoch": {str(epoch): weighted(f"start{epoch}", start_epoch=epoch) for epoch in grid.start_epochs},
-        "loss weight": {f"{alpha:g}": balanced(alpha) for alpha in grid.alphas},
+        "K": {str(K): varied(position, f"K{K}", replace(rd, K=K)) for K in grid.K},
+        "lambda": {f"{lam:g}": varied(position, f"lambda{lam:g}", replace(rd, weights=Position(lam))) for lam in grid.lam},
+        "loss weight": {weight if isinstance(weight, str) else f"{weight:g}": balanced(weight) for weight in grid.loss_weights},
         "student size": {str(dim): sized(dim) for dim in grid.dims},
         "share of data": {f"{share:g}": shared(share) for share in grid.shares},
+        "left out": {what: varied(position, what, replace(rd, exclude=what)) for what in ("target", "seen")},
+        "mu": {f"{mu:g}": by_ranks(f"mu{mu:g}", mu=mu) for mu in grid.mu},
+        "rank samples": {str(samples): ranks(samples) for samples in grid.samples},
+        "start epoch": {str(epoch): by_hybrid(f"start{epoch}", start_epoch=epoch) for epoch in grid.start_epochs},
         "weighting": weightings(plan, stage, seed),
         "paper and code": paper_and_code(plan, stage, seed),
     }
+
+
+def of_tables(plan: Plan, stage: str, seed: int) -> dict[str, Experiment]:
+    """The runs of the tables around which the settings are varied, and S and T."""
+    varied = {role: plan.distilled(stage, seed, role) for role in (POSITION, HYBRID)}
+    return varied | {"S": plan.student(stage, seed), "T": plan.teacher(stage, seed)}
+
+
+def papers_alpha(weight: str) -> float:
+    """The paper's balance alpha of a value of the sweep over w: w / (1 + w), where the paper has (1 - alpha) and alpha.
+
+    >>> [papers_alpha(weight) for weight in ("0", "1", "3", "alone")]
+    [0.0, 0.5, 0.75, 1.0]
+    """
+    return 1.0 if weight == "alone" else float(weight) / (1 + float(weight))
 
 
 def weightings(plan: Plan, stage: str, seed: int) -> dict[str, dict[str, Experiment]]:
@@ -164,7 +183,7 @@ def paper_and_code(plan: Plan, stage: str, seed: int) -> dict[str, dict[str, Exp
     halves = replace(base.training, base_weight=0.5)
 
     def changed(name: str, distillation: RDSettings, training=base.training) -> dict[str, Experiment]:
-        return {"RD": replace(base, role=f"{BASE}-{name}", distillation=distillation, training=training)}
+        return {"RD": replace(base, role=f"{HYBRID}-{name}", distillation=distillation, training=training)}
 
     normalised: Hybrid = replace(hybrid, normalise=True)
     by_instance = replace(hybrid, discrepancy=replace(hybrid.discrepancy, estimate="instance"))
@@ -178,33 +197,73 @@ def paper_and_code(plan: Plan, stage: str, seed: int) -> dict[str, dict[str, Exp
     }
 
 
-def controls(plan: Plan, stage: str, seed: int) -> dict[str, Experiment]:
+def controls(plan: Plan, stage: str, seed: int, base: str = POSITION) -> dict[str, Experiment]:
     """What the student gains without the teacher's ranking: same K, same weights, other lists; and S with K further
-    negatives. 'another student' is S of the next seed, trained like any teacher."""
-    base = plan.distilled(stage, seed)
+    negatives, uniform or of those that it ranks high itself. 'another student' is S of the next seed (after the
+    last the first), trained like any teacher.
+
+    Args:
+        base: the role whose weights they have. Those of the hybrid fade, so a control with them says little.
+    """
+    taught = plan.distilled(stage, seed, base)
     student = plan.student(stage, seed)
 
     def listed(lists: str) -> Experiment:
-        return replace(base, role=f"{BASE}-{lists}", distillation=replace(base.distillation, lists=lists))
+        return replace(taught, role=f"{base}-{lists}", distillation=replace(taught.distillation, lists=lists))
 
-    other = plan.student(stage, seed + 1)
-    more = replace(student.training, negatives=student.training.negatives + base.distillation.K)
+    others = [one for one in plan.seeds[stage] if one != seed]
+    other = plan.student(stage, seed + 1 if seed + 1 in others or not others else others[0])
+    more = replace(student.training, negatives=student.training.negatives + taught.distillation.K)
+    guided = replace(taught, role="S-guided", distillation=GuidedNegativesSettings(K=taught.distillation.K))
     return {
         "S": student,
         "S, K further negatives": replace(student, role="S-negatives", training=more),
+        **({"S, K further negatives that it ranks high": guided} if base == POSITION else {}),
         "lists of random unseen items": listed("random"),
         "lists of popular items": listed("popular"),
-        "lists of another student": replace(base, role=f"{BASE}-student", teacher=other),
-        TAUGHT: base,
+        "lists of another student": replace(taught, role=f"{base}-student", teacher=other),
+        TAUGHT: taught,
         "T": plan.teacher(stage, seed),
     }
 
 
+def controls_with_position(plan: Plan) -> list[dict[str, Experiment]]:
+    """The controls on F with position weights, of every seed of the tables."""
+    return [controls(plan, "F", seed) for seed in plan.seeds["F"]]
+
+
+def controls_as_recorded() -> tuple[str, list[dict[str, Experiment]]]:
+    """The controls of paper size (Caser) that are on record, as their records describe them, and whose weights they have:
+    position weights once there is such a control, until then the hybrid's of the first seed."""
+    caser, _ = PROFILES["paper"].rd
+    with_position = [as_recorded(each) for each in controls_with_position(caser)]
+    if any(is_committed(run) for each in with_position for run in each.values() if run.role.startswith(f"{POSITION}-")):
+        return POSITION, with_position
+    return HYBRID, [as_recorded(controls(caser, "F", caser.seeds["F"][0], HYBRID))]
+
+
+def as_recorded(experiments: Mapping[str, Experiment]) -> dict[str, Experiment]:
+    """Named runs of paper size as their records describe them (`earlier.on_record`)."""
+    return dict(zip(experiments, on_record(list(experiments.values())), strict=True))
+
+
 def ablation_runs(plan: Plan) -> list[Experiment]:
-    """Every run of notebook 04, each once: sweeps on V, controls on F."""
-    runs = list(controls(plan, "F", plan.seeds["F"][0]).values())
-    runs += points(sweeps(plan, "V", plan.seeds["V"][0]))
-    return unique(runs)
+    """Every run of notebook 04, each once: the sweeps, then the controls."""
+    return unique([*sweep_runs(plan), *control_runs(plan)])
+
+
+def sweep_runs(plan: Plan) -> list[Experiment]:
+    """The sweeps on V, seed by seed."""
+    return unique(run for seed in plan.seeds["V"][:SEEDS] for run in points(sweeps(plan, "V", seed)))
+
+
+def control_runs(plan: Plan) -> list[Experiment]:
+    """The controls on F, with the students that teach. Those with hybrid weights stay planned because the first seed's are
+    on record at paper size."""
+    runs = [run for each in controls_with_position(plan) for run in each.values()]
+    if plan.name == "paper":
+        runs += controls(plan, "F", plan.seeds["F"][0], HYBRID).values()
+    return unique(one for run in runs for one in (run.teacher, run) if one is not None)
 
 
 def points(planned: Sweeps) -> list[Experiment]:
@@ -215,9 +274,9 @@ def points(planned: Sweeps) -> list[Experiment]:
 def control_records() -> list[Record]:
     """The committed records of Caser's controls on F that are in no table: RD with other lists, S with further negatives."""
     caser, _ = PROFILES["paper"].rd
-    planned = controls(caser, "F", caser.seeds["F"][0]).values()
-    others = [run for run in planned if run.role.partition("-")[2] not in ("", "hybrid")]
-    return [committed(run) for run in on_record(others) if is_committed(run)]
+    planned = [*controls_with_position(caser), controls(caser, "F", caser.seeds["F"][0], HYBRID)]
+    others = [run for each in planned for run in each.values() if run.role not in ("T", "S", HYBRID, POSITION)]
+    return [committed(run) for run in on_record(unique(others)) if is_committed(run)]
 
 
 def chosen(names: Iterable[str], only: str) -> list[str]:

@@ -16,7 +16,7 @@ from rdcore.store.experiment import Experiment, choice_name
 from rdcore.store.runs import Record, Run, committed, is_committed
 from rdcore.train.loop import Training
 from studies.common.earlier import as_before, on_record
-from studies.common.plan import Plan, unique
+from studies.common.plan import Plan, on_file, unique
 from studies.common.profiles import PROFILES, schemes
 from studies.common.selection import Choice, chosen_epochs, read_selection, select
 
@@ -92,11 +92,13 @@ def runs_of(plan: Plan, choices: Mapping[str, Choice]) -> list[Experiment]:
     final = named(plan, "T") in chosen_epochs(choices)
     runs = []
     for seed in plan.seeds["V"]:
-        runs += [p.teacher("V", seed) for p in (plan, reaching(plan, teacher, "V"))]
-        runs += [p.student("V", seed) for p in (plan, reaching(plan, student, "V"))]
-        runs.append(plan.distilled("V", seed))
+        runs += [reaching(plan, teacher, "V").teacher("V", seed), reaching(plan, student, "V").student("V", seed)]
+        if seed == plan.seeds["V"][0]:  # what a first choice rests on
+            runs += [plan.teacher("V", seed), plan.student("V", seed), plan.distilled("V", seed)]
         if final:
             runs.append(taught_as_chosen(plan, "V", seed, choices))
+        elif teacher is None:
+            runs.append(plan.distilled("V", seed))
     first, *others = plan.seeds["F"]
     runs += [plan.teacher("F", first), plan.student("F", first)]
     runs += [plan.distilled("F", first, role) for role in ("RD-hybrid", "RD-hybrid-normalised", "RD-position")]
@@ -112,6 +114,15 @@ def runs_of(plan: Plan, choices: Mapping[str, Choice]) -> list[Experiment]:
     return unique(runs)
 
 
+def fixed_runs(plan: Plan) -> list[Experiment]:
+    """T, S and every weighting on F, seed by seed: nothing is chosen for them."""
+    roles = [role for role in WEIGHTINGS if role in plan.methods]
+    runs = []
+    for seed in plan.seeds["F"]:
+        runs += [plan.teacher("F", seed), plan.student("F", seed), *(plan.distilled("F", seed, role) for role in roles)]
+    return runs
+
+
 def baselines(plan: Plan, stage: str, seed: int) -> dict[str, Experiment]:
     """The baselines of Table 2: POP, ItemCF, and BPR-MF at the size of the teacher's vectors."""
     model = BPRMFSettings(dim=plan.models["T"].dim, bias=True)
@@ -125,20 +136,64 @@ def baselines(plan: Plan, stage: str, seed: int) -> dict[str, Experiment]:
 
 
 def trials(caser: Plan, fossil: Plan) -> dict[str, list[Experiment]]:
-    """The V runs from which settings are chosen that the paper does not state: Fossil's and BPR-MF's."""
+    """The V runs from which settings are chosen that the paper does not state: Fossil's and BPR-MF's.
+
+    Fossil, at paper size: twenty trials of T with the first V seed, at the printed dimensions, 50 epochs. The space: loss
+    'log' or 'bpr'; exponent .2, .5 or 1; span 'past' or 'all'; weight decay 1e-6, 1e-5, 1e-4 or 1e-3; rate 3e-4, 1e-3 or
+    3e-3; 1, 3 or 10 negatives. Seven were made first (exponents and losses at the smallest decay, then decays); thirteen vary
+    the best of those in one or two settings. The one with the best validation MAP of any epoch is chosen (`tuned_fossil`).
+    """
     seed = caser.seeds["V"][0]
     chosen = fossil.teacher("V", seed)
 
-    def teacher(weight_decay: float, **model) -> Experiment:
-        training = replace(chosen.training, weight_decay=weight_decay)
+    def teacher(weight_decay: float = 1e-5, *, learning_rate: float = 0, negatives: int = 0, **model) -> Experiment:
+        rate, drawn = learning_rate or chosen.training.learning_rate, negatives or chosen.training.negatives
+        training = replace(chosen.training, weight_decay=weight_decay, learning_rate=rate, negatives=drawn)
         return replace(chosen, model=replace(chosen.model, **model), training=training)
 
     decay = caser.training.weight_decay
     tried = [teacher(decay, alpha=alpha) for alpha in (0.2, 0.5, 1.0)] + [teacher(decay, alpha=0.2, loss="bpr")]
     tried += [teacher(other) for other in (1e-5, 1e-4, 1e-3)]
+    if fossil.name == "paper":
+        tried += [
+            teacher(alpha=0.2), teacher(alpha=1.0), teacher(loss="bpr"), teacher(span="all"),
+            teacher(learning_rate=3e-4), teacher(learning_rate=3e-3), teacher(negatives=1), teacher(negatives=10),
+            teacher(1e-4, loss="bpr"), teacher(loss="bpr", span="all"), teacher(loss="bpr", negatives=10),
+            teacher(alpha=1.0, span="all"), teacher(learning_rate=3e-4, negatives=10),
+        ]  # fmt: skip
     bpr = baselines(caser, "V", seed)["BPR"]
     decays = [replace(bpr, training=replace(bpr.training, weight_decay=other)) for other in (1e-6, 1e-5, 1e-4)]
     return {"Fossil": tried, "BPR": decays}
+
+
+def tuned_fossil(caser: Plan, fossil: Plan) -> list[Experiment]:
+    """Fossil at the settings that its trials choose: T, S, RD-position and RD-hybrid, of the first V seed and of every F seed;
+    [] until all trials are on file. T teaches as it was after the epoch at which its trial was best.
+
+    Where the trials choose other settings than the plan's, the roles end in -tuned: no row of the tables is among them.
+    """
+    tried = trials(caser, fossil)["Fossil"]
+    records = [on_file(run) for run in tried]
+    if None in records:
+        return []
+    best = max(range(len(tried)), key=lambda place: records[place].metrics["MAP"].max())  # the first of equals
+    settings, epoch = tried[best], int(records[best].metrics["MAP"].idxmax())
+    model = {name: getattr(settings.model, name) for name in ("alpha", "span", "loss")}
+    models = {role: replace(own, **model) for role, own in fossil.models.items()}
+    plan = replace(fossil, models=models, training=settings.training)
+    end = "" if settings == fossil.teacher("V", settings.seed) else "-tuned"
+    runs = []
+    for stage, seeds in (("V", plan.seeds["V"][:1]), ("F", plan.seeds["F"])):
+        for seed in seeds:
+            teacher = plan.teacher(stage, seed)
+            if stage == "F":  # on V the trial itself teaches
+                teacher = replace(teacher, role=f"T{end}")
+            made = [teacher, replace(plan.student(stage, seed), role=f"S{end}")]
+            for role in ("RD-position", "RD-hybrid"):
+                taught = plan.distilled(stage, seed, role, teacher_epoch=epoch)
+                made.append(replace(taught, role=f"{role}{end}", teacher=teacher))
+            runs += made
+    return unique(runs)
 
 
 def table_runs(name: str, choices: Mapping[str, Choice]) -> list[Experiment]:
@@ -165,7 +220,11 @@ def choices_of(profile: str) -> dict[str, Choice]:
 
 
 def choose() -> dict[str, Choice]:
-    """The epochs of profile paper, chosen from the V runs that are finished here or committed."""
+    """The epochs of profile paper, chosen from the V runs that are finished here or committed.
+
+    From all V seeds once every role has them, or every planned V run is there (T's epoch may move, and RD then needs runs with
+    that one); until then from the first seed, at whichever revision of Caser that has more roles.
+    """
     wanted = {}
     for plan in PROFILES["paper"].rd:
         first = plan.seeds["V"][0]
@@ -175,10 +234,14 @@ def choose() -> dict[str, Choice]:
     known = [Record(file.parent) for file in paths.replicated().glob("*/description.json")]
     finished = {record.key: record for record in known} | local
     records = [finished[key] for key in sorted(finished)]
-    choices = select(wanted, plan.seeds["V"], records)
     before = {role: as_before(run) for role, run in wanted.items()}
-    earlier = select(before, plan.seeds["V"], records)
-    return choices if choices.keys() >= earlier.keys() else earlier
+    seeds = plan.seeds["V"]
+    earlier, first = select(before, seeds[:1], records), select(wanted, seeds[:1], records)
+    planned = [run for plan in PROFILES["paper"].rd for run in runs_of(plan, read_selection()) if run.stage == "V"]
+    choices = select(wanted, seeds, records)
+    if choices.keys() >= earlier.keys() | first.keys() or all(run.key in finished for run in planned):
+        return choices
+    return first if first.keys() >= earlier.keys() else earlier
 
 
 def open_choices(choices: Mapping[str, Choice]) -> list[str]:

@@ -16,9 +16,9 @@ from studies.common.report import at_epochs, rd_table2, rd_table4
 from studies.common.reported import reported
 from studies.common.selection import chosen_epochs
 from studies.common.study import Result, against, as_table, made_on, of_table
-from studies.rd import released
-from studies.rd.ablations import ablation_runs
-from studies.rd.plan import choices_of, paper_records, table_runs
+from studies.rd import recipes, released
+from studies.rd.ablations import control_runs, sweep_runs
+from studies.rd.plan import choices_of, fixed_runs, paper_records, runs_of, table_runs, trials, tuned_fossil
 
 METRICS = ["P@10", "nDCG@10", "MAP"]
 PROTOCOLS = {"Caser": "fixed50", "Fossil": "validation"}
@@ -42,9 +42,14 @@ ROWS = {
 
 
 def runs(profile: str) -> list[Experiment]:
-    """The runs of the tables, then Fossil's ablations, then Caser's."""
-    planned = table_runs(profile, choices_of(profile))
-    return plans.unique([*planned, *(run for plan in reversed(PROFILES[profile].rd) for run in ablation_runs(plan))])
+    """In the order in which they are wanted: Caser under the fixed protocol, other recipes, protocol `validation`, sweeps,
+    controls; Fossil's trials and tables; the baselines; Fossil's sweeps and controls."""
+    choices = choices_of(profile)
+    caser, fossil = PROFILES[profile].rd
+    of_caser = [*fixed_runs(caser), *recipes.recipe_runs(caser), *runs_of(caser, choices)]
+    of_caser += [*sweep_runs(caser), *control_runs(caser)]
+    of_fossil = [*trials(caser, fossil)["Fossil"], *tuned_fossil(caser, fossil), *runs_of(fossil, choices)]
+    return plans.unique([*of_caser, *of_fossil, *table_runs(profile, choices), *sweep_runs(fossil), *control_runs(fossil)])
 
 
 def teachers_of(student: Experiment) -> list[Experiment]:
@@ -59,9 +64,14 @@ def tables() -> dict[str, pd.DataFrame]:
 
 
 def write_tables() -> list[Path]:
-    """The released code beside the paper and us, once it has been trained."""
-    made = released.table(rd_table2(paper_records(), chosen_epochs()))
-    return [report.write_table(made, "rd_released", "paper", paper_records(), "rdcore readme")] if len(made) else []
+    """The released code beside the paper and us, and other recipes, each once it has been trained."""
+    others = recipes.on_record(PROFILES["paper"].rd[0])
+    made = {
+        "rd_released": (released.table(rd_table2(paper_records(), chosen_epochs())), paper_records()),
+        "rd_recipes": (recipes.table(others), others),
+    }
+    return [report.write_table(table, name, "paper", records, "rdcore readme") for name, (table, records) in made.items()
+            if len(table)]  # fmt: skip
 
 
 def rows(table: pd.DataFrame, model: str, metric: str) -> list[Result]:
@@ -114,4 +124,5 @@ def results() -> str:
         said = f"{model} {sizes[model]}, protocol `{PROTOCOLS[model]}`. {made_on(own)}".strip()
         parts += [said, as_table(shown, seeds=True),
                   text.markdown(pd.DataFrame(words))]  # fmt: skip
-    return "\n\n".join(filter(None, [*parts, released.results(table)]))
+    others = recipes.results(recipes.table(recipes.on_record(PROFILES["paper"].rd[0])))
+    return "\n\n".join(filter(None, [*parts, released.results(table), others]))

@@ -490,6 +490,29 @@ def test_the_teacher_is_no_part_of_what_is_trained(instances):
     assert distillation.state_dict() == {}
 
 
+def test_the_discrepancy_before_the_switch_carries_no_gradient(instances):
+    scheme = Hybrid(start_epoch=9, before="discrepancy", discrepancy=Discrepancy(samples=5))
+    distillation = RankingDistillation(RDSettings(K=3, weights=scheme))
+    distillation.prepare(model(1), instances)
+    student, batch = model(2), batch_of(instances, [1, 2, 5])
+    distillation.begin_epoch(student, 1, 1, stream(1, "distillation", 1))
+    context = student.encode(batch.queries)
+    logits = student.score(context, distillation.lists.of(batch))
+    weights = scheme(3, distillation.rank(student, batch, 0, context.detach(), logits.detach()), 1)
+    assert weights.any() and not weights.requires_grad
+    parameters = list(student.parameters())
+    as_constants = torch.autograd.grad(
+        distillation_loss(weights, logits).mean(), parameters, retain_graph=True, allow_unused=True
+    )
+    for ours, constant in zip(
+        torch.autograd.grad(distillation.loss(student, batch, 0, context), parameters, allow_unused=True), as_constants,
+        strict=True,
+    ):  # fmt: skip
+        assert (ours is None) == (constant is None)
+        if ours is not None:
+            torch.testing.assert_close(ours, constant)
+
+
 def test_ranks_are_not_asked_for_before_they_are_needed(instances, monkeypatch):
     distillation = RankingDistillation(RDSettings(K=3, weights=Hybrid(start_epoch=2, discrepancy=Discrepancy(samples=5))))
     distillation.prepare(model(1), instances)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from rdcore.distill import Discrepancy, Equal, Hybrid, Position, Reciprocal
+from rdcore.settings import describe
 
 K = 10
 # exp(-r) / sum over r = 1..10, to four digits: (1 - 1/e) e^(1-r) / (1 - e^-10); also printed in papers/rd.md.
@@ -110,6 +111,22 @@ def test_hybrid_begins_with_position_and_switches_in_epoch_eleven(normalise):
     assert Hybrid(start_epoch=1).needs_rank(1)
 
 
+def test_before_the_switch_the_code_before_the_release_has_the_discrepancy_alone():
+    hybrid = Hybrid(start_epoch=51, before="discrepancy", normalise=True)
+    for epoch in (1, 50):
+        assert hybrid.needs_rank(epoch)
+        weights = weights_of(hybrid, POSTER, epoch, k=3)
+        assert weights.tolist() == weights_of(Discrepancy(), POSTER, k=3).tolist(), "not divided by its sum"
+    later = weights_of(hybrid, POSTER, 51, k=3)
+    assert later.tolist() == weights_of(Hybrid(normalise=True), POSTER, 51, k=3).tolist()
+
+
+def test_what_stands_before_the_switch_is_in_no_key_unless_it_is_the_discrepancy():
+    assert "before" not in describe(Hybrid()) and describe(Hybrid(before="discrepancy"))["before"] == "discrepancy"
+    with pytest.raises(ValueError, match="before='discrepancy' has no effect with start_epoch=1"):
+        Hybrid(start_epoch=1, before="discrepancy")
+
+
 def test_which_schemes_look_at_the_student():
     assert [scheme.needs_rank(1) for scheme in (Equal(), Reciprocal(), Position(), Discrepancy())] == [False] * 3 + [True]
 
@@ -140,7 +157,7 @@ def test_a_student_that_agrees_gets_zero_weights_and_not_nan(make, normalise):
         (Position, {"lam": 0}), (Position, {"lam": -1.0}), (Position, {"lam": math.nan}), (Position, {"lam": math.inf}),
         (Position, {"lam": "1"}), (Discrepancy, {"mu": 0}), (Discrepancy, {"mu": math.nan}), (Discrepancy, {"samples": 0}),
         (Discrepancy, {"samples": 1.5}), (Discrepancy, {"estimate": "guess"}), (Hybrid, {"start_epoch": 0}),
-        (Hybrid, {"start_epoch": 1.0}),
+        (Hybrid, {"start_epoch": 1.0}), (Hybrid, {"before": "equal"}),
     ],
     ids=str,
 )  # fmt: skip

@@ -18,13 +18,29 @@ from kill import kill_when
 from rdcore.distill import Discrepancy
 from rdcore.models.fossil import Fossil
 from rdcore.store import runner, runs
+from rdcore.store.experiment import Experiment
 from rdcore.train.loop import Training
 from studies.common import report
 from studies.common.plan import Plan, unique
 from studies.common.profiles import PROFILES, SWEEPS
+from studies.common.style import look
 from studies.rd import ablation_report as reports
 from studies.rd import sweep_plots
-from studies.rd.ablations import TAUGHT, Grid, ablation_runs, chosen, controls, points, sweeps
+from studies.rd.ablations import (
+    HYBRID,
+    POSITION,
+    TAUGHT,
+    Grid,
+    ablation_runs,
+    chosen,
+    control_records,
+    controls,
+    controls_as_recorded,
+    of_tables,
+    papers_alpha,
+    points,
+    sweeps,
+)
 from studies.rd.plan import table_runs, values, varied
 
 MODELS = ("Caser", "Fossil")
@@ -40,34 +56,49 @@ def family(request) -> Plan:
 # -------------------------------------------------------------------------------------------------------------------- plan
 
 
+BY_HYBRID = {"mu", "rank samples", "start epoch", "weighting", "paper and code"}
+
+
 def test_the_papers_grid_is_the_one_that_is_owed():
     assert Grid(**PAPER.sweeps) == Grid(
-        K=(1, 5, 10, 20, 50), lam=(0.25, 1, 4, 16), mu=(1e-4, 1e-3, 1e-2, 1e-1), samples=(10, 100, 1000, "exact"),
-        start_epochs=(1, 11, 26), alphas=(0, 0.1, 0.3, 0.5, 0.7, 0.9, 1), dims=(10, 20, 50, 100), shares=(0.25, 0.5, 0.75, 1),
+        K=(1, 5, 10, 20, 50), lam=(0.5, 1, 2, 5, 10), loss_weights=(0, 0.1, 0.3, 1, 3, "alone"), dims=(10, 20, 25, 50, 100),
+        shares=(0.2, 0.5, 1), mu=(1e-3, 1e-2, 1e-1, 1), samples=(10, 100, 1000, "exact"), start_epochs=(1, 11, 26),
     )  # fmt: skip
+    assert Grid(**PROFILES["paper"].rd[0].sweeps).dims == (10, 25, 50, 100)
     planned = {name: list(values) for name, values in sweeps(PAPER, "V", 101).items()}
-    assert planned["mu"] == ["0.0001", "0.001", "0.01", "0.1"] and planned["rank samples"] == ["10", "100", "1000", "exact"]
-    assert planned["loss weight"] == ["0", "0.1", "0.3", "0.5", "0.7", "0.9", "1"]
+    assert planned["mu"] == ["0.001", "0.01", "0.1", "1"] and planned["rank samples"] == ["10", "100", "1000", "exact"]
+    assert planned["loss weight"] == ["0", "0.1", "0.3", "1", "3", "alone"] and planned["left out"] == ["target", "seen"]
     assert len(planned["weighting"]) == 9 and len(planned["paper and code"]) == 6
 
 
 def test_a_point_that_changes_nothing_is_the_very_run_of_the_tables(family):
-    base, student, teacher = (make("V", 101) for make in (family.distilled, family.student, family.teacher))
-    planned = sweeps(family, "V", 101)
+    tables, planned = of_tables(family, "V", 101), sweeps(family, "V", 101)
     rd = values(family)
     usual = {
-        "K": str(rd.K), "lambda": f"{rd.lam:g}", "mu": f"{rd.mu:g}", "rank samples": str(rd.samples),
-        "start epoch": str(rd.start_epoch), "student size": str(family.models["S"].dim), "share of data": "1",
-        "weighting": "hybrid, raw", "paper and code": "as released",
+        "K": str(rd.K), "lambda": f"{rd.lam:g}", "loss weight": "1", "student size": str(family.models["S"].dim),
+        "share of data": "1", "left out": "target", "mu": f"{rd.mu:g}", "rank samples": str(rd.samples),
+        "start epoch": str(rd.start_epoch), "weighting": "hybrid, raw", "paper and code": "as released",
     }  # fmt: skip
     at = {name: value for name, value in usual.items() if value in planned[name]}
     assert set(usual) - set(at) <= {"lambda", "start epoch"}, "Caser's own of profile small are not in the grids"
-    assert {planned[name][value]["RD"].key for name, value in at.items()} == {base.key}
-    assert planned["loss weight"]["0"]["RD"].key == planned["student size"][usual["student size"]]["S"].key == student.key
-    assert planned["share of data"]["1"] == {"T": teacher, "S": student, "RD": base}
+    for name, value in at.items():
+        last = list(planned[name][value].values())[-1]
+        assert last.key == tables[HYBRID if name in BY_HYBRID else POSITION].key, name
+    assert planned["loss weight"]["0"][POSITION] == planned["student size"][usual["student size"]]["S"] == tables["S"]
+    assert planned["share of data"]["1"] == {role: tables[role] for role in ("T", "S", POSITION)}
     for run in planned["weighting"].values():
         if run["RD"].role in family.methods:
             assert run["RD"] == family.distilled("V", 101, run["RD"].role)
+
+
+def test_runs_of_the_hybrid_that_were_planned_before_keep_their_keys():
+    """Caser's on V, seed 101: the sweeps that belong to the hybrid did not move."""
+    planned = {run.role: run.key for run in points(sweeps(PROFILES["paper"].rd[0], "V", 101))}
+    kept = {
+        "RD-hybrid-mu0.001": "81bc7f19565df232", "RD-hybrid-mu0.01": "ef2cc12f6b0d4a39",
+        "RD-hybrid-start26": "70545e41b9657cdb", "RD-hybrid-exact": "400d78561509e041",
+    }  # fmt: skip
+    assert {role: planned[role] for role in kept} == kept
 
 
 def test_no_two_runs_share_a_label_and_none_is_planned_twice(family):
@@ -90,39 +121,68 @@ def test_no_ablation_gets_into_a_table(tmp_path: Path):
 
 
 def test_a_sweep_changes_one_setting(family):
-    base = family.distilled("V", 101).description
+    weights = "distillation.weights."
+    samples = dict.fromkeys(map(str, family.sweeps["samples"]), {f"{weights}discrepancy.samples"})
+    if samples.keys() >= {"exact"}:
+        sized = {f"{weights}discrepancy.samples"} if values(family).samples != Discrepancy.samples else set()
+        samples["exact"] = sized | {f"{weights}discrepancy.estimate"}
+    balance = {f"{w}": {"distillation.weight"} for w in family.sweeps["loss_weights"]} | {"alone": {"training.base_weight"}}
     expected = {
-        "K": {"distillation.K"}, "lambda": {"distillation.weights.position.lam"},
-        "mu": {"distillation.weights.discrepancy.mu"}, "start epoch": {"distillation.weights.start_epoch"},
-        "rank samples": {"distillation.weights.discrepancy.samples", "distillation.weights.discrepancy.estimate"},
-        "student size": {"model.dim"}, "share of data": {"training.share", "teacher"},
+        "K": {"distillation.K"}, "lambda": {f"{weights}lam"}, "mu": {f"{weights}discrepancy.mu"},
+        "start epoch": {f"{weights}start_epoch"}, "rank samples": samples, "loss weight": balance,
+        "student size": {"model.dim"}, "share of data": {"training.share", "teacher"}, "left out": {"distillation.exclude"},
     }  # fmt: skip
+    tables = of_tables(family, "V", 101)
     for name, changed in expected.items():
-        for roles in sweeps(family, "V", 101)[name].values():
-            assert differing(base, roles["RD"].description) - {"role"} <= changed, name
+        base = tables[HYBRID if name in BY_HYBRID else POSITION].description
+        for value, roles in list(sweeps(family, "V", 101)[name].items())[name == "loss weight" :]:  # the first there is S
+            different = differing(base, list(roles.values())[-1].description) - {"role"}
+            assert different == (changed[value] if isinstance(changed, dict) else changed) or not different, (name, value)
 
 
-def test_the_two_losses_are_balanced_as_in_the_paper():
-    for alpha, roles in list(sweeps(PAPER, "V", 101)["loss weight"].items())[1:]:
-        run = roles["RD"]
-        assert (run.training.base_weight, run.distillation.weight) == pytest.approx((1 - float(alpha), float(alpha)))
+def test_w_weighs_distillation_beside_an_unchanged_loss():
+    planned = {value: roles[POSITION] for value, roles in sweeps(PAPER, "V", 101)["loss weight"].items()}
+    assert planned.pop("0") == PAPER.student("V", 101)
+    weights = {value: (run.training.base_weight, run.distillation.weight) for value, run in planned.items()}
+    assert weights == {"0.1": (1, 0.1), "0.3": (1, 0.3), "1": (1, 1), "3": (1, 3), "alone": (0, 1)}
+
+
+def test_the_papers_alpha_is_the_share_of_distillation():
+    """(1 - alpha) L^R + alpha L^D is L^R + w L^D but for a factor."""
+    for value in ("0", "0.1", "0.3", "1", "3"):
+        alpha = papers_alpha(value)
+        assert alpha / (1 - alpha) == pytest.approx(float(value))
+    assert papers_alpha("alone") == 1
 
 
 def test_a_share_of_the_data_is_the_teachers_share_too():
     for share, roles in sweeps(PAPER, "V", 101)["share of data"].items():
         assert {run.training.share for run in roles.values()} == {float(share)}
-        assert roles["RD"].teacher == roles["T"]
+        assert roles[POSITION].teacher == roles["T"]
 
 
 def test_a_control_differs_in_one_thing(family):
-    plan = controls(family, "F", 1)
-    taught = plan[TAUGHT]
-    assert taught == family.distilled("F", 1)
+    for base in (POSITION, HYBRID):
+        check_controls(family, controls(family, "F", 1, base), family.distilled("F", 1, base))
+    assert controls(family, "F", 1) == controls(family, "F", 1, POSITION), "with weights that stay on, unless asked otherwise"
+
+
+def test_the_other_student_is_one_of_the_tables_where_there_are_several():
+    teachers = [controls(PAPER, "F", seed)["lists of another student"].teacher for seed in (1, 2, 3, 4, 5)]
+    assert teachers == [PAPER.student("F", seed) for seed in (2, 3, 4, 5, 1)]
+
+
+def check_controls(family: Plan, plan: dict, taught: Experiment) -> None:
+    assert plan[TAUGHT] == taught
     for name in ("lists of random unseen items", "lists of popular items"):
         assert differing(taught.description, plan[name].description) == {"role", "distillation.lists"}
     other = plan["lists of another student"]
     assert differing(taught.description, other.description) == {"role", "teacher"}
     assert other.teacher == replace(plan["S"], seed=2), "same size, other seed"
+    if taught.role == POSITION:
+        guided = plan["S, K further negatives that it ranks high"]
+        assert differing(taught.description, guided.description) >= {"role", "distillation.type"}
+        assert guided.distillation.K == values(family).K and guided.training == plan["S"].training
     more = plan["S, K further negatives"]
     assert differing(plan["S"].description, more.description) == {"role", "training.negatives"}
     assert more.training.negatives == family.training.negatives + values(family).K
@@ -153,11 +213,12 @@ def differing(one: dict, other: dict, prefix: str = "") -> set[str]:
         ({"lam": (-1,)}, "lam must be a finite number > 0, got -1"),
         ({"mu": (0,)}, "mu must be a finite number > 0, got 0"),
         ({"mu": (0.1, 0.1)}, "mu names a value twice"),
-        ({"samples": (10, "exat")}, "samples must be whole numbers or 'exact', got 'exat'"),
+        ({"samples": (10, "exat")}, "samples must be numbers or 'exact', got 'exat'"),
         ({"samples": (0,)}, "samples must be an integer >= 1, got 0"),
         ({"start_epochs": (0,)}, "start_epoch must be an integer >= 1, got 0"),
         ({"start_epochs": (1, 51)}, r"start_epochs must be <= 50, the epochs of a run, got \[51\]"),
-        ({"alphas": (0, 1.5)}, r"alphas must lie in \[0, 1\], got 1.5"),
+        ({"loss_weights": (0, -1)}, "weight must be a finite number >= 0, got -1"),
+        ({"loss_weights": (1, "only")}, "loss_weights must be numbers or 'alone', got 'only'"),
         ({"dims": (0,)}, "dim"),
         ({"shares": (0, 1)}, r"share must lie in \(0, 1\], got 0"),
     ],
@@ -174,7 +235,7 @@ def test_a_grid_with_a_typo_is_refused():
 
 def test_a_sweep_with_a_typo_is_refused_with_the_names_there_are():
     names = [*sweeps(PAPER, "V", 101), "controls"]
-    with pytest.raises(ValueError, match="no sweep 'lamda', 'k'; there are: K, lambda, mu, .*, paper and code, controls"):
+    with pytest.raises(ValueError, match="no sweep 'lamda', 'k'; there are: K, lambda, loss weight, .*, controls"):
         chosen(names, "mu,lamda,k")
     assert chosen(names, "controls, mu") == ["mu", "controls"] and chosen(names, "") == names
 
@@ -193,42 +254,83 @@ def found(tmp_path: Path) -> dict[str, runs.Record]:
 
 def test_what_was_not_run_is_listed_empty_in_the_table_and_absent_from_the_picture(found):
     planned = {"K": sweeps(PAPER, "V", 101)["K"]}
-    table = reports.table(planned, found)
-    assert list(table.columns) == "sweep value role model MAP P@10 nDCG@10 key".split()
+    table = reports.table([planned], found)
+    assert list(table.columns) == "sweep value role model MAP P@10 nDCG@10 seeds key".split()
     assert table["key"].tolist() == [run.key for run in points(planned)], "also of what was not run: the key makes it"
     assert table["MAP"].tolist() == pytest.approx([0.20, np.nan, np.nan, 0.21, np.nan], nan_ok=True)
-    assert reports.not_run(table) == ["K: 5 (RD); 10 (RD); 50 (RD)"]
-    fig = sweep_plots.curve(table, "K", xlabel="K", reference={"RD": float("nan"), "S": 0.19})
+    assert reports.not_run(table) == ["K: 5 (RD-position); 10 (RD-position); 50 (RD-position)"]
+    fig = sweep_plots.curve(table, "K", xlabel="K", reference={"RD-position": float("nan"), "RD-hybrid": 0.2, "S": 0.19})
     line = fig.axes[0].lines[0]
     assert np.isnan(line.get_ydata()).tolist() == [False, True, True, False, True], "no line across what was not run"
     assert [text.get_text() for text in fig.axes[0].get_xticklabels()] == ["1", "5", "10", "20", "50"]
-    assert len(fig.axes[0].lines) == 2, "S has a level, RD of the tables has no record"
+    assert len(fig.axes[0].lines) == 2, "S has a level, RD-position of the tables has no record, RD-hybrid is not varied here"
     (panel, *_), small = sweep_plots.panels(table, reference={"S": 0.19}).axes, sweep_plots.panels(table.iloc[:1], reference={})
     np.testing.assert_array_equal(panel.lines[0].get_ydata(), line.get_ydata())
     assert panel.get_xlabel() == sweep_plots.AXES["K"] and small is None
-    assert reports.verdict(reports.wide(table, "K")["RD"], 0.001, "10").startswith("best at 20 (0.2100), worst at 1 (0.2000)")
+    said = reports.verdict(reports.wide(table, "K")[POSITION], 0.001, "10")
+    assert said.startswith("best at 20 (0.2100), worst at 1 (0.2000)")
+    plt.close("all")
+
+
+def test_a_second_seed_counts_once_it_has_as_many_points(tmp_path: Path):
+    both = [{"K": sweeps(PAPER, "V", seed)["K"]} for seed in (101, 102)]
+    made = {run.key: record(tmp_path, run, {50: 0.2 + 0.01 * i}) for i, run in enumerate(points(both[0]))}
+    second = points(both[1])
+    made |= {run.key: record(tmp_path, run, {50: 0.3}) for run in second[:-1]}
+    assert reports.shown(both, made) == both[:1] and reports.shown(both, {}) == both[:1]
+    assert reports.levels([of_tables(PAPER, "V", 101)], made)[POSITION] == pytest.approx(0.22), "K = 10, the third value"
+    made |= {second[-1].key: record(tmp_path, second[-1], {50: 0.4})}
+    shown = reports.shown(both, made)
+    table, rows = reports.table(shown, made), reports.long(shown, made)
+    assert shown == both and table["MAP"].tolist() == pytest.approx([0.25, 0.255, 0.26, 0.265, 0.32])
+    assert set(table["seeds"]) == {2} and list(rows.columns) == reports.LONG
+    row = rows[(rows["metric"] == "MAP") & (rows["value"] == "50")].iloc[0]
+    assert row[["dataset", "model", "role", "sweep", "seeds", "stage"]].tolist() == ["gowalla", "Fossil", POSITION, "K", 2, "V"]
+    assert (row["mean"], row["std"]) == pytest.approx((0.32, np.std([0.24, 0.4], ddof=1)))
+
+
+def test_a_sweep_has_the_look_and_the_level_of_what_it_varies(tmp_path: Path):
+    planned = {name: sweeps(PAPER, "V", 101)[name] for name in ("loss weight", "mu")}
+    made = {run.key: record(tmp_path, run, {50: 0.2}) for run in points(planned)}
+    level = {POSITION: 0.3, HYBRID: 0.4, "S": 0.1, "T": 0.5}
+    weight, mu, *_ = sweep_plots.panels(reports.table([planned], made), reference=level).axes
+    for ax, role, other in ((weight, POSITION, HYBRID), (mu, HYBRID, POSITION)):
+        lines = {line.get_label(): line for line in ax.lines}
+        assert lines[role].get_color() == look(role).colour and other not in lines
+        assert {"S of the tables", "T of the tables", f"{role} of the tables"} == lines.keys() - {role}
+    assert [text.get_text() for text in weight.get_xticklabels()][-2:] == ["3\n(0.75)", "alone\n(1)"]
+    assert not weight.texts and weight.get_ylim()[0] < 0.1
+    plt.close("all")
+
+
+def test_distillation_alone_flattens_no_panel(tmp_path: Path):
+    planned = {name: sweeps(PAPER, "V", 101)[name] for name in ("loss weight", "mu")}
+    made = {run.key: record(tmp_path, run, {50: 0.01 if run.role.endswith("alone") else 0.2}) for run in points(planned)}
+    weight, mu, *_ = sweep_plots.panels(reports.table([planned], made), reference={"S": 0.19, "T": float("nan")}).axes
+    assert [text.get_text() for text in weight.texts] == ["0.010"] and not mu.texts
+    assert 0.18 < weight.get_ylim()[0] < 0.19 and weight.get_ylim() == mu.get_ylim()
     plt.close("all")
 
 
 def test_without_any_record_there_is_a_table_and_no_picture():
     planned = sweeps(PAPER, "V", 101)
-    table = reports.table(planned, {})
+    table = reports.table([planned], {})
     assert table["MAP"].isna().all() and len(reports.not_run(table)) == len(planned)
     for sweep in planned:
         assert sweep_plots.curve(table, sweep, xlabel="x", reference={}) is None
     assert sweep_plots.dots(table, "weighting", reference={}) is None and sweep_plots.panels(table, reference={}) is None
-    assert "nothing can be said" in reports.verdict(reports.wide(table, "K")["RD"], 0.001)
+    assert "nothing can be said" in reports.verdict(reports.wide(table, "K")[POSITION], 0.001)
     assert "nothing can be said" in reports.gains(table, "student size", 0.001)
     assert reports.noise(None, None, [None, None]) == {}
-    frame, compared = reports.controls(controls(PAPER, "F", 1), {})
+    frame, compared = reports.controls([controls(PAPER, "F", 1)], {})
     assert compared == {} and frame["MAP"].isna().all()
     assert reports.attribution(frame) == "S or RD is not on record: nothing can be said."
-    assert "nothing can be said" in reports.attribution(reports.controls({}, {})[0])
+    assert "nothing can be said" in reports.attribution(reports.controls([], {})[0])
 
 
 def test_the_plan_counts_each_run_of_a_sweep_once():
     planned = reports.plan(sweeps(PAPER, "V", 101)).set_index("sweep")["runs"]
-    assert planned["K"] == 5 and planned["student size"] == 8 and planned["share of data"] == 12
+    assert planned["K"] == 5 and planned["student size"] == 10 and planned["share of data"] == 9
 
 
 def test_noise_is_judged_by_the_later_epochs_and_by_two_seeds(tmp_path: Path):
@@ -259,7 +361,7 @@ def test_one_sweep_of_twenty_spreads_further_by_chance(count):
 
 def test_where_rd_gains_is_said_by_value():
     rows = [("size", value, role, at) for value, s, rd in (("10", 0.1, 0.2), ("20", 0.2, 0.21), ("50", 0.3, 0.2))
-            for role, at in (("S", s), ("RD", rd))]  # fmt: skip
+            for role, at in (("S", s), (POSITION, rd))]  # fmt: skip
     table = pd.DataFrame(rows, columns=["sweep", "value", "role", "MAP"])
     assert reports.gains(table, "size", 0.02) == (
         "RD - S is 10: +0.1000, 20: +0.0100, 50: -0.1000. By more than 3.0 times the noise of 0.0200, which 3 gains reach by "
@@ -304,7 +406,7 @@ def judged_controls(folder: Path, gains: dict[str, float], jitter: float = 0.0):
         ap = base + gain + (jitter * np.where(np.arange(USERS) % 2, 1, -1) if name == TAUGHT else 0)
         each = record(folder, plan[name], {50: float(ap.mean())}, ap)
         made[each.key] = each
-    return reports.controls(plan, made)
+    return reports.controls([plan], made)
 
 
 def test_the_share_that_the_teacher_explains(tmp_path: Path):
@@ -320,6 +422,39 @@ def test_the_share_that_the_teacher_explains(tmp_path: Path):
     said = reports.attribution(frame)
     assert "lists of popular items: 25% (25% to 25%); lists of another student: 75% (75% to 75%)" in said
     assert said.endswith("The best of them is lists of another student: 25% of the gain needs the teacher.")
+
+
+def test_controls_of_several_seeds_are_compared_over_those_that_both_have(tmp_path: Path):
+    plans = [controls(PAPER, "F", seed) for seed in (1, 2, 3)]
+    base, made = np.linspace(0.1, 0.3, USERS), {}
+    for seed, plan in enumerate(plans, 1):
+        for name, gain in {"S": 0, TAUGHT: 0.036 + 0.002 * seed, "lists of popular items": 0.01}.items():
+            if name != "lists of popular items" or seed > 1:
+                each = record(tmp_path / str(seed), plan[name], {50: 0.1 * seed}, base + gain)
+                made[each.key] = each
+    frame, compared = reports.controls(plans, made)
+    rows = frame.set_index("control")
+    assert rows.loc[[TAUGHT, "lists of popular items", "T"], "seeds"].tolist() == [3, 2, 0]
+    assert rows.loc[TAUGHT, ["MAP", "MAP - S"]].tolist() == pytest.approx([0.2, 0.04])
+    assert compared[TAUGHT].n_seeds == 3 and rows.loc[TAUGHT, "low"] < 0.038, "seeds that differ widen the interval"
+    assert rows.loc["lists of popular items", "share of RD - S"] == pytest.approx(0.01 / 0.041), "RD's seeds 2 and 3"
+
+
+def test_the_controls_that_are_shown_have_position_weights_once_one_is_on_record(project: Path):
+    caser = PROFILES["paper"].rd[0]
+    assert controls_as_recorded() == (HYBRID, [controls(caser, "F", 1, HYBRID)])
+    one = controls(caser, "F", 2)["lists of popular items"]
+    place = project / "data/replicated" / f"{one.label}-{one.key}"
+    place.mkdir(parents=True)
+    (place / "description.json").write_text(json.dumps(one.description))
+    shown, seeds = controls_as_recorded()
+    assert shown == POSITION and seeds == [controls(caser, "F", seed) for seed in (1, 2, 3, 4, 5)]
+
+
+def test_the_controls_on_record_are_found_at_the_revision_they_have():
+    """Committed, Caser, seed 1, hybrid weights: revision 1, until all of that protocol are at revision 2."""
+    roles = [made.description["role"] for made in control_records() if made.description["seed"] == 1]
+    assert {"S-negatives", "RD-hybrid-random", "RD-hybrid-popular", "RD-hybrid-student"} <= set(roles)
 
 
 def test_a_control_as_good_as_rd_leaves_nothing_to_the_teacher(tmp_path: Path):
@@ -351,7 +486,7 @@ def small_sweep() -> list:
     profile = replace(
         varied(PROFILES["smoke"].rd[1], start_epoch=2), training=Training(epochs=3, batch_size=512), evaluate_every=1,
     )  # fmt: skip
-    grid = Grid(K=(2, 3), lam=(1,), mu=(0.1,), samples=(20,), start_epochs=(1,), alphas=(1,), dims=(2,), shares=(1,))
+    grid = Grid(K=(2, 3), lam=(1,), mu=(0.1,), loss_weights=(1,), dims=(2,), shares=(1,), samples=(20,), start_epochs=(1,))
     planned = sweeps(profile, "V", 101, grid)
     return unique(points({name: planned[name] for name in ("K", "share of data")}))
 

@@ -67,10 +67,11 @@ def line(table: pd.DataFrame, role: str, metric: str, protocol: str, dataset="ci
 def test_the_runs_of_table_2_stand_in_the_order_they_are_owed() -> None:
     plan = derrd.runs_of(PAPER, {"RD": 0.3})
     said = [f"{run.role}{run.seed}" for run in plan]
-    trials = ["RD1"] * 4 + ["CD1"] * 5
-    assert said[:12] == ["T1", "S1", *trials, "RRD1"]
-    assert said[12:20] == ["T2", "S2", "RD2", "RRD2", "T3", "S3", "RD3", "RRD3"], "CD has no weight yet"
-    assert said[20:] == ["DE1", "DE-RRD1", "DE2", "DE-RRD2", "DE3", "DE-RRD3"]
+    trials = ["RD1"] * 4 + ["CD1"] * 5 + ["CD-all1"] * 5
+    assert said[:17] == ["T1", "S1", *trials, "RRD1"]
+    later = [f"{role}{seed}" for seed in (2, 3, 4, 5) for role in ("T", "S", "RD", "RRD")]
+    assert said[17:33] == later, "CD has no weight yet"
+    assert said[33:] == [f"{role}{seed}" for seed in (1, 2, 3, 4, 5) for role in ("DE", "DE-RRD")]
     assert len({run.key for run in plan}) == len(plan)
     for run in plan:
         assert run.stage == "L" and run.evaluate_every == 1
@@ -85,7 +86,7 @@ def test_the_official_settings_are_the_papers() -> None:
     assert (training.epochs, training.batch_size, training.patience, training.reduction) == (1000, 1024, 20, "sum")
     assert (training.learning_rate, training.weight_decay, training.negatives) == (1e-3, 1e-3, 1)
     assert (de.M, de.weight, rrd.K, rrd.L, rrd.T, rrd.depth, rrd.weight) == (30, 0.01, 40, 40, 10, 500, 1e-3)
-    assert [PAPER.models[role].dim for role in "TS"] == [200, 20] and list(PAPER.table_seeds) == [1, 2, 3]
+    assert [PAPER.models[role].dim for role in "TS"] == [200, 20] and list(PAPER.table_seeds) == [1, 2, 3, 4, 5]
 
 
 def test_the_trial_with_the_chosen_weight_is_the_row_of_the_first_seed() -> None:
@@ -93,7 +94,7 @@ def test_the_trial_with_the_chosen_weight_is_the_row_of_the_first_seed() -> None
     rows = derrd.table_runs(PAPER, chosen)
     for role, weight in chosen.items():
         of_role = [run for run in rows if run.role == role]
-        assert [run.seed for run in of_role] == [1, 2, 3] and of_role[0] == PAPER.trials()[role][weight]
+        assert [run.seed for run in of_role] == [1, 2, 3, 4, 5] and of_role[0] == PAPER.trials()[role][weight]
         assert {run.distillation for run in of_role} == {of_role[0].distillation}
     assert {run.role for run in derrd.table_runs(PAPER, {})} == {"T", "S", "DE", "RRD", "DE-RRD"}, "nothing is guessed"
 
@@ -114,6 +115,22 @@ def test_every_run_of_a_profile_is_described_once_and_every_table_finds_its_own(
     if same in sizes:
         assert sizes[same]["S"] == plan.teacher("L", plan.table_seeds[0])
     assert {run.teacher.key for run in planned if run.teacher} <= set(keys)
+
+
+def test_cd_as_published_stands_beside_the_other_and_nowhere_else() -> None:
+    everything, usual = PAPER.methods["CD-all"], PAPER.methods["CD"]
+    assert everything == replace(usual, depth=None) and PAPER.grids["CD-all"] == PAPER.grids["CD"], "as many trials"
+    others = [*PROFILES["paper"].derrd[1:], *PROFILES["paper"].one_protocol]
+    assert all("CD-all" not in {*plan.methods, *plan.grids} for plan in others)
+    assert {len(plan.table_seeds) for plan in PROFILES["paper"].one_protocol} == {3}, "the comparison keeps its seeds"
+    assert list(neumf(PAPER).grids) == ["RD", "CD"]
+
+
+def test_table_4_has_three_seeds() -> None:
+    planned = derrd.all_designs(PAPER)
+    assert sorted({run.seed for run in planned.values()}) == [1, 2, 3] and len(planned) == 18
+    assert {run.key for run in planned.values()} <= {run.key for run in derrd.sweep_runs(PAPER)}
+    assert list(derrd.all_designs(SMOKE).values()) == list(derrd.designs(SMOKE).values()), "as many as there are"
 
 
 def test_one_large_expert_has_the_parameters_of_all() -> None:
@@ -246,7 +263,7 @@ def test_table_2_by_hand(tmp_path: Path) -> None:
     assert four["reported"] == 0.4139 and four[["replicated", "std", "seeds", "difference"]].isna().all()
     validation = table[table["protocol"] == "validation"]
     assert validation["reported"].notna().sum() == len(reported("derrd_table2")) == 252, "every number of the paper, once"
-    assert table["role"].drop_duplicates().tolist() == derrd_report.ROLES
+    assert table["role"].drop_duplicates().tolist() == [role for role in derrd_report.ROLES if role != "CD-all"]
     assert table["metric"].drop_duplicates().tolist() == derrd_report.METRICS
     shown = report.wide(table)
     assert list(shown.columns[-9:]) == derrd_report.METRICS and "ours, 3 seeds" in set(shown[""])

@@ -199,7 +199,7 @@ def test_what_is_lost_after_the_best_epoch_comes_from_the_curves(tmp_path: Path)
 
 def test_the_controls_are_rows_and_fading_weights_are_said(tmp_path: Path) -> None:
     base = np.linspace(0.1, 0.9, USERS)
-    taught = {run.role: run for run in ablations.controls(PAPER, "F", 1).values()}
+    taught = {run.role: run for run in ablations.controls(PAPER, "F", 1, "RD-hybrid").values()}
     values = {"RD-hybrid": 0.02, "RD-hybrid-student": 0.0201, "RD-hybrid-popular": 0.01}
     made = [record(tmp_path, taught[role], {50: 0.1}, base + gain) for role, gain in values.items()]
     card = scorecard(made)

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from fabricated import record
 
+from rdcore.store.runs import is_committed
 from studies import cli
 from studies.common import selection
+from studies.common.earlier import as_before
 from studies.common.profiles import PROFILES
 from studies.common.selection import Choice, choose_epoch
 from studies.rd import plan as rd
@@ -111,7 +113,7 @@ def test_the_choices_survive_the_file_and_those_at_the_border_do_not_stand(proje
 def test_the_order_of_the_plan_without_choices(project: Path) -> None:
     labels = [(e.stage, e.role, e.seed) for e in rd.runs_of(PAPER, {})]
     assert labels == [
-        ("V", "T", 101), ("V", "S", 101), ("V", "RD-hybrid", 101),
+        *[("V", role, seed) for seed in (101, 102, 103) for role in ("T", "S", "RD-hybrid")],
         ("F", "T", 1), ("F", "S", 1), ("F", "RD-hybrid", 1), ("F", "RD-hybrid-normalised", 1), ("F", "RD-position", 1),
         ("F", "T", 2), ("F", "S", 2), ("F", "RD-hybrid", 2), ("F", "T", 3), ("F", "S", 3), ("F", "RD-hybrid", 3),
         ("F", "T", 4), ("F", "S", 4), ("F", "RD-hybrid", 4), ("F", "T", 5), ("F", "S", 5), ("F", "RD-hybrid", 5),
@@ -125,7 +127,7 @@ def test_a_choice_adds_the_runs_that_need_it() -> None:
     before = {e.key for e in rd.runs_of(PAPER, {})}
     added = [e for e in rd.runs_of(PAPER, {"T": choice(40), "S": choice(30)}) if e.key not in before]
     assert [(e.stage, e.role, e.seed, e.teacher_epoch) for e in added] == [
-        ("V", "RD-hybrid", 101, 40), *(("F", "RD-hybrid", seed, 40) for seed in (1, 2, 3, 4, 5))
+        *(("V", "RD-hybrid", seed, 40) for seed in (101, 102, 103)), *(("F", "RD-hybrid", seed, 40) for seed in (1, 2, 3, 4, 5))
     ]  # fmt: skip
 
 
@@ -133,14 +135,14 @@ def test_a_teacher_chosen_at_the_last_fixed_epoch_needs_no_further_run() -> None
     """Possible once a longer grid has shown that 50 is not at its border."""
     before = {e.key for e in rd.runs_of(PAPER, {})}
     added = [e for e in rd.runs_of(PAPER, {"T": choice(50, last=80)}) if e.key not in before]
-    assert [(e.stage, e.role, e.training.epochs) for e in added] == [("V", "T", 80)]
+    assert [(e.stage, e.role, e.training.epochs) for e in added] == [("V", "T", 80)] * 3
 
 
 def test_a_choice_at_the_border_asks_for_a_longer_run_and_nothing_else() -> None:
     before = {e.key for e in rd.runs_of(PAPER, {})}
     choices = {"T": choice(50)}
     added = [e for e in rd.runs_of(PAPER, choices) if e.key not in before]
-    assert [(e.stage, e.role, e.training.epochs) for e in added] == [("V", "T", 50 + rd.EXTENSION)]
+    assert [(e.stage, e.role, e.training.epochs) for e in added] == [("V", "T", 50 + rd.EXTENSION)] * 3
     assert "the best epoch of T is the last of its grid (50)" in rd.open_choices(choices)[0]
 
 
@@ -156,3 +158,105 @@ def test_published_records_are_found_by_the_plan(project: Path) -> None:
     made = record(folder, PAPER.teacher("F", 1), {50: 0.1})
     record(folder, replace(PAPER.teacher("F", 1), role="ablation"), {50: 0.1})
     assert [r.key for r in rd.paper_records()] == [made.key], "what is not in the plan is no part of its tables"
+
+
+# ------------------------------------------------------------------------------------------- three seeds, and before
+
+
+def test_the_choice_rests_on_three_seeds_once_every_role_has_them(project: Path) -> None:
+    """Until then on the first seed, and at the earlier revision where only that has all roles."""
+    folder = project / "data/replicated"
+
+    def runs(seed: int) -> list:
+        return [PAPER.teacher("V", seed), PAPER.student("V", seed), PAPER.distilled("V", seed, teacher_epoch=40)]
+
+    def add(made: list, best: int) -> None:
+        for run in made:
+            peak = 40 if run.role == "T" else best
+            record(folder, run, {epoch: 0.1 + 0.1 * (epoch == peak) for epoch in range(5, 51, 5)})
+
+    def chosen() -> dict[str, tuple[int, int]]:
+        return {role: (choice.epoch, len(choice.keys)) for role, choice in rd.choose().items()}
+
+    add([as_before(run) for run in runs(101)], 20)
+    assert chosen() == {"T": (40, 1), "S": (20, 1), "RD-hybrid": (20, 1)}
+    add(runs(101)[:2], 30)
+    assert chosen()["S"] == (20, 1), "RD is not there yet at the new revision"
+    add(runs(101)[2:], 30)
+    assert chosen()["S"] == (30, 1)
+    add([*runs(102), *runs(103)[:2]], 30)
+    assert chosen()["RD-hybrid"] == (30, 1), "two of three seeds of RD"
+    add(runs(103)[2:], 30)
+    assert chosen() == {"T": (40, 3), "S": (30, 3), "RD-hybrid": (30, 3)}
+
+
+def test_a_teachers_epoch_that_moves_asks_for_new_runs_of_rd(project: Path) -> None:
+    roles = [f"{model}{role}" for model in ("", "Fossil ") for role in ("T", "S", "RD-hybrid")]
+    selection.write_selection({role: choice(40) for role in roles})
+    planned = [run for plan in PROFILES["paper"].rd for run in rd.runs_of(plan, rd.read_selection()) if run.stage == "V"]
+    for run in planned[:-1]:
+        peaks = {40: 0.3, 30: 0.2} if run.seed == 101 else {40: 0.2, 30: 0.4}
+        record(project / "data/replicated", run, {epoch: peaks.get(epoch, 0.1) for epoch in range(5, 51, 5)})
+    assert rd.choose()["T"].epoch == 40, "one V run is missing: the first seed decides"
+    record(project / "data/replicated", planned[-1], {epoch: 0.1 for epoch in range(5, 51, 5)})
+    moved = rd.choose()
+    assert moved["T"].epoch == 30 and "RD-hybrid" not in moved
+    added = {run.teacher_epoch for run in rd.runs_of(PAPER, moved) if run.stage == "V" and run.teacher}
+    assert 30 in added and any("RD-hybrid" in sentence for sentence in rd.open_choices(moved))
+
+
+def test_the_choices_on_file_still_follow_from_the_committed_records() -> None:
+    choices = selection.read_selection()
+    assert rd.choose() == choices and {len(choice.keys) for choice in choices.values()} == {1}
+
+
+# ---------------------------------------------------------------------------------------------------- Fossil's trials
+
+FOSSIL = PROFILES["paper"].rd[1]
+
+
+def test_fossils_twenty_trials_lie_in_the_stated_space_and_hold_the_seven_on_record() -> None:
+    tried = rd.trials(PAPER, FOSSIL)["Fossil"]
+    assert len({run.key for run in tried}) == len(tried) == 20
+    assert sum(is_committed(run) for run in tried[:7]) == 7
+    for run in tried:
+        model, training = run.model, run.training
+        assert (run.stage, run.seed, run.role, model.dim, training.epochs) == ("V", 101, "T", 50, 50)
+        assert model.loss in ("log", "bpr") and model.alpha in (0.2, 0.5, 1.0) and model.span in ("past", "all")
+        assert training.weight_decay in (1e-6, 1e-5, 1e-4, 1e-3) and training.negatives in (1, 3, 10)
+        assert training.learning_rate in (3e-4, 1e-3, 3e-3)
+    values = [{getattr(of, name) for of in map(part, tried)} for part, name in (
+        (lambda run: run.model, "loss"), (lambda run: run.model, "span"), (lambda run: run.training, "negatives"),
+        (lambda run: run.training, "learning_rate"),
+    )]  # fmt: skip
+    assert [len(each) for each in values] == [2, 2, 3, 3], "each setting is varied"
+    assert len(rd.trials(*PROFILES["small"].rd)["Fossil"]) == 7
+
+
+def test_fossil_is_planned_anew_once_all_trials_are_on_file(project: Path) -> None:
+    folder, tried = project / "data/replicated", rd.trials(PAPER, FOSSIL)["Fossil"]
+    best = next(run for run in tried if run.model.loss == "bpr" and run.training.negatives == 10)
+    for run in tried[:-1]:
+        record(folder, run, {5: 0.06, 15: 0.08 if run is best else 0.07, 50: 0.01})
+    assert rd.tuned_fossil(PAPER, FOSSIL) == []
+    record(folder, tried[-1], {5: 0.01, 50: 0.075})
+    planned = rd.tuned_fossil(PAPER, FOSSIL)
+    labels = [(run.stage, run.seed, run.role) for run in planned]
+    assert labels[:4] == [("V", 101, role) for role in ("T", "S-tuned", "RD-position-tuned", "RD-hybrid-tuned")]
+    roles = ("T-tuned", "S-tuned", "RD-position-tuned", "RD-hybrid-tuned")
+    assert planned[0] == best and labels[4:] == [("F", seed, role) for seed in (1, 2, 3, 4, 5) for role in roles]
+    for run in planned[1:]:
+        assert (run.model.loss, run.training.negatives, run.training.weight_decay) == ("bpr", 10, 1e-5)
+        assert run.model.dim == (50 if run.role == "T-tuned" else 20)
+        if run.teacher:
+            assert run.teacher_epoch == 15 and run.teacher in planned
+    assert not {run.key for run in planned[1:]} & {run.key for run in rd.table_runs("paper", {})}
+
+
+def test_fossil_chosen_as_it_is_keeps_its_roles(project: Path) -> None:
+    for run in rd.trials(PAPER, FOSSIL)["Fossil"]:
+        as_it_is = run == FOSSIL.teacher("V", 101)
+        record(project / "data/replicated", run, {10: 0.08 if as_it_is else 0.07, 50: 0.01})
+    planned = rd.tuned_fossil(PAPER, FOSSIL)
+    assert {run.role for run in planned} == {"T", "S", "RD-position", "RD-hybrid"}
+    assert FOSSIL.teacher("F", 1) in planned and FOSSIL.distilled("F", 1, teacher_epoch=10) in planned

@@ -42,9 +42,9 @@ def test_help_is_there(word: str, capsys) -> None:
 
 @pytest.mark.slow
 def test_train_publish_select_and_look(tiny: Plan, project: Path, capsys) -> None:
-    assert cli.main(["train", "--only", "synthetic-F-T-d,synthetic-F-S-d", "--publish"]) == 0
-    folder = project / "data/replicated"
     teacher, student = tiny.teacher("F", 1), tiny.student("F", 1)
+    assert cli.main(["train", "--only", f"{teacher.key},{student.key}", "--publish"]) == 0
+    folder = project / "data/replicated"
     assert {path.name for path in folder.iterdir()} == {f"{e.label}-{e.key}" for e in (teacher, student)}
     record = runs.committed(student)
     assert record.metrics.equals(runs.stored(student).metrics) and list(record.per_user()) == ["AP", "P@10", "nDCG@10"]
@@ -98,7 +98,8 @@ def test_two_at_a_time_publish_what_has_finished_even_after_a_failure(tiny, monk
 
     monkeypatch.setattr(runs, "load_or_train_all", fails)
     monkeypatch.setattr(plans, "publish", lambda experiments, choices, replace: published.extend(experiments) or [])
-    assert cli.main(["train", "--only", "synthetic-F-T-d,synthetic-F-S-d", "--jobs", "2", "--publish"]) == 1
+    both = f"{tiny.teacher('F', 1).key},{tiny.student('F', 1).key}"
+    assert cli.main(["train", "--only", both, "--jobs", "2", "--publish"]) == 1
     assert capsys.readouterr().err == "rdcore train: the loss is not finite\n"
     assert asked == [(["T", "S"], 2)] and [e.role for e in published] == ["T", "S"]
 
@@ -119,7 +120,7 @@ def test_a_pattern_that_matches_nothing_is_told_what_comes_close(tiny: Plan, cap
     said = capsys.readouterr().err
     assert "'RD-hybird'" in said and "Did you mean RD-hybrid or" in said and "`rdcore train --profile paper --list`" in said
     assert cli.main(["train", "--only", "12345678"]) == 2
-    assert "Did you mean" not in (said := capsys.readouterr().err) and f"like {tiny.teacher('V', 101).label};" in said
+    assert "Did you mean" not in (said := capsys.readouterr().err) and f"like {tiny.teacher('F', 1).label};" in said
 
 
 def test_nonsense_is_refused_before_anything_is_trained(tiny: Plan, project: Path, capsys) -> None:
@@ -130,6 +131,9 @@ def test_nonsense_is_refused_before_anything_is_trained(tiny: Plan, project: Pat
     assert cli.main(["train", "--list"]) == 0
     listed = capsys.readouterr().out
     assert not (project / "runs").exists()
+    *_, total, basis = listed.splitlines()
+    assert total == f"all: {len(plans.all_runs('paper'))} runs left, unknown" and basis.startswith("Estimates: ")
+    assert f"{tiny.teacher('F', 1).key}  2 epochs  (unknown)\n" in listed
     experiment = tiny.student("F", 1)
     record = project / "data/replicated" / f"{experiment.label}-{experiment.key}"
     record.mkdir(parents=True)
