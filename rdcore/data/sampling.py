@@ -89,9 +89,11 @@ class SeenItems:
         place = torch.full((self.n_items,), len(items))
         place[items] = torch.arange(len(items))
         row, item = self.of(user)
-        among = torch.zeros((len(user), len(items) + 1), dtype=torch.bool)  # last: not in items
-        among[row, place[item]] = True
-        return among[:, :-1]
+        column = place[item]
+        hit = (column < len(items)).nonzero().squeeze(1)
+        among = torch.zeros((len(user), len(items)), dtype=torch.bool)
+        among[row[hit], column[hit]] = True
+        return among
 
 
 def _owned(owners: Tensor, offsets: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:

@@ -69,9 +69,8 @@ def distillation_loss(weights: Tensor, logits: Tensor) -> Tensor:
 
 
 def sampled_rank(
-    logits: Tensor, sample: Tensor, unseen: Tensor | None, n_items: int,
-    itself: Tensor | None = None,
-) -> Tensor:  # fmt: skip
+    logits: Tensor, sample: Tensor, unseen: Tensor | None, n_items: int, own: Tensor | float = 0
+) -> Tensor:
     """The student's rank of the listed items, estimated from a sample: floor(n_items n / S).
 
     n counts the unseen samples scored strictly above the item, S the unseen ones. The official
@@ -81,16 +80,17 @@ def sampled_rank(
         logits: (B, K) of the listed items.
         sample: (B, S) logits of the sampled items.
         unseen: (B, S), which of them the user has not seen; None: all.
-        itself: (B, K, S), where a sample is the listed item: it cannot be above itself, even if
-            another product rounded its score otherwise.
+        own: (B, K), how many of those above are the listed item itself, whose score another product
+            rounded otherwise: they do not count.
     """
-    if unseen is None:
-        unseen = torch.ones_like(sample, dtype=torch.bool)
-    above = (sample.unsqueeze(1) > logits.unsqueeze(2)) & unseen.unsqueeze(1)  # (B, K, S)
-    if itself is not None:
-        above &= ~itself
-    size = unseen.sum(1, keepdim=True).clamp(min=1)  # (B, 1)
-    return above.sum(2) * n_items // size  # (B, K)
+    size = sample.shape[1]
+    if unseen is not None:
+        sample = sample.masked_fill(~unseen, -torch.inf)
+        size = unseen.sum(1, keepdim=True).clamp(min=1)  # (B, 1)
+    # Ones and zeros in floats, whose sum is exact and, on a CPU, faster than that of bools.
+    above = logits.new_empty((*logits.shape, sample.shape[1]))  # (B, K, S)
+    torch.gt(sample.unsqueeze(1), logits.unsqueeze(2), out=above)
+    return (above.sum(2) - own).long() * n_items // size  # (B, K)
 
 
 def exact_rank(items: Tensor, scores: Tensor, unseen: Tensor) -> Tensor:
@@ -177,12 +177,17 @@ class RankingDistillation(Distillation):
         if self.discrepancy.estimate == "shared":
             sample = fast.pick(self.samples, step)  # (S,)
             unseen = ~self.seen.among(user, sample)  # (B, S)
-            itself = listed.unsqueeze(2) == sample  # (B, K, S)
+            scores = student.score(context, sample)  # (B, S)
+            place = sample.new_full((student.n_items,), len(sample))  # of each item in the sample
+            place[sample] = torch.arange(len(sample), device=sample.device)
+            known = scores.masked_fill(~unseen, -torch.inf)
+            own = F.pad(known, (0, 1), value=-torch.inf).gather(1, place[listed]) > logits  # (B, K)
         else:
             sample = unseen_items(user, self.discrepancy.samples, self.seen, self.rng)  # (B, S)
-            unseen, itself = None, listed.unsqueeze(2) == sample.unsqueeze(1)
-        scores = student.score(context, sample)  # (B, S)
-        return sampled_rank(logits, scores, unseen, student.n_items, itself)
+            scores, unseen = student.score(context, sample), None  # (B, S)
+            itself = listed.unsqueeze(2) == sample.unsqueeze(1)  # (B, K, S)
+            own = (itself & (scores.unsqueeze(1) > logits.unsqueeze(2))).sum(2)  # (B, K)
+        return sampled_rank(logits, scores, unseen, student.n_items, own.float())
 
     def _exact_rank(self, student: Model, user: Tensor, listed: Tensor, context: Tensor) -> Tensor:
         ranks = []

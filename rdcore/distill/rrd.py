@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rdcore import fast
 from rdcore.checks import integer, number, one_of
 from rdcore.data.queries import Queries
 from rdcore.data.sampling import OtherItems
@@ -155,5 +156,6 @@ class RelaxedRankingDistillation(Resampled):
         ordered = self.settings.K if self.settings.order == "relaxed" else logits.shape[1]
         parts = logits.tensor_split((ordered,), dim=1)
         if named is None:
-            return relaxed_loss(*parts)
+            quick = fast.applies(logits) and fast.narrow(logits)
+            return (fast.relaxed_loss if quick else relaxed_loss)(*parts)
         return partial_relaxed_loss(*parts, *named.tensor_split((ordered,), dim=1))

@@ -9,13 +9,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
+from rdcore import fast
 from rdcore.data import Interactions
 from rdcore.data.sampling import OtherItems, stream
 from rdcore.datasets import synthetic
 from rdcore.distill import Batch, RRDSettings
 from rdcore.distill.resampled import sampled_places
-from rdcore.distill.rrd import relaxed_loss
+from rdcore.distill.rrd import RelaxedRankingDistillation, relaxed_loss
 from rdcore.eval import topk as ranking
 from rdcore.models import BPRMFSettings, CaserSettings, NeuMFSettings
 from rdcore.models.base import Model
@@ -65,8 +67,18 @@ def fractions(interesting: list[float], uninteresting: list[float]) -> float:
     return -math.log(product)
 
 
+def compared(interesting: Tensor, uninteresting: Tensor) -> Tensor:
+    """The loss in the form that RRD chooses for these logits, on a CPU mostly the fast one."""
+    settings = RRDSettings(K=interesting.shape[1], L=uninteresting.shape[1])
+    return RelaxedRankingDistillation(settings, per_user=True).compare(torch.cat([interesting, uninteresting], dim=1), None)
+
+
+both_forms = pytest.mark.parametrize("relaxed_loss", [relaxed_loss, compared])
+
+
+@both_forms
 @pytest.mark.parametrize(("K", "L"), [(1, 1), (1, 3), (4, 1), (5, 6), (3, 0), (1, 0)])
-def test_loss_equals_the_product_of_fractions(K, L):
+def test_loss_equals_the_product_of_fractions(K, L, relaxed_loss):
     logits = torch.randn(6, K + L, generator=torch.Generator().manual_seed(1)) * 2
     slow = [fractions(row[:K], row[K:]) for row in logits.tolist()]
     assert relaxed_loss(logits[:, :K], logits[:, K:]).tolist() == pytest.approx(slow, rel=1e-5, abs=1e-6)
@@ -81,15 +93,25 @@ def test_loss_worked_out_by_hand():
     assert relaxed_loss(torch.tensor([[one, two]]), torch.tensor([[one]])).item() == pytest.approx(math.log(6), abs=1e-6)
 
 
+def test_the_fast_form_serves_logits_whose_exponentials_a_float_holds(monkeypatch):
+    asked, plain = [], fast.relaxed_loss
+    monkeypatch.setattr(fast, "relaxed_loss", lambda *parts: asked.append(1) or plain(*parts))
+    for spread in (79.0, 81.0, math.nan, 79.0):
+        compared(torch.tensor([[0.0, spread]]), torch.tensor([[1.0]]))
+    assert asked == [1, 1]
+
+
+@both_forms
 @pytest.mark.parametrize("L", [0, 3])
-def test_loss_gradient(L):
+def test_loss_gradient(L, relaxed_loss):
     interesting, uninteresting = (torch.randn(3, n, dtype=torch.float64, requires_grad=True) for n in (4, L))
     assert torch.autograd.gradcheck(relaxed_loss, (interesting, uninteresting))
 
 
+@both_forms
 @pytest.mark.parametrize("L", [0, 1])
 @pytest.mark.parametrize("spread", [79, 81, 100, 200, 700])
-def test_loss_at_spreads_near_and_far_beyond_what_exponentials_hold(spread, L):
+def test_loss_at_spreads_near_and_far_beyond_what_exponentials_hold(spread, L, relaxed_loss):
     """Scores in the teacher's order, and reversed, against logarithms in float64. In float32 exp(-100) has few digits left and
     exp(-200) is 0, whose logarithm no loss may have; where all are interesting (L = 0) the last one stands alone."""
     rows = torch.tensor([[0.0, -spread / 2, -spread], [-spread, -spread / 2, 0.0], [0.0, -spread, -spread]])
