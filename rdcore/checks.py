@@ -27,6 +27,19 @@ def number(name: str, value: object, least: float | None = 0, *, above: bool = F
         raise ValueError(f"{name} must be a finite number{bound}, got {short(value)}")
 
 
+def within(name: str, value: object, interval: str) -> None:
+    """Refuses anything but a number in the interval, also True and False.
+
+    >>> within("dropout", 1, "[0, 1)")
+    Traceback (most recent call last):
+    ValueError: dropout must lie in [0, 1), got 1
+    """
+    low, high = map(float, interval[1:-1].split(","))
+    inside = is_number(value) and low <= value <= high
+    if not inside or (value == low and interval[0] == "(") or (value == high and interval[-1] == ")"):
+        raise ValueError(f"{name} must lie in {interval}, got {short(value)}")
+
+
 def is_number(value: object) -> bool:
     """Whether it is a number that a float can hold; True and False are not."""
     try:

@@ -77,5 +77,5 @@ def test_the_method_stays_small():
     assert sum(count for name, count in lines.items() if not name.startswith(later)) <= MOST_LINES
 
 
-MOST_LINES = 4_950
+MOST_LINES = 4_884
 LONGEST = {}  # files that may be longer than 300 lines

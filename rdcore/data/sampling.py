@@ -80,7 +80,12 @@ class SeenItems:
 
     def of(self, user: Tensor) -> tuple[Tensor, Tensor]:
         """All seen items of the users (B,) as (row (M,), item (M,)): row indexes ``user``."""
-        return _owned(user, self.offsets, self.sorted_items)
+        start = self.offsets[user]
+        counts = self.offsets[user + 1] - start
+        row = torch.repeat_interleave(torch.arange(len(user), device=user.device), counts)
+        first = torch.cumsum(counts, 0) - counts
+        position = torch.arange(len(row), device=user.device) + (start - first)[row]
+        return row, self.sorted_items[position]
 
     def among(self, user: Tensor, items: Tensor) -> Tensor:
         """Which of the items (S,), all different, each user (B,) has seen: (B, S) bool."""
@@ -94,17 +99,6 @@ class SeenItems:
         among = torch.zeros((len(user), len(items)), dtype=torch.bool)
         among[row[hit], column[hit]] = True
         return among
-
-
-def _owned(owners: Tensor, offsets: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """What each of the owners (B,) has in ``values``, whose rows offsets[owner] to offsets[owner + 1] are theirs: which of the
-    owners (M,), value (M,)."""
-    start = offsets[owners]
-    counts = offsets[owners + 1] - start
-    row = torch.repeat_interleave(torch.arange(len(owners), device=owners.device), counts)
-    first = torch.cumsum(counts, 0) - counts
-    position = torch.arange(len(row), device=owners.device) + (start - first)[row]
-    return row, values[position]
 
 
 def unseen_items(user: Tensor, n: int, seen: SeenItems, generator: torch.Generator) -> Tensor:

@@ -76,6 +76,12 @@ class Resampled(Distillation):
         return self.settings.weight * (once * losses).sum()
 
 
+def _noise(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Minus Gumbel variates: logarithms of exponential ones, in float64."""
+    uniform = torch.rand(shape, dtype=torch.float64, generator=generator, device=generator.device)
+    return uniform.neg_().log1p_().neg_().log_()
+
+
 def sampled_places(
     log_weights: Tensor, n: int, size: int, generator: torch.Generator,
     named: Tensor | None = None,
@@ -90,11 +96,7 @@ def sampled_places(
     """
     depth, parts = len(log_weights), []
     for rows in torch.arange(n).split(block_rows(2 * depth, n)):
-        shape = (len(rows), depth)
-        uniform = torch.rand(
-            shape, dtype=torch.float64, generator=generator, device=generator.device
-        )
-        noise = uniform.neg_().log1p_().neg_().log_()
+        noise = _noise((len(rows), depth), generator)
         noisy = torch.sub(log_weights, noise, out=noise)
         if named is not None:
             noisy.masked_fill_(~named[rows], -torch.inf)
@@ -114,11 +116,7 @@ def weighted_places(
     """
     places, real = [], []
     for part in log_weights.split(block_rows(4 * log_weights.shape[1], len(log_weights) or 1)):
-        noise = torch.rand(
-            part.shape, dtype=torch.float64, generator=generator, device=generator.device
-        )
-        noise.neg_().log1p_().neg_().log_()  # minus a Gumbel variate
-        values, found = (part - noise).topk(size, dim=1)
+        values, found = (part - _noise(part.shape, generator)).topk(size, dim=1)
         places.append(found)
         real.append(values > -torch.inf)
     return torch.cat(places), torch.cat(real)

@@ -125,11 +125,7 @@ class RelaxedRankingDistillation(Resampled):
         places = torch.arange(depth, dtype=torch.float64, device=data.target.device)
         self.log_weights = -places / self.settings.T
         if self.per_user:
-            self.everyones_others = self._others(self.everyone.user, self.lists.items)
-
-    def _others(self, user: Tensor, lists: Tensor) -> OtherItems:
-        """What remains for users (B,) with lists (B, depth)."""
-        return OtherItems.of(user, lists, self.seen)
+            self.everyones_others = OtherItems.of(self.everyone.user, self.lists.items, self.seen)
 
     def draw(self, student: Model, queries: Queries, lists: Tensor) -> tuple[Tensor, ...]:
         """K interesting items, in the teacher's order, and L uninteresting ones: (B, K + L)."""
@@ -140,10 +136,7 @@ class RelaxedRankingDistillation(Resampled):
             named = lists < n_items if self.n_short else None
             places = sampled_places(self.log_weights, len(lists), K, self.rng, named)
             interesting = lists.gather(1, places)
-        if self.per_user:
-            others = self.everyones_others
-        else:
-            others = self._others(queries.user, lists)
+        others = self.everyones_others if self.per_user else OtherItems.of(queries.user, lists, self.seen)
         uninteresting = others.draw(L, self.rng)
         if self.settings.order == "full" and L:
             scores = self.teacher.score(queries, uninteresting)

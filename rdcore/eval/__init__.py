@@ -1,1 +1,1 @@
-"""Metrics per user, full ranking, leave-one-out, groups of users and items, significance."""
+"""Metrics per user, full ranking, leave-one-out, significance."""

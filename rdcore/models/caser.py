@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rdcore import fast
-from rdcore.checks import integer, is_number, short
+from rdcore.checks import integer, within
 from rdcore.data.queries import Queries
 from rdcore.losses import log_loss
 from rdcore.models.base import DotProductModel
@@ -41,8 +41,7 @@ class CaserSettings(Settings):
     def __post_init__(self):
         for name in ("dim", "window", "vertical", "horizontal"):
             integer(name, getattr(self, name))
-        if not (is_number(self.dropout) and 0 <= self.dropout < 1):
-            raise ValueError(f"dropout must lie in [0, 1), got {short(self.dropout)}")
+        within("dropout", self.dropout, "[0, 1)")
 
     def build(self, n_users: int, n_items: int) -> Caser:
         return Caser(n_users, n_items, self)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from rdcore.checks import integer, is_number, one_of, short
+from rdcore.checks import integer, one_of, within
 from rdcore.data.queries import Queries
 from rdcore.losses import bpr_loss, log_loss
 from rdcore.models.base import DotProductModel
@@ -39,8 +39,7 @@ class FossilSettings(Settings):
     def __post_init__(self):
         integer("dim", self.dim)
         integer("order", self.order)
-        if not (is_number(self.alpha) and 0 <= self.alpha <= 1):
-            raise ValueError(f"alpha must lie in [0, 1], got {short(self.alpha)}")
+        within("alpha", self.alpha, "[0, 1]")
         one_of("span", self.span, "past", "all")
         one_of("loss", self.loss, *LOSSES)
 

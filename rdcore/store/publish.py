@@ -87,7 +87,7 @@ def _keep_groups(experiment: Experiment, target: Path, *, measure: bool) -> None
     if (run.folder / "groups.json").exists():
         _copy(run.folder / "groups.json", target)
     elif measure and not (target / "groups.json").exists():
-        from rdcore.eval.groups import by_item_popularity
+        from rdcore.store.groups import by_item_popularity
 
         data, stage = _data(experiment)
         write_json(target / "groups.json", by_item_popularity(run.model(experiment, data), stage))

@@ -21,7 +21,6 @@ from rdcore.distill.base import Distillation, TrainingData
 from rdcore.distill.followups import Trajectories
 from rdcore.eval import leave_one_out
 from rdcore.eval.full_ranking import agreement
-from rdcore.eval.groups import by_item_popularity
 from rdcore.files import paths
 from rdcore.files.disk import locked, remove_partials
 from rdcore.files.progress import silenced, tell
@@ -32,6 +31,7 @@ from rdcore.store import jobs as sweeps
 from rdcore.store.environment import commit, environment
 from rdcore.store.estimate import Estimate
 from rdcore.store.experiment import Experiment
+from rdcore.store.groups import by_item_popularity
 from rdcore.store.interrupt import explained
 from rdcore.store.list_cache import ListCache
 from rdcore.store.records import Run, run_of

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from rdcore.checks import integer, is_number, number, one_of, short
+from rdcore.checks import integer, number, one_of, within
 from rdcore.data.interactions import Interactions
 from rdcore.data.queries import training_queries
 from rdcore.data.sampling import SeenItems, equal_draws, stream, stream_seed, unseen_items
@@ -62,8 +62,7 @@ class Training(Settings):
             number(name, getattr(self, name), above=name == "learning_rate")
         one_of("reduction", self.reduction, "mean", "sum")
         one_of("instances", self.instances, "all", "users")
-        if not (is_number(self.share) and 0 < self.share <= 1):
-            raise ValueError(f"share must lie in (0, 1], got {short(self.share)}")
+        within("share", self.share, "(0, 1]")
 
 
 def training_data(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rdcore.eval.groups import N_GROUPS, quantile_groups, span
 from rdcore.eval.significance import compare
+from rdcore.store.groups import N_GROUPS, quantile_groups, span
 
 
 def by_activity(

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from rdcore.eval.groups import span
+from rdcore.store.groups import span
 from rdcore.store.record_files import read_record
 
 
 def recorded(record) -> dict | None:
-    """What `rdcore.eval.groups.by_item_popularity` gave when the run ended; None for a record that does not have it."""
+    """What `rdcore.store.groups.by_item_popularity` gave when the run ended; None for a record that does not have it."""
     return read_record(record.folder, "groups") if (record.folder / "groups.json").exists() else None
 
 

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from rdcore import data, datasets
 from rdcore.data import Stage
 from rdcore.data.errors import DataError
-from rdcore.eval import full_ranking, groups, metrics
+from rdcore.eval import full_ranking, metrics
 from rdcore.eval.significance import Comparison
-from rdcore.store import runs
+from rdcore.store import groups, runs
 from rdcore.store.experiment import Experiment
 from rdcore.store.runs import Record
 from studies.common import earlier, item_groups, manifest, report, style

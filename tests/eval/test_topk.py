@@ -12,10 +12,10 @@ from rdcore.datasets import synthetic
 from rdcore.distill.lists import exemplary_rankings
 from rdcore.eval import topk as ranking
 from rdcore.eval.full_ranking import agreement, evaluate
-from rdcore.eval.groups import by_item_popularity
 from rdcore.eval.topk import BLOCK_BYTES, block_rows
 from rdcore.fast import GROUP, largest
 from rdcore.models import BPRMF, BPRMFSettings
+from rdcore.store.groups import by_item_popularity
 from studies.rd.timing import top_lists
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rdcore.checks import integer, is_number, one_of, short
+from rdcore.checks import integer, one_of, within
 from rdcore.data.queries import Queries
 from rdcore.losses import log_loss
 from rdcore.models.base import DotProductModel
@@ -50,12 +50,10 @@ class SASRecSettings(Settings):
             integer(name, getattr(self, name))
         if self.dim % self.heads:
             raise ValueError(f"dim must be a multiple of heads ({self.heads}), got {self.dim}")
-        if not (is_number(self.dropout) and 0 <= self.dropout < 1):
-            raise ValueError(f"dropout must lie in [0, 1), got {short(self.dropout)}")
+        within("dropout", self.dropout, "[0, 1)")
         one_of("norm", self.norm, "original", "pre", "post")
         one_of("loss", self.loss, "ce", "gbce", "sampled-ce", "bce")
-        if not (is_number(self.calibration) and 0 <= self.calibration <= 1):
-            raise ValueError(f"calibration must lie in [0, 1], got {short(self.calibration)}")
+        within("calibration", self.calibration, "[0, 1]")
         if self.loss in ("ce", "bce"):
             inert(self, f"loss={self.loss!r}", "sampled")
         if self.loss != "gbce":

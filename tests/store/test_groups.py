@@ -10,8 +10,9 @@ import torch
 
 from rdcore import data, datasets
 from rdcore.eval import full_ranking as evaluation
-from rdcore.eval import groups, significance
+from rdcore.eval import significance
 from rdcore.models import CaserSettings, PopularitySettings
+from rdcore.store import groups
 from studies.common import item_groups
 from studies.common.activity import by_activity
 from studies.rd import result_plots
