@@ -188,12 +188,12 @@ def _frame(path: Path, columns: dict) -> pd.DataFrame:
         elif name in ("user", "item") or name in columns:
             raise DataError(
                 f"{path} has no column {' or '.join(map(repr, wanted))}; it has "
-                f"{list(map(str, frame.columns))}: name it with columns={{{name!r}: ...}}"
+                f"{list(map(str, frame.columns))}: rename the right one, or name it with columns={{{name!r}: ...}}"
             )
     if not {"rank", "score"} & set(found):
         raise DataError(
-            f"{path} has neither a rank nor a score; it has {list(map(str, frame.columns))}: "
-            "name one with columns={'score': ...}"
+            f"{path} has neither a rank nor a score; it has {list(map(str, frame.columns))}: add a column 'rank' "
+            "(1 is the best), or name one with columns={'score': ...}"
         )
     out = {name: _labels(path, found[name]) for name in ("user", "item")}
     for name in ("rank", "score", "confidence"):

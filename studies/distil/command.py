@@ -6,12 +6,14 @@ import argparse
 import os
 import shlex
 import sys
+from pathlib import Path
 
 EXAMPLES = """examples:
   rdcore distil ratings.csv --out shop                      columns have usual names: userId, movieId, timestamp
   rdcore distil clicks.csv --user who --item what --time when --out shop
   rdcore distil checkins.txt.gz --user 1 --item 5 --time 2 --out shop             no header line: numbers of columns
-  rdcore distil clicks.csv --teacher lists.parquet --out shop                     learn from lists of another system
+  rdcore distil clicks.csv --only-split --out shop                                what a teacher of your own may see, and
+  rdcore distil clicks.csv --teacher lists.parquet --out shop                     the student that learns from its lists
   rdcore distil clicks.csv --teacher sasrec --student sasrec --dim 16 --out shop
 
 Afterwards open shop/report.html, and try python shop/serve.py USER.
@@ -55,7 +57,11 @@ def add_distil(commands: argparse._SubParsersAction) -> None:
     option("--teacher", default="ease", metavar="MODEL|FILE",
            help="who teaches. Computed in one step: ease (strong, for up to some 30,000 users or items) or itemcf. Trained "
            "here: bpr, caser, fossil, sasrec or lightgcn. Or a file with the lists of any other recommender: columns user, "
-           "item and rank or score, as Parquet, CSV, TSV or a TREC run")  # fmt: skip
+           "item and rank or score, as Parquet, CSV, TSV or a TREC run; it must not have seen the test rows (--only-split)")
+    option("--only-split", action="store_true", default=argparse.SUPPRESS,
+           help="for a teacher of your own: write FOLDER/split.csv and stop. It has every row that counts, oldest first, with "
+           "its part: let your recommender learn from the part train, write some 100 items for each user, and give them with "
+           "--teacher")  # fmt: skip
     option("--teacher-dim", type=int, default=256, metavar="N",
            help="numbers in each of the teacher's vectors, if it is one of those that are trained")
     option("--student", default="bpr", metavar="MODEL",
@@ -94,12 +100,20 @@ def distil(arguments: argparse.Namespace) -> int:
     from rdcore.checks import integer
     from studies.distil.tables import read_clicks
     from studies.distil.whole import distil as make
+    from studies.distil.whole import write_split
 
     integer("jobs", arguments.jobs)
     given = {name: value for name, value in vars(arguments).items() if name not in ("command", "run", "clicks")}
     columns = {role: given.pop(role, None) for role in ("user", "item", "time")}
     clicks, rows = read_clicks(arguments.clicks, **columns, min_actions=arguments.min_actions)
     print(f"{clicks.name}: {rows:,} rows; used: {len(clicks):,} rows, of {clicks.n_users:,} users and {clicks.n_items:,} items")
+    if len(clicks) < rows:
+        print(f"left out: repeated rows of a user and an item; users with fewer than {arguments.min_actions} items, and "
+              "items with as few users (--min-actions)")  # fmt: skip
+    if given.pop("only_split", False):
+        write_split(clicks, path := Path(arguments.out) / "split.csv")
+        print(f"written: {path}; let your recommender learn from its part train, and give its lists with --teacher")
+        return 0
     done = make(clicks, **given, rows=rows, progress=True, tell=lambda text: print(text, flush=True))
     shown = done.table[["model", "runs", *(name for name in done.table if name in ("nDCG@10", "P@10", "MAP", "bytes"))]]
     shown = shown.rename(columns={"bytes": "MB"}).assign(MB=shown["bytes"] / 1e6)

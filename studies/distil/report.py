@@ -29,6 +29,7 @@ PAGE = """<!doctype html>
  .warnings { background: #fff6e0; border-left: 4px solid #E69F00; padding: .5rem 1rem }
  .result { font-size: 1.1rem } svg { max-width: 100%; height: auto } code { background: #f2f2f2; padding: 0 .2rem }
  .wide { overflow-x: auto }
+ @media (max-width: 40rem) { th, td { padding: .3rem .25rem } small { white-space: normal } ul { padding-left: 1.2rem } }
 </style></head><body>
 <h1>{{ title }}</h1>
 <p class="result">{{ conclusion | join(" ") }}</p>
@@ -150,7 +151,7 @@ def _bytes(n: float) -> str:
 
 
 def _intervals(table: pd.DataFrame) -> str:
-    figure = Figure(figsize=(7, 0.5 * len(table) + 0.8), layout="constrained")
+    figure = Figure(figsize=(5.5, 0.45 * len(table) + 0.8), layout="constrained")
     axes = figure.subplots()
     for place, (role, row) in enumerate(table.iloc[::-1].iterrows()):
         low, high = row[METRIC] - row[f"{METRIC} low"], row[f"{METRIC} high"] - row[METRIC]
@@ -165,7 +166,7 @@ def _intervals(table: pd.DataFrame) -> str:
 
 
 def _curves(done: Done) -> str:
-    figure = Figure(figsize=(7, 3.4), layout="constrained")
+    figure = Figure(figsize=(5.5, 3.2), layout="constrained")
     axes = figure.subplots()
     for role, trial in done.chosen.items():
         scores = trial.run.metrics[METRIC]

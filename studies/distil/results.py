@@ -116,14 +116,20 @@ def warnings(done: Done, users: dict, part: Stage) -> list[str]:
 
 def _warnings(done: Done, users: dict, part: Stage) -> Iterator[str]:
     plan, values = done.plan, {role: metric[METRIC] for role, metric in users.items()}
-    if difference(values["T"], values["S"]).low <= 0:
+    lead = difference(values["T"], values["S"])
+    other = "another teacher" + ", a larger --teacher-dim" * hasattr(plan.teacher, "dim") + " or a smaller --dim"
+    if lead.difference <= 0:
+        yield f"The teacher is not better than the student alone, so there is little to learn from it: choose {other}."
+    elif lead.low <= 0:
         yield (
-            "The teacher is not clearly better than the student alone, so there is little to learn from it: "
-            "choose another teacher, a larger --teacher-dim or a smaller --dim."
+            f"It is not certain that the teacher is better than the student alone ({METRIC} {lead.mean_a:.4f} and "
+            f"{lead.mean_b:.4f}): more --seeds show whether it is, {other} may make it so."
         )
     for role in ("T", "S", "D"):
-        if difference(values[role], values["POP"]).low <= 0:
-            yield f"The {NAMES[role]} is not clearly better than the most popular items."
+        over = difference(values[role], values["POP"])
+        if over.low <= 0:
+            certain = "certainly " * (over.difference > 0)
+            yield f"The {NAMES[role]} is not {certain}better than the most popular items."
     if plan.seeds < 5:
         few = "One seed is" if plan.seeds == 1 else f"{plan.seeds} seeds are"
         yield f"{few} too few to say which is better in general: take --seeds 5."
@@ -166,13 +172,14 @@ def _about_lists(done: Done, part: Stage) -> Iterator[str]:
     lengths -= (torch.isin(rows, had) & (teacher.items < n_items)).sum(1)
     if short := int((lengths < 10).sum()):
         yield (
-            f"For {short:,} of {part.fit.n_users:,} users the lists name fewer than 10 items that are new to them; "
-            "popular items fill the rest."
+            f"For {short:,} of {part.fit.n_users:,} users the lists name fewer than 10 items that are new to them. The "
+            "student learns from those that there are; in the teacher's numbers all others count as missed."
         )
     on_v, on_f = done.chosen["T"].score, float(done.runs["T"][0].metrics[METRIC].iloc[-1])
     if on_v < 0.5 * on_f:
         yield (
             f"The lists find validation rows much less often than test rows ({METRIC} {on_v:.4f} and {on_f:.4f}). "
-            "Perhaps they leave out what the teacher knew; the weight was then chosen against them."
+            "Perhaps they leave out what the teacher knew; the weight was then chosen against them. Let the teacher learn "
+            "from the part train alone (--only-split)."
         )
 

@@ -16,7 +16,10 @@ from rdcore.data import DataError, Interactions, from_frame
 
 USUAL = {
     "user": ("user", "userid", "uid", "customer", "customerid", "reviewerid", "visitorid"),
-    "item": ("item", "itemid", "iid", "movieid", "product", "productid", "asin", "locationid"),
+    "item": (
+        "item", "itemid", "iid", "movieid", "product", "productid", "asin", "parentasin", "locationid", "venueid",
+        "businessid", "artistid", "bookid",
+    ),
     "time": ("time", "timestamp", "ts", "date", "datetime", "unixreviewtime", "when", "day"),
 }
 """Names that a column may have where none is given, compared in small letters without "_"."""
@@ -50,7 +53,7 @@ def read_clicks(
     positions = bool(named) and all(name.isdigit() for name in named)
     if positions and None in given.values():
         missing = next(role for role, name in given.items() if name is None)
-        raise DataError(f"{path}: --{missing} is missing: without a header every column needs its number")
+        raise DataError(f"{path}: --{missing} is missing: without a header every column needs its number (or --time none)")
     if path.suffix == ".parquet":
         frame = _parquet(path)
         columns = {role: _column(path, list(map(str, frame.columns)), role, name) for role, name in given.items()}
@@ -109,6 +112,8 @@ def _form(path: Path) -> tuple[str | None, str, bool]:
         raise DataError(f"{path} is a ZIP archive: unpack it, and give the table")
     if start.startswith(b"PAR1"):
         raise DataError(f"{path} is a Parquet file: name it .parquet")
+    if start.startswith(b"{"):
+        raise DataError(f"{path} is JSON: pandas.read_json(path, lines=True).to_csv('clicks.csv') makes a table of it")
     packed, opened = next((how for magic, how in PACKED.items() if start.startswith(magic)), (None, open))
     with opened(path, "rt", encoding="utf-8") as file:
         first = file.readline()

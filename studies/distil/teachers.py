@@ -6,9 +6,6 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from rdcore import models
 from rdcore.data import Interactions
 from rdcore.settings import Settings
@@ -48,18 +45,19 @@ def check_size(name: str, data: Interactions) -> None:
 class ListsSettings(Settings):
     """A teacher that is known by the lists of a file."""
 
-    revision = 1
+    revision = 2
 
     path: str
     """The file, as `rdcore.store.lists.read_lists` takes it."""
     sha256: str
     """Of the file: other lists are another teacher."""
 
-    def fit(self, interactions: Interactions) -> CompletedLists:
-        """The teacher. Raises ValueError where the file has changed, and DataError where it cannot be read."""
+    def fit(self, interactions: Interactions) -> ListedTeacher:
+        """The teacher: what the lists do not name has the score -inf. Raises ValueError where the file has changed, and
+        DataError where it cannot be read."""
         if (here := file_hash(self.path)) != self.sha256:
             raise ValueError(f"{self.path} has changed while it was used (its hash is {here[:12]}): start again")
-        return CompletedLists(self.read(interactions), interactions)
+        return self.read(interactions).teacher()
 
     def read(self, interactions: Interactions) -> GivenLists:
         """The lists of the file, which say what was left out of them."""
@@ -76,27 +74,3 @@ def file_hash(path: Path | str) -> str:
     """sha256 of a file, in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-class CompletedLists(ListedTeacher):
-    """Lists from a file; behind them come all other items, the popular ones first.
-
-    Lists are often too short: for a user that the file does not name, or because it names items
-    that the user has. A method that asks for ten items then gets popular ones in the last places.
-    Their scores lie below the user's lowest, within the range that the listed ones span.
-    """
-
-    def __init__(self, lists: GivenLists, fit: Interactions):
-        super().__init__(lists)
-        counts = torch.from_numpy(fit.item_counts())
-        place = counts.argsort(descending=True, stable=True).argsort()
-        self.register_buffer("below", (1 + place).float() / self.n_items)  # (n_items,) in (0, 1]
-
-    def score_all(self, context: Tensor) -> Tensor:
-        scores = super().score_all(context)  # (B, n_items)
-        listed = scores > -torch.inf
-        low = scores.masked_fill(~listed, torch.inf).amin(1, keepdim=True)
-        low = low.masked_fill(low == torch.inf, 0)
-        high = scores.amax(1, keepdim=True).clamp(min=low)
-        span = torch.where(high > low, high - low, 1.0)
-        return torch.where(listed, scores, low - span * self.below)

@@ -152,11 +152,22 @@ def write(done: plans.Done, out: Path, rows: int | None) -> Distilled:
     return Distilled(table, " ".join(said), warned, files)
 
 
+def write_split(data: Interactions, path: Path) -> None:
+    """Writes all rows that count as CSV, each user's oldest first: user, item, and the part they are in."""
+    earlier, part = results.stages(data)
+    tables = [
+        pd.DataFrame({"user": data.user_ids[rows.users()], "item": data.item_ids[rows.items], "part": name})
+        for name, rows in (("train", earlier.fit), ("validation", earlier.judge), ("test", part.judge))
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda file: pd.concat(tables).to_csv(file, index=False))
+
+
 def facts(data: Interactions, earlier: Stage, part: Stage, rows: int | None) -> list[tuple[str, str]]:
     """Lines about data and split."""
     lines = [] if rows is None else [("rows of the file", rows)]
     lines += [
-        ("used: first rows of users and items with enough of them", len(data)), ("users", data.n_users),
+        ("used (repeated, and of users or items with too few, left out)", len(data)), ("users", data.n_users),
         ("items", data.n_items), ("to learn from, for trials", len(earlier.fit)), ("validation", len(earlier.judge)),
         ("to learn from, for final runs", len(part.fit)), ("test", len(part.judge)),
         ("users without a test row", part.n_unjudged), ("test rows of items that nobody had before", part.n_cold),

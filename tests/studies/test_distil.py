@@ -51,6 +51,8 @@ ROWS = "196,242,3,881250949\n186,302,3,891717742\n196,377,1,881250950\n"
         ("ratings.csv", "userId,movieId,rating,timestamp\n" + ROWS, ()),
         ("ratings.dat", ROWS.replace(",", "::"), ("1", "2", "4")),
         ("amazon.csv", ROWS, ("1", "2", "4")),
+        ("u.data", ROWS.replace(",", "\t"), ("1", "2", "4")),
+        ("All_Beauty.csv", "user_id,parent_asin,rating,timestamp\n" + ROWS, ()),
         ("other.tsv", "who\twhat\tx\twhen it was\n" + ROWS.replace(",", "\t"), ("who", "what", "when it was")),
     ],
 )
@@ -95,6 +97,8 @@ def test_one_table_in_every_dress(tmp_path, form):
 @pytest.mark.parametrize(("content", "message"), [
     (gzip.compress((HEAD + "1,2,3\n" * 999).encode())[:40], r"x.csv is cut off or damaged .*: bring it again"),
     (b"PK\x03\x04rest", "x.csv is a ZIP archive: unpack it"), (b"PAR1", "x.csv is a Parquet file: name it .parquet"),
+    (b'{"user": 1}', "x.csv is JSON: pandas.read_json"),
+    ("0\t2010-10-19T23:55:27Z\t30.23\t-97.79\t22847\n" * 2, "no header line, number the columns: --user 1"),
     ("caf\u00e9,item,time\n1,2,3\n".encode("latin-1"), "x.csv: .*write the table as UTF-8"),
     ("user,item,time,user\n1,2,3,1\n", "x.csv has 2 columns named 'user'"),
     (HEAD + "1,2,3,\n1,3,4,\n", "Expected 3 fields in line 2, saw 4"),
@@ -113,6 +117,13 @@ def test_numbers_of_columns_are_for_files_without_a_header(tmp_path):
     (tmp_path / "x.csv").write_text(HEAD + "1,2,3\n")
     with pytest.raises(DataError, match="x.csv, line 1: 'user' is the name of a column: give names, such as --user user"):
         read_clicks(tmp_path / "x.csv", "1", "2", "none")
+
+
+def test_amazon_with_dates(tmp_path):
+    rows = "reviewerID,asin,overall,reviewTime\nA1,B2,5.0,2011-08-04\nA1,B7,4.0,2010-01-31\n"
+    (tmp_path / "reviews.csv").write_text(rows)
+    clicks, _ = read_clicks(tmp_path / "reviews.csv", time="reviewTime", min_actions=1)
+    assert clicks.item_ids[clicks.items].tolist() == ["B7", "B2"]
 
 
 def test_check_ins_as_snap_has_them(tmp_path):
@@ -262,13 +273,41 @@ SHOP = Interactions(
 )  # fmt: skip
 
 
-def test_short_lists_go_on_with_popular_items(tmp_path):
+def test_lists_teach_what_they_name_and_nothing_else(tmp_path):
     (tmp_path / "x.csv").write_text("user,item,score\nann,50,8\nann,40,4\nbob,30,1\n")
     teacher = given(tmp_path / "x.csv").fit(SHOP)
     scores = teacher.score_all(teacher.encode(final_queries(SHOP)))
-    assert scores.argsort(descending=True, stable=True).tolist() == [[4, 3, 0, 1, 2], [2, 0, 1, 3, 4], [0, 1, 2, 3, 4]]
-    assert torch.isfinite(scores).all() and scores[0, [4, 3]].tolist() == [8, 4]
-    assert scores[0, [0, 1, 2]].tolist() == pytest.approx([4 - 4 * 0.2, 4 - 4 * 0.4, 4 - 4 * 0.6])
+    assert scores[0, [4, 3]].tolist() == [8, 4] and scores[1, 2] == 1
+    assert (scores > -torch.inf).sum(1).tolist() == [2, 1, 0]
+
+
+def test_a_student_of_partial_lists(tmp_path, frame):
+    lists = pd.DataFrame({"user": ["u1", "u1", "u2", "nobody"], "item": [1003, 1004, 1001, 1002], "rank": [1, 2, 1, 1]})
+    lists.to_csv(tmp_path / "lists.csv", index=False)
+    made = distil(frame, "who", "what", "when", out=tmp_path / "out", teacher=tmp_path / "lists.csv", **QUICK)
+    assert made.table.loc["D", "nDCG@10"] > 0
+    assert any("For 40 of 40 users the lists name fewer than 10 items" in line for line in made.warnings)
+    part = stage(rdcore.from_frame(frame, "who", "what", "when", min_actions=5), "F")
+    teacher = given(tmp_path / "lists.csv").fit(part.fit)
+    for method in set(METHODS) - {"de"}:
+        how = METHODS[method][0](0.1, 10)
+        student = rdcore.fit(part, BPRMFSettings(dim=2), teacher=teacher, method=how, training=Training(epochs=1))
+        assert all(torch.isfinite(table).all() for table in student.parameters())
+
+
+def test_the_split_for_a_teacher_of_your_own(tmp_path, frame, capsys):
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    words = ["distil", str(tmp_path / "x.csv"), "--user", "who", "--item", "what", "--time", "when", "--out", str(tmp_path / "o")]
+    assert cli.main([*words, "--only-split"]) == 0, capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "o").iterdir()] == ["split.csv"]
+    split = pd.read_csv(tmp_path / "o" / "split.csv")
+    clicks, _ = read_clicks(tmp_path / "x.csv", "who", "what", "when")
+    part = stage(clicks, "F")
+    assert split["part"].value_counts()["test"] == len(part.judge) and len(split) == len(clicks)
+    train = split[split["part"] == "train"]
+    expected = stage(clicks, "V").fit
+    assert train["user"].tolist() == expected.user_ids[expected.users()].tolist()
+    assert train["item"].tolist() == expected.item_ids[expected.items].tolist()
 
 
 def test_lists_that_change_meanwhile(tmp_path):
