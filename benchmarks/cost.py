@@ -292,8 +292,9 @@ def _quality(ax: plt.Axes, rows: pd.DataFrame, column: str, indexes: tuple[str, 
         for index in indexes:
             chosen = group[group["index"] == index]
             x = chosen[column] / (1e6 if column == "bytes" else 1)
-            ax.plot(x, chosen["quality"], color=look.colour, linestyle=look.dash if column == "bytes" else "", marker=look.marker,
-                    markerfacecolor=None if index == "exact" else "none", label=NAMES[role])  # fmt: skip
+            dash, face = look.dash if column == "bytes" else "", None if index == "exact" else "none"
+            ax.plot(x, chosen["quality"], color=look.colour, linestyle=dash, marker=look.marker, markerfacecolor=face,
+                    label=NAMES[role])  # fmt: skip
             if role != "S":
                 for place, quality, dim in zip(x, chosen["quality"], chosen["dim"], strict=True):
                     ax.annotate(dim, (place, quality), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=9)

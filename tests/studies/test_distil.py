@@ -297,8 +297,8 @@ def test_a_student_of_partial_lists(tmp_path, frame):
 
 def test_the_split_for_a_teacher_of_your_own(tmp_path, frame, capsys):
     frame.to_csv(tmp_path / "x.csv", index=False)
-    words = ["distil", str(tmp_path / "x.csv"), "--user", "who", "--item", "what", "--time", "when", "--out", str(tmp_path / "o")]
-    assert cli.main([*words, "--only-split"]) == 0, capsys.readouterr().err
+    words = ["distil", str(tmp_path / "x.csv"), "--out", str(tmp_path / "o"), "--only-split"]
+    assert cli.main([*words, "--user", "who", "--item", "what", "--time", "when"]) == 0, capsys.readouterr().err
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["split.csv"]
     split = pd.read_csv(tmp_path / "o" / "split.csv")
     clicks, _ = read_clicks(tmp_path / "x.csv", "who", "what", "when")
