@@ -80,10 +80,9 @@ page.show(reports.plan(sweeps))
 
 # %%
 tables = [ablations.of_tables(plan, "V", each) for each in seeds]
-again = {f"S, seed {s}": plan.student("F", s) for s in (seed, seed + 1)}
-points = {run.key: run for each in by_seed for run in ablations.points(each)}
-found = page.have(tables[0] | again | points, folded=True, **options)
-by_key = {record.key: record for record in found.values()}
+again = [plan.student("F", s) for s in (seed, seed + 1)]
+wanted = [*(run for each in tables for run in each.values()), *again, *(run for each in by_seed for run in ablations.points(each))]
+by_key = page.have({run.key: run for run in wanted}, folded=True, **options)
 shown = reports.shown(by_seed, by_key)
 table = reports.table(shown, by_key)
 _ = report.write_table(reports.long(shown, by_key), f"ablations{suffix}", profile, list(by_key.values()), NOTEBOOK)
@@ -99,7 +98,8 @@ _ = report.write_table(reports.long(shown, by_key), f"ablations{suffix}", profil
 
 # %%
 level = reports.levels(tables[: len(shown)], by_key)
-guesses = reports.noise(found.get("RD-position"), found.get("S"), [found.get(name) for name in again])
+first = {role: by_key.get(run.key) for role, run in tables[0].items()}
+guesses = reports.noise(first["RD-position"], first["S"], [by_key.get(run.key) for run in again])
 noise = max(guesses.values(), default=np.nan)
 page.say_lines([
     "MAP on validation: " + ", ".join(f"{role} {value:.4f}" for role, value in level.items() if not np.isnan(value))
@@ -161,10 +161,9 @@ page.folded_table("All values of all sweeps", table.drop(columns="key").round(4)
 
 # %%
 page.to_figures(profile)
-weighting, at_size = ablations.controls_as_recorded()
-paper = page.have({run.label: run for each in at_size for run in each.values()}, folded=True, profile="paper")
-paper_keys = {record.key: record for record in paper.values()}
-verdicts, compared = reports.controls(at_size, paper_keys)
+weighting, at_size = ablations.controls_on_record()
+paper = page.have({run.key: run for each in at_size for run in each.values()}, folded=True, profile="paper")
+verdicts, compared = reports.controls(at_size, paper)
 signed = dict.fromkeys(["MAP - S", "low", "high"], "{:+.4f}") | dict.fromkeys(["share of RD - S", "share low", "share high"], "{:.0%}")
 page.write(verdicts, "controls_caser", list(paper.values()), NOTEBOOK)
 page.say(f"Weights of **{weighting}**:")
@@ -181,9 +180,8 @@ page.say(reports.attribution(verdicts))
 
 # %%
 controls = ablations.controls(plan, "F", seed)
-own = page.have(controls, **options)
-own_keys = {record.key: record for record in own.values()}
-verdicts, compared = reports.controls([controls], own_keys)
+own = page.have({run.key: run for run in controls.values()}, folded=True, **options)
+verdicts, compared = reports.controls([controls], own)
 if (profile, model) != ("paper", "Caser"):  # that is the table above
     report.write_table(verdicts, f"controls{suffix}", profile, list(own.values()), NOTEBOOK)
 page.show(verdicts.drop(columns=["key", "role"]), **signed)

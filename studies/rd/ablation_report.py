@@ -25,7 +25,8 @@ LONG = ["dataset", "model", "role", "sweep", "value", "metric", "mean", "std", "
 QUALITY = ["MAP", "P@10", "nDCG@10"]
 SATURATED = math.atanh(0.99)  # where tanh is .99: about 2.65
 TWO_APART = 2 / math.sqrt(math.pi)  # mean distance of two normal numbers of spread 1: about 1.13
-Records = Mapping[str, Record]  # by key; what was not run is not in it
+Records = Mapping[str, Record]
+"""By the key of the planned run (a record of an earlier revision has another one); what was not run is not in it."""
 
 
 def last(record: Record | None, metric: str = "MAP") -> float:
@@ -59,6 +60,11 @@ def _places(seeds: Sequence[Sweeps]) -> Iterator[tuple[str, str, str, list[Exper
                 yield sweep, value, role, [sweeps[sweep][value][role] for sweeps in seeds]
 
 
+def _keys(runs: Sequence[Experiment], found: Records) -> str:
+    """The records' keys; of what was not run the key with which it is made."""
+    return " ".join(found[run.key].key if run.key in found else run.key for run in runs)
+
+
 def table(seeds: Sequence[Sweeps], found: Records) -> pd.DataFrame:
     """One row for each sweep, value and role, as after the last epoch, mean over the seeds; the metrics of what was not run
     are empty. seeds: the sweeps of one seed or of several (`shown`)."""
@@ -66,7 +72,7 @@ def table(seeds: Sequence[Sweeps], found: Records) -> pd.DataFrame:
     for sweep, value, role, runs in _places(seeds):
         quality = {metric: float(np.mean([last(found.get(run.key), metric) for run in runs])) for metric in QUALITY}
         named = {"sweep": sweep, "value": value, "role": role, "model": family(runs[0].description)}
-        rows.append(named | quality | {"seeds": len(runs), "key": " ".join(run.key for run in runs)})
+        rows.append(named | quality | {"seeds": len(runs), "key": _keys(runs, found)})
     return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(QUALITY, float))
 
 
@@ -215,7 +221,7 @@ def controls(
     for name, run in seeds[0].items() if seeds else ():
         mean = float(np.mean([last(record) for record in runs[name].values()])) if runs[name] else float("nan")
         row = {"control": name, "role": run.role, "MAP": mean, "seeds": len(runs[name])}
-        row["key"] = " ".join(plan[name].key for plan in seeds)
+        row["key"] = _keys([plan[name] for plan in seeds], found)
         if name != "S" and (both := stacked(name, "S"))[0] is not None:
             c = compared[name] = significance.compare(*both)
             row |= {"MAP - S": c.difference, "low": c.low, "high": c.high}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 
 from rdcore.distill import Discrepancy, Hybrid, Position, RDSettings, Reciprocal
@@ -232,19 +232,15 @@ def controls_with_position(plan: Plan) -> list[dict[str, Experiment]]:
     return [controls(plan, "F", seed) for seed in plan.seeds["F"]]
 
 
-def controls_as_recorded() -> tuple[str, list[dict[str, Experiment]]]:
-    """The controls of paper size (Caser) that are on record, as their records describe them, and whose weights they have:
-    position weights once there is such a control, until then the hybrid's of the first seed."""
+def controls_on_record() -> tuple[str, list[dict[str, Experiment]]]:
+    """The controls of paper size (Caser) that are on record, and whose weights they have: position weights once there is such
+    a control, until then the hybrid's of the first seed."""
     caser, _ = PROFILES["paper"].rd
-    with_position = [as_recorded(each) for each in controls_with_position(caser)]
-    if any(is_committed(run) for each in with_position for run in each.values() if run.role.startswith(f"{POSITION}-")):
+    with_position = controls_with_position(caser)
+    others = [run for each in with_position for run in each.values() if run.role.startswith(f"{POSITION}-")]
+    if any(map(is_committed, on_record(others))):
         return POSITION, with_position
-    return HYBRID, [as_recorded(controls(caser, "F", caser.seeds["F"][0], HYBRID))]
-
-
-def as_recorded(experiments: Mapping[str, Experiment]) -> dict[str, Experiment]:
-    """Named runs of paper size as their records describe them (`earlier.on_record`)."""
-    return dict(zip(experiments, on_record(list(experiments.values())), strict=True))
+    return HYBRID, [controls(caser, "F", caser.seeds["F"][0], HYBRID)]
 
 
 def ablation_runs(plan: Plan) -> list[Experiment]:

@@ -21,6 +21,7 @@ from rdcore.store import runner, runs
 from rdcore.store.experiment import Experiment
 from rdcore.train.loop import Training
 from studies.common import report
+from studies.common.earlier import as_before
 from studies.common.plan import Plan, unique
 from studies.common.profiles import PROFILES, SWEEPS
 from studies.common.style import look
@@ -35,7 +36,7 @@ from studies.rd.ablations import (
     chosen,
     control_records,
     controls,
-    controls_as_recorded,
+    controls_on_record,
     of_tables,
     papers_alpha,
     points,
@@ -442,12 +443,12 @@ def test_controls_of_several_seeds_are_compared_over_those_that_both_have(tmp_pa
 
 def test_the_controls_that_are_shown_have_position_weights_once_one_is_on_record(project: Path):
     caser = PROFILES["paper"].rd[0]
-    assert controls_as_recorded() == (HYBRID, [controls(caser, "F", 1, HYBRID)])
+    assert controls_on_record() == (HYBRID, [controls(caser, "F", 1, HYBRID)])
     one = controls(caser, "F", 2)["lists of popular items"]
     place = project / "data/replicated" / f"{one.label}-{one.key}"
     place.mkdir(parents=True)
     (place / "description.json").write_text(json.dumps(one.description))
-    shown, seeds = controls_as_recorded()
+    shown, seeds = controls_on_record()
     assert shown == POSITION and seeds == [controls(caser, "F", seed) for seed in (1, 2, 3, 4, 5)]
 
 
@@ -455,6 +456,21 @@ def test_the_controls_on_record_are_found_at_the_revision_they_have():
     """Committed, Caser, seed 1, hybrid weights: revision 1, until all of that protocol are at revision 2."""
     roles = [made.description["role"] for made in control_records() if made.description["seed"] == 1]
     assert {"S-negatives", "RD-hybrid-random", "RD-hybrid-popular", "RD-hybrid-student"} <= set(roles)
+
+
+def test_a_record_of_an_earlier_revision_stands_for_the_planned_run(tmp_path: Path):
+    """Caser's are read at revision 1 until a protocol is there at revision 2: under another key than the plan has."""
+    caser = PROFILES["paper"].rd[0]
+    plan, base = controls(caser, "F", 1), np.linspace(0.1, 0.3, USERS)
+    made = {plan[name].key: record(tmp_path, as_before(plan[name]), {50: 0.1}, base + gain)
+            for name, gain in {"S": 0, TAUGHT: 0.02}.items()}  # fmt: skip
+    rows = reports.controls([plan], made)[0].set_index("control")
+    assert rows.loc[TAUGHT, "MAP - S"] == pytest.approx(0.02) and rows.loc[TAUGHT, "key"] == as_before(plan[TAUGHT]).key
+    assert rows.loc["T", "key"] == plan["T"].key, "what was not run has the key that makes it"
+    sweep = {"K": {"10": {POSITION: caser.distilled("V", 101, "RD-position")}}}
+    run = sweep["K"]["10"][POSITION]
+    table = reports.table([sweep], {run.key: record(tmp_path, as_before(run), {50: 0.2})})
+    assert table.loc[0, ["MAP", "key"]].tolist() == [0.2, as_before(run).key]
 
 
 def test_a_control_as_good_as_rd_leaves_nothing_to_the_teacher(tmp_path: Path):
