@@ -29,7 +29,10 @@ PAGE = """<!doctype html>
  .warnings { background: #fff6e0; border-left: 4px solid #E69F00; padding: .5rem 1rem }
  .result { font-size: 1.1rem } svg { max-width: 100%; height: auto } code { background: #f2f2f2; padding: 0 .2rem }
  .wide { overflow-x: auto }
- @media (max-width: 40rem) { th, td { padding: .3rem .25rem } small { white-space: normal } ul { padding-left: 1.2rem } }
+ h1 { overflow-wrap: anywhere }
+ @media (max-width: 40rem) {
+  table { font-size: .8rem } th, td { padding: .3rem .2rem } small { white-space: normal } ul { padding-left: 1.2rem }
+ }
 </style></head><body>
 <h1>{{ title }}</h1>
 <p class="result">{{ conclusion | join(" ") }}</p>
