@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rdcore import __version__, datasets, models
-from rdcore.checks import integer
+from rdcore.checks import integer, interactions, short
 from rdcore.data import Interactions, Stage
 from rdcore.data.queries import final_queries
 from rdcore.data.sampling import SeenItems
@@ -111,6 +111,8 @@ def export(model: Model, path: Path | str, *, n: int = 10, about: Mapping[str, s
         raise ValueError(f"n must be at most the number of items, {model.n_items}, got {n}")
     if path.suffix != ".onnx":
         raise ValueError(f"the exported file must end in .onnx, got {str(path)!r}")
+    if path.is_dir() or path.with_name(f"{path.name}.data").is_dir():
+        raise ValueError(f"{path} or its .data is a folder: give another name")
     for table in chain(model.parameters(), model.buffers()):
         if table.device.type != "cpu":
             raise ValueError("a model is exported from the CPU: give model.cpu()")
@@ -179,6 +181,9 @@ def _quiet() -> Iterator[None]:
 
 def padded_pasts(fit: Interactions, users: Sequence[int]) -> np.ndarray:
     """All items of some users, as an exported model is asked: (len(users), longest) int64."""
+    users = np.asarray(users, dtype=None if len(users) else np.int64)
+    if users.dtype.kind not in "iu" or ((users < 0) | (users >= fit.n_users)).any():
+        raise ValueError(f"users must be integers in 0..{fit.n_users - 1}, got {short(users)}: places of labels in user_ids")
     rows = [fit.items[fit.offsets[user] : fit.offsets[user + 1]] for user in users]
     pasts = np.full((len(rows), max(map(len, rows), default=0)), fit.n_items)
     for past, row in zip(pasts, rows, strict=True):
@@ -193,6 +198,8 @@ def write_users(fit: Interactions, path: Path | str) -> Path:
     fit: what the model was fitted to, such as ``stage(mine, "F").fit``. With all interactions the lists would leave out the
     held-out items, too; that is right once a model is served and wrong where its lists are compared with its evaluation.
     """
+
+    interactions(fit)
 
     def plain(labels: np.ndarray) -> np.ndarray:
         return labels.astype(str) if labels.dtype == object else labels
@@ -218,7 +225,11 @@ def session(path: Path | str, threads: int = 0):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.disable_prepacking", "1")
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # of classes of its own
+        said = str(error).strip().splitlines()[0]
+        raise ValueError(f"{path} cannot be served ({said}): it and {path}.data lie in one folder; export it again") from error
 
 
 def check(path: Path | str, model: Model, fit: Interactions, users: Sequence[int], *, block: int = 32) -> float:

@@ -254,6 +254,37 @@ def test_a_model_of_other_numbers_is_refused(kind: torch.dtype, tmp_path: Path) 
     assert not list(tmp_path.iterdir())
 
 
+def test_users_that_are_not_there_are_refused(exported) -> None:
+    path, model, fit = exported["BPRMF"]
+    for users in ([-1], [fit.n_users], [0.5], ["0"]):  # -1 would be asked with an empty past, and get what it has
+        with pytest.raises(ValueError, match=f"users must be integers in 0..{fit.n_users - 1}"):
+            serving.padded_pasts(fit, users)
+        with pytest.raises(ValueError, match="users must be integers"):
+            serving.check(path, model, fit, users)
+    assert serving.padded_pasts(fit, []).shape == (0, 0)
+
+
+def test_what_is_no_exported_model_is_named(exported, tmp_path: Path) -> None:
+    path, model, _ = exported["BPRMF"]
+    (tmp_path / "alone.onnx").write_bytes(path.read_bytes())  # without its weights
+    (tmp_path / "junk.onnx").write_bytes(b"x")
+    for name in ("alone.onnx", "junk.onnx", "nothing.onnx"):
+        with pytest.raises(ValueError, match=f"{name} cannot be served .*lie in one folder; export it again"):
+            serving.session(tmp_path / name)
+    for name in ("a.onnx", "b.onnx.data"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(ValueError, match="or its .data is a folder: give another name"):
+            serving.export(model, tmp_path / name.removesuffix(".data"))
+    assert not (tmp_path / "a.onnx.data").exists() and not (tmp_path / "b.onnx").exists()
+
+
+@pytest.mark.parametrize("given", [DATA, {"items": [1]}])
+def test_who_has_what_is_written_of_interactions(tmp_path: Path, given: object) -> None:
+    given = data.stage(given, "F") if given is DATA else given
+    with pytest.raises(ValueError, match="give Interactions, not a"):
+        serving.write_users(given, tmp_path / "x.npz")
+
+
 def test_interactions_with_other_items_are_refused(exported) -> None:
     path, model, _ = exported["BPRMF"]
     with pytest.raises(ValueError, match="the model knows 50 items and the interactions have 40: give those it was fitted to"):

@@ -67,12 +67,12 @@ def check_kind(data: object) -> None:
 def check_data(experiment: Experiment, data: Interactions | Stage) -> None:
     """Raises ValueError where ``data`` are not those that the run describes: by their hash, or a
     stage of your own by that of its fitted part (see `check_stage`)."""
-    check_kind(data)
     check_hash(experiment.dataset, experiment.data_hash, data)
 
 
 def check_hash(dataset: str, described: str, data: Interactions | Stage) -> None:
     """The same of what a description says."""
+    check_kind(data)
     here = data.sha256()
     if described not in (here, data.fit.sha256() if isinstance(data, Stage) else here):
         raise ValueError(

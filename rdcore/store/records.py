@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from rdcore.checks import integer
 from rdcore.files import paths
 from rdcore.files.whole import damaged
 from rdcore.store.record_files import (
@@ -160,6 +161,15 @@ class Run(Record):
     def finished(self) -> bool:
         return (self.folder / "DONE").exists()
 
+    def means(self) -> list[dict]:
+        """As of a record. Raises ValueError for a run that is not finished: its metrics come with the end."""
+        if not self.finished and not (self.folder / "metrics.json").exists():
+            raise ValueError(
+                f"run {self.key} in {self.folder} is not finished: runs.load_or_train(experiment, data) goes on with it, or "
+                "trains it"
+            )
+        return super().means()
+
     def model(self, experiment: Experiment, data: Interactions | Stage, epoch: int | str | None = None, device="cpu") -> Model:
         """The trained model of an evaluated epoch, by default the last or chosen one ('best'), in
         eval mode.
@@ -194,7 +204,9 @@ class Run(Record):
     def weights(self, epoch: int | str | None = None) -> Path:
         """The file of an evaluated epoch's weights, by default those of the last or chosen one
         ('best')."""
-        epoch = self.epoch if epoch in (None, "best") else epoch
+        if epoch in (None, "best"):
+            epoch = self.epoch
+        integer("epoch", epoch)
         return self.folder / f"weights-{epoch:03d}.safetensors"
 
 

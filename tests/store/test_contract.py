@@ -95,6 +95,24 @@ def test_a_model_is_loaded_by_the_experiment_that_made_it(store: Path) -> None:
         run.model(RUN, MINE, device="mps")
     with pytest.raises(ValueError, match="keeps no weights of epoch 9; it has those of 1, 2, 3"):
         run.model(RUN, MINE, 9)
+    for odd in ("1", 1.5, True):
+        with pytest.raises(ValueError, match=f"epoch must be an integer >= 1, got {odd!r}"):
+            run.model(RUN, MINE, odd)
+    with pytest.raises(ValueError, match="data must be Interactions or a Stage, not a DataFrame"):
+        serve.export_run(run, store / "x.onnx", data=pd.DataFrame())
+
+
+def test_a_run_that_is_not_finished_is_called_that(store: Path) -> None:
+    def stop(epoch: int, values: dict) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match="is kept up to epoch 1 of 3"):
+        runs.load_or_train(RUN, MINE, after_epoch=stop)
+    run = records.run_of(RUN)
+    for door in (lambda: run.model(RUN, MINE), lambda: run.metrics, lambda: serve.export_run(run, store / "x.onnx", data=MINE)):
+        with pytest.raises(ValueError, match=f"run {run.key} in .* is not finished: runs.load_or_train"):
+            door()
+    assert not (store / "x.onnx").exists()
 
 
 def test_only_float32_is_trained(store: Path) -> None:
