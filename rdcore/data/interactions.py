@@ -62,17 +62,11 @@ class Interactions:
         check((np.diff(offsets) >= 0).all(), "offsets must not decrease")
         if n:
             low, high = self.items.min(), self.items.max()
-            check(
-                low >= 0 and high < self.n_items,
-                f"items must lie in 0..{self.n_items - 1}, found {low}..{high}",
-            )
+            check(low >= 0 and high < self.n_items, f"items must lie in 0..{self.n_items - 1}, found {low}..{high}")
         if self.times is not None:
             check(len(self.times) == n, f"{len(self.times)} times for {n} items")
             gaps = np.flatnonzero(self.times == MISSING_TIME)
-            check(
-                not len(gaps),
-                f"no value in times, row {gaps[:1]}: {MISSING_TIME} is a missing date as an integer",
-            )
+            check(not len(gaps), f"no value in times, row {gaps[:1]}: {MISSING_TIME} is a missing date as an integer")
             # Compared, not subtracted: a difference of two int64 may overflow.
             backwards = (self.times[1:] < self.times[:-1]) & (np.diff(self.users()) == 0)
             check(not backwards.any(), "times must not decrease within a user")

@@ -16,6 +16,8 @@ from torch.nn import functional as F
 
 from rdcore.data.interactions import Interactions
 
+REPEATED = 8  # times that an item is in the pasts of one batch, from which on `past_sum` sums each of them once
+
 
 @dataclass(frozen=True)
 class Queries:
@@ -52,9 +54,7 @@ class Queries:
         """
         start = self.offsets[self.user]
         stop = self.offsets[self.user + 1] if everything else self.end
-        counts = stop - start
-        row = torch.repeat_interleave(torch.arange(len(self), device=start.device), counts)
-        position = torch.arange(len(row), device=start.device) - (torch.cumsum(counts, 0) - counts - start)[row]
+        row, position = _places(start, stop)
         if everything:
             kept = position != self.end[row]
             row, position = row[kept], position[kept]
@@ -62,7 +62,22 @@ class Queries:
 
     def past_sum(self, table: Tensor, everything: bool = False) -> tuple[Tensor, Tensor]:
         """The sum over `past` of its items' rows in ``table`` (n, D), and their number: (B, D), (B,). Memory for the pasts and
-        their sums, not for users times items."""
+        their sums, not for users times items. Where few users have nearly all pasts, each of theirs is the sum of the one
+        before and what was added, so that time does not grow with the square of what one user has."""
+        start, stop = self.offsets[self.user], self.offsets[self.user + 1] if everything else self.end
+        order = stop.argsort(stable=True)  # by user, then by how much of theirs is past
+        start, stop = start[order], stop[order]
+        begin = torch.cat([start[:1], stop[:-1]]).maximum(start)  # what the query before has not summed
+        if REPEATED * int((stop - begin).sum()) < int((stop - start).sum()):
+            row, position = _places(begin, stop)
+            added = torch.bincount(row, minlength=len(self))
+            added = F.embedding_bag(self.items[position], table, added.cumsum(0) - added, mode="sum").double()
+            total, place = added.cumsum(0), torch.arange(len(self), device=start.device)
+            of_user = place.masked_fill(start == torch.cat([start[:1] - 1, start[:-1]]), 0).cummax(0).values  # its first query
+            total, back = (total - (total - added)[of_user]).to(table.dtype), order.argsort()
+            target = everything & (self.end < self.offsets[self.user + 1])  # it is among everything, and left out
+            total = total[back] - target[:, None] * table[self.items[self.end.clamp(max=len(self.items) - 1)]]
+            return total, (stop - start)[back] - target.long()
         row, item = self.past(everything)
         counts = torch.bincount(row, minlength=len(self))
         return F.embedding_bag(item, table, counts.cumsum(0) - counts, mode="sum"), counts
@@ -74,12 +89,15 @@ class Queries:
         return torch.where(inside, self.items[position.clamp(min=0)], self.padding)
 
 
+def _places(start: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
+    """All places from start (B,) to stop (B,), as (row (M,), place (M,))."""
+    counts = stop - start
+    row = torch.repeat_interleave(torch.arange(len(start), device=start.device), counts)
+    return row, torch.arange(len(row), device=start.device) - (torch.cumsum(counts, 0) - counts - start)[row]
+
+
 def _table(fit: Interactions) -> dict:
-    return {
-        "items": torch.from_numpy(fit.items),
-        "offsets": torch.from_numpy(fit.offsets),
-        "padding": fit.n_items,
-    }
+    return {"items": torch.from_numpy(fit.items), "offsets": torch.from_numpy(fit.offsets), "padding": fit.n_items}
 
 
 def training_queries(fit: Interactions, window: int, *, full_windows: bool = False) -> tuple[Queries, Tensor]:

@@ -138,9 +138,7 @@ def stage(interactions: Interactions, name: Literal["V", "F"]) -> Stage:
     items that a user has had are not ranked, so it could never be found.
     """
     if name not in ("V", "F"):
-        raise DataError(
-            f"unknown stage {name!r}: it is 'V' (fit train, judge validation) or 'F' (fit both, judge test)"
-        )
+        raise DataError(f"unknown stage {name!r}: it is 'V' (fit train, judge validation) or 'F' (fit both, judge test)")
     test, held = _newest(interactions, 2), _newest(interactions, 3)
     fitted, judged = (~held, held & ~test) if name == "V" else (~test, test)
     parts = ("train", "validation") if name == "V" else ("train+validation", "test")
@@ -200,10 +198,8 @@ def leave_one_out(interactions: Interactions) -> LeaveOneOut:
     left = np.repeat(counts, counts) - interactions.positions()  # 1: the last row of its user
     held = (left <= 2) & np.repeat(counts >= 3, counts)
     if not held.any():
-        raise DataError(
-            f"data set {name!r}: no user has the 3 items that it takes to hold out two of them: bring users "
-            "with more actions"
-        )
+        raise DataError(f"data set {name!r}: no user has the 3 items that it takes to hold out two of them: bring users with "
+                        "more actions")  # fmt: skip
     refuse_revisits(interactions, held, "leave-one-out holds out")
     return LeaveOneOut(
         "L",

@@ -29,13 +29,9 @@ class BothSettings(Settings):
         for name in ("first", "second"):
             value = getattr(self, name)
             if not hasattr(value, "build") or isinstance(value, BothSettings | type):
-                raise ValueError(
-                    f"{name} must be the settings of one distillation, got {short(value)}"
-                )
+                raise ValueError(f"{name} must be the settings of one distillation, got {short(value)}")
         if _method(self.first) == _method(self.second):
-            raise ValueError(
-                f"first and second must be two methods, got {_method(self.first)} twice"
-            )
+            raise ValueError(f"first and second must be two methods, got {_method(self.first)} twice")
 
     def build(self, student: Model, teacher: Model) -> Both:
         settings = (self.first, self.second)

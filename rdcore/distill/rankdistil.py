@@ -96,9 +96,7 @@ class RankDistilSettings(Settings):
             integer("k", self.k)
             most = self.p + self.m if self.orders == "sampled" else self.p
             if self.k > most:
-                raise ValueError(
-                    f"k must be <= {most}, the items whose order the teacher gives, got {self.k}"
-                )
+                raise ValueError(f"k must be <= {most}, the items whose order the teacher gives, got {self.k}")
 
     def _used(self) -> set[str]:
         """Which of the settings that belong to some forms only have an effect here."""

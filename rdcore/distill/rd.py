@@ -46,9 +46,7 @@ class RDSettings(Settings):
     def __post_init__(self):
         integer("K", self.K)
         if not hasattr(self.weights, "needs_rank") or isinstance(self.weights, type):
-            raise ValueError(
-                f"weights must be a scheme such as Hybrid(), got {short(self.weights)}"
-            )
+            raise ValueError(f"weights must be a scheme such as Hybrid(), got {short(self.weights)}")
         one_of("exclude", self.exclude, "target", "seen")
         number("weight", self.weight)
         one_of("lists", self.lists, "teacher", "popular", "random")

@@ -1,6 +1,7 @@
 """Windows against a slow sliding loop, and what a query may never see."""
 
 from itertools import pairwise
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdcore.data import Interactions
-from rdcore.data.queries import final_queries, training_queries
+from rdcore.data import queries as queries_module
+from rdcore.data.queries import Queries, final_queries, training_queries
 from rdcore.serve import PaddedQueries
 
 # Sequences in which every item occurs once in the whole table: an item then tells whose it is and when it was.
@@ -189,3 +191,38 @@ def test_every_prefix_is_an_instance_unless_full_windows_are_asked_for(lengths, 
     assert target.tolist() == [item for _, item in expected]
     for row, (before, _) in zip(queries.history(window).tolist(), expected, strict=True):
         assert row == [fit.n_items] * (window - len(before)) + before[-window:]
+
+
+@few
+@given(lengths=lengths, data=st.data(), everything=st.booleans())
+def test_pasts_summed_piece_by_piece_are_those_summed_one_by_one(lengths, data, everything):
+    fit, _ = unique_items(lengths)
+    instances, _ = training_queries(fit, 0)
+    parts = instances, final_queries(fit)
+    user, end = (torch.cat([getattr(part, name) for part in parts]) for name in ("user", "end"))
+    queries = Queries(user, end, instances.items, instances.offsets, instances.padding)
+    queries = queries[torch.tensor(data.draw(st.lists(st.integers(0, len(queries) - 1), max_size=12)), dtype=torch.long)]
+    weights = torch.rand(len(queries), 2)
+    found = []
+    for repeated in (0, 10**9):  # always piece by piece, never
+        table = torch.arange(1.0, 2 * fit.n_items + 3).view(-1, 2).requires_grad_()  # whole numbers: every sum is exact
+        with patch.object(queries_module, "REPEATED", repeated):
+            total, counts = queries.past_sum(table, everything)
+        (total * weights).sum().backward()
+        found.append((total.detach(), counts, table.grad))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_the_time_for_pasts_does_not_grow_with_the_square_of_what_one_user_has(everything, monkeypatch):
+    fit, _ = unique_items([400, 3, 3])
+    queries, _ = training_queries(fit, 0)
+    summed, plain = [], queries_module.F.embedding_bag
+    monkeypatch.setattr(queries_module.F, "embedding_bag", lambda items, *rest, **more: (
+        summed.append(len(items)), plain(items, *rest, **more))[1])  # fmt: skip
+    queries.past_sum(torch.ones(fit.n_items + 1, 2), everything)
+    assert summed[0] <= len(fit)  # and not 400 * 399 / 2
+    few = queries[torch.tensor([3, 200, 401, 404])]
+    few.past_sum(torch.ones(fit.n_items + 1, 2), everything)
+    assert summed[1] == len(few.past(everything)[0])  # as ever, to the bit
