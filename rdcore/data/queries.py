@@ -65,7 +65,7 @@ class Queries:
         their sums, not for users times items. Where few users have nearly all pasts, each of theirs is the sum of the one
         before and what was added, so that time does not grow with the square of what one user has."""
         start, stop = self.offsets[self.user], self.offsets[self.user + 1] if everything else self.end
-        order = stop.argsort(stable=True)  # by user, then by how much of theirs is past
+        order = (self.user * (len(self.items) + 1) + stop).argsort()  # by user, then by how much of theirs is past
         start, stop = start[order], stop[order]
         begin = torch.cat([start[:1], stop[:-1]]).maximum(start)  # what the query before has not summed
         if REPEATED * int((stop - begin).sum()) < int((stop - start).sum()):
