@@ -87,9 +87,14 @@ def of_rank(rank: np.ndarray, metric: str) -> np.ndarray:
 
 
 @cache
+def every_run() -> list[Run]:
+    return [Run(file.parent) for file in sorted((ROOT / "data" / "replicated").glob("*/description.json"))]
+
+
+@cache
 def runs() -> list[Run]:
     """All records that tables read. Caser's are those of revision 1 where a protocol has not all of them at revision 2."""
-    every = [Run(file.parent) for file in sorted((ROOT / "data" / "replicated").glob("*/description.json"))]
+    every = every_run()
     twins: dict[tuple, dict[int, set[str]]] = {}
     for run in every:
         if run.model == "Caser":
@@ -289,6 +294,22 @@ def summary(row, values: list[float]) -> Iterator[Cell]:
     yield f"{where} difference", row.difference, mean / row.reported - 1 if row.reported else math.nan
 
 
+def rd_recipes() -> Iterator[Cell]:
+    """Recipes of RD beside the released one, three seeds after their last epoch, all at revision 2 of Caser; none before any
+    is on record."""
+    if not (ROOT / "figures" / "tables" / "rd_recipes.csv").exists():
+        return
+    for row in table("rd_recipes").itertuples():
+        found = [run for run in every_run() if (run.data, run.model, run.stage, run.role, run.epochs)
+                 == (row.dataset, row.model, "F", row.role, row.epochs) and run.seed in (1, 2, 3)
+                 and run.d["model"]["revision"] == 2 and run.d["teacher_epoch"] in (None, 50)]  # fmt: skip
+        values = [run.at(row.epochs)[row.metric] for run in found]
+        where = f"rd_recipes {row.role} {row.epochs} {row.metric}"
+        yield f"{where} replicated", row.replicated, np.mean(values)
+        yield f"{where} std", row.std, np.std(values, ddof=1) if len(values) > 1 else math.nan
+        yield f"{where} seeds", row.seeds, len(values)
+
+
 def derrd_table2() -> Iterator[Cell]:
     """Table 2 of DE-RRD on CiteULike under protocol `validation`, from the users' ranks."""
     rows = table("derrd_table2").query("dataset == 'citeulike' and model == 'BPR' and protocol == 'validation'")
@@ -450,7 +471,7 @@ def flexibility() -> Iterator[Cell]:
 
 
 TABLES: dict[str, Callable[[], Iterator[Cell]]] = {
-    "rd_table2": rd_table2, "rd_table4": lambda: rd_table2("rd_table4"), "derrd_table2": derrd_table2,
+    "rd_table2": rd_table2, "rd_table4": lambda: rd_table2("rd_table4"), "rd_recipes": rd_recipes, "derrd_table2": derrd_table2,
     "one_protocol": one_protocol, "09_methods": methods, "09_chosen_decay": chosen_decay, "scorecard": scorecard,
     "05_tests": tests, "flexibility": flexibility,
 }  # fmt: skip

@@ -1,12 +1,14 @@
 """The recipes beside the released one: what they change, and what is shown of them."""
 
+import importlib.util
+import shutil
 from pathlib import Path
 
 import pytest
-from fabricated import record
+from fabricated import ENVIRONMENT, record
 
 from studies.common.profiles import PROFILES
-from studies.rd import recipes
+from studies.rd import recipes, study
 from studies.rd.plan import table_runs
 
 CASER = PROFILES["paper"].rd[0]
@@ -54,3 +56,22 @@ def test_the_table_has_a_row_for_each_recipe_beside_the_papers_numbers(tmp_path:
 
 def test_nothing_is_shown_as_long_as_no_recipe_is_on_record(project: Path):
     assert recipes.on_record(CASER) == []
+
+
+def test_what_is_written_is_what_other_code_computes(project: Path, monkeypatch: pytest.MonkeyPatch):
+    folder, tests = project / "data/replicated", Path(__file__).resolve().parents[1]
+    shutil.copytree(tests.parent / "data/reported", project / "data/reported")
+    assert study.write_tables() == []
+    for seed in (1, 2, 4):
+        runs = [*recipes.recipes(CASER, seed).values(), CASER.teacher("F", seed), CASER.distilled("F", seed)]
+        for place, run in enumerate(runs):
+            record(folder, run, {50: 0.08 + place / 100, run.training.epochs: 0.09 + place / 100 + seed / 1000},
+                   environment=ENVIRONMENT)  # fmt: skip
+    assert [file.name for file in study.write_tables()] == ["rd_recipes.csv"]
+    assert "which recipe" in study.results().lower()
+    spec = importlib.util.spec_from_file_location("recompute", tests / "harness" / "recompute.py")
+    other = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(other)
+    monkeypatch.setattr(other, "ROOT", project)
+    count, lines = other.disagreements("rd_recipes")
+    assert lines == [] and count == 6 * 3 * 3, "six rows of three metrics; seed 4 is none of the three"
