@@ -1,6 +1,7 @@
 """The house: who may import whom, and how large the method may grow."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,22 @@ def test_the_method_stays_small():
     assert {name: count for name, count in lines.items() if count > LONGEST.get(name, 300)} == {}
     later = ("rdcore/distill/followups/", "rdcore/models/more/")  # what came after the three papers: long files alone count
     assert sum(count for name, count in lines.items() if not name.startswith(later)) <= MOST_LINES
+
+
+def walk() -> list[tuple[str, list[str]]]:
+    """The way from RD's equation to its number in README: file, and the names to look at there."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    steps = re.findall(r"^\d+\. `([\w/]+\.py)`, (.*(?:\n   .*)*)", text, flags=re.M)
+    return [(file, re.findall(r"`(\w+)`", words)) for file, words in steps]
+
+
+def test_the_walk_from_the_equation_to_readme_is_there():
+    """Every name is defined where CONTRIBUTING.md says, and the way grows no longer."""
+    steps = walk()
+    assert 9 <= len(steps) <= 12
+    for file, names in steps:
+        defined = re.findall(r"^(?:def|class) (\w+)", (ROOT / file).read_text(encoding="utf-8"), flags=re.M)
+        assert names and set(names) <= set(defined), file
 
 
 MOST_LINES = 4_884
