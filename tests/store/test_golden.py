@@ -28,7 +28,7 @@ import pytest
 import torch
 from method_examples import examples
 
-from rdcore import distill
+from rdcore import distill, models
 from rdcore.data import Interactions, sampling
 from rdcore.datasets import synthetic
 from rdcore.distill import (
@@ -149,6 +149,13 @@ def distilled_runs() -> dict[str, Experiment]:
 
 
 def golden_runs() -> dict[str, Experiment]:
+    """Those named here, and the examples of later models of which none is named."""
+    runs = named_runs()
+    known = {type(run.model) for run in runs.values()}
+    return runs | {name: plain(model, "V") for name, model in examples("models/more").items() if type(model) not in known}
+
+
+def named_runs() -> dict[str, Experiment]:
     return {
         **sequential_runs(),
         "BPR": TEACHER,
@@ -225,6 +232,7 @@ def test_every_model_and_every_method_has_a_golden_run():
     types = typing.get_type_hints(Experiment)
     known = {kind for name in ("model", "distillation") for kind in typing.get_args(types[name])} - {type(None)}
     known |= set(typing.get_args(distill.rd_weights.Weights))
+    known |= {getattr(models, name) for name in models.__all__ if name.endswith("Settings")}
     assert known <= set().union(*map(settings_in, golden_runs().values()))
 
 
