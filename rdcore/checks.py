@@ -97,6 +97,11 @@ def checked_scores(model, given, n_queries: int):
     return given if given.is_floating_point() and given.element_size() > 2 else given.float()
 
 
+def missing(thing: object, what: str) -> NotImplementedError:
+    """What is raised where a class lacks a method that it has to have."""
+    return NotImplementedError(f"{type(thing).__name__} must implement {what}")
+
+
 def short(value: object) -> str:
     """A value for a message. Containers, which may be endless, models, and huge integers, which Python
     does not print, by their type."""

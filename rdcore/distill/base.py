@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from rdcore.checks import all_scores
+from rdcore.checks import all_scores, missing
 from rdcore.data.queries import Queries
 from rdcore.data.sampling import SeenItems
 from rdcore.models.base import Model, evaluating
@@ -131,7 +131,7 @@ class Distillation(nn.Module):
     ) -> None:
         """Takes from the teacher, once, what training needs. ``cache`` keeps the teacher's lists
         for all its students (`rdcore.distill.lists.teacher_lists` asks it)."""
-        raise NotImplementedError(f"{type(self).__name__} must implement prepare(teacher, data)")
+        raise missing(self, "prepare(teacher, data)")
 
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         """Schedules and samples of the coming epoch (1-based), from that epoch's generator."""
@@ -147,9 +147,7 @@ class Distillation(nn.Module):
 
     def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
         """The distillation loss of one step (0, 1, ...): weighted, reduced over the batch, ()."""
-        raise NotImplementedError(
-            f"{type(self).__name__} must implement loss(student, batch, step, context)"
-        )
+        raise missing(self, "loss(student, batch, step, context)")
 
     def log(self) -> dict:
         """Plain numbers about the epoch that just ended, for the history of the run."""

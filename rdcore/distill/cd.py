@@ -62,8 +62,8 @@ class CDSettings(Settings):
         flag("positives", self.positives)
         if self.depth is not None:
             integer("depth", self.depth)
-        if self.depth is not None and self.samples > self.depth:
-            raise ValueError(f"samples must be <= depth = {self.depth}, the length of the ranking, got {self.samples}")
+            if self.samples > self.depth:
+                raise ValueError(f"samples must be <= depth = {self.depth}, the length of the ranking, got {self.samples}")
         for name in ("gamma", "temperature", "weight"):
             number(name, getattr(self, name), above=name == "temperature")
         number("shift", self.shift, least=None)

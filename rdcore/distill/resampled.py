@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from rdcore.checks import missing
 from rdcore.data.queries import Queries, final_queries_of
 from rdcore.distill.base import Batch, Distillation, TrainingData, distinct_queries
 from rdcore.distill.lists import Lists, check_length
@@ -45,12 +46,12 @@ class Resampled(Distillation):
     def draw(self, student: Model, queries: Queries, lists: Tensor | None) -> tuple[Tensor, ...]:
         """The sample of B queries: items (B, n) first, then whatever `compare` needs of them.
         lists: (B, depth) of the teacher, if it has given any."""
-        raise NotImplementedError
+        raise missing(self, "draw(student, queries, lists)")
 
     def compare(self, logits: Tensor, named: Tensor | None, *sampled: Tensor) -> Tensor:
         """Logits (B, n) of the items, which of these are there (B, n) bool (None: all), and the
         rest of the sample -> the loss of each query (B,)."""
-        raise NotImplementedError
+        raise missing(self, "compare(logits, named)")
 
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         self.rng = rng

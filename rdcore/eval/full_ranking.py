@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
-from torch import Tensor
 
 from rdcore.checks import all_scores
 from rdcore.data.queries import final_queries
@@ -83,8 +80,5 @@ def agreement(student: Model, teacher: Model, stage: Stage, *, device="cpu", n: 
             listed = listed.masked_fill(~named, 0)
             both = scores_t.gather(1, listed), scores_s.gather(1, listed)
             correlation.append(metrics.rank_correlation(*both, named))
-    return {f"overlap@{n}": _mean(overlap), f"kendall@{depth}": _mean(correlation)}
-
-
-def _mean(blocks: list[Tensor]) -> float:
-    return float(torch.cat(blocks).nanmean()) if blocks else math.nan
+    both = {f"overlap@{n}": overlap, f"kendall@{depth}": correlation}
+    return {name: float(torch.cat(blocks).nanmean()) for name, blocks in both.items()}

@@ -268,7 +268,7 @@ def rank_correlation(scores_a: Tensor, scores_b: Tensor, valid: Tensor | None = 
         for s in (scores_a, scores_b)
     )
     if valid is not None:
-        a = a * (valid[:, :, None] & valid[:, None, :])
-        b = b * (valid[:, :, None] & valid[:, None, :])
+        pairs = valid[:, :, None] & valid[:, None, :]
+        a, b = a * pairs, b * pairs
     agreement = (a * b).sum((1, 2)).double()
     return agreement / ((a != 0).sum((1, 2)).double() * (b != 0).sum((1, 2)).double()).sqrt()

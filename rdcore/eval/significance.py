@@ -148,7 +148,7 @@ def compare(a: ArrayLike, b: ArrayLike, *, common_users: bool = False) -> Compar
 
 
 def interval(mean: float, layout: Layout) -> tuple[float, float]:
-    reach = layout.critical * np.sqrt(layout.variance) if layout.variance else 0.0
+    reach = layout.critical * np.sqrt(layout.variance)
     return float(mean - reach), float(mean + reach)
 
 

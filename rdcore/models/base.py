@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rdcore import fast
-from rdcore.checks import checked_scores, short
+from rdcore.checks import checked_scores, missing, short
 from rdcore.data.interactions import Interactions
 from rdcore.data.queries import Queries
 
@@ -37,7 +37,7 @@ class Model(nn.Module):
 
     def encode(self, queries: Queries) -> Tensor:
         """B queries -> context (B, D)."""
-        raise NotImplementedError(f"{type(self).__name__} must implement encode(queries)")
+        raise missing(self, "encode(queries)")
 
     def score(self, context: Tensor, items: Tensor) -> Tensor:
         """Context (B, D) and items, (B, n) each query's own or (n,) shared by all -> logits
@@ -47,13 +47,11 @@ class Model(nn.Module):
 
     def score_all(self, context: Tensor) -> Tensor:
         """Context (B, D) -> logits of all items (B, n_items)."""
-        raise NotImplementedError(f"{type(self).__name__} must implement score_all(context)")
+        raise missing(self, "score_all(context)")
 
     def base_loss(self, positive: Tensor, negative: Tensor) -> Tensor:
         """Logits (B, P) and (B, N) -> the loss of each query (B,)."""
-        raise NotImplementedError(
-            f"{type(self).__name__} must implement base_loss(positive, negative)"
-        )
+        raise missing(self, "base_loss(positive, negative)")
 
     def query_loss(
         self, queries: Queries, context: Tensor, target: Tensor, negatives: Tensor
