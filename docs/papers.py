@@ -16,19 +16,19 @@ COLUMNS = [
 ]  # fmt: skip
 DISTILLED = ("order of items", "scores", "vectors", "relations", "several kinds", "", "nothing (background)")
 STATUS = {
-    "built and matched": "in this project, and trained step by step beside the released code "
+    "built and matched": "in this project, and compared step by step with the released code "
     "([tests/parity](../tests/parity/official.py))",
     "built": "in this project, with golden values in [data/golden](../data/golden/README.md)",
-    "facts at hand": "its code or text was read for this project",
+    "read": "its code or text was read for this project",
     "not read yet": "known by title, abstract or README alone",
     "out of scope": "with the reason",
 }
 
 HEAD = """# The list of papers
 
-Works on distillation for recommenders and what cites DE-RRD, in the order of **what is distilled**: the order of items, scores,
-vectors, relations between vectors, several of these; then what is not known to us; then background. Two works tie the field
-together: the [survey of 2025](https://doi.org/10.3390/electronics14081538) and
+Works on distillation for recommenders, and works that cite DE-RRD. They are sorted by **what is distilled**: the order of
+items, scores, vectors, relations between vectors, several of these; then works of which we do not know it; then background.
+Two works tie the field together: the [survey of 2025](https://doi.org/10.3390/electronics14081538) and
 [Kang's dissertation](https://arxiv.org/abs/2407.13952), which tells DE-RRD, Topology Distillation, IR-RRD and HetComp as one
 story.
 

@@ -118,7 +118,7 @@ page.say(
 # The oldest form (Hinton et al., 2015): both models' scores over some items $J$ become probabilities, and the student copies the teacher's. $J$ is all items, the
 # teacher's first $K$, or the student's. [Card](../docs/methods/kd_ce.md)
 #
-# $$L = \lambda \sum_{rows} -\sum_{i \in J_u} \operatorname{softmax}(t_u / \tau)_i \, \log \operatorname{softmax}(s_u / \tau)_i$$
+# $$L = -\lambda \sum_{rows} \sum_{i \in J_u} \operatorname{softmax}(t_u / \tau)_i \, \log \operatorname{softmax}(s_u / \tau)_i$$
 
 # %%
 method = ready(settings := plan.methods["KD-CE"])
@@ -132,7 +132,7 @@ same("KD-CE", method, settings.weight * -(p * q.log()).sum())
 # CD (Lee et al., ICDM 2019) draws unseen items by their rank on the student's list; the teacher's score of each becomes a label
 # $q$ between 0 and 1. Items that rank high are drawn more often, because mistakes cost most there. [Card](../docs/methods/cd.md)
 #
-# $$L = \lambda \sum_u -\sum_i q_{ui} \log \sigma(s_{ui}) + (1 - q_{ui}) \log(1 - \sigma(s_{ui})), \qquad q_{ui} = \sigma(t_{ui} / \tau)$$
+# $$L = -\lambda \sum_u \sum_i \bigl[ q_{ui} \log \sigma(s_{ui}) + (1 - q_{ui}) \log(1 - \sigma(s_{ui})) \bigr], \qquad q_{ui} = \sigma(t_{ui} / \tau)$$
 
 # %%
 method = ready(settings := plan.methods["CD"])

@@ -19,7 +19,7 @@ from studies.scorecard import OURS
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 PAGE = """# Results
 
-All tables here are written from the committed records by `rdcore readme`, and a test compares them. All metrics and
+`rdcore readme` writes all tables here from the committed records, and a test compares them. All metrics and
 protocols: [rd_table2.md](../figures/tables/rd_table2.md) and [derrd_table2.md](../figures/tables/derrd_table2.md). The claims
 with effect sizes, p-values and sources: [notebook 00](../notebooks/00_overview.ipynb). What differs from the papers and why:
 [DEVIATIONS.md](../DEVIATIONS.md). Every picture: [figures/README.md](../figures/README.md).
@@ -31,12 +31,13 @@ with effect sizes, p-values and sources: [notebook 00](../notebooks/00_overview.
 * **paper** is the number that the paper reports. The papers' full texts were not available: the numbers come from a poster,
   reading notes and logs. [data/reported](../data/reported/README.md) says how far to trust each of them.
 * **ours** is the mean over seeds, ± the standard deviation over seeds. **difference** is ours / paper - 1.
-* An interval is one of 95 %; users and seeds are both random in it (notebook 05). A verdict rests on the claim's own
-  interval: *confirmed* if it lies above 0; *confirmed, smaller* if the paper's effect lies above it too and ours is less than
-  half of that; *inconclusive* if it contains 0 and the paper's effect; *contradicted* if it lies below 0. *Provisional*: fewer
-  than five seeds.
-* **seeds needed**: with so many the paper's effect would be found in 80 of 100 studies (p < .05, not corrected). It rests
-  on the spread of the seeds at hand: an order of magnitude.
+* Intervals are 95 % intervals; they treat both users and seeds as random (notebook 05).
+* A **verdict** follows from the claim's own interval. Above 0: *confirmed*, or *confirmed, smaller* where the paper's effect
+  lies above the interval and ours is less than half of it. Around 0: *inconclusive*, or *reported size excluded, sign open*
+  where the paper's effect lies above the interval. Below 0: *contradicted*. *Not assessable*: our runs cannot answer it, and
+  the note says why. *Provisional*: fewer than five seeds; with one seed it is the only word.
+* **seeds needed**: with that many seeds, 80 of 100 studies would find the paper's effect (p < .05, not corrected). The number
+  is estimated from our few seeds, so it is an order of magnitude.
 * Protocol `fixed50`: every model after 50 epochs, as in the released code of RD; nothing is chosen. Protocol `validation`,
   with Caser and Fossil: the epoch with the best MAP on validation data, chosen in separate runs. BPR-MF takes the epoch with
   the best validation H@5 of the same run, as DE-RRD does.

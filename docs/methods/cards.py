@@ -42,8 +42,8 @@ def card(facts: dict, golden: dict[str, dict], here: str) -> str:
     lines = [f"# {facts['title']}", "", facts["idea"], "", facts["paper"] + ".", "", "$$", facts["equation"], "$$", ""]
     lines += ["| symbol | meaning |", "|---|---|"]
     lines += [f"| ${symbol}$ | {meaning} |" for symbol, meaning in facts["symbols"]]
-    lines += ["", f"**Sampled, and when.** {facts['samples']}", "", f"**Reduction.** {facts['reduction']}", ""]
-    lines += [f"**No gradient goes through.** {facts['stopped']}", "", "## Settings", ""]
+    lines += ["", f"**What is sampled, and when.** {facts['samples']}", "", f"**Sum or mean.** {facts['reduction']}", ""]
+    lines += [f"**No gradient goes through:** {facts['stopped']}", "", "## Settings", ""]
     where = facts["file"].removeprefix("../")
     folder = "rdcore/distill" if facts["file"].startswith("../") else "rdcore/distill/followups"
     lines += [f"`rdcore.distill.{facts['settings']}`, [{folder}/{where}.py](../../{folder}/{where}.py).", ""]
@@ -53,8 +53,10 @@ def card(facts: dict, golden: dict[str, dict], here: str) -> str:
         lines += [f"| `{n}` | `{d}` | {s.replace('|', chr(92) + '|')} |" for n, d, s in documented]
     else:
         lines += [inspect.cleandoc(settings.__doc__)]
-    lines += ["", "## Paper against code", "", *(f"- {line}" for line in facts["differs"]), "", "## Golden values", ""]
-    lines += ["Inputs and gradients: [data/golden/losses.json](../../data/golden/losses.json).", ""]
+    lines += ["", "## Where paper, released code and this code differ", "", *(f"- {line}" for line in facts["differs"]), ""]
+    lines += ["## Golden values", ""]
+    lines += ["The loss for small fixed inputs, with which any implementation can be checked. Inputs and gradients:"]
+    lines += ["[data/golden/losses.json](../../data/golden/losses.json).", ""]
     lines += ["| entry | form | loss | origin |", "|---|---|---|---|"]
     for entry in (golden[key] for key in facts["golden"]):
         lines.append(f"| `{entry['id']}` | {entry['form']} | {entry['expected']['loss']} | {entry['origin']} |")

@@ -40,6 +40,7 @@ html_favicon = "favicon.svg"
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_copyright = False
+html_domain_indices = False  # the API reference lists the modules
 pygments_style = "friendly"
 highlight_language = "none"
 smartquotes = False  # --only is an option

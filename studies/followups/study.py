@@ -30,7 +30,7 @@ OWN = {
     "td": ("Topology Distillation on its own fold of CiteULike", ("R@50", "N@50")),
     "irrrd": ("IR-RRD on DE-RRD's fold of CiteULike", ("H@5", "N@5", "H@10", "N@10")),
     "unkd": ("UnKD on its split of CiteULike", ("Recall@10", "NDCG@10", "Recall@10-popular", "Recall@10-unpopular")),
-    "bd": ("BD on MovieLens-100K, 20 epochs behind 60 alone", ("R@10", "N@10")),
+    "bd": ("BD on MovieLens-100K, 20 epochs after 60 alone", ("R@10", "N@10")),
     "rcekd": ("RCE-KD on its split of CiteULike by item id", ("R@10", "N@10", "R@20", "N@20")),
 }
 """Study -> its title, and the metrics that docs/results.md shows."""
@@ -200,10 +200,10 @@ def results() -> str:
     if not parts:
         return head + "No run of them is on record yet: `python -m studies.followups.proofs td HTD` trains one.\n"
     said = (
-        "Each method at its authors' settings, on their split, judged as they judge; BD, whose released data are damaged,\n"
-        "on other data. In brackets the number of the authors' own log, of one seed. Numbers of two of these tables cannot be\n"
-        "compared: the splits and what is ranked differ. BD's (T) is the teacher that has learned from the student; with 943\n"
-        "test items and this few seeds, differences below .02 say nothing.\n"
+        "Each method has its authors' settings, split and metrics. BD has other data, because its released ones are damaged.\n"
+        "A number in brackets is from the authors' own log, of one seed. Do not compare numbers of two of these tables:\n"
+        "the splits differ, and so do the items that are ranked. BD's (T) is the teacher that has learned from the student.\n"
+        "With 943 test items and so few seeds, its differences below .02 say nothing.\n"
         "All metrics and curves: [followups.csv](../figures/tables/followups.csv).\n\n"
     )
     return head + said + "\n\n".join(parts) + "\n"

@@ -28,7 +28,7 @@ WINDOWS = {"desktop": (1280, 900), "phone": (390, 844)}
 # What is looked for, and the page that has to be among the results; the last is nowhere.
 SEARCHES = {
     "Plackett": "notebooks/08_rankdistil.html",
-    "Satterthwaite": "api/rdcore.eval.significance.html",
+    "Cochran": "api/rdcore.eval.significance.html",
     "target_ranks": "api/rdcore.eval.metrics.html",
     "own data": "docs/your-data.html",
     "RDSettings": "api/rdcore.distill.rd.html",

@@ -32,7 +32,7 @@ class PCKDSettings(Settings):
     experts: DESettings = DESettings(weight=0.05)
     """DE as it is. Its weight is also the regulariser's."""
     alpha: float = 0.1
-    """Factor of the regulariser, beside the experts' weight."""
+    """Factor of the regulariser, on top of the experts' weight."""
     form: str = "list"
     """What has to agree before and after the experts: the softmax over a 'list' of items, the order
     of a 'pair', or 'both', whose losses are added."""
