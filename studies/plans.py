@@ -16,8 +16,10 @@ from studies.common.selection import Choice, chosen_epochs
 
 
 def all_runs(profile: str) -> list[Experiment]:
-    """Every run of a profile, study by study in training order."""
-    return unique([run for study in studies.rooms() for run in study.runs(profile)])
+    """Every run of a profile, study by study in training order; what can wait (`later_runs`, where a room has it) last."""
+    rooms = studies.rooms()
+    later = [study.later_runs for study in rooms if hasattr(study, "later_runs")]
+    return unique(run for runs in [*(study.runs for study in rooms), *later] for run in runs(profile))
 
 
 def title(experiment: Experiment) -> str:

@@ -1,4 +1,5 @@
-"""What a room's module `study` has: whatever loops over all papers asks for these, and for nothing else."""
+"""What a room's module `study` has: whatever loops over all papers asks for these, and for nothing else. A room may also have
+`later_runs(profile)`: runs that come behind those of all rooms."""
 
 from __future__ import annotations
 

@@ -254,12 +254,15 @@ def sweep_runs(plan: Plan) -> list[Experiment]:
 
 
 def control_runs(plan: Plan) -> list[Experiment]:
-    """The controls on F, with the students that teach. Those with hybrid weights stay planned because the first seed's are
-    on record at paper size."""
-    runs = [run for each in controls_with_position(plan) for run in each.values()]
-    if plan.name == "paper":
-        runs += controls(plan, "F", plan.seeds["F"][0], HYBRID).values()
+    """The controls on F, with the students that teach."""
+    runs = [*faded_controls(plan), *(run for each in controls_with_position(plan) for run in each.values())]
     return unique(one for run in runs for one in (run.teacher, run) if one is not None)
+
+
+def faded_controls(plan: Plan) -> list[Experiment]:
+    """The controls with hybrid weights, first seed, paper size alone. They are on record at revision 1 of Caser, and the tables
+    of their protocol stay at that revision until these are there at revision 2 too (`studies.common.earlier`)."""
+    return list(controls(plan, "F", plan.seeds["F"][0], HYBRID).values()) if plan.name == "paper" else []
 
 
 def points(planned: Sweeps) -> list[Experiment]:

@@ -17,7 +17,7 @@ from studies.common.reported import reported
 from studies.common.selection import chosen_epochs
 from studies.common.study import Result, against, as_table, made_on, of_table
 from studies.rd import recipes, released
-from studies.rd.ablations import control_runs, sweep_runs
+from studies.rd.ablations import control_runs, faded_controls, sweep_runs
 from studies.rd.plan import choices_of, fixed_runs, paper_records, runs_of, table_runs, trials, tuned_fossil
 
 METRICS = ["P@10", "nDCG@10", "MAP"]
@@ -42,14 +42,20 @@ ROWS = {
 
 
 def runs(profile: str) -> list[Experiment]:
-    """In the order in which they are wanted: Caser under the fixed protocol, other recipes, protocol `validation`, sweeps,
-    controls; Fossil's trials and tables; the baselines; Fossil's sweeps and controls."""
+    """In the order in which they are wanted: Caser under the fixed protocol, with the controls that keep its tables at an
+    earlier revision; other recipes, protocol `validation`, sweeps, controls; Fossil's trials and tables; the baselines."""
     choices = choices_of(profile)
     caser, fossil = PROFILES[profile].rd
-    of_caser = [*fixed_runs(caser), *recipes.recipe_runs(caser), *runs_of(caser, choices)]
+    of_caser = [*fixed_runs(caser), *faded_controls(caser), *recipes.recipe_runs(caser), *runs_of(caser, choices)]
     of_caser += [*sweep_runs(caser), *control_runs(caser)]
     of_fossil = [*trials(caser, fossil)["Fossil"], *tuned_fossil(caser, fossil), *runs_of(fossil, choices)]
-    return plans.unique([*of_caser, *of_fossil, *table_runs(profile, choices), *sweep_runs(fossil), *control_runs(fossil)])
+    return plans.unique([*of_caser, *of_fossil, *table_runs(profile, choices)])
+
+
+def later_runs(profile: str) -> list[Experiment]:
+    """Fossil's sweeps and controls: the papers' figures are asked of Caser first."""
+    _, fossil = PROFILES[profile].rd
+    return plans.unique([*sweep_runs(fossil), *control_runs(fossil)])
 
 
 def teachers_of(student: Experiment) -> list[Experiment]:
