@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import onnxruntime
 
-path, *labels = sys.argv[1:]
+path, *labels = sys.argv[1:] or sys.exit(f"usage: python {sys.argv[0]} student.onnx USER ...")
 options = onnxruntime.SessionOptions()
 # The weights stay in their file, mapped into memory: no second copy in another layout, which pays for large batches only.
 options.add_session_config_entry("session.disable_prepacking", "1")

@@ -22,6 +22,7 @@ from rdcore.data.splits import Stage, stage
 from rdcore.eval import full_ranking, metrics
 from rdcore.models.base import Model, built, check_model
 from rdcore.store import contract
+from rdcore.store.interrupt import explained
 from rdcore.train.loop import Training, make_optimizer, seeded, train, training_data
 
 
@@ -73,7 +74,8 @@ def fit(
         if progress and distillation.n_short:
             tqdm.write(contract.SHORTER.format(distillation.n_short))
     optimizer = make_optimizer(student, distillation, settings)
-    train(student, instances, optimizer, settings, seed=seed, distillation=distillation, progress=progress)
+    with explained(lambda: "interrupted: rdcore.fit keeps nothing; load_or_train (docs/your-data.md) keeps a checkpoint"):
+        train(student, instances, optimizer, settings, seed=seed, distillation=distillation, progress=progress)
     student.fitted_users = fitted.n_users
     return student.eval()
 

@@ -72,11 +72,12 @@ def flag(name: str, value: object) -> None:
         raise ValueError(f"{name} must be True or False, got {short(value)}")
 
 
-def interactions(value: object) -> None:
-    """Refuses anything but `rdcore.data.Interactions`, such as a table that has not become them."""
+def interactions(value):
+    """``value``. Refuses anything but `rdcore.data.Interactions`, such as a table that has not become them."""
     if not (hasattr(value, "offsets") and hasattr(value, "n_items")):
         what = " (one part of a stage is stage.fit)" if hasattr(value, "fit") else ": data.from_frame(table, ...) makes them"
         raise ValueError(f"give Interactions, not a {type(value).__name__}{what}")
+    return value
 
 
 def all_scores(model, queries):

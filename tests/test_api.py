@@ -112,6 +112,15 @@ def test_what_cannot_be_compared_is_refused_by_name(clicks, models, show, messag
         rdcore.compare(models, clicks, show=show)
 
 
+def test_an_interrupt_says_that_nothing_is_kept(clicks, monkeypatch):
+    def stop(*given, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "train", stop)
+    with pytest.raises(KeyboardInterrupt, match="rdcore.fit keeps nothing; load_or_train"):
+        rdcore.fit(clicks, rdcore.BPRMFSettings(dim=2), epochs=1)
+
+
 def test_one_metric_may_be_named_alone(clicks):
     popular = rdcore.fit(clicks, rdcore.PopularitySettings())
     assert list(rdcore.compare({"POP": popular}, clicks, show="MAP")) == ["MAP", "parameters"]

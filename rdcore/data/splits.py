@@ -116,7 +116,7 @@ class Stage(_Held):
     """The rows it is evaluated by: later than `fit`, with the same users and items."""
 
     def __post_init__(self) -> None:
-        sizes = [(part.n_users, part.n_items) for part in (self.fit, self.judge)]
+        sizes = [(part.n_users, part.n_items) for part in map(checks.interactions, (self.fit, self.judge))]
         if sizes[0] != sizes[1]:
             names = [repr(part.name) for part in (self.fit, self.judge)]
             raise DataError(f"{names[0]} has {sizes[0]} users and items, and {names[1]} {sizes[1]}: both need the same ones")

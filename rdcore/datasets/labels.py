@@ -60,8 +60,10 @@ def _check_texts(labels: np.ndarray, codes: np.ndarray, column: pd.Series, name:
     """Raises DataError for labels (n,) that are gaps or rounded numbers turned into text."""
     if labels.dtype != object:
         return
-    empty = [place for place, label in enumerate(labels) if isinstance(label, (str, bytes)) and not label.strip()]
-    empty += [place for place, label in enumerate(labels) if isinstance(label, str) and not label.replace("\0", "").strip()]
+    empty = [
+        place for place, label in enumerate(labels)
+        if isinstance(label, (str, bytes)) and (not label.strip() or (label[0] == "\0" and not label.strip("\0")))
+    ]  # fmt: skip
     if empty:
         refuse_missing(np.isin(codes, empty), column, name, "empty text is no id: remove these rows")
     gaps = [place for place, label in enumerate(labels) if isinstance(label, str) and label in TEXT_GAPS]
@@ -79,10 +81,11 @@ def _check_texts(labels: np.ndarray, codes: np.ndarray, column: pd.Series, name:
 
 def _log_alike(labels: list[str], column: pd.Series, name: str) -> None:
     """Warns of labels that look like another one. They stay: nobody but the owner knows whether they are one."""
-    plain = {label: (label if label.isascii() else unicodedata.normalize("NFC", label)).strip() for label in labels}
-    found: dict[str, str] = {same: label for label, same in plain.items() if label == same}
-    alike = [(label, same) for label, same in plain.items() if found.setdefault(same, label) != label]
-    if alike:
+    plain = ((label, (label if label.isascii() else unicodedata.normalize("NFC", label)).strip()) for label in labels)
+    if not (other := [(label, same) for label, same in plain if label != same]):
+        return
+    found = {label: label for label in labels}
+    if alike := [(label, same) for label, same in other if found.setdefault(same, label) != label]:
         LOG.warning(
             "data set %r: %d labels of column %r differ from another one only in blanks around them or in their Unicode form "
             "(the first: %s and %s), and stay different: if they are one, frame[%r] = "

@@ -1,6 +1,7 @@
 """Times as they come: dates, text and numbers become whole numbers; nothing is cut off or reordered."""
 
 import datetime
+import logging
 import re
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 from rdcore.checks import short
 from rdcore.data.errors import DataError
 
+LOG = logging.getLogger(__name__)
 TEXT_GAPS = ("nan", "NaN", "NaT", "<NA>", "None")  # what a missing value becomes as text
 
 UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}  # in nanoseconds
@@ -92,7 +94,20 @@ def whole_times(column: pd.Series, name: str) -> tuple[np.ndarray, str | None]:
         return whole_times(_numbers(text), name)
     if kind not in ("integer", "floating", "mixed-integer-float"):
         raise _refused(name, column, f"{kind} values such as {short(column.iloc[0])}")
-    return _whole(column, name), None
+    numbers = _whole(column, name)
+    _log_two_units(numbers, column, name)
+    return numbers, None
+
+
+def _log_two_units(numbers: np.ndarray, column: pd.Series, name: str) -> None:
+    """Warns where some numbers (N,) look like unix seconds and others like milliseconds: the former then come first."""
+    seconds, milliseconds = ((numbers >= low) & (numbers < 10 * low) for low in (10**9, 10**12))
+    if seconds.any() and milliseconds.any():
+        places = [row_of(column, int(found.argmax())) for found in (seconds, milliseconds)]
+        LOG.warning(
+            "data set %r: column %r seems to mix unix seconds (%s) and milliseconds (%s): they are ordered as numbers",
+            name, column.name, *places,
+        )  # fmt: skip
 
 
 def _refused(name: str, column: pd.Series, what: str) -> DataError:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdcore.data import DataError, Interactions, leave_one_out, split, stage
+from rdcore.data import DataError, Interactions, Stage, leave_one_out, split, stage
 from rdcore.datasets import in_drawn_order
 
 
@@ -75,6 +75,8 @@ def test_stage_errors():
     for cut in (split, leave_one_out, lambda given: stage(given, "F")):
         with pytest.raises(ValueError, match=r"give Interactions, not a dict: data.from_frame\(table, ...\) makes them"):
             cut({})
+        with pytest.raises(ValueError, match="give Interactions, not a dict"):
+            Stage("F", {}, {})
         with pytest.raises(ValueError, match="not a Stage .one part of a stage is stage.fit"):
             cut(stage(of_counts([10]), "F"))
 

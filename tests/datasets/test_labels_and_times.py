@@ -114,6 +114,14 @@ def test_numbers_are_scaled_together_and_never_cut(column, wanted):
     assert times.tolist() == wanted and unit is None
 
 
+def test_seconds_beside_milliseconds_are_named(caplog):
+    times, _ = whole_times(pd.Series([1600000001, 1600000000000, 5]), "x")
+    assert times.tolist() == [1600000001, 1600000000000, 5] and "seconds (row 0) and milliseconds (row 1)" in caplog.text
+    caplog.clear()
+    whole_times(pd.Series([1600000001, 5]), "x")
+    assert not caplog.records
+
+
 def test_the_start_of_a_period_and_text_kept_once_are_dates():
     months = pd.Series(pd.PeriodIndex(["2010-11", "2010-10"], freq="M"))
     once = pd.Series(["2010-11-01", "2010-10-01"]).astype(pd.ArrowDtype(pa.dictionary(pa.int32(), pa.string())))
