@@ -15,6 +15,7 @@ from rdcore.models import ItemCFSettings
 from rdcore.train.loop import training_data
 
 EXAMPLES = {"DLLM2Rec": DLLM2RecSettings(K=5), "DLLM2Rec-released": DLLM2RecSettings(K=5, as_released=True)}
+DRAW_NOTHING = {"DLLM2Rec", "DLLM2Rec-released"}
 pytestmark = pytest.mark.usefixtures("one_thread")
 DISTANCE = torch.tensor([[0.5, 1.0, 2.0]], dtype=torch.float64)
 AGREES = torch.tensor([[True, False, False]])

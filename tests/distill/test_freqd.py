@@ -17,6 +17,7 @@ EXAMPLES = {
     "FreqD": FreqDSettings(neighbours=3, projectors=2, hidden=5),
     "FreqD-squared": FreqDSettings(neighbours=3, projectors=1, hidden=5, keep=1.0, dropout=0.0, cosine=False, weight=0.05),
 }
+DRAW_NOTHING = {"FreqD-squared"}
 pytestmark = pytest.mark.usefixtures("one_thread")
 PATH = sparse.csr_matrix(np.array([[1.0, 0], [1, 1], [0, 1]]))  # nodes 0-1-2: neighbours have one thing in common
 T = torch.tensor([[1.0, 0], [0, 1], [1, 1]], dtype=torch.float64)

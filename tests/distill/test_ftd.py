@@ -11,6 +11,7 @@ from rdcore.distill.followups.ftd import directions, full_topology_loss
 from rdcore.models import ItemCFSettings
 
 EXAMPLES = {"FTD": FTDSettings(weight=0.01)}
+DRAW_NOTHING = {"FTD"}
 pytestmark = pytest.mark.usefixtures("one_thread")
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 5), st.integers(1, 4), st.integers(0, 2**31))
 

@@ -22,6 +22,7 @@ from rdcore.store.runs import load_or_train
 from rdcore.train.loop import Training, training_data
 
 EXAMPLES = {"HetComp": HetCompSettings(K=10, cut=6, weight=0.05, every=1)}
+DRAW_NOTHING = {"HetComp"}
 pytestmark = pytest.mark.usefixtures("one_thread")
 TOP = [3, 1, 4, 0, 5, 9, 2, 6, 8, 7]
 

@@ -18,6 +18,7 @@ EXAMPLES = {
     "KD-CE-all": KDCESettings(items="all", weight=0.3),
     "KD-CE-student": KDCESettings(items="student", K=6, exclude="seen", weight=0.3),
 }
+DRAW_NOTHING = set(EXAMPLES)
 pytestmark = pytest.mark.usefixtures("one_thread")
 SCORES = st.lists(st.floats(-6, 6), min_size=1, max_size=7)
 

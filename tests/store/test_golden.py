@@ -26,7 +26,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from method_examples import examples
+from method_examples import draw_nothing, examples
 
 from rdcore import distill, models
 from rdcore.data import Interactions, sampling
@@ -122,9 +122,7 @@ METHODS |= {
 }
 IN_EVERY_STEP = ("CD student", "RRD", "DE", "RankDistil-C")  # for a student with a memory
 # While they are trained.
-DRAW_NOTHING = {"RD exact", "RD position", "RD random", "RD popular", "DE attention",
-                "DLLM2Rec", "DLLM2Rec-released", "FTD", "FreqD-squared", "HetComp", "KD-CE", "KD-CE-all",
-                "KD-CE-student"}  # fmt: skip
+DRAW_NOTHING = {"RD exact", "RD position", "RD random", "RD popular", "DE attention", *draw_nothing()}
 
 
 def plain(model, stage: str = "L", **settings) -> Experiment:
