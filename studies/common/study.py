@@ -103,10 +103,10 @@ def against(c: Comparison | None, reported: float = float("nan"), of: float = fl
     >>> from rdcore.eval import significance
     >>> x = 0.1 + np.array([[1, 2, 1, 2.0], [2, 3, 2, 2.5], [2, 2, 1, 2.5]]) / 100
     >>> against(significance.compare(x, 0 * x + 0.1), reported=0.05, of=0.1)
-    '+19.2% (+6.1% to +32.2%; paper: +50.0%): provisional confirmed, smaller, 3 seeds'
+    '+19.2% (+6.1% to +32.2%; paper: +50.0%): *provisional confirmed, smaller* (3 seeds)'
     """
     if c is None or c.n_seeds < verdicts.FEWEST_SEEDS:
         return ""
     ours, low, high = (text.percent(value / c.mean_b) for value in (c.difference, c.low, c.high))
     paper = "no number" if text.missing(reported) or text.missing(of) else text.percent(reported / of)
-    return f"{ours} ({low} to {high}; paper: {paper}): {verdicts.verdict(c, reported)}, {text.count(c.n_seeds, 'seed')}"
+    return f"{ours} ({low} to {high}; paper: {paper}): *{verdicts.verdict(c, reported)}* ({text.count(c.n_seeds, 'seed')})"

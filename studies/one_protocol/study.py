@@ -113,10 +113,10 @@ def findings() -> list[str]:
         seeds = int(methods["seeds"].min())
         few = ", provisional" * (seeds < SEEDS_FOR_A_VERDICT)
         found.append(
-            f"All methods at equal numbers of trials ({text.titled(plan.label)}; {text.count(seeds, 'seed')}{few}): of"
-            f" {len(methods)}, {len(above)} clearly {'beats' if len(above) == 1 else 'beat'} the student alone (95 % interval"
-            f" above 0): {', '.join(above) or 'none'}; after Holm's correction {', '.join(sure) or 'none'}. Their settings"
-            " differ in strength, so this is no ranking of methods."
+            f"All methods with the same number of trials, {text.titled(plan.label)} ({text.count(seeds, 'seed')}{few}):"
+            f" {len(above)} of {len(methods)} methods clearly {'beats' if len(above) == 1 else 'beat'} the student alone"
+            f" (95 % interval above 0): {', '.join(above) or 'none'}. After Holm's correction: {', '.join(sure) or 'none'}."
+            " Their settings differ in strength, so this is not a ranking of methods."
         )
     return found
 
@@ -129,8 +129,8 @@ def results() -> str:
     return f"""## All methods under one protocol
 
 Notebook 09: BPR-MF with d = 200 and d = 20, on Gowalla with a split and batches of our own. Every method's weight is chosen
-from four on validation items; S has the weight decay of the methods' students. This compares these settings and is no ranking
-of methods: the four weights differ much in strength from method to method, and most choices are the smallest or the largest
+from four on validation items; S has the weight decay of the methods' students. This compares these settings. It does not rank
+the methods: the four weights differ much in strength from method to method, and most choices are the smallest or the largest
 of the four ([DEVIATIONS.md](../DEVIATIONS.md)). The metric is the textbook's nDCG@10 of the test items among **all** items.
 RankDistil-C, -B and -P are its coupled, binary and pairwise loss. `minus S` is the mean difference over the seeds that both
 have; intervals: [09_methods.md](../figures/tables/09_methods.md). To train a cell:
