@@ -102,7 +102,7 @@ class DESettings(Settings):
 
 def hint_sizes(model: Model) -> tuple[int, int]:
     """Sizes of the vectors that the model shows of a query (a user without a past) and an item."""
-    zero = torch.zeros(1, dtype=torch.long, device=next(model.parameters()).device)
+    zero = torch.zeros(1, dtype=torch.long, device=next((w.device for w in [*model.parameters(), *model.buffers()]), None))
     query = Queries(zero, zero, items=zero, offsets=torch.cat([zero, zero + 1]),
                     padding=model.n_items)  # fmt: skip
     frozen = Frozen(model)

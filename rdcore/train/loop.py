@@ -155,7 +155,7 @@ def train(
             losses = _epoch(epoch, model, data, optimizer, settings, seed, distillation, recorder, progress)
             if not math.isfinite(losses["loss"] + losses.get("distillation_loss", 0.0)):
                 raise FloatingPointError(
-                    f"the loss is not finite in epoch {epoch}: lower the learning rate"
+                    f"the loss is not finite in epoch {epoch}: lower the learning rate, or see what a teacher answers"
                 )
             seconds = round(time.perf_counter() - start, 3)
             bar.set_postfix(loss=f"{losses['loss']:.4f}", refresh=False)

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from method_examples import examples
 from small_contract import STUDENTS, with_opinions
 from test_any_method_with_any_model import METHODS
 
@@ -24,6 +25,7 @@ DATA = synthetic.generate(n_users=24, n_items=N_ITEMS, min_length=6, max_length=
 LATER = ("kd_ce", "rce_kd", "ir_rrd", "unkd", "dcd", "pckd", "hetcomp", "dllm2rec")
 OF_LISTS = {name: settings for name, settings in METHODS.items() if "DE" not in name}
 LATER_ONES = {name: made for file in LATER for name, made in importlib.import_module(f"test_{file}").EXAMPLES.items()}
+EVERY = METHODS | examples()
 NEEDS_VECTORS = tuple(name for name in LATER_ONES if name.startswith("PCKD"))
 
 
@@ -277,6 +279,28 @@ def test_a_teacher_may_answer_in_another_dtype(name):
         assert one["distillation_loss"] == pytest.approx(other["distillation_loss"], rel=1e-5)
     whole = Answers(DATA.n_users, lambda scores: scores.nan_to_num(neginf=-9).round().long())
     assert math.isfinite(fitted(METHODS[name], DATA, whole)[2][0]["distillation_loss"])
+
+
+class Bare(Answers):
+    """Scores and vectors from elsewhere, in half precision, in nothing that is trained; one item comes first for everybody."""
+
+    def __init__(self):
+        first = torch.tensor([3])
+        super().__init__(DATA.n_users, lambda scores: scores.nan_to_num(neginf=-9).index_fill(1, first, torch.inf).half())
+        drawn = torch.Generator().manual_seed(1)
+        self.users, self.vectors = (torch.randn(n, 6, generator=drawn).half() for n in (DATA.n_users, N_ITEMS))
+
+    def hint(self, context):
+        return self.users[context[:, 0]]
+
+    def item_hint(self, items):
+        return self.vectors[items]
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if not name.startswith("BD")])  # BD trains the teacher
+def test_every_method_takes_a_teacher_without_parameters_and_an_item_that_is_always_first(name):
+    model, _, logs = fitted(EVERY[name], DATA, Bare())
+    assert is_finite(model, logs)
 
 
 def test_a_teacher_may_answer_with_one_row_for_all():
