@@ -42,13 +42,13 @@ def added(default: Any) -> Any:
     """A field that joined a class after runs were published.
 
     It is omitted from the description while it has its default, so existing keys do not change.
-    The default stands for what was done before the field existed, so it can never change.
+    The default is what was done before the field existed, so it can never change.
     """
     return dataclasses.field(default=default, metadata={"added": True})
 
 
 def describe(value: Any, name: str = "") -> Any:
-    """Plain JSON that stands for a value: an object with type, revision and fields for settings.
+    """Plain JSON that describes a value: an object with type, revision and fields for settings.
 
     A run inside a run (the teacher of an experiment) becomes its key. Raises ValueError for
     anything else that is not plain JSON, with the ``name`` of the field that holds it.

@@ -21,7 +21,7 @@ __all__ = ["OURS", "scorecard", "scorecard_of"]
 def scorecard(
     records: Sequence[Record], chosen: Mapping[str, int] | None = None, *, dataset: str = "gowalla"
 ) -> pd.DataFrame:
-    """One row a claim: verdict, the paper's effect, ours with its 95 % interval, and the notebook that shows it.
+    """One row per claim: verdict, the paper's effect, ours with its 95 % interval, and the notebook that shows it.
 
     Effects are differences of means over users and seeds. p is that of the two-way layout, after Holm's correction
     over the planned family, and empty for one seed. The rows at the end are no claims of a paper: controls of RD,

@@ -1,8 +1,8 @@
 """The protocol of DE-RRD (Kang et al., CIKM 2020): one validation and one test item a user, each ranked among 499 others.
 
 One run serves choice and result: the validation items choose its epoch, and the test items are reported at that epoch.
-Sampled ranks can change the order of methods (Krichene & Rendle, KDD 2020), so an item's rank among all items stands beside
-them.
+Sampled ranks can change the order of methods (Krichene & Rendle, KDD 2020), so an item's rank among all items is kept
+too.
 """
 
 from __future__ import annotations

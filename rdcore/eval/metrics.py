@@ -138,7 +138,7 @@ def per_user(ranks: Tensor | ArrayLike, offsets: Tensor | ArrayLike) -> dict[str
     - ``P@n`` = hits / n, ``R@n`` = hits / |T_u|, ``HR@n`` = 1 if there is any hit;
     - ``nDCG@n``: the official code's. With k = min(|T_u|, n) BOTH lists are cut at k:
       sum of 1 / log2(rank + 1) over targets of rank <= k, over the same sum for ranks 1..k.
-      A user with one target is therefore judged by his first place alone;
+      So a user with one target is measured by the first place alone;
     - ``nDCG@n-standard``: the textbook's. Predictions are cut at n, the ideal list at k.
 
     Over the whole list: ``MRR`` = 1 / rank of the first target, and ``AP`` = the mean over T_u of

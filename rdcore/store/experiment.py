@@ -35,7 +35,7 @@ class Experiment:
 
     dataset, data_hash: name of the data set and the sha256 of its interactions (a run refuses other data).
     stage: 'V' (fit train, judge validation) or 'F' (fit both, judge test), of a chronological split; or 'L' (leave-one-out:
-    fit train, the validation items choose the run's epoch, the test items are judged at it).
+    fit train, the validation items choose the run's epoch, the test items are measured at it).
     role: what the run is in tables: 'T', 'S', 'RD', ... A label, but part of the description.
     teacher, teacher_epoch: the run that teaches and which of its evaluated epochs; both or neither. On stage L that is
     'best', the one that its own validation items chose.

@@ -67,7 +67,7 @@ def steady_lists(model: Model, fit: Interactions, k: int) -> np.ndarray:
 
 
 def lists_hash(lists: np.ndarray) -> str:
-    """64 hex digits that stand for lists (n, k), the same on every machine: the sha256 of their
+    """64 hex digits that identify lists (n, k), the same on every machine: the sha256 of their
     shape and items as little-endian 64-bit integers."""
     digest = hashlib.sha256(np.array(lists.shape, dtype="<i8").tobytes())
     digest.update(np.ascontiguousarray(lists, dtype="<i8").tobytes())

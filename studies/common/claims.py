@@ -79,7 +79,7 @@ def _notes(c: Comparison, word: str, reported: float, effect: float, needed: int
 
 
 def table(claims: Sequence[Claim]) -> pd.DataFrame:
-    """The scorecard: a row a claim in their order, p after Holm's correction within each planned family.
+    """The scorecard: one row per claim in their order, p after Holm's correction within each planned family.
 
     The verdict is that of the claim's own interval; where the corrected p is not below .05, the note says so. A claim of no
     family has no p. Raises ValueError where two claims have one name.

@@ -122,7 +122,7 @@ def of_the_layout(
 def coverage(
     comparisons: Mapping[str, Comparison], rng: np.random.Generator, *, seeds: tuple[int, ...] = (3, 5), draws: int = 1_000
 ) -> pd.DataFrame:
-    """One row a comparison (of at least two seeds) and number of seeds: what each rule covers, and which share of the
+    """One row per comparison (of at least two seeds) and number of seeds: what each rule covers, and which share of the
     variance of the mean comes from seeds."""
     rows = []
     for name, c in comparisons.items():

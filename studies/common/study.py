@@ -84,7 +84,7 @@ def as_table(results: Sequence[Result], *, seeds: bool = False) -> str:
 def made_on(records: Sequence[Record]) -> str:
     """Where the runs of a table were made, and Caser's revision: a sentence, "" without a run.
 
-    What stands in one table should be of one kind of device and one revision; where it is not, a reader has to know.
+    The runs of one table should be from one kind of device and one revision; where they are not, a reader has to know.
     """
     devices = Counter("a CPU" if record.environment["device"] == "cpu" else record.environment["device"] for record in records)
     revisions = {record.description["model"]["revision"] for record in records if family(record.description) == "Caser"}

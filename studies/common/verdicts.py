@@ -27,7 +27,7 @@ PROVISIONAL = "provisional"
 
 
 def verdict(comparison: Comparison, reported: float = float("nan")) -> str:
-    """What our runs say of "a is better than b", in the words of `VERDICTS`.
+    """What our runs say about "a is better than b", in the words of `VERDICTS`.
 
     ``reported``: the effect d > 0 that the paper reports; NaN where there is none. By the interval:
 
@@ -82,7 +82,7 @@ def no_worse(comparison: Comparison, margin: float) -> str:
 def seeds_needed(comparison: Comparison, effect: float) -> int | None:
     """The fewest seeds with which ``effect`` is found (p < .05, not corrected) in 80 of 100 studies of these users.
 
-    It rests on the spread of the seeds at hand, which few seeds know badly: an order of magnitude, not a promise.
+    It rests on the spread of few seeds, which is itself badly known: an order of magnitude, not a promise.
     None where it cannot be said (one seed; no effect given) and where `MOST_SEEDS` do not suffice, because
     there are too few users.
     """

@@ -75,11 +75,11 @@ def add_distil(commands: argparse._SubParsersAction) -> None:
            "(the paper's Ranking Distillation), rrd or rankdistil-c. From the teacher's scores of sampled items: cd. From its "
            "vectors: de, which needs a teacher that is trained here")  # fmt: skip
     option("--weights", type=_numbers, default=argparse.SUPPRESS, metavar="W,W,...",
-           help="how much the teacher counts beside the clicks. Each is tried, and the one with the best lists for held-back "
-           "rows (validation data) is taken; left out: three that suit the method")  # fmt: skip
+           help="how much the teacher counts, compared with the clicks. Each is tried, and the one with the best lists for "
+           "held-back rows (validation data) is taken; left out: three that suit the method")  # fmt: skip
     option = command.add_argument_group("how long, and how thoroughly").add_argument
     option("--epochs", type=int, default=20, metavar="N",
-           help="most passes over the data; training is judged as it goes, and the best pass counts")
+           help="most passes over the data; training is measured as it goes, and the best pass counts")
     option("--seeds", type=int, default=2, metavar="N",
            help="how often the final students are trained, each time from other random numbers; 5 for a firm comparison")
     option("--batch-size", type=int, default=512, metavar="N", help="rows of one training step")

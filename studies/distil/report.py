@@ -67,7 +67,7 @@ mark is the epoch that the final runs are trained for.
 <td>{% if row.chosen %}<b>{{ row.score }}</b>{% else %}{{ row.score }}{% endif %}</td></tr>
 {% endfor %}</table>
 <p>Bold: chosen. The student alone gets as many trials as the distilled one: of its weight decay, which keeps its vectors
-small. A distillation weight says how much the teacher counts beside the data.</p>
+small. A distillation weight says how much the teacher counts, compared with the data.</p>
 <h2>Data and split</h2>
 <table><tr><th></th><th>rows</th></tr>
 {% for name, count in data %}<tr><td>{{ name }}</td><td>{{ count }}</td></tr>

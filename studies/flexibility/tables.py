@@ -34,7 +34,7 @@ def users(record: Record, metric: str = "MAP", epoch: int | None = None) -> np.n
 
 
 def gain(final: Final, cell: Cell, metric: str = "MAP", seeds: Sequence[int] | None = None) -> Comparison | None:
-    """The student of a cell less the student alone, over the ``seeds`` that both have; None without any."""
+    """The student of a cell minus the student alone, over the ``seeds`` that both have; None without any."""
     both = [seed for what, seed in final if what == cell and (cell.student, seed) in final]
     both = [seed for seed in both if seeds is None or seed in seeds]
     if not both:
@@ -121,7 +121,7 @@ def trial_table(matrix: Matrix, records: Sequence[Record | None]) -> pd.DataFram
 
 def points(matrix: Matrix, final: Final, teaching: Teaching) -> pd.DataFrame:
     """A row for every cell on record: its gain, what its teacher is ahead of the student alone (both in per cent of the
-    student's MAP), and how different the two are: 1 less the correlation of the users' AP, mean over seeds."""
+    student's MAP), and how different the two are: 1 minus the correlation of the users' AP, mean over seeds."""
     rows = []
     for cell, one in gains(matrix, final).items():
         epoch, leads, different = matrix.teachers[cell.teacher].epoch, [], []

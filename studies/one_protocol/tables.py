@@ -23,8 +23,8 @@ def compared(records: Sequence[Record], a: str, b: str) -> Comparison | None:
 
 
 def table(plan: Plan, records: Sequence[Record]) -> pd.DataFrame:
-    """One row a role, of one comparable's ``records`` (its rows): quality, difference to S with a 95 % interval, p after Holm's
-    correction over the methods, agreement with the teacher, and what training cost.
+    """One row per role, of one comparable's ``records`` (its rows): quality, difference to S with a 95 % interval, p after
+    Holm's correction over the methods, agreement with the teacher, and what training cost.
 
     H@10-full and N@10-full: of the test items among all items, mean over users and seeds. over S: N@10-full less that of S.
     seconds: a run's training time, mean over the seeds that ran on the device of S (the teacher's not included; empty where
@@ -129,7 +129,7 @@ CONCLUSIONS = [
 
 def conclusions(plan: Plan, records: Sequence[Record]) -> pd.DataFrame:
     """What becomes of `CONCLUSIONS`, in the words of `verdicts`. The papers' effects are of other data and metrics, so none
-    stands beside ours."""
+    is next to ours."""
     rows = []
     for source, sentence, a, b in CONCLUSIONS:
         c = compared(records, a, b)

@@ -145,7 +145,7 @@ def _table2(model: str, role: str) -> float:
 
 
 def _against(runs: Matched, baseline: Mapping[int, RunAtEpoch] | None) -> Comparison | None:
-    """RD less a baseline: seed by seed, or less the same numbers in every seed where the baseline is counted and has none."""
+    """RD minus a baseline: seed by seed, or minus the same numbers in every seed where the baseline is counted and has none."""
     distilled = runs.by_role.get("RD-hybrid")
     if not distilled or not baseline:
         return None

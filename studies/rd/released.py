@@ -1,4 +1,4 @@
-"""The released code of Ranking Distillation, trained as a whole (tests/parity/train_released.py), beside the paper and us.
+"""The released code of Ranking Distillation, trained as a whole (tests/parity/train_released.py), next to the paper and us.
 
 Its runs are no records of ours: data/replicated/released.json has them all, and does not exist before the first.
 """
@@ -25,7 +25,7 @@ def runs() -> list[dict]:
 
 
 def table(table2: pd.DataFrame) -> pd.DataFrame:
-    """One row a role and metric: the paper's number, the released code's, ours under protocol `fixed50`, each mean over seeds.
+    """One row per role and metric: the paper's number, the released code's, ours under `fixed50`, each mean over seeds.
 
     epoch: the last one at which all seeds of the released code have numbers (its loss may overflow, after which there are
     none). table2: `report.rd_table2`, which has the paper's and ours.
