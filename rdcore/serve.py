@@ -248,7 +248,14 @@ def check(path: Path | str, model: Model, fit: Interactions, users: Sequence[int
     with evaluating(model), torch.no_grad():
         for start in range(0, len(users), block):
             part = np.asarray(users[start : start + block])
-            answer = asked.run(None, {"user": part, "past": padded_pasts(fit, part)})
+            pasts = padded_pasts(fit, part)
+            try:
+                answer = asked.run(None, {"user": part, "past": pasts})
+            except Exception as error:  # of classes of its own
+                raise ValueError(
+                    f"{path} does not answer for the users {part.min()} to {part.max()} ({str(error).splitlines()[0][:200]}): "
+                    "was it made from other data? give the interactions that the model was fitted to"
+                ) from error
             worst = max(worst, _difference(path, model, fit, part, *map(torch.from_numpy, answer)))
     return worst
 

@@ -266,6 +266,13 @@ def test_users_that_are_not_there_are_refused(exported) -> None:
     assert serving.padded_pasts(fit, []).shape == (0, 0)
 
 
+def test_more_users_than_the_model_knows_are_named(exported) -> None:
+    path, model, _ = exported["BPRMF"]
+    more = datasets.load("synthetic", n_users=DATA.n_users + 5, n_items=model.n_items)
+    with pytest.raises(ValueError, match="does not answer for the users .*was it made from other data"):
+        serving.check(path, model, more, range(more.n_users))
+
+
 def test_what_is_no_exported_model_is_named(exported, tmp_path: Path) -> None:
     path, model, _ = exported["BPRMF"]
     (tmp_path / "alone.onnx").write_bytes(path.read_bytes())  # without its weights

@@ -15,6 +15,7 @@ import pandas as pd
 from joblib.externals.loky import get_reusable_executor
 
 from rdcore import __version__, serve
+from rdcore.checks import interactions
 from rdcore.data import Interactions, Stage, from_frame
 from rdcore.files.disk import locked, remove_partials
 from rdcore.files.whole import write_whole
@@ -91,6 +92,7 @@ def distil(
     if isinstance(clicks, pd.DataFrame):
         rows = len(clicks)
         clicks = from_frame(clicks, user, item, time, name="clicks", min_actions=min_actions)
+    interactions(clicks)
     for name, known in (("teacher", teachers.MODELS), ("student", teachers.STUDENTS)):
         value = {"teacher": teacher, "student": student}[name]
         if value not in known and not (name == "teacher" and Path(value).is_file()):

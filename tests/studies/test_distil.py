@@ -224,6 +224,8 @@ def test_other_wrong_calls(tmp_path, frame):
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(ValueError, match=f"cannot write to the folder {out} .*: give another one with --out"):
             distil(frame, **columns | {"out": out}, teacher="itemcf")
+    with pytest.raises(ValueError, match="give Interactions, not a str"):
+        distil("clicks.csv", **columns)
     with pytest.raises(ValueError, match="--out is empty"):
         distil(frame, **columns | {"out": ""})
 
