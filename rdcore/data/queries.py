@@ -1,6 +1,6 @@
 """Queries: the points in users' sequences for which items are ranked.
 
-The papers rank documents for a query. Here a query is a user at a point of his sequence: everything a model
+The papers rank documents for a query. Here a query is a user at a point of their sequence: everything a model
 may look at lies before that point. Queries hold two integers each over one shared, flat, time-ordered table,
 so the windows of a data set are never materialised.
 """
@@ -121,11 +121,11 @@ def training_queries(fit: Interactions, window: int, *, full_windows: bool = Fal
 
 
 def final_queries_of(queries: Queries) -> Queries:
-    """One query a user of the same table, behind all of his items: (n_users,) queries."""
+    """One query per user of the same table, behind all of their items: (n_users,) queries."""
     users = torch.arange(len(queries.offsets) - 1, device=queries.offsets.device)
     return replace(queries, user=users, end=queries.offsets[1:])
 
 
 def final_queries(fit: Interactions) -> Queries:
-    """One query a user, behind all of his items in ``fit``: what is asked at evaluation. (n_users,) queries."""
+    """One query per user, behind all of their items in ``fit``: what is asked at evaluation. (n_users,) queries."""
     return Queries(torch.arange(fit.n_users), torch.from_numpy(fit.offsets[1:]), **_table(fit))

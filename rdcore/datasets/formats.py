@@ -133,7 +133,7 @@ def read_histories(items: str | Path, times: str | Path) -> pd.DataFrame:
 
 
 def _histories(path: Path, what: str) -> dict[int, tuple[int, np.ndarray]]:
-    """For each user the number of his line and what follows him there, (n,) int64."""
+    """For each user the number of their line and what follows the user there, (n,) int64."""
     shape = f"`user {what} {what} ...`"
     found: dict[int, tuple[int, np.ndarray]] = {}
     for number, line in enumerate(_lines(path), start=1):

@@ -43,7 +43,7 @@ def held_out(model: Model, stage: Stage, *, device="cpu", block: int = 512):
 def evaluate(model: Model, stage: Stage, *, device="cpu", block: int = 512) -> dict[str, np.ndarray]:
     """Metrics of every user on ``stage.judge``, each (n_users,); NaN for users without a held-out item.
 
-    All items are ranked but those the user has in ``stage.fit``; one query a user serves all of his held-out items,
+    All items are ranked but those the user has in ``stage.fit``; one query per user serves all of their held-out items,
     as in the official evaluation.py. Memory: the scores of one block, ``block`` users or fewer where there are many items.
     """
     ranks = [metrics.target_ranks(*given).cpu() for given in held_out(model, stage, device=device, block=block)]

@@ -1,4 +1,4 @@
-"""The protocol of DE-RRD (Kang et al., CIKM 2020): one validation and one test item a user, each ranked among 499 others.
+"""The protocol of DE-RRD (Kang et al., CIKM 2020): one validation and one test item per user, each ranked among 499 others.
 
 One run serves choice and result: the validation items choose its epoch, and the test items are reported at that epoch.
 Sampled ranks can change the order of methods (Krichene & Rendle, KDD 2020), so an item's rank among all items is kept
@@ -67,7 +67,7 @@ class Judge:
         return found | ({"n_short": self.n_short} if self.n_short else {})
 
     def ranks(self, model: Model) -> dict[str, np.ndarray]:
-        """What is kept of the chosen epoch, for every user (n_users,): the rank of his test item among the candidates
+        """What is kept of the chosen epoch, for every user (n_users,): the rank of their test item among the candidates
         (''), among others of another draw ('-redraw') and among all items ('-full'), and of their validation item."""
         test, validation = self._sampled(model, self.drawn)
         redrawn, _ = self._sampled(model, self.redrawn)
@@ -96,7 +96,7 @@ def candidates(owned: SeenItems, draw: int, n: int = NEGATIVES) -> Tensor:
 
 @torch.no_grad()
 def sampled_ranks(model: Model, stages: Sequence[Stage], drawn: Tensor, *, device="cpu") -> list[np.ndarray]:
-    """Rank of every user's held-out item among itself and his ``drawn`` (n_users, n), an array (n_users,) for each stage:
+    """Rank of every user's held-out item among itself and their ``drawn`` (n_users, n), an array (n_users,) for each stage:
     from 1, NaN for a user without one. A tie counts against the item (the official code leaves it to an unstable sort).
 
     A model without memory answers all stages alike, and is asked once. The users of a block are so few that the vectors of
@@ -126,7 +126,7 @@ def sampled_ranks(model: Model, stages: Sequence[Stage], drawn: Tensor, *, devic
 
 
 def full_ranks(model: Model, stage: Stage, *, device="cpu") -> np.ndarray:
-    """Rank of every user's held-out item among all items that he has not in ``stage.fit``: (n_users,), from 1, NaN for a
+    """Rank of every user's held-out item among all items that they have not in ``stage.fit``: (n_users,), from 1, NaN for a
     user without one."""
     ranks = np.full(stage.fit.n_users, np.nan)
     found = [metrics.target_ranks(*given).cpu() for given in held_out(model, stage, device=device)]

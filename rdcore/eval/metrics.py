@@ -1,6 +1,6 @@
 """Ranking metrics of every user, over the whole catalogue.
 
-Two steps. `target_ranks` turns scores into the ranks of a user's held-out items (his *targets*); it
+Two steps. `target_ranks` turns scores into the ranks of a user's held-out items (their *targets*); it
 counts the items that score at least as high and sorts nothing, so its cost is one comparison for
 every target and item. `per_user` turns ranks into one array for each metric; `mean` is the last
 step and the only one that forgets the users, because significance tests need them.
@@ -131,7 +131,7 @@ def _count_by_chunk(scores: Tensor, rows: Tensor, values: Tensor) -> Tensor:
 
 
 def per_user(ranks: Tensor | ArrayLike, offsets: Tensor | ArrayLike) -> dict[str, np.ndarray]:
-    """Metrics of each user from the ranks of his targets T_u.
+    """Metrics of each user from the ranks of their targets T_u.
 
     For n in 3, 5, 10, with "hits" the targets of rank <= n:
 

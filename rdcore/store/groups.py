@@ -66,7 +66,7 @@ def by_item_popularity(
     hits = np.zeros(size, dtype=np.int64)
     for scores, seen, (targets, offsets) in held_out(model, stage, device=device, block=block):
         rows = torch.repeat_interleave(torch.arange(len(scores), device=scores.device), offsets.diff())
-        # target_ranks answers from each user's best target to his worst: put the items in that order too.
+        # target_ranks answers from each user's best target to the worst: put the items in that order too.
         order = scores[rows, targets].argsort(descending=True)
         order = order[rows[order].argsort(stable=True)]
         ranks = metrics.target_ranks(scores, seen, (targets, offsets))

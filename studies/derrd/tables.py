@@ -213,7 +213,7 @@ def order_changes(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def per_user(record: Record, metric: str, kind: str = "") -> np.ndarray:
-    """A metric of every user (n_users,) from the rank of his test item, among what ``kind`` says (a suffix of `RANKINGS`)."""
+    """A metric of every user (n_users,) from the rank of their test item, among what ``kind`` says (a suffix of `RANKINGS`)."""
     return metrics.of_one_item(record.per_user()[f"rank{kind}"].to_numpy())[metric]
 
 

@@ -77,7 +77,7 @@ def soft_cross_entropy(
 class CrossEntropyDistillation(Distillation):
     """L = weight sum_rows CE(softmax(t / tau); s / tau), over all items or over a list.
 
-    A user counts as often as the batch has rows of him, as in the released code. Over all items,
+    A user counts as often as the batch has rows of them, as in the released code. Over all items,
     memory holds the scores of one block of rows, which are computed a second time for the gradient.
     Items that the teacher does not name (-inf) are in neither softmax.
     """

@@ -131,7 +131,7 @@ class RejuvenatedCrossEntropy(Distillation):
 
     The teacher's list is made once, the student's ranking at the beginning of every epoch, from
     which A is drawn without replacement; a student or teacher with a memory is asked in every step.
-    A user counts as often as the batch has rows of him. The released code takes exponentials of raw
+    A user counts as often as the batch has rows of them. The released code takes exponentials of raw
     scores, which overflow; the value is the same. Items that the teacher does not name (-inf), and
     places that a user leaves empty, are in no softmax.
     """

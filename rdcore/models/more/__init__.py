@@ -1,4 +1,4 @@
-"""Models that came after the three papers, one file a model; `rdcore.models` has the same names."""
+"""Models that came after the three papers, one file per model; `rdcore.models` has the same names."""
 
 from rdcore.models.more.ease import EASE, EASESettings
 from rdcore.models.more.gf_cf import GFCF, GFCFSettings
