@@ -70,14 +70,14 @@ page.say_lines(
 )  # fmt: skip
 
 # %% [markdown]
-# ## 2. All claims that have an answer
+# ## 2. All claims that have runs
 #
 # A row is one claim: the paper's effect (a difference of means), ours with its 95 % interval over users and seeds (notebook 05), and a word:
 #
 # * **confirmed**: the interval excludes 0 on the claimed side, and ours is large enough; **confirmed, smaller**: it also excludes the paper's effect;
 # * **reported size excluded, sign open**: it contains 0 but not the paper's effect; **inconclusive**: it contains both;
-# * **contradicted**: it excludes 0 on the other side; **provisional**: fewer than five seeds;
-# * *not assessable*: no run could decide it; *not run*: nobody has trained it yet.
+# * **contradicted**: it excludes 0 on the other side; **provisional** before a word: fewer than five seeds; alone: one seed, so no verdict;
+# * *not assessable*: these runs cannot decide it, the note says why; *not run*: nobody has trained it yet.
 #
 # With thousands of users even an unimportant difference has a tiny p-value. Read effect and interval first.
 
@@ -164,7 +164,7 @@ for name, table in {"rd_table2": table2, "rd_table4": table4, "scorecard": card}
 # %% [markdown]
 # ## What you have seen
 #
-# * A small model that also learns the top of a large one's rankings ranks better than alone; section 2 says by how much, and how sure that is.
+# * Whether a small model ranks better when it also learns the top of a large one's rankings: section 2 says for which, by how much, and how sure that is.
 # * Each claim has an interval over users and seeds, and a word that follows from it by a fixed rule.
 # * A claim whose runs are missing is listed as *not run*; it counts neither for the paper nor against it.
 #

@@ -194,7 +194,7 @@ torch.testing.assert_close(by_hand, cd.soft_label_loss(q, y))  # the library's i
 
 # %% [markdown]
 # Each method is added to the student's own loss, with a weight: $L = L_{BPR} + \lambda_{DE} L_{DE} + \lambda_{RRD} L_{RRD}$ for
-# DE-RRD. The paper gives the weights of DE and RRD. It does not give those of RD and CD. So several weights are tried for each,
+# DE-RRD. The released code has the weights of DE and RRD, but not those of RD and CD. So several weights are tried for each of these,
 # and the validation items of the first seed choose one.
 #
 # ## 5. The result at the paper's size
@@ -290,7 +290,7 @@ page.show(parts.pivot(index="role", columns="metric", values="replicated"), inde
 #
 # * DE makes the student's vectors determine the teacher's, RRD makes the student order the teacher's top and keep it above the rest.
 # * Both are added to the student's own loss, and both leave the student as small as it was.
-# * Which method is best depends on the data and on what items are ranked among; notebook 09 gives every method the same chances.
+# * What a method gains depends on the data and on what items are ranked among; notebook 09 gives every method the same number of trials.
 #
 # ## Provenance
 

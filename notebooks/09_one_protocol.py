@@ -9,8 +9,8 @@
 # %% [markdown]
 # # 09 One protocol for all methods
 #
-# **At the end of this notebook you will know** how ten ways to distil compare when all have the same teachers, the same students and
-# the same number of trials, which conclusions of the papers survive that, and what each method costs.
+# **At the end of this notebook you will know** what ten ways to distil gain over the student alone when all have the same teachers, the
+# same students and the same number of trials, why that is no ranking of methods, and what each method costs.
 #
 # No paper compares all these methods under one protocol, and each paper tuned the older methods that it beats. Here every method
 # teaches the same small model (the student **S**) by the same large one (the teacher **T**):
@@ -80,15 +80,18 @@ for label, table in tables.items():
     page.show(table[columns], **{"p": "{:.3f}", **shown})
 
 # %%
-page.say_lines(page.best_in_words(label, papers[label], rows[label], table) for label, table in tables.items())
+page.say_lines(page.better_in_words(label, papers[label], table) for label, table in tables.items())
 
 # %% [markdown]
-# ## 3. Which conclusions survive?
+# ## 3. Which methods can be compared with each other?
 #
-# The table has what the papers say about methods that are compared here, and what our runs say. With so many sentences, one may
-# hold by chance.
+# As many trials do not mean as much distillation. The *strength* of a trial is its distillation loss over its base loss. Two methods
+# whose trials have no strength in common differ in strength and in kind: which of the two makes the difference cannot be said, and the
+# table calls them *not assessable*. It has what two of the papers say about methods that are here, and what our runs say. With so many
+# sentences, one may hold by chance.
 
 # %%
+page.say_lines(f"**{label}**, strength of the trials: {protocol_tables.strengths_in_words(papers[label])}." for label in rows)
 said = {label: protocol_tables.conclusions(papers[label], records) for label, records in rows.items()}
 for label, table in said.items():
     page.say(f"**{label}**")
@@ -162,7 +165,8 @@ page.say(f"{len(above)} of {len(methods)} methods rank better than the student a
 # %% [markdown]
 # ## What you have seen
 #
-# * With equal chances, the order of methods is not that of their papers, and it differs between data sets.
+# * What a method gains over the student alone differs between data sets.
+# * Equal numbers of trials are not equal strength: this is no ranking of methods.
 # * The student alone must be tuned as well, or every method looks better than it is.
 # * Agreement with the teacher is not quality.
 #

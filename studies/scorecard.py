@@ -11,6 +11,7 @@ from studies.common.claims import OURS, table
 from studies.common.matched import Matched, matched
 from studies.derrd import claims as derrd_claims
 from studies.derrd import plan as derrd
+from studies.flexibility import claims as flexibility_claims
 from studies.one_protocol import claims as one_protocol_claims
 from studies.rankdistil import claims as rankdistil_claims
 from studies.rd import claims as rd_claims
@@ -38,6 +39,7 @@ def scorecard_of(found: Mapping[tuple[str, str], Matched], records: Sequence[Rec
     """The scorecard from runs that `matched` has put together; records: those of the baselines are among them."""
     claims = [
         *rd_claims.claims(found, records),
+        *flexibility_claims.claims(),
         *derrd_claims.claims(derrd.committed_rows()),
         *rankdistil_claims.claims(),
         *one_protocol_claims.claims(),

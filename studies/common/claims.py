@@ -82,7 +82,7 @@ def table(claims: Sequence[Claim]) -> pd.DataFrame:
     """The scorecard: one row per claim in their order, p after Holm's correction within each planned family.
 
     The verdict is that of the claim's own interval; where the corrected p is not below .05, the note says so. A claim of no
-    family has no p. Raises ValueError where two claims have one name.
+    family, and one that is not assessable, has no p. Raises ValueError where two claims have one name.
     """
     names = [claim.claim for claim in claims]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -90,13 +90,14 @@ def table(claims: Sequence[Claim]) -> pd.DataFrame:
     rows = [claim.row() for claim in claims]
     families: dict[str, dict[str, float]] = {}
     for claim, row in zip(claims, rows, strict=True):
+        if row["verdict"].endswith(verdicts.NOT_ASSESSABLE):
+            row["p"] = NAN  # planned all the same, so it counts for the others
         if claim.family:
             families.setdefault(claim.family, {})[claim.claim] = row["p"]
     adjusted = {name: p for family in families.values() for name, p in verdicts.holm(family).items()}
     for row, claim in zip(rows, claims, strict=True):
         row["p"] = adjusted.get(row["claim"], NAN)
-        decided = any(word in row["verdict"] for word in (verdicts.CONFIRMED, verdicts.CONTRADICTED))
-        if decided and row["p"] >= verdicts.ALPHA:
+        if verdicts.taken_back(row["verdict"], row["p"]):
             planned = f"not significant after Holm's correction over the {len(families[claim.family])} planned claims"
             row["note"] = "; ".join(filter(None, [planned, row["note"]]))
     frame = pd.DataFrame(rows, columns=COLUMNS)

@@ -93,20 +93,27 @@ def made_on(records: Sequence[Record]) -> str:
     return f"Made on {', '.join(places)}{caser}." if places else ""
 
 
-def against(c: Comparison | None, reported: float = float("nan"), of: float = float("nan")) -> str:
+def against(
+    c: Comparison | None, reported: float = float("nan"), of: float = float("nan"), p: float = float("nan")
+) -> str:
     """A comparison a - b as a finding: how far a lies above b in per cent, with its 95 % interval, the paper's, the verdict and
     the seeds that both have; "" where there is none, and with fewer seeds than a verdict takes.
 
-    reported: the effect a - b that the paper reports; of: its number for b. NaN where it has none.
+    reported: the effect a - b that the paper reports; of: its number for b. NaN where it has none. p: after Holm's correction
+    over the planned claims; where the verdict does not survive it, the finding says so.
 
     >>> import numpy as np
     >>> from rdcore.eval import significance
     >>> x = 0.1 + np.array([[1, 2, 1, 2.0], [2, 3, 2, 2.5], [2, 2, 1, 2.5]]) / 100
     >>> against(significance.compare(x, 0 * x + 0.1), reported=0.05, of=0.1)
     '+19.2% (+6.1% to +32.2%; paper: +50.0%): *provisional confirmed, smaller* (3 seeds)'
+    >>> against(significance.compare(x, 0 * x + 0.1), reported=0.05, of=0.1, p=0.07)[-47:]
+    "smaller* (3 seeds; not after Holm's correction)"
     """
     if c is None or c.n_seeds < verdicts.FEWEST_SEEDS:
         return ""
     ours, low, high = (text.percent(value / c.mean_b) for value in (c.difference, c.low, c.high))
     paper = "no number" if text.missing(reported) or text.missing(of) else text.percent(reported / of)
-    return f"{ours} ({low} to {high}; paper: {paper}): *{verdicts.verdict(c, reported)}* ({text.count(c.n_seeds, 'seed')})"
+    word = verdicts.verdict(c, reported)
+    seeds = text.count(c.n_seeds, "seed") + "; not after Holm's correction" * verdicts.taken_back(word, p)
+    return f"{ours} ({low} to {high}; paper: {paper}): *{word}* ({seeds})"

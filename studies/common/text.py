@@ -99,6 +99,8 @@ def cell(column: str, value: object) -> str:
         return ""
     if column == "difference":
         return percent(value)
+    if column in ("seeds", "users"):
+        return f"{value:.0f}"
     if not isinstance(value, float):
         return str(value)
     if column == "p" and value < 0.0001:
@@ -109,8 +111,13 @@ def cell(column: str, value: object) -> str:
 
 
 def cells(frame: pd.DataFrame) -> pd.DataFrame:
-    """A table for people (`cell`)."""
-    return frame.apply(lambda column: column.map(lambda value: cell(column.name, value)))
+    """A table for people (`cell`). A difference beside an interval is one of metrics, and not relative."""
+    signed = ["difference", "low", "high"] if {"difference", "low"} <= set(frame.columns) else []
+
+    def one(column: str, value: object) -> str:
+        return number(value, "+.4f") if column in signed else cell(column, value)
+
+    return frame.apply(lambda column: column.map(lambda value: one(column.name, value)))
 
 
 def formatted(frame: pd.DataFrame, **forms: str) -> pd.DataFrame:

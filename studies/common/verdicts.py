@@ -60,6 +60,11 @@ def with_seeds(word: str, n_seeds: int) -> str:
     return word if n_seeds >= SEEDS_FOR_A_VERDICT else f"{PROVISIONAL} {word}"
 
 
+def taken_back(word: str, p: float) -> bool:
+    """Whether a verdict that decides something does not survive Holm's correction (``p``; NaN: not corrected)."""
+    return any(decided in word for decided in (CONFIRMED, CONTRADICTED)) and bool(p >= ALPHA)
+
+
 def margin(reported_gap: float, our_gap_low: float) -> float:
     """How far below the teacher is still "no worse" (rule 6): the smaller of half the paper's T - S and half the
     lower bound of ours; NaN where ours does not lie above 0, and nothing can be as good as the teacher."""

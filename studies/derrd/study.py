@@ -11,9 +11,11 @@ from rdcore.store.experiment import Experiment
 from rdcore.store.runs import Record
 from studies.common import plan as plans
 from studies.common import report, text
+from studies.common.claims import table as table_of
 from studies.common.plan import on_file, those_committed
 from studies.common.profiles import PROFILES
 from studies.common.study import Result, against, as_table, made_on, of_table
+from studies.derrd.claims import claimed, claims
 from studies.derrd.plan import all_runs, committed_rows, size_sweep, weight_grid
 from studies.derrd.tables import ROLES, compared, derrd_logs, derrd_table2, derrd_table3, derrd_table5, trial_table
 
@@ -85,7 +87,9 @@ def headline() -> list[Result]:
 def findings() -> list[str]:
     """The paper's methods against the student alone, where there are seeds enough for a verdict."""
     records, paper = committed_rows(), {one.role: one.paper for one in rows(of_bpr(), "H@5")}
-    said = {role: against(compared(records, role, "S", "H@5"), round(paper[role] - paper["S"], 4), paper["S"])
+    p = table_of(claims(records)).set_index("claim")["p"]
+    said = {role: against(compared(records, role, "S", "H@5"), round(paper[role] - paper["S"], 4), paper["S"],
+                          p[claimed(role, "S")])
             for role in ("DE", "RRD", "DE-RRD")}  # fmt: skip
     each = "; ".join(f"{role} {words}" for role, words in said.items() if words)
     where = "DE-RRD's parts and sum against the student alone, H@5 on CiteULike with BPR-MF"

@@ -108,7 +108,7 @@ def parameters(experiment: Experiment, n_users: int, n_items: int) -> int:
 def derrd_table3(
     plan: Plan, records: Mapping[int, Record], teacher: Record | None, shape: tuple[int, int] | None
 ) -> pd.DataFrame:
-    """Table 3: what each size of the DE-RRD student costs and is worth.
+    """Table 3: what each size of the DE-RRD student costs and is worth, by the first seed.
 
     The paper prints seconds whose meaning the sources do not tell; ours are ``seconds_per_epoch``, the median of a training
     epoch: another quantity with a row of its own.
@@ -130,8 +130,9 @@ def derrd_table3(
                 ours["H@5_ratio"] = record.chosen["H@5"] / teacher.chosen["H@5"]
         for quantity in ("parameters", "seconds", "seconds_per_epoch", "H@5_ratio"):
             paper, own = theirs.get((phi, quantity), np.nan), ours.get(quantity, np.nan)
-            rows.append([plan.dataset, model, "DE-RRD", phi, quantity, paper, own, own / paper - 1])
-    columns = ["dataset", "model", "role", "phi", "quantity", "reported", "replicated", "difference"]
+            seeds = np.nan if quantity == "parameters" or np.isnan(own) else 1
+            rows.append([plan.dataset, model, "DE-RRD", phi, quantity, paper, own, own / paper - 1, seeds])
+    columns = ["dataset", "model", "role", "phi", "quantity", "reported", "replicated", "difference", "seeds"]
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[5:], float))
 
 

@@ -238,16 +238,15 @@ def by_role(records: Sequence[Record], roles: Sequence[str], measure: Callable) 
     return {role: values for role, values in found.items() if values and None not in values}
 
 
-def best_in_words(label: str, plan: Plan, records: Sequence[Record], table: pd.DataFrame) -> str:
-    """Which methods rank better than S, and which one is best, as one sentence."""
+def better_in_words(label: str, plan: Plan, table: pd.DataFrame) -> str:
+    """Which methods rank better or worse than S, as one sentence; it does not order them."""
     by_name = table.set_index("role")
     methods = [role for role in protocol.roles(plan) if role in by_name.index]
     better = [role for role in methods if by_name.loc[role, "low"] > 0]
     worse = [role for role in methods if by_name.loc[role, "high"] < 0]
-    best = by_name.loc[methods, protocol.METRIC].idxmax()
     return (
         f"**{label}**: {len(better)} of {len(methods)} methods are clearly better than S ({', '.join(better) or 'none'})"
-        + (f", {', '.join(worse)} worse" if worse else "") + f". The highest mean has **{best}**."
+        + (f", {', '.join(worse)} worse" if worse else "") + "."
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from rdcore.store.experiment import Experiment
 from rdcore.store.runs import Record, committed, is_committed
-from studies.common.plan import Plan, unique, weights_on_file
+from studies.common.plan import Plan, those_committed, unique, weights_on_file
 from studies.common.profiles import PROFILES
 
 METRIC = "N@10-full"  # by which methods are compared
@@ -58,6 +58,30 @@ def committed_rows(plan: Plan) -> list[Record]:
     """The committed records that are rows of the table, with the weights that committed trials choose."""
     rows = table_runs(plan, weights_on_file(plan, committed_alone=True))
     return [committed(run) for run in rows if is_committed(run)]
+
+
+def strengths(plan: Plan) -> dict[str, tuple[float, float]]:
+    """Role -> the smallest and the largest strength of its trials on record: distillation loss over base loss, in the epoch
+    that the validation items chose. Methods whose trials have no strength in common are not compared (`comparable`)."""
+    found: dict[str, tuple[float, float]] = {}
+    for role in roles(plan):
+        tried = those_committed(plan.trials()[role]).values()
+        ratios = [one["distillation_loss"] / one["loss"] for one in map(_at_its_epoch, tried)]
+        if ratios:
+            found[role] = min(ratios), max(ratios)
+    return found
+
+
+def _at_its_epoch(record: Record) -> Mapping[str, float]:
+    return record.history.loc[record.chosen["epoch"]]
+
+
+def comparable(strengths: Mapping[str, tuple[float, float]], a: str, b: str) -> bool:
+    """Whether the strengths that two methods were tried at have any in common; the student alone has none and no limit."""
+    if not {a, b} <= strengths.keys():
+        return True
+    (low, high), (lower, higher) = strengths[a], strengths[b]
+    return low <= higher and lower <= high
 
 
 def committed_comparisons() -> dict[str, list[Record]]:

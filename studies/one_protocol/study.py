@@ -87,10 +87,12 @@ def chosen_decay(compared: Mapping[str, Sequence[Record]], decayed: Mapping[str,
     for name, others in decayed.items():
         own = by_seed(compared[name])["S"].values()
         mean = np.mean([record.chosen[METRIC] for record in others])
+        change = np.mean(list(own)) - mean
         file = f"../figures/tables/09_chosen_decay_{name.replace(' ', '_')}.md"
         sentences.append(
             f"{text.titled(name)}: S has {mean:.4f} with the weight decay that its own trials chose, on another device than the"
-            f" plan's. Against that S, each number under `minus S` is {mean - np.mean(list(own)):.4f} lower ([table]({file}))."
+            f" plan's. Over that S, each number under `minus S` is {abs(change):.4f} {'larger' if change > 0 else 'smaller'}"
+            f" ([table]({file}))."
         )
     return "\n".join(sentences)
 
@@ -116,7 +118,7 @@ def findings() -> list[str]:
             f"All methods with the same number of trials, {text.titled(plan.label)} ({text.count(seeds, 'seed')}{few}):"
             f" {len(above)} of {len(methods)} methods clearly {'beats' if len(above) == 1 else 'beat'} the student alone"
             f" (95 % interval above 0): {', '.join(above) or 'none'}. After Holm's correction: {', '.join(sure) or 'none'}."
-            " Their settings differ in strength, so this is not a ranking of methods."
+            " Strengths differ: no ranking."
         )
     return found
 

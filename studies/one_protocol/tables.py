@@ -12,9 +12,9 @@ from rdcore.store.experiment import family
 from rdcore.store.runs import Record
 from studies.common.plan import Plan
 from studies.common.plan import trial_table as all_trials
-from studies.common.verdicts import NOT_RUN, holm, verdict
+from studies.common.verdicts import NOT_ASSESSABLE, NOT_RUN, holm, verdict
 from studies.derrd import tables as derrd_report
-from studies.one_protocol.plan import METRIC, roles
+from studies.one_protocol.plan import METRIC, comparable, roles, strengths
 
 
 def compared(records: Sequence[Record], a: str, b: str) -> Comparison | None:
@@ -111,7 +111,8 @@ def against_each_other(records: Sequence[Record], roles: Sequence[str]) -> dict[
     return {role: c for role, c in found.items() if c is not None}
 
 
-# The papers' own conclusions that this comparison can speak about: (source, sentence, a, b): a ranks better than b.
+# Conclusions of the two papers whose data are of this kind: (source, sentence, a, b): a ranks better than b. RankDistil's data
+# are documents with features.
 CONCLUSIONS = [
     ("RD, 2018", "RD ranks better than the student alone", "RD", "S"),
     ("RD, 2018", "the hybrid weighting beats position weights", "RD", "RD-position"),
@@ -121,23 +122,27 @@ CONCLUSIONS = [
     ("DE-RRD, 2020", "DE ranks better than the student alone", "DE", "S"),
     ("DE-RRD, 2020", "DE-RRD beats RRD", "DE-RRD", "RRD"),
     ("DE-RRD, 2020", "DE-RRD beats DE", "DE-RRD", "DE"),
-    ("RankDistil, 2021", "the coupled loss beats RD", "RankDistil-C", "RD"),
-    ("RankDistil, 2021", "the binary loss beats RD", "RankDistil-B", "RD"),
-    ("RankDistil, 2021", "the pairwise loss beats RD", "RankDistil-P", "RD"),
 ]
 
 
 def conclusions(plan: Plan, records: Sequence[Record]) -> pd.DataFrame:
     """What becomes of `CONCLUSIONS`, in the words of `verdicts`. The papers' effects are of other data and metrics, so none
-    is next to ours."""
-    rows = []
+    is next to ours. Two methods whose trials have no strength in common are not assessable."""
+    rows, strong = [], strengths(plan)
     for source, sentence, a, b in CONCLUSIONS:
         c = compared(records, a, b)
         if c is None:
             rows.append([plan.label, source, sentence, np.nan, np.nan, np.nan, NOT_RUN])
             continue
-        rows.append([plan.label, source, sentence, c.difference, c.low, c.high, verdict(c)])
+        word = verdict(c) if comparable(strong, a, b) else NOT_ASSESSABLE
+        rows.append([plan.label, source, sentence, c.difference, c.low, c.high, word])
     return pd.DataFrame(rows, columns=["runs", "source", "conclusion", "effect", "low", "high", "here"])
+
+
+def strengths_in_words(plan: Plan) -> str:
+    """The smallest and the largest strength of every method's trials."""
+    ranges = {role: [f"{value:.3g}" for value in ends] for role, ends in strengths(plan).items()}
+    return ", ".join(f"{role} {low} to {high}" for role, (low, high) in ranges.items())
 
 
 def trial_table(plan: Plan, records: Iterable[Record | None]) -> pd.DataFrame:

@@ -324,6 +324,11 @@ def largest_reported(device: str = "cpu") -> float:
     return max(value for key, value in _reported_ratios().items() if key[2:] == (device, "lists_seconds"))
 
 
+def reported_ratio(model: str, device: str) -> float:
+    """The paper's student / teacher in seconds on Gowalla."""
+    return _reported_ratios()["gowalla", model, device, "lists_seconds"]
+
+
 def about_half(ratio: Ratio, device: str = "cpu") -> str:
     """Of a ratio of the lists: 'holds' when its whole interval lies at or below `largest_reported`, 'does not hold' when it
     lies above; 'open' in between, and instead of 'does not hold' where the machine was not quiet."""

@@ -8,14 +8,15 @@ from pathlib import Path
 import pandas as pd
 
 from rdcore.store.experiment import Experiment
+from studies.common import claims, report, text
 from studies.common import plan as plans
-from studies.common import report, text
 from studies.common.matched import Matched, matched, reported_value
 from studies.common.profiles import PROFILES
 from studies.common.report import at_epochs, rd_table2, rd_table4
 from studies.common.reported import reported
 from studies.common.selection import chosen_epochs
 from studies.common.study import Result, against, as_table, made_on, of_table
+from studies.rd import claims as rd_claims
 from studies.rd import recipes, released
 from studies.rd.ablations import control_runs, faded_controls, sweep_runs
 from studies.rd.plan import choices_of, fixed_runs, paper_records, runs_of, table_runs, trials, tuned_fossil
@@ -98,7 +99,8 @@ def findings() -> list[str]:
     """RD against the student alone, and position weights against the hybrid, where there are seeds enough for a verdict."""
     found = []
     runs = matched(paper_records(), chosen_epochs())
-    said = {model: _against(runs.get((model, PROTOCOLS[model])), "RD-hybrid", "S") for model in PROTOCOLS}
+    p = claims.table(rd_claims.claims(runs)).set_index("claim")["p"]
+    said = {model: _against(runs.get((model, PROTOCOLS[model])), "RD-hybrid", "S", p) for model in PROTOCOLS}
     if any(said.values()):
         each = "; ".join(f"{model} {words}" for model, words in said.items() if words)
         found.append(f"Ranking Distillation (RD, hybrid weights) against the student alone, MAP on Gowalla: {each}.")
@@ -107,14 +109,17 @@ def findings() -> list[str]:
         ("RD-position", "S", "RD with position weights against the student alone, Caser"),
         ("RD-hybrid", "RD-position", "The hybrid weights of RD against position weights, Caser"),
     ):
-        if words := _against(caser, a, b):
+        if words := _against(caser, a, b, p):
             found.append(f"{what}: MAP {words}.")
     return found
 
 
-def _against(runs: Matched | None, a: str, b: str) -> str:
-    """See `against`; with the paper's numbers."""
-    return against(runs.compare(a, b), runs.reported(a, b), reported_value("gowalla", runs.model, b, "MAP")) if runs else ""
+def _against(runs: Matched | None, a: str, b: str, p: pd.Series) -> str:
+    """See `against`; with the paper's numbers. p: of every claim."""
+    if runs is None:
+        return ""
+    effect, of = runs.reported(a, b), reported_value("gowalla", runs.model, b, "MAP")
+    return against(runs.compare(a, b), effect, of, p.get(rd_claims.claimed(runs, a, b), float("nan")))
 
 
 def results() -> str:

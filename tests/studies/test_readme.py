@@ -108,7 +108,7 @@ def test_what_a_role_has_over_the_student_is_paired_by_seed(tmp_path):
     assert rows["S"] == ["0.3500", "", "2"] and rows["RD"] == ["0.3500", "+0.1000", "1"]
     assert rows["CD"] == ["", "", "not run"]
     said = one_protocol.chosen_decay({"some data": records}, {"some data": records[:1]})
-    assert "S has 0.2500 with the weight decay" in said and "is -0.1000 lower" in said, "S of the table has .35"
+    assert "S has 0.2500 with the weight decay" in said and "is 0.1000 larger" in said, "S of the table has .35"
 
 
 def test_a_section_says_where_its_runs_were_made():

@@ -12,7 +12,7 @@ import pytest
 from fabricated import record
 
 from rdcore.files import paths
-from studies.common import report
+from studies.common import report, text
 from studies.common.profiles import PROFILES
 from studies.common.report import COLUMNS, rd_table2, rd_table4
 from studies.common.reported import reported
@@ -195,3 +195,11 @@ def test_the_committed_tables_come_from_the_committed_records(
         committed = root / "figures" / "tables" / f"{name}.{ending}"
         assert committed.exists(), f"{committed.name} is missing: `rdcore reproduce --profile paper --notebooks 00`"
         assert filecmp.cmp(committed, written.with_suffix(f".{ending}"), shallow=False), f"{committed.name} is out of date"
+
+
+def test_a_difference_beside_an_interval_is_one_of_metrics() -> None:
+    """Beside a reported number it is relative: +7.8 % where a mean rises by .078 would be wrong."""
+    beside = text.cells(pd.DataFrame({"seeds": [3.0], "difference": [0.078], "low": [-0.06], "high": [0.0959]}))
+    assert beside.loc[0].tolist() == ["3", "+0.0780", "-0.0600", "+0.0959"]
+    reported = text.cells(pd.DataFrame({"reported": [0.5], "difference": [-0.0512]}))
+    assert reported.loc[0].tolist() == ["0.5000", "-5.1%"]
