@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from rdcore.checks import integer, short
+from rdcore.checks import integer, short, trainable
 from rdcore.data.interactions import Interactions
 from rdcore.data.sampling import stream_seed
 from rdcore.data.splits import Stage, stage
@@ -65,6 +65,7 @@ def fit(
     settings = replace(settings, epochs=epochs) if epochs is not None else settings
     with seeded(stream_seed(seed, "initialisation"), "cpu"):
         student = built(model, fitted).to(device)
+        trainable(student)
         distillation = method.build(student, teacher).to(device) if method else None
     instances = training_data(
         fitted, student.window, device, full_windows=student.full_windows, share=settings.share, seed=seed

@@ -103,6 +103,20 @@ def missing(thing: object, what: str) -> NotImplementedError:
     return NotImplementedError(f"{type(thing).__name__} must implement {what}")
 
 
+def per_query(model, loss, n_queries: int):
+    """``loss``. Refuses anything but one number for each query: a sum or mean would be reduced again."""
+    if tuple(getattr(loss, "shape", ())) != (n_queries,) or not hasattr(loss, "backward"):
+        found = f"shape {tuple(loss.shape)}" if hasattr(loss, "shape") else short(loss)
+        raise ValueError(f"{type(model).__name__}.base_loss must return the loss of each query, ({n_queries},), got {found}")
+    return loss
+
+
+def trainable(model) -> None:
+    """Refuses a model in which there is nothing to train."""
+    if not any(True for _ in model.parameters()):
+        raise ValueError(f"{type(model).__name__} has no parameters to train: its settings need fit(interactions), not build")
+
+
 def short(value: object) -> str:
     """A value for a message. Containers, which may be endless, models, and huge integers, which Python
     does not print, by their type."""

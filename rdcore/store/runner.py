@@ -14,7 +14,7 @@ import torch
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from rdcore.checks import short
+from rdcore.checks import short, trainable
 from rdcore.data import Interactions, Stage
 from rdcore.data.sampling import stream_seed
 from rdcore.distill.base import Distillation, TrainingData
@@ -180,6 +180,7 @@ def _prepare(experiment: Experiment, data: Interactions | Stage, folder: Path, d
             teachers = Trajectories([[*earlier, teacher]])
     with seeded(stream_seed(seed, "initialisation"), "cpu"):
         model = built(experiment.model, stages.fit).to(device)
+        trainable(model)
         if experiment.distillation:
             distillation = experiment.distillation.build(model, teachers).to(device)
     instances = training_data(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from rdcore.checks import integer, number, one_of, within
+from rdcore.checks import integer, number, one_of, per_query, within
 from rdcore.data.interactions import Interactions
 from rdcore.data.queries import training_queries
 from rdcore.data.sampling import SeenItems, equal_draws, stream, stream_seed, unseen_items
@@ -180,7 +180,7 @@ def batch_loss(
         logits = model.score(context, torch.cat(items, dim=1))
         n = 1 + batch.negatives.shape[1]
         positive, negative, rest = logits.tensor_split((1, n), dim=1)
-        base = model.base_loss(positive, negative)  # (B,)
+        base = per_query(model, model.base_loss(positive, negative), len(batch.index))  # (B,)
     elif wanted is not None:
         rest = model.score(context, wanted)
     if distillation is None:

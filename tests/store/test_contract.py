@@ -188,6 +188,37 @@ def test_a_window_that_fits_nobody_leaves_nothing(store: Path, odd: object, mess
         rdcore.fit(MINE, odd, epochs=1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class LossSettings:
+    """A model whose loss has some shape, or that has nothing to train."""
+
+    loss: str
+
+    def build(self, n_users, n_items):
+        if self.loss == "nothing to train":
+            return Answers("plain")
+        model = BPRMFSettings(dim=2).build(n_users, n_items)
+        each = model.base_loss
+        model.base_loss = {
+            "mean": lambda *given: each(*given).mean(), "column": lambda *given: each(*given)[:, None],
+            "number": lambda *given: 1.0,
+        }[self.loss]  # fmt: skip
+        return model
+
+
+@pytest.mark.parametrize("loss, message", [
+    ("mean", r"BPRMF.base_loss must return the loss of each query, \(32,\), got shape \(\)"),
+    ("column", r"got shape \(32, 1\)"),
+    ("number", "got 1.0"), ("nothing to train", r"Answers has no parameters to train: its settings need fit\(interactions\)"),
+])  # fmt: skip
+def test_a_loss_is_one_number_for_each_query(store: Path, loss: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        rdcore.fit(MINE, LossSettings(loss=loss), training=Training(epochs=1, batch_size=32))
+    with pytest.raises(ValueError, match=message):
+        runs.load_or_train(replace(RUN, model=LossSettings(loss=loss)), MINE)
+    assert not list(store.glob("*/*.safetensors"))
+
+
 def test_a_run_on_a_stage_of_ones_own_is_loaded_and_exported_with_that_stage_alone(store: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     mine, other = (stages_of_parts(MINE.select(rows < 6), MINE.select(rows == test))["F"]
