@@ -59,6 +59,24 @@ def test_an_index_that_visits_all_lists_is_exact(tmp_path):
     assert cost.overlap(exact, fewer) < 1 and cost.index_bytes(index) > 4 * 60 * 4
 
 
+def test_other_rows_stay_and_made_up_items_come_last():
+    old = pd.DataFrame({"dataset": ["ml-100k", "gowalla", "1,000 made-up items"], "quality": [1, 2, 3]})
+    new = pd.DataFrame({"dataset": ["gowalla"] * 2, "quality": [4, 5]})
+    assert cost.together(old, new)["quality"].tolist() == [1, 4, 5, 3]
+    assert cost.together(None, new)["quality"].tolist() == [4, 5]
+
+
+def test_teachers_are_shared_and_settings_are_those_of_the_data_set():
+    for size in (cost.Size(), cost.GOWALLA):
+        runs = cost.experiments(size)
+        (teacher,) = runs["T", size.teacher]
+        assert len(runs) == 1 + 2 * len(size.students) and max(size.students) < size.teacher
+        for dim in size.students:
+            alone, taught = runs["S", dim], runs[cost.TAUGHT, dim]
+            assert [run.seed for run in alone] == [run.seed for run in taught] == [1, 2, 3]
+            assert all(run.teacher == teacher and run.training == size.how for run in taught)
+
+
 @pytest.mark.slow
 def test_the_trial_writes_a_row_for_every_model_batch_and_index(tmp_path, monkeypatch):
     monkeypatch.setenv("RDCORE_ROOT", str(tmp_path))
