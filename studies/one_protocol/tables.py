@@ -27,12 +27,12 @@ def table(plan: Plan, records: Sequence[Record]) -> pd.DataFrame:
     Holm's correction over the methods, agreement with the teacher, and what training cost.
 
     H@10-full and N@10-full: of the test items among all items, mean over users and seeds. over S: N@10-full less that of S.
-    seconds: a run's training time, mean over the seeds that ran on the device of S (the teacher's not included; empty where
+    seconds: a run's training time, mean over the seeds that ran where most of S did (the teacher's not included; empty where
     none did). overlap@10 and kendall@50: of the teacher's and the student's lists, empty for T. Roles without a run are left
     out.
     """
     rows, said = [], dict.fromkeys(roles(plan), np.nan)  # a method that has not run counts for Holm too
-    devices = derrd_report.students_devices(records)
+    device = derrd_report.students_device(records)
     for role in ("T", "S", *roles(plan)):
         runs = [record for record in records if record.description["role"] == role]
         if not runs:
@@ -48,7 +48,7 @@ def table(plan: Plan, records: Sequence[Record]) -> pd.DataFrame:
                 said[role] = c.p
         for name in ("overlap@10", "kendall@50") if agreement else ():  # a small catalogue may lack one
             row[name] = np.mean([one.get(name, np.nan) for one in agreement])
-        row |= {"epochs": np.mean([run.last_epoch for run in runs]), "seconds": _seconds(runs, devices)}
+        row |= {"epochs": np.mean([run.last_epoch for run in runs]), "seconds": _seconds(runs, device)}
         rows.append(row)
     adjusted = holm(said)
     columns = ["runs", "role", "seeds", "H@10-full", METRIC, "N@10", "over S", "low", "high", "effect_size", "p",
@@ -57,9 +57,9 @@ def table(plan: Plan, records: Sequence[Record]) -> pd.DataFrame:
     return found.assign(p=found["role"].map(adjusted))
 
 
-def _seconds(runs: Sequence[Record], devices: set[str]) -> float:
-    """Mean training time of those that ran on one of the ``devices``: a GPU's seconds over a CPU's are no ratio."""
-    found = [run.history["seconds"].sum() for run in runs if run.environment["device"] in devices]
+def _seconds(runs: Sequence[Record], device: str) -> float:
+    """Mean training time of those that ran on the ``device``: a GPU's seconds over a CPU's are no ratio."""
+    found = [run.history["seconds"].sum() for run in runs if run.environment["device"] == device]
     return np.mean(found) if found else np.nan
 
 
@@ -74,12 +74,12 @@ def long_table(plan: Plan, records: Sequence[Record]) -> pd.DataFrame:
     train_seconds: as ``seconds`` in `table`.
     """
     rows = []
-    devices = derrd_report.students_devices(records)
+    device = derrd_report.students_device(records)
     for role in ("T", "S", *roles(plan)):
         runs = [record for record in records if record.description["role"] == role]
         if not runs:
             continue
-        seconds = _seconds(runs, devices)
+        seconds = _seconds(runs, device)
         trials = len(plan.grids.get(role, (1,)))
         named = {name for run in runs for name in run.chosen if name[:2] in ("H@", "M@", "N@")}
         for metric in sorted(name for name in named if not name.endswith(("-redraw", "-validation", "-validation-full"))):

@@ -319,6 +319,14 @@ def test_seconds_of_another_device_than_the_students_are_left_out(tmp_path: Path
     assert line(derrd_report.derrd_logs(records), "RRD", "H@5", "code")["replicated"] == 0.1
 
 
+def test_where_the_students_ran_on_two_devices_the_one_of_most_counts(tmp_path: Path) -> None:
+    made = [made_up(tmp_path, PAPER.student("L", seed), device=device) for seed, device in ((1, "cpu"), (2, "a GPU"), (3, "a GPU"))]
+    assert derrd_report.students_device(made) == "a GPU" and derrd_report.students_device(made[:2]) == "a GPU"
+    assert derrd_report.students_device(made[:1]) == "cpu" and derrd_report.students_device([]) == ""
+    logs = derrd_report.derrd_logs([*made, made_up(tmp_path, PAPER.distilled("L", 1, "DE"))])
+    assert logs.query("metric == 'seconds_per_epoch' and role == 'DE'")["replicated"].isna().all()
+
+
 def test_table_3_counts_to_the_digit_and_forms_no_ratio_of_times(tmp_path: Path) -> None:
     run = PAPER.distilled("L", 1, "DE-RRD")
     record = made_up(tmp_path, run, ((1, 0.3), (2, 0.4)))
