@@ -320,7 +320,8 @@ def test_seconds_of_another_device_than_the_students_are_left_out(tmp_path: Path
 
 
 def test_where_the_students_ran_on_two_devices_the_one_of_most_counts(tmp_path: Path) -> None:
-    made = [made_up(tmp_path, PAPER.student("L", seed), device=device) for seed, device in ((1, "cpu"), (2, "a GPU"), (3, "a GPU"))]
+    devices = {1: "cpu", 2: "a GPU", 3: "a GPU"}
+    made = [made_up(tmp_path, PAPER.student("L", seed), device=device) for seed, device in devices.items()]
     assert derrd_report.students_device(made) == "a GPU" and derrd_report.students_device(made[:2]) == "a GPU"
     assert derrd_report.students_device(made[:1]) == "cpu" and derrd_report.students_device([]) == ""
     logs = derrd_report.derrd_logs([*made, made_up(tmp_path, PAPER.distilled("L", 1, "DE"))])
