@@ -86,6 +86,7 @@ def _text(path: Path, given: dict, *, header: bool) -> tuple[pd.DataFrame, dict]
         names = _names(path, pd.read_csv(path, header=None, nrows=2, dtype=str, **how), header)
         columns = {role: _column(path, names, role, name) for role, name in given.items()}
         ids = {columns["user"]: str, columns["item"]: str}
+        names = [name if name in columns.values() else place for place, name in enumerate(names)]  # others may share a name
         frame = pd.read_csv(path, header=0 if header else None, names=names, index_col=False, dtype=ids, **how)
     except (EOFError, gzip.BadGzipFile, lzma.LZMAError) as error:
         raise DataError(f"{path} is cut off or damaged ({error}): bring it again") from None
