@@ -87,7 +87,7 @@ def test_ids_of_a_file_stay_what_they_are(tmp_path, ids, kept):
     lambda text: b"\xef\xbb\xbf" + text,
     lambda text: text.replace(b",", b", "), lambda text: text.replace(b",", b"|"), lambda text: text.replace(b",", b";"),
     lambda text: re.sub(rb"\w+", rb'"\g<0>"', text),
-    lambda text: text.replace(b"\n", b",,\n"), lambda text: text.replace(b"\n", b",note,note\n"),  # of one name, and not asked for
+    lambda text: text.replace(b"\n", b",,\n"), lambda text: text.replace(b"\n", b",note,note\n"),  # not asked for
 ])  # fmt: skip
 def test_one_table_in_every_dress(tmp_path, form):
     content = form(f"user,item,rating,time\n{ROWS}".encode())
