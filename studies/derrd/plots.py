@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -96,33 +95,6 @@ def curves(records: Sequence[Record], popularity: float | None = None, metric: s
     whole_epochs(ax)
     ax.set_ylim(bottom=0)
     fig.legend(loc="outside right center")
-    return fig
-
-
-def beside_paper(table: pd.DataFrame, roles: Sequence[str], metrics: Sequence[str]) -> Figure:
-    """Rows of `derrd_table2` of one data set and model: the paper's number, a bar, and ours under both protocols."""
-    fig, axes = plt.subplots(1, len(metrics), figsize=(4.6 * len(metrics), 3.7), squeeze=False)
-    for ax, metric in zip(axes[0], metrics, strict=True):
-        for place, role in enumerate(roles):
-            rows = table[(table["role"] == role) & (table["metric"] == metric)]
-            theirs = rows["reported"].dropna()
-            if len(theirs):
-                ax.plot([place - 0.34, place + 0.34], [theirs.iloc[0]] * 2, color=BLACK, linewidth=1.5,
-                        label="paper" if place == 0 else None)  # fmt: skip
-            for shift, protocol in ((-0.13, "validation"), (0.13, "code")):
-                ours = rows[rows["protocol"] == protocol]["replicated"].dropna()
-                colour, _, marker = look(role)
-                face = colour if protocol == "validation" else "white"
-                ax.plot([place + shift] * len(ours), ours, marker, color=colour, markerfacecolor=face, markersize=7)
-        ax.set_xticks(range(len(roles)), roles)
-        ax.set(ylabel=metric, xlim=(-0.5, len(roles) - 0.5))
-        ax.grid(axis="x", visible=False)
-        ax.margins(y=0.15)
-    handles = [mpl.lines.Line2D([], [], color=BLACK, linewidth=1.5, label="paper")] * bool(table["reported"].notna().any())
-    for protocol, face in (("validation", GREY), ("code", "white")):
-        handles.append(mpl.lines.Line2D([], [], color=GREY, marker="o", linestyle="none", markerfacecolor=face, markersize=7,
-                                        label=f"ours, {protocol}"))  # fmt: skip
-    fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return fig
 
 

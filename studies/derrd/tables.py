@@ -19,7 +19,7 @@ from rdcore.eval.leave_one_out import best_epoch
 from rdcore.eval.significance import Comparison
 from rdcore.store.experiment import Experiment, family
 from rdcore.store.runs import Record
-from studies.common import text, verdicts
+from studies.common import verdicts
 from studies.common.plan import Plan
 from studies.common.plan import trial_table as all_trials
 from studies.common.report import with_reported
@@ -136,20 +136,6 @@ def derrd_table3(
             rows.append([plan.dataset, model, "DE-RRD", phi, quantity, paper, own, own / paper - 1, seeds])
     columns = ["dataset", "model", "role", "phi", "quantity", "reported", "replicated", "difference", "seeds"]
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[5:], float))
-
-
-def table3_text(table: pd.DataFrame) -> pd.DataFrame:
-    """`derrd_table3` for people: one row for each size, paper and ours side by side, without the columns that nobody fills."""
-    forms = {"parameters": ",.0f", "seconds": ".2f", "seconds_per_epoch": ".2f", "H@5_ratio": ".3f"}
-    lines = []
-    for phi, part in table.groupby("phi", sort=False):
-        line = {"phi": f"{phi:g}"}
-        for row in part.itertuples():
-            for who, value in (("paper", row.reported), ("ours", row.replicated)):
-                line[f"{row.quantity}, {who}"] = text.number(value, forms[row.quantity])
-        lines.append(line)
-    found = pd.DataFrame(lines)
-    return found.loc[:, found.ne("").any()]
 
 
 def _counted(record: Record | None) -> float:

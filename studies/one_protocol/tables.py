@@ -103,14 +103,6 @@ def over_the_chosen_decay(plan: Plan, records: Sequence[Record], alone: Sequence
     return pd.DataFrame(rows, columns=["runs", "role", "over S, chosen decay", "low", "high", "better than S"])
 
 
-def against_each_other(records: Sequence[Record], roles: Sequence[str]) -> dict[str, Comparison]:
-    """The best role, by nDCG@10 among all items, against every other of ``roles``: other -> best - other."""
-    mean = {role: np.mean([r.chosen[METRIC] for r in records if r.description["role"] == role]) for role in roles}
-    best = max(mean, key=mean.get)
-    found = {role: compared(records, best, role) for role in roles if role != best}
-    return {role: c for role, c in found.items() if c is not None}
-
-
 # Conclusions of the two papers whose data are of this kind: (source, sentence, a, b): a ranks better than b. RankDistil's data
 # are documents with features.
 CONCLUSIONS = [

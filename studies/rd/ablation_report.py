@@ -23,7 +23,6 @@ from studies.rd.ablations import POSITION, TAUGHT, Sweeps, papers_alpha, points
 COLUMNS = ["sweep", "value", "role", "model", "MAP", "P@10", "nDCG@10", "seeds", "key"]
 LONG = ["dataset", "model", "role", "sweep", "value", "metric", "mean", "std", "seeds", "stage"]  # for programs
 QUALITY = ["MAP", "P@10", "nDCG@10"]
-SATURATED = math.atanh(0.99)  # where tanh is .99: about 2.65
 TWO_APART = 2 / math.sqrt(math.pi)  # mean distance of two normal numbers of spread 1: about 1.13
 Records = Mapping[str, Record]
 """By the key of the planned run (a record of an earlier revision has another one); what was not run is not in it."""
@@ -112,25 +111,6 @@ def not_run(frame: pd.DataFrame) -> list[str]:
     missing = frame[frame["MAP"].isna()]
     points = (missing["value"] + " (" + missing["role"] + ")").groupby(missing["sweep"], sort=False)
     return [f"{sweep}: {'; '.join(part)}" for sweep, part in points]
-
-
-def last_weight_sums(runs: Mapping[str, Experiment], found: Records) -> dict[str, float]:
-    """How much weight the positions of a list had together, on average over the queries of the last epoch."""
-    return {name: sum(found[run.key].history["weights"].iloc[-1]) if run.key in found else float("nan")
-            for name, run in runs.items()}  # fmt: skip
-
-
-def first_steps(mus: Sequence[float], step: float, counts: Sequence[int] = (0, 1, 2, 5)) -> pd.DataFrame:
-    """w^b at the teacher's first position when so many of the samples are scored higher, ranks being multiples of step."""
-    weights = {f"{n} higher": [math.tanh(mu * step * n) for mu in mus] for n in counts}
-    return pd.DataFrame(weights, index=pd.Index([f"{mu:g}" for mu in mus], name="mu"))
-
-
-def over_epochs(records: Mapping[str, Record]) -> pd.DataFrame:
-    """The best evaluated epoch of each run, and what it has lost of that by its last."""
-    maps = {name: record.metrics["MAP"] for name, record in records.items()}
-    rows = [(int(each.idxmax()), each.max(), int(each.index[-1]), each.max() - each.iloc[-1]) for each in maps.values()]
-    return pd.DataFrame(rows, index=list(maps), columns=["best epoch", "MAP there", "last epoch", "lost"])
 
 
 # ------------------------------------------------------------------------------------------------------------------- noise

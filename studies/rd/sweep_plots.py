@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from studies.common.style import BLUE, GREY, RED, legend_below, look, rows
-from studies.rd.ablation_report import SATURATED, wide
+from studies.common.style import legend_below, look, rows
+from studies.rd.ablation_report import wide
 from studies.rd.ablations import POSITION, papers_alpha
 
 # Sweep -> what its axis says; those that are missing here have words as values.
@@ -138,16 +138,3 @@ def _levels(line, span, reference: Mapping[str, float], floor: float) -> None:
             line(level, color=colour, linestyle=dash, linewidth=1, label=f"{role} of the tables")
             if role.startswith("RD") and not math.isnan(floor):
                 span(level - floor, level + floor, color=colour, alpha=0.12, linewidth=0, label="noise")
-
-
-def saturation(steps: Mapping[str, float], mus: Sequence[float]) -> Figure:
-    """w^b of an item that one sample beats, over mu, for each size of a rank step; dots are the values of the sweep."""
-    fig, ax = plt.subplots(figsize=(6.5, 4))
-    fine = np.geomspace(min(mus) / 2, max(mus) * 5, 200)
-    for (name, step), colour, dash in zip(steps.items(), (RED, BLUE), ("-", "--"), strict=False):
-        ax.plot(fine, np.tanh(fine * step), color=colour, linestyle=dash, label=f"{name}: steps of {step:.3g}")
-        ax.plot(mus, np.tanh(np.array(mus) * step), "o", color=colour)
-    ax.axhline(math.tanh(SATURATED), color=GREY, linestyle=":", label="0.99")
-    ax.set(xscale="log", xlabel=r"$\mu$", ylabel="weight $w^b$ if one sample is scored higher", ylim=(0, 1.05))
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1))
-    return fig

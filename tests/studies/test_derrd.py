@@ -345,8 +345,6 @@ def test_table_3_counts_to_the_digit_and_forms_no_ratio_of_times(tmp_path: Path)
     assert unknown["replicated"].notna().sum() == 1, "the time alone"
     (record.folder / "size.json").write_text(json.dumps({"parameters": 7}))
     assert 7 in derrd_report.derrd_table3(PAPER, {20: record}, None, None)["replicated"].tolist()
-    assert derrd_report.table3_text(table.reset_index()).loc[0, "parameters, ours"] == "608,040"
-    assert "seconds, ours" not in derrd_report.table3_text(table.reset_index())
 
 
 def test_tables_4_and_5_take_their_own_runs(tmp_path: Path) -> None:
