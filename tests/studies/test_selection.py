@@ -206,8 +206,7 @@ def test_a_teachers_epoch_that_moves_asks_for_new_runs_of_rd(project: Path) -> N
 
 
 def test_the_choices_on_file_still_follow_from_the_committed_records() -> None:
-    choices = selection.read_selection()
-    assert rd.choose() == choices and {len(choice.keys) for choice in choices.values()} == {1}
+    assert rd.choose() == selection.read_selection() != {}
 
 
 # ---------------------------------------------------------------------------------------------------- Fossil's trials
