@@ -21,6 +21,7 @@ from rdcore.data.sampling import stream_seed
 from rdcore.data.splits import Stage, stage
 from rdcore.eval import full_ranking, metrics
 from rdcore.models.base import Model, built, check_model
+from rdcore.models.popularity import Popularity
 from rdcore.store import contract
 from rdcore.store.interrupt import explained
 from rdcore.train.loop import Training, make_optimizer, seeded, train, training_data
@@ -61,7 +62,10 @@ def fit(
     if not hasattr(model, "build"):  # counted from the data, such as POP and ItemCF
         if method is not None:
             raise ValueError(f"{type(model).__name__} is counted from the data, and no teacher can change it: leave it out")
-        return model.fit(fitted)
+        counted = model.fit(fitted)
+        if not isinstance(counted, Popularity):  # which tells no user from another
+            counted.fitted_users = fitted.n_users
+        return counted
     settings = replace(settings, epochs=epochs) if epochs is not None else settings
     with seeded(stream_seed(seed, "initialisation"), "cpu"):
         student = built(model, fitted).to(device)

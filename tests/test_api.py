@@ -98,6 +98,10 @@ def test_a_model_without_memory_is_evaluated_on_its_own_users(clicks):
     model = rdcore.fit(few, rdcore.BPRMFSettings(dim=2), epochs=1)
     with pytest.raises(ValueError, match="was fitted to 40 users, and the data have"):
         rdcore.evaluate(model, clicks)
+    counted = rdcore.fit(clicks, rdcore.ItemCFSettings())  # would answer for the first 40 with what others have
+    with pytest.raises(ValueError, match="and the data have 40: give it the same users"):
+        rdcore.evaluate(counted, few)
+    assert len(rdcore.evaluate(rdcore.fit(clicks, rdcore.PopularitySettings()), few)["AP"]) == 40
     sequences = rdcore.fit(few, rdcore.CaserSettings(dim=2), epochs=1)
     assert len(rdcore.evaluate(sequences, few)["AP"]) == 40
 
