@@ -48,6 +48,7 @@ def fit(
     """
     contract.check_device(device)
     contract.check_dtype()
+    seed = seed.item() if hasattr(seed, "item") else seed  # an integer of numpy
     integer("seed", seed, least=0)
     if (teacher is None) != (method is None):
         raise ValueError("teacher and method belong together: give both to distil, or neither")

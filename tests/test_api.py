@@ -106,6 +106,11 @@ def test_a_model_without_memory_is_evaluated_on_its_own_users(clicks):
     assert len(rdcore.evaluate(sequences, few)["AP"]) == 40
 
 
+def test_a_seed_may_be_an_integer_of_numpy(clicks):
+    one, other = (rdcore.fit(clicks, rdcore.BPRMFSettings(dim=2), epochs=1, seed=seed) for seed in (3, np.arange(4)[3]))
+    assert all(torch.equal(*pair) for pair in zip(one.parameters(), other.parameters(), strict=True))
+
+
 @pytest.mark.parametrize("models, show, message", [
     ([], ("MAP",), "models must be a dict .* got a list"), ({}, ("MAP",), "models must be a dict"),
     (None, ("MAP",), "got None"), ({"m": None}, ("MAP",), r"models\['m'\] must be a trained model, .* got None"),

@@ -206,6 +206,7 @@ class Run(Record):
         ('best')."""
         if epoch in (None, "best"):
             epoch = self.epoch
+        epoch = epoch.item() if hasattr(epoch, "item") else epoch  # an integer of numpy
         integer("epoch", epoch)
         return self.folder / f"weights-{epoch:03d}.safetensors"
 
