@@ -143,7 +143,7 @@ def _refuse_gaps(path: Path, frame: pd.DataFrame, columns: dict, *, first: int) 
             line = int(gaps.to_numpy().argmax()) + first
             raise DataError(
                 f"{path}, line {line}: column {column!r} is empty or says NA, null or the like ({int(gaps.sum()):,} such "
-                "rows): remove or complete them, or give a thing of this name another one"
+                "rows): remove or complete them, and rename an id that is really called so"
             )
 
 
