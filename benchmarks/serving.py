@@ -2,7 +2,7 @@
 
     python -m benchmarks.serving [--threads N] [--rounds 20] [--queries 20] [--items 14009 1000000] [--trial]
 
-Timed is the way from a user to his ten best unseen items: by ONNX Runtime from the exported file (rdcore/serve.py), and by
+Timed is the way from a user to their ten best unseen items: by ONNX Runtime from the exported file (rdcore/serve.py), and by
 torch as in studies/rd/timing.py. Teacher and student, exported and not, take turns in every round, each with its median of some
 queries; a ratio is the median of the rounds' own ratios student / teacher, a spread the distance between the quartiles of the
 rounds. `load` is how many processes wanted a core meanwhile, this one included: above the number of threads the times are

@@ -17,7 +17,7 @@ from studies.one_protocol.plan import METRIC
 
 
 def quality(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """label -> `one_protocol.table`: nDCG@10 of T and of every method less that of S, with 95 % intervals."""
+    """label -> `one_protocol.table`: nDCG@10 of T and of every method minus that of S, with 95 % intervals."""
     roles = list(dict.fromkeys(role for table in tables.values() for role in table["role"] if role != "S"))
     size = (max(7.0, 3.4 + 3.3 * len(tables)), 1.5 + 0.36 * len(roles))
     fig, axes = plt.subplots(1, len(tables), figsize=size, squeeze=False, sharey=True)

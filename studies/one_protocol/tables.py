@@ -26,7 +26,7 @@ def table(plan: Plan, records: Sequence[Record]) -> pd.DataFrame:
     """One row per role, of one comparable's ``records`` (its rows): quality, difference to S with a 95 % interval, p after
     Holm's correction over the methods, agreement with the teacher, and what training cost.
 
-    H@10-full and N@10-full: of the test items among all items, mean over users and seeds. over S: N@10-full less that of S.
+    H@10-full and N@10-full: of the test items among all items, mean over users and seeds. over S: N@10-full minus that of S.
     seconds: a run's training time, mean over the seeds that ran where most of S did (the teacher's not included; empty where
     none did). overlap@10 and kendall@50: of the teacher's and the student's lists, empty for T. Roles without a run are left
     out.

@@ -215,7 +215,7 @@ def _longest(every: Sequence[Matched]) -> list[Matched]:
 
 
 def _stays_flat(runs: Matched) -> Claim:
-    """Figure 5b, from the curves of the F runs: what T has lost of its best MAP by its last epoch, less what RD has."""
+    """Figure 5b, from the curves of the F runs: what T has lost of its best MAP by its last epoch, minus what RD has."""
     claim = f"The teacher overfits more than RD: MAP lost after the best epoch, T - RD (Figure 5b; {runs.model}, Gowalla)"
     seeds = runs.seeds("T", "RD-hybrid")
     if not seeds:
