@@ -6,7 +6,6 @@ import argparse
 import os
 import shlex
 import sys
-from pathlib import Path
 
 EXAMPLES = """examples:
   rdcore distil ratings.csv --out shop                      columns have usual names: userId, movieId, timestamp
@@ -112,7 +111,7 @@ def distil(arguments: argparse.Namespace) -> int:
         print(f"left out: repeated rows of a user and an item; users with fewer than {arguments.min_actions} items, and "
               "items with as few users (--min-actions)")  # fmt: skip
     if given.pop("only_split", False):
-        write_split(clicks, path := Path(arguments.out) / "split.csv")
+        path = write_split(clicks, arguments.out)
         print(f"written: {path}; let your recommender learn from its part train, and give its lists with --teacher")
         return 0
     done = make(clicks, **given, rows=rows, progress=True, tell=lambda text: print(text, flush=True))

@@ -86,9 +86,7 @@ def distil(
 
     Raises ValueError, before anything is trained, for what does not fit together.
     """
-    if not str(out):
-        raise ValueError("--out is empty: name the folder to write to")
-    out = Path(out)
+    out = folder_of(out)
     if isinstance(clicks, pd.DataFrame):
         rows = len(clicks)
         clicks = from_frame(clicks, user, item, time, name="clicks", min_actions=min_actions)
@@ -154,15 +152,17 @@ def write(done: plans.Done, out: Path, rows: int | None) -> Distilled:
     return Distilled(table, " ".join(said), warned, files)
 
 
-def write_split(data: Interactions, path: Path) -> None:
-    """Writes all rows that count as CSV, each user's oldest first: user, item, and the part they are in."""
+def write_split(data: Interactions, out: str | Path) -> Path:
+    """Writes all rows that count as split.csv in the folder, each user's oldest first: user, item, and the part they are in."""
+    out = folder_of(out)
     earlier, part = results.stages(data)
     tables = [
         pd.DataFrame({"user": data.user_ids[rows.users()], "item": data.item_ids[rows.items], "part": name})
         for name, rows in (("train", earlier.fit), ("validation", earlier.judge), ("test", part.judge))
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda file: pd.concat(tables).to_csv(file, index=False))
+    needs_folder(out)
+    write_whole(out / "split.csv", lambda file: pd.concat(tables).to_csv(file, index=False))
+    return out / "split.csv"
 
 
 def facts(data: Interactions, earlier: Stage, part: Stage, rows: int | None) -> list[tuple[str, str]]:
@@ -175,6 +175,13 @@ def facts(data: Interactions, earlier: Stage, part: Stage, rows: int | None) -> 
         ("users without a test row", part.n_unjudged), ("test rows of items that nobody had before", part.n_cold),
     ]  # fmt: skip
     return [(name, f"{count:,}") for name, count in lines]
+
+
+def folder_of(out: str | Path) -> Path:
+    """The folder to write to. Raises ValueError for an empty name, which would be the current one."""
+    if not str(out):
+        raise ValueError("--out is empty: name the folder to write to")
+    return Path(out)
 
 
 def needs_folder(out: Path) -> None:

@@ -303,6 +303,9 @@ def test_the_split_for_a_teacher_of_your_own(tmp_path, frame, capsys):
     words = ["distil", str(tmp_path / "x.csv"), "--out", str(tmp_path / "o"), "--only-split"]
     assert cli.main([*words, "--user", "who", "--item", "what", "--time", "when"]) == 0, capsys.readouterr().err
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["split.csv"]
+    for out, said in (("", "--out is empty"), (str(tmp_path / "x.csv"), "cannot write to the folder")):
+        words[words.index("--out") + 1] = out
+        assert cli.main([*words, "--user", "who", "--item", "what", "--time", "when"]) == 2 and said in capsys.readouterr().err
     split = pd.read_csv(tmp_path / "o" / "split.csv")
     clicks, _ = read_clicks(tmp_path / "x.csv", "who", "what", "when")
     part = stage(clicks, "F")
