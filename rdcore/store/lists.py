@@ -136,7 +136,7 @@ def read_lists(path: Path | str, data: Interactions, *, columns: dict | None = N
             user, score = (frame[name].iloc[int(rises.argmax()) + 1] for name in ("user", "score"))
             raise DataError(
                 f"{path}: user {data.user_ids[user]}: score {score:g} is higher than that of the rank before: rank and score "
-                "contradict each other (is it a distance?): remove one of the two"
+                "contradict each other (is it a distance?): give one of the two (a TREC run as .csv)"
             )
     lengths = np.bincount(frame["user"], minlength=data.n_users)
     counts["users_without"] = int((lengths == 0).sum())
