@@ -78,6 +78,12 @@ def test_the_method_stays_small():
     assert sum(count for name, count in lines.items() if not name.startswith(later)) <= MOST_LINES
 
 
+def test_no_two_test_files_share_a_name():
+    """Without packages pytest can collect only one of them."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
+
+
 def walk() -> list[tuple[str, list[str]]]:
     """The way from RD's equation to its number in README: file, and the names to look at there."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")

@@ -64,7 +64,7 @@ OTHER = {
     "dim": 5, "window": 4, "vertical": 3, "horizontal": 8, "dropout": 0.4, "K": 11, "exclude": "seen", "weight": 0.5,
     "start_epoch": 12, "lam": 2.0, "mu": 0.2, "samples": 99, "estimate": "exact", "dataset": "e", "role": "RD-2",
     "reduction": "sum", "instances": "users", "share": 0.5,
-    "lists": "popular", "evaluate_every": 10, "seed": 2, "teacher_epoch": 45,
+    "lists": "popular", "before": "discrepancy", "evaluate_every": 10, "seed": 2, "teacher_epoch": 45,
 }  # fmt: skip
 
 
