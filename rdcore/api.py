@@ -21,7 +21,6 @@ from rdcore.data.sampling import stream_seed
 from rdcore.data.splits import Stage, stage
 from rdcore.eval import full_ranking, metrics
 from rdcore.models.base import Model, built, check_model
-from rdcore.models.popularity import Popularity
 from rdcore.store import contract
 from rdcore.store.interrupt import explained
 from rdcore.train.loop import Training, make_optimizer, seeded, train, training_data
@@ -63,10 +62,7 @@ def fit(
     if not hasattr(model, "build"):  # counted from the data, such as POP and ItemCF
         if method is not None:
             raise ValueError(f"{type(model).__name__} is counted from the data, and no teacher can change it: leave it out")
-        counted = model.fit(fitted)
-        if not isinstance(counted, Popularity):  # which tells no user from another
-            counted.fitted_users = fitted.n_users
-        return counted
+        return contract.of_its_users(model.fit(fitted), fitted)
     settings = replace(settings, epochs=epochs) if epochs is not None else settings
     with seeded(stream_seed(seed, "initialisation"), "cpu"):
         student = built(model, fitted).to(device)
@@ -82,8 +78,7 @@ def fit(
     optimizer = make_optimizer(student, distillation, settings)
     with explained(lambda: "interrupted: rdcore.fit keeps nothing; load_or_train (docs/your-data.md) keeps a checkpoint"):
         train(student, instances, optimizer, settings, seed=seed, distillation=distillation, progress=progress)
-    student.fitted_users = fitted.n_users
-    return student.eval()
+    return contract.of_its_users(student.eval(), fitted)
 
 
 def evaluate(model: Model, data: Interactions | Stage, *, device: str = "cpu") -> dict[str, np.ndarray]:

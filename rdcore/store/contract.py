@@ -12,6 +12,7 @@ from rdcore.data import Interactions, Stage, stage
 from rdcore.eval import leave_one_out
 from rdcore.files.whole import read_json
 from rdcore.models.base import Model, built, wants_fit
+from rdcore.models.popularity import Popularity
 from rdcore.store.experiment import Experiment
 from rdcore.store.record_files import REMEDY
 
@@ -113,6 +114,13 @@ def built_for(experiment: Experiment, data: Interactions | Stage) -> Model:
     if wants_fit(experiment.model):
         return built(experiment.model, fitted_part(data, experiment.stage))
     return built(experiment.model, data.fit if isinstance(data, Stage) else data)
+
+
+def of_its_users(model: Model, data: Interactions | Stage) -> Model:
+    """``model``, which now knows how many users it was fitted to. Popularity tells no user from another."""
+    if not isinstance(model, Popularity):
+        model.fitted_users = (data.fit if isinstance(data, Stage) else data).n_users
+    return model
 
 
 def stage_of(data: Interactions | Stage, name: str) -> Stage:

@@ -184,8 +184,10 @@ class Run(Record):
         contract.check_data(experiment, data)
         contract.check_stage(experiment.data_hash, data, self.folder)
         if experiment.counted:
-            return experiment.model.fit(contract.fitted_part(data, experiment.stage)).to(device).eval()
-        return self.restore(contract.built_for(experiment, data), epoch).to(device)
+            made = experiment.model.fit(contract.fitted_part(data, experiment.stage)).to(device).eval()
+        else:
+            made = self.restore(contract.built_for(experiment, data), epoch).to(device)
+        return contract.of_its_users(made, data)
 
     def restore(self, model: Model, epoch: int | str | None = None) -> Model:
         """``model`` with the weights of an evaluated epoch, by default the last or chosen one

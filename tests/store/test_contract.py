@@ -96,6 +96,8 @@ def test_a_model_is_loaded_by_the_experiment_that_made_it(store: Path) -> None:
     with pytest.raises(ValueError, match="keeps no weights of epoch 9; it has those of 1, 2, 3"):
         run.model(RUN, MINE, 9)
     assert run.weights(np.int64(2)) == run.weights(2)
+    with pytest.raises(ValueError, match="was fitted to 20 users, and the data have 10: give it the same users"):
+        rdcore.evaluate(run.model(RUN, MINE), synthetic.generate(n_users=10, n_items=30, min_length=6, max_length=12))
     for odd in ("1", 1.5, True):
         with pytest.raises(ValueError, match=f"epoch must be an integer >= 1, got {odd!r}"):
             run.model(RUN, MINE, odd)
