@@ -96,7 +96,8 @@ hashes = {name: [lists_hash(steady_lists(model.fit(fit), fit, 10))[:12] for _ in
 page.say_lines(f"{name}: lists {first}, computed again {second}" for name, (first, second) in hashes.items())
 
 # %% [markdown]
-# How alike are the teachers' lists? Each teacher is trained or computed once. A cell of the picture is the share of common items
+# How alike are the teachers' lists? Each teacher is trained or computed once; on profile `paper` as well, because
+# their weights are not part of the repository (five minutes of one core). A cell of the picture is the share of common items
 # in the lists of ten, mean over users; 1 is the same list.
 
 # %%

@@ -55,8 +55,9 @@ def add_distil(commands: argparse._SubParsersAction) -> None:
     option = command.add_argument_group("what is trained").add_argument
     option("--teacher", default="ease", metavar="MODEL|FILE",
            help="who teaches. Computed in one step: ease (strong, for up to some 30,000 users or items) or itemcf. Trained "
-           "here: bpr, caser, fossil, sasrec or lightgcn. Or a file with the lists of any other recommender: columns user, "
-           "item and rank or score, as Parquet, CSV, TSV or a TREC run; it must not have seen the test rows (--only-split)")
+           "here: bpr, caser, fossil, sasrec or lightgcn (see --student). Or a file with the lists of any other "
+           "recommender: columns user, item and rank or score, as Parquet, CSV, "
+           "TSV or a TREC run; it must not have seen the test rows (--only-split)")
     option("--only-split", action="store_true", default=argparse.SUPPRESS,
            help="for a teacher of your own: write FOLDER/split.csv and stop. It has every row that counts, oldest first, with "
            "its part: let your recommender learn from the part train, write some 100 items for each user, and give them with "
