@@ -211,10 +211,11 @@ def neumf(bpr: Plan) -> Plan:
 def with_published_cd(bpr: Plan) -> Plan:
     """The same with five seeds, and with CD as published beside the other: it draws from all unseen items, and its weight is
     chosen among as many."""
-    methods = dict(bpr.methods)
-    everything = {"CD-all": replace(methods["CD"], depth=None)}
-    after = list(methods).index("CD") + 1
-    methods = dict([*list(methods.items())[:after], *everything.items(), *list(methods.items())[after:]])
+    methods = {}
+    for role, settings in bpr.methods.items():  # their order is that of the tables
+        methods[role] = settings
+        if role == "CD":
+            methods["CD-all"] = replace(settings, depth=None)
     grids = {**bpr.grids, "CD-all": bpr.grids["CD"]}
     return replace(bpr, methods=methods, grids=grids, seeds={"L": (1, 2, 3, 4, 5)})
 
