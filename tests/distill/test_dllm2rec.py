@@ -12,6 +12,7 @@ from rdcore.data.sampling import stream
 from rdcore.distill import Batch, DLLM2RecSettings
 from rdcore.distill.followups.dllm2rec import list_weights, weighted_loss
 from rdcore.models import ItemCFSettings
+from rdcore.settings import describe
 from rdcore.train.loop import training_data
 
 EXAMPLES = {"DLLM2Rec": DLLM2RecSettings(K=5), "DLLM2Rec-released": DLLM2RecSettings(K=5, as_released=True)}
@@ -55,6 +56,11 @@ def test_weights_of_a_shorter_list_are_those_of_its_items(n, empty, shares):
     assert found[0, :n].tolist() == pytest.approx(list_weights(distance[:, :n], agrees[:, :n], *shares)[0].tolist())
     assert torch.equal(found, list_weights(distance.masked_fill(~named, 0), agrees & named, *shares, named))
     assert not found[:, n:].any() and not list_weights(distance, agrees, *shares, named & False).any()
+
+
+def test_runs_from_before_that_have_other_keys():
+    """At revision 1 the empty places had weights too."""
+    assert describe(DLLM2RecSettings())["revision"] >= 2
 
 
 @pytest.mark.parametrize("as_released", [False, True])

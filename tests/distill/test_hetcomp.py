@@ -137,6 +137,7 @@ def test_a_long_list_is_kept_to_its_end():
     method = HetCompSettings(K=1500).build(student, teacher)
     method.prepare(teacher, training_data(data, 0, "cpu"))
     assert torch.equal(method._ensemble(), method.lists[0, 0].long())
+    assert HetCompSettings.revision >= 2, "at revision 1 its end was lost: runs of that are others"
 
 
 def test_the_loss_is_the_slow_sum_over_rows(monkeypatch):

@@ -27,7 +27,7 @@ class DLLM2RecSettings(Settings):
     """How the K places of the teacher's list count. The defaults are those of the released code,
     but for ``as_released``."""
 
-    revision = 1
+    revision = 2  # since lists shorter than K share weights among their items
 
     K: int = 10
     """Length of the teacher's list."""

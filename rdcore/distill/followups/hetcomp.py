@@ -28,11 +28,11 @@ FALL = 10.0  # ranks over which an item's importance, and the gain of a hit, fal
 @dataclass(frozen=True, kw_only=True)
 class HetCompSettings(Settings):
     """How lists are taught and when a user moves on. The defaults are those of the port to one
-    teacher with three checkpoints (woriazzc/KDs, MF on CiteULike), whose base loss stays. The
+    teacher with three checkpoints (woriazzc/RCEKD, MF on CiteULike), whose base loss stays. The
     authors train without a base loss, ``Training(base_weight=0.0)``, with K=100 and positives=10.
     """
 
-    revision = 1
+    revision = 2  # since a list keeps its order behind place 1,000
 
     K: int = 50
     """Length of the list that is taught. Its first half and its first tenth are taught in order."""
@@ -132,8 +132,8 @@ def moves_on(before: Tensor, now: Tensor, threshold: float) -> Tensor:
 
 
 class HeterogeneousCompression(Distillation):
-    """HetComp as in SeongKu-Kang/HetComp_WWW23 59568a9 and, for one teacher, as in woriazzc/KDs
-    a3a7a64.
+    """HetComp as in SeongKu-Kang/HetComp_WWW23 59568a9 and, for one teacher, as in woriazzc/RCEKD
+    771322a, which has the class of woriazzc/KDs a3a7a64 unchanged.
 
     Each user has a checkpoint of each teacher, at first the earliest. Their list is the K items
     with the largest sum over teachers of exp(-rank / 10), training items left out. Every ``every``
