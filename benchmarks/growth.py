@@ -28,7 +28,7 @@ from rdcore.data.splits import Stage, stage
 from rdcore.distill import Hybrid, RankingDistillation, RDSettings
 from rdcore.distill.base import TrainingData
 from rdcore.distill.lists import exemplary_rankings
-from rdcore.eval.full_ranking import evaluate
+from rdcore.eval.metrics import evaluate
 from rdcore.models import CaserSettings
 from rdcore.train.loop import Training, make_optimizer, seeded, train, training_data
 

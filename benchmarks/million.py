@@ -28,7 +28,7 @@ from rdcore import serve
 from rdcore.data import Interactions, Stage, from_frame, stage
 from rdcore.distill import Position, RDSettings
 from rdcore.distill.base import TrainingData
-from rdcore.eval.full_ranking import evaluate
+from rdcore.eval.metrics import evaluate
 from rdcore.models import BPRMFSettings
 from rdcore.train.loop import Training, make_optimizer, train, training_data
 from studies.common import report

@@ -25,8 +25,7 @@ import torch
 
 from rdcore import datasets
 from rdcore.data import Interactions, Stage
-from rdcore.eval.full_ranking import held_out
-from rdcore.eval.metrics import target_ranks
+from rdcore.eval.metrics import held_out, target_ranks
 from rdcore.files import paths
 from rdcore.models import EASESettings, GFCFSettings, LightGCNSettings, SASRecSettings
 from rdcore.models.base import Model

@@ -27,8 +27,8 @@ from rdcore.data.splits import stage
 from rdcore.distill import DESettings, Hybrid, RankingDistillation, RDSettings, RRDSettings
 from rdcore.distill.base import Distillation, TrainingData
 from rdcore.distill.lists import exemplary_rankings
-from rdcore.eval.full_ranking import evaluate
 from rdcore.eval.leave_one_out import Judge, full_ranks
+from rdcore.eval.metrics import evaluate
 from rdcore.models import BPRMFSettings, CaserSettings, Model, NeuMFSettings
 from rdcore.train.loop import Training, make_optimizer, seeded, train, training_data
 from studies.common.profiles import OFFICIAL

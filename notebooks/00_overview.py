@@ -37,7 +37,8 @@ from studies.common.selection import chosen_epochs, read_selection
 from studies.notebooks import page
 from studies.plans import all_runs
 from studies.rd.ablations import control_records
-from studies.rd.plan import open_choices, paper_records
+from studies.rd.plan import open_choices
+from studies.rd.study import paper_records
 from studies.scorecard import scorecard
 
 started = time.perf_counter()

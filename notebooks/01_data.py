@@ -35,7 +35,7 @@ import pandas as pd
 from rdcore import data, datasets
 from rdcore.data import Interactions
 from rdcore.datasets.catalog import CATALOG
-from rdcore.eval import full_ranking, metrics
+from rdcore.eval import metrics
 from studies.common import plots, report, style
 from studies.common.profiles import PROFILES
 from studies.common.reported import reported
@@ -138,7 +138,7 @@ def tied_by(key: np.ndarray) -> Interactions:
 
 def popularity(version: Interactions) -> float:
     """MAP (mean average precision, notebook 02) of showing everybody the most popular items."""
-    return metrics.mean(full_ranking.popularity(data.stage(version, "F")))["MAP"]
+    return metrics.mean(metrics.popularity(data.stage(version, "F")))["MAP"]
 
 
 has_times = interactions.times is not None  # without times the source's order is used, and nothing is tied

@@ -40,7 +40,7 @@ from studies.common.profiles import PROFILES
 from studies.common.selection import chosen_epochs
 from studies.notebooks import page, pictures
 from studies.rd import result_plots
-from studies.rd.plan import paper_records
+from studies.rd.study import paper_records
 
 started = time.perf_counter()
 style.use_style()

@@ -35,8 +35,8 @@ from torch.nn.functional import logsigmoid
 
 from rdcore import data, datasets
 from rdcore.distill import rankdistil, rd, rrd
-from rdcore.eval.full_ranking import agreement
 from rdcore.store import runs
+from rdcore.store.agreement import agreement
 from rdcore.store.steady import lists_hash, steady_lists
 from studies.common import report, style
 from studies.flexibility import matrices, plots, results, tables

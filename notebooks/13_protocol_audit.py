@@ -38,7 +38,7 @@ from scipy import stats
 from rdcore import datasets
 from rdcore.data import Stage
 from rdcore.distill.followups.unkd import pair_loss
-from rdcore.eval import full_ranking, metrics
+from rdcore.eval import metrics
 from rdcore.eval.leave_one_out import Judge, full_ranks
 from rdcore.models import ItemCFSettings, PopularitySettings
 from rdcore.models.more.ease import EASESettings
@@ -48,7 +48,7 @@ from studies.derrd import plan as derrd
 from studies.derrd import tables as derrd_tables
 from studies.followups import splits
 from studies.notebooks import audit, page
-from studies.rd.plan import paper_records
+from studies.rd.study import paper_records
 
 started = time.perf_counter()
 style.use_style()
@@ -149,7 +149,7 @@ style.save(fig, "13_by_item_id", profile, [], NOTEBOOK)
 # %%
 def recall(settings, stage):
     """R@10 of a model fitted to the stage."""
-    return metrics.mean(full_ranking.evaluate(settings.fit(stage.fit), stage))["R@10"]
+    return metrics.mean(metrics.evaluate(settings.fit(stage.fit), stage))["R@10"]
 
 
 recalls = {}

@@ -1,6 +1,6 @@
 """Old module names, so that scripts and notebooks written for 0.1 keep working.
 
-`rdcore.runs` is now `rdcore.store.runs`, `rdcore.evaluation` is `rdcore.eval.full_ranking`, and so on. An old name
+`rdcore.runs` is now `rdcore.store.runs`, `rdcore.evaluation` is `rdcore.eval.metrics`, and so on. An old name
 imports the very same module object under its new name. New code uses the new names.
 """
 
@@ -26,7 +26,9 @@ MOVED = {
     "rdcore.sampling": "rdcore.data.sampling",
     "rdcore.ranking": "rdcore.eval.topk",
     "rdcore.metrics": "rdcore.eval.metrics",
-    "rdcore.evaluation": "rdcore.eval.full_ranking",
+    "rdcore.evaluation": "rdcore.eval.metrics",
+    "rdcore.eval.full_ranking": "rdcore.eval.metrics",
+    "rdcore.models.item_cf": "rdcore.models.more.item_cf",
     "rdcore.leave_one_out": "rdcore.eval.leave_one_out",
     "rdcore.eval.steady": "rdcore.store.steady",
     "rdcore.significance": "rdcore.eval.significance",

@@ -19,7 +19,7 @@ from rdcore.checks import integer, short, trainable
 from rdcore.data.interactions import Interactions
 from rdcore.data.sampling import stream_seed
 from rdcore.data.splits import Stage, stage
-from rdcore.eval import full_ranking, metrics
+from rdcore.eval import metrics
 from rdcore.models.base import Model, built, check_model
 from rdcore.store import contract
 from rdcore.store.interrupt import explained
@@ -89,7 +89,7 @@ def evaluate(model: Model, data: Interactions | Stage, *, device: str = "cpu") -
     contract.check_device(device)
     part = _stage(data)
     _check(model, part.fit, device)
-    return full_ranking.evaluate(model, part, device=device)
+    return metrics.evaluate(model, part, device=device)
 
 
 def compare(
@@ -112,7 +112,7 @@ def compare(
     if lost := [metric for metric in show if metric not in known]:
         raise ValueError(f"show names no metric {short(lost[0])}; there are: {', '.join(known)}")
     for name, model in models.items():
-        means = metrics.mean(full_ranking.evaluate(model, part, device=device))
+        means = metrics.mean(metrics.evaluate(model, part, device=device))
         rows[name] = {metric: means[metric] for metric in show}
         rows[name]["parameters"] = sum(weights.numel() for weights in model.parameters())
     table = pd.DataFrame(rows).T

@@ -74,7 +74,7 @@ def test_the_method_stays_small():
     files += [path for name in ("losses", "settings", "fast") if (path := ROOT / "rdcore" / f"{name}.py").exists()]
     lines = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8").count("\n") for path in files}
     assert {name: count for name, count in lines.items() if count > LONGEST.get(name, 300)} == {}
-    later = ("rdcore/distill/followups/", "rdcore/models/more/")  # what came after the three papers: long files alone count
+    later = ("rdcore/distill/followups/", "rdcore/models/more/")  # what the three papers do not have: long files alone count
     assert sum(count for name, count in lines.items() if not name.startswith(later)) <= MOST_LINES
 
 
@@ -94,11 +94,11 @@ def walk() -> list[tuple[str, list[str]]]:
 def test_the_walk_from_the_equation_to_readme_is_there():
     """Every name is defined where CONTRIBUTING.md says, and the way grows no longer."""
     steps = walk()
-    assert 9 <= len(steps) <= 12
+    assert 9 <= len(steps) <= 10
     for file, names in steps:
         defined = re.findall(r"^(?:def|class) (\w+)", (ROOT / file).read_text(encoding="utf-8"), flags=re.M)
         assert names and set(names) <= set(defined), file
 
 
-MOST_LINES = 4_861
+MOST_LINES = 4679
 LONGEST = {}  # files that may be longer than 300 lines

@@ -19,7 +19,7 @@ from rdcore.data.queries import final_queries
 from rdcore.data.sampling import SeenItems, different_unseen_items, stream
 from rdcore.data.splits import Stage, leave_one_out
 from rdcore.eval import metrics
-from rdcore.eval.full_ranking import held_out
+from rdcore.eval.metrics import held_out
 from rdcore.models.base import DotProductModel, Model, evaluating
 
 NEGATIVES = 499

@@ -1,9 +1,9 @@
-"""Ranking metrics of every user, over the whole catalogue.
+"""Full ranking: metrics of every user, over all items that they do not have in training.
 
-Two steps. `target_ranks` turns scores into the ranks of a user's held-out items (their *targets*); it
-counts the items that score at least as high and sorts nothing, so its cost is one comparison for
-every target and item. `per_user` turns ranks into one array for each metric; `mean` is the last
-step and the only one that forgets the users, because significance tests need them.
+`evaluate` goes through the users in blocks. `target_ranks` turns a block's scores into the ranks of the
+users' held-out items (their *targets*); it counts the items that score at least as high and sorts
+nothing. `per_user` turns ranks into one array for each metric; `mean` is the last step and the only one
+that forgets the users, because significance tests need them.
 
 A ragged block, here and below, is a flat array and its `offsets` (b+1,): what belongs to row u
 is `flat[offsets[u]:offsets[u + 1]]`.
@@ -19,14 +19,21 @@ Two deliberate differences from it:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from rdcore.checks import all_scores
+from rdcore.data.queries import Queries, final_queries
+from rdcore.data.sampling import SeenItems
+from rdcore.data.splits import Stage
+from rdcore.eval.topk import block_rows
 from rdcore.fast import largest
+from rdcore.models.base import Model, evaluating
+from rdcore.models.popularity import PopularitySettings
 
 CUTOFFS = (3, 5, 10)
 CUTOFFS_OF_ONE = (5, 10, 20)
@@ -240,35 +247,44 @@ def top_items(scores: Tensor, seen: tuple[Tensor, Tensor], n: int) -> Tensor:
     return items
 
 
-def overlap_at(list_a: Tensor, list_b: Tensor, padding: int = -1) -> Tensor:
-    """Share of items that two top-n lists have in common: (b, n) and (b, n) -> (b,), in [0, 1].
+# -------------------------------------------------------------------------------------- of a model, in blocks
 
-    The lists must not repeat an item. Where one ends early, filled up with ``padding``, both are cut
-    there; NaN where nothing is left.
+
+def user_blocks(stage: Stage, device, block: int = 512) -> Iterator[tuple[int, Queries, tuple[Tensor, Tensor]]]:
+    """Blocks of users, at most ``block`` in each: the first one's code, their queries behind the last fitted item, and what
+    they have seen, as (row, item)."""
+    queries = final_queries(stage.fit).to(device)
+    seen = SeenItems(queries.items, queries.offsets, stage.fit.n_items)
+    rows = block_rows(stage.fit.n_items, block)
+    for start in range(0, len(queries), rows):
+        asked = queries[start : start + rows]
+        yield start, asked, seen.of(asked.user)
+
+
+@torch.no_grad()
+def held_out(model: Model, stage: Stage, *, device="cpu", block: int = 512) -> Iterator[tuple]:
+    """The arguments of `target_ranks`, for one block of users after the other: scores of all items, what the users have
+    seen, and their held-out items of ``stage.judge``."""
+    offsets, items = torch.from_numpy(stage.judge.offsets), torch.from_numpy(stage.judge.items)
+    with evaluating(model):
+        for start, asked, seen in user_blocks(stage, device, block):
+            bounds = offsets[start : start + len(asked) + 1]
+            targets = items[bounds[0] : bounds[-1]].to(device)
+            # A tensor that may be written to: a model may answer with one row for all.
+            yield all_scores(model, asked).contiguous(), seen, (targets, (bounds - bounds[0]).to(device))
+
+
+@torch.no_grad()
+def evaluate(model: Model, stage: Stage, *, device="cpu", block: int = 512) -> dict[str, np.ndarray]:
+    """Metrics of every user on ``stage.judge``, each (n_users,); NaN for users without a held-out item.
+
+    All items are ranked but those the user has in ``stage.fit``; one query per user serves all of their held-out items,
+    as in the official evaluation.py. Memory: the scores of one block, ``block`` users or fewer where there are many items.
     """
-    if list_a.shape != list_b.shape:
-        raise ValueError(f"lists differ in shape: {tuple(list_a.shape)}, {tuple(list_b.shape)}")
-    both = (list_a != padding) & (list_b != padding)  # (b, n)
-    common = (list_a[:, :, None] == list_b[:, None, :]) & both[:, :, None] & both[:, None, :]
-    return common.any(2).double().sum(1) / both.sum(1)
+    ranks = [target_ranks(*given).cpu() for given in held_out(model, stage, device=device, block=block)]
+    return per_user(torch.cat(ranks), stage.judge.offsets)
 
 
-def rank_correlation(scores_a: Tensor, scores_b: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Kendall's tau-b of two scorings of the same items, row by row: (b, n), (b, n) -> (b,).
-
-    Pairs of items in the same order minus pairs in opposite order, over sqrt(pairs untied in a *
-    pairs untied in b). Only of the items where ``valid`` (b, n) bool holds. NaN where one side is
-    constant. Needs memory for b * n * n signs.
-    """
-    if scores_a.shape != scores_b.shape:
-        raise ValueError(f"scores differ in shape: {tuple(scores_a.shape)}, {tuple(scores_b.shape)}")
-    # torch.sign of a difference would lose pairs whose difference underflows, comparisons do not.
-    a, b = (
-        (s[:, :, None] > s[:, None, :]).to(torch.int8) - (s[:, :, None] < s[:, None, :]).to(torch.int8)
-        for s in (scores_a, scores_b)
-    )
-    if valid is not None:
-        pairs = valid[:, :, None] & valid[:, None, :]
-        a, b = a * pairs, b * pairs
-    agreement = (a * b).sum((1, 2)).double()
-    return agreement / ((a != 0).sum((1, 2)).double() * (b != 0).sum((1, 2)).double()).sqrt()
+def popularity(stage: Stage) -> dict[str, np.ndarray]:
+    """Metrics of every user, each (n_users,), when all are given the most frequent items of ``stage.fit`` (POP)."""
+    return evaluate(PopularitySettings().fit(stage.fit), stage)

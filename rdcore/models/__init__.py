@@ -5,7 +5,6 @@ from rdcore.models.base import DotProductModel, Model
 from rdcore.models.bpr_mf import BPRMF, BPRMFSettings
 from rdcore.models.caser import Caser, CaserSettings
 from rdcore.models.fossil import Fossil, FossilSettings
-from rdcore.models.item_cf import ItemCF, ItemCFSettings
 from rdcore.models.more import *  # noqa: F403
 from rdcore.models.neumf import NeuMF, NeuMFSettings
 from rdcore.models.popularity import Popularity, PopularitySettings
@@ -19,8 +18,6 @@ __all__ = [
     "DotProductModel",
     "Fossil",
     "FossilSettings",
-    "ItemCF",
-    "ItemCFSettings",
     "Model",
     "NeuMF",
     "NeuMFSettings",

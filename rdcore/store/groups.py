@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from rdcore.data.splits import Stage
 from rdcore.eval import metrics
-from rdcore.eval.full_ranking import held_out
+from rdcore.eval.metrics import held_out
 from rdcore.models.base import Model
 
 N_GROUPS = 5

@@ -73,7 +73,7 @@ def _parameters(experiment: Experiment) -> int:
 def _keep_agreement(experiment: Experiment, teacher: Experiment | None, target: Path) -> None:
     agree = stored(experiment).agreement
     if agree is None and teacher is not None and not (target / "agreement.json").exists():
-        from rdcore.eval.full_ranking import agreement
+        from rdcore.store.agreement import agreement
 
         data, stage = _data(experiment)
         agree = agreement(stored(experiment).model(experiment, data), stored(teacher).model(teacher, data), stage)

@@ -20,7 +20,6 @@ from rdcore.data.sampling import stream_seed
 from rdcore.distill.base import Distillation, TrainingData
 from rdcore.distill.followups import Trajectories
 from rdcore.eval import leave_one_out
-from rdcore.eval.full_ranking import agreement
 from rdcore.files import paths
 from rdcore.files.disk import locked, remove_partials
 from rdcore.files.progress import silenced, tell
@@ -28,6 +27,7 @@ from rdcore.files.whole import write_json, write_whole
 from rdcore.models.base import Model, built
 from rdcore.store import checkpoints, contract, weights
 from rdcore.store import jobs as sweeps
+from rdcore.store.agreement import agreement
 from rdcore.store.environment import commit, environment
 from rdcore.store.estimate import Estimate
 from rdcore.store.experiment import Experiment

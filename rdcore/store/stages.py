@@ -13,7 +13,7 @@ import pandas as pd
 
 from rdcore.data import Interactions, Stage
 from rdcore.eval import leave_one_out, metrics
-from rdcore.eval.full_ranking import evaluate
+from rdcore.eval.metrics import evaluate
 from rdcore.files.whole import write_json, write_whole
 from rdcore.models.base import Model
 from rdcore.store import weights

@@ -13,7 +13,7 @@ from scipy import sparse
 from rdcore.data import Interactions, Stage, stage
 from rdcore.data.queries import final_queries
 from rdcore.data.sampling import SeenItems
-from rdcore.eval import full_ranking, metrics
+from rdcore.eval import metrics
 from rdcore.eval.significance import Comparison, compare
 from rdcore.models.base import Model, evaluating
 from studies.distil.plan import METRIC, Done
@@ -31,7 +31,7 @@ def stages(data: Interactions) -> tuple[Stage, Stage]:
 
 def per_user(done: Done, part: Stage) -> dict[str, dict[str, np.ndarray]]:
     """Model -> metric -> (runs, n_users), on test data."""
-    users = {"POP": [pd.DataFrame(full_ranking.popularity(part))]}
+    users = {"POP": [pd.DataFrame(metrics.popularity(part))]}
     users |= {role: [run.per_user() for run in runs] for role, runs in done.runs.items()}
     return {
         role: {name: np.stack([frame[name].to_numpy(float) for frame in frames]) for name in SHOWN.values()}

@@ -83,7 +83,7 @@ def scatter(cells: pd.DataFrame) -> Figure:
 
 
 def alike(overlap: pd.DataFrame) -> Figure:
-    """How alike the teachers' first ten are: overlap (teachers x teachers) from `full_ranking.agreement`."""
+    """How alike the teachers' first ten are: overlap (teachers x teachers) from `rdcore.store.agreement`."""
     n = len(overlap)
     fig, ax = plt.subplots(figsize=(1.8 + 0.75 * n, 1.0 + 0.5 * n))
     ax.imshow(overlap.to_numpy(), vmin=0, vmax=1, cmap="cividis", aspect="auto")

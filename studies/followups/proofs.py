@@ -48,8 +48,8 @@ from rdcore.distill import (
 from rdcore.distill.base import Batch, Distillation
 from rdcore.distill.followups.unkd import popularity_groups
 from rdcore.eval import metrics
-from rdcore.eval.full_ranking import held_out
 from rdcore.eval.leave_one_out import Judge
+from rdcore.eval.metrics import held_out
 from rdcore.files import paths
 from rdcore.files.whole import write_json, write_whole
 from rdcore.models import BPRMFSettings

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from rdcore import data, datasets
 from rdcore.data import Stage
 from rdcore.data.errors import DataError
-from rdcore.eval import full_ranking, metrics
+from rdcore.eval import metrics
 from rdcore.eval.significance import Comparison
 from rdcore.store import groups, runs
 from rdcore.store.experiment import Experiment
@@ -144,7 +144,7 @@ def popularity(dataset: str, stage: str) -> dict[str, float]:
         interactions = datasets.load(dataset)
     except DataError:
         return {}
-    return metrics.mean(full_ranking.popularity(data.stage(interactions, stage)))
+    return metrics.mean(metrics.popularity(data.stage(interactions, stage)))
 
 
 def with_weights(plan: Plan, study: str = "rd") -> Plan:

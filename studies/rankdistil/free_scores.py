@@ -21,8 +21,8 @@ from rdcore.data.queries import Queries
 from rdcore.data.sampling import different_unseen_items, stream
 from rdcore.distill.base import Batch
 from rdcore.distill.rankdistil import POOL, RankDistilSettings, list_loss
-from rdcore.eval.metrics import overlap_at, rank_correlation
 from rdcore.models.base import Model
+from rdcore.store.agreement import overlap_at, rank_correlation
 from rdcore.train.loop import TrainingData, training_data
 from studies.common.profiles import PROFILES
 from studies.common.style import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY

@@ -13,9 +13,9 @@ from typing import NamedTuple
 from rdcore.files import paths
 from rdcore.models import BPRMFSettings, ItemCFSettings, PopularitySettings
 from rdcore.store.experiment import Experiment, choice_name
-from rdcore.store.runs import Record, Run, committed, is_committed
+from rdcore.store.runs import Record, Run
 from rdcore.train.loop import Training
-from studies.common.earlier import as_before, on_record
+from studies.common.earlier import as_before
 from studies.common.plan import Plan, on_file, unique
 from studies.common.profiles import PROFILES, schemes
 from studies.common.selection import Choice, chosen_epochs, read_selection, select
@@ -203,12 +203,6 @@ def table_runs(name: str, choices: Mapping[str, Choice]) -> list[Experiment]:
     runs += baselines(caser, "F", caser.seeds["F"][0]).values()
     runs += [run for group in trials(caser, fossil).values() for run in group]
     return unique(runs)
-
-
-def paper_records() -> list[Record]:
-    """The committed records of the paper-size tables, in training order; no ablation is among them."""
-    table = on_record(table_runs("paper", read_selection()))
-    return [committed(run) for run in table if is_committed(run)]
 
 
 # ------------------------------------------------------------------------------ choice of epochs

@@ -8,18 +8,21 @@ from pathlib import Path
 import pandas as pd
 
 from rdcore.store.experiment import Experiment
+from rdcore.store.publish import committed, is_committed
+from rdcore.store.records import Record
 from studies.common import claims, report, text
 from studies.common import plan as plans
+from studies.common.earlier import on_record
 from studies.common.matched import Matched, matched, reported_value
 from studies.common.profiles import PROFILES
 from studies.common.report import at_epochs, rd_table2, rd_table4
 from studies.common.reported import reported
-from studies.common.selection import chosen_epochs
+from studies.common.selection import chosen_epochs, read_selection
 from studies.common.study import Result, against, as_table, made_on, of_table
 from studies.rd import claims as rd_claims
 from studies.rd import recipes, released
 from studies.rd.ablations import control_runs, faded_controls, sweep_runs
-from studies.rd.plan import choices_of, fixed_runs, paper_records, runs_of, table_runs, trials, tuned_fossil
+from studies.rd.plan import choices_of, fixed_runs, runs_of, table_runs, trials, tuned_fossil
 
 METRICS = ["P@10", "nDCG@10", "MAP"]
 PROTOCOLS = {"Caser": "fixed50", "Fossil": "validation"}
@@ -62,6 +65,12 @@ def later_runs(profile: str) -> list[Experiment]:
 def teachers_of(student: Experiment) -> list[Experiment]:
     """The teachers of its stage and seed."""
     return plans.teachers_of(student, [plan for profile in PROFILES.values() for plan in profile.rd])
+
+
+def paper_records() -> list[Record]:
+    """The committed records of the paper-size tables, in training order; no ablation is among them."""
+    table = on_record(table_runs("paper", read_selection()))
+    return [committed(run) for run in table if is_committed(run)]
 
 
 def tables() -> dict[str, pd.DataFrame]:

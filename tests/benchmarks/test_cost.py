@@ -12,7 +12,7 @@ from rdcore.data import Interactions, stage, synthetic
 from rdcore.data.queries import final_queries
 from rdcore.data.sampling import SeenItems
 from rdcore.eval import metrics
-from rdcore.eval.full_ranking import evaluate
+from rdcore.eval.metrics import evaluate
 from rdcore.models import BPRMFSettings
 
 FAISS = importlib.util.find_spec("faiss") is not None

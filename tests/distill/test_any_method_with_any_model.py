@@ -28,8 +28,8 @@ from rdcore.distill import (
     RDSettings,
     RRDSettings,
 )
-from rdcore.eval.full_ranking import agreement
 from rdcore.models import BPRMF, BPRMFSettings, CaserSettings, Fossil, FossilSettings, Model, NeuMFSettings
+from rdcore.store.agreement import agreement
 from rdcore.train.loop import Training, make_optimizer, train, training_data
 
 pytestmark = pytest.mark.usefixtures("one_thread")

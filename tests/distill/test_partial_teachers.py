@@ -15,8 +15,9 @@ from rdcore.data import Interactions, Stage, stage
 from rdcore.data.sampling import different_unseen_items, stream
 from rdcore.datasets import synthetic
 from rdcore.distill import Batch, CDSettings, Position, RankDistilSettings, RDSettings, RRDSettings
-from rdcore.eval.full_ranking import agreement, evaluate
+from rdcore.eval.metrics import evaluate
 from rdcore.models import BPRMFSettings, Model
+from rdcore.store.agreement import agreement
 from rdcore.train.loop import Training, make_optimizer, train, training_data
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,8 +10,9 @@ from scipy import stats
 from rdcore.data import Interactions, Stage, stage
 from rdcore.data.queries import final_queries
 from rdcore.datasets import synthetic
-from rdcore.eval.full_ranking import agreement, evaluate, popularity
+from rdcore.eval.metrics import evaluate, popularity
 from rdcore.models import Caser, CaserSettings, Model
+from rdcore.store.agreement import agreement
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ir_measures import AP, RR, P, R, nDCG
 
 from rdcore.eval import metrics
+from rdcore.store.agreement import overlap_at, rank_correlation
 
 CUTOFFS = (3, 5, 10)
 
@@ -278,9 +279,9 @@ def test_top_items_fills_short_lists_with_padding():
 
 def test_overlap_counts_common_items_in_any_order():
     a, b = torch.tensor([[1, 2, 3, 4], [1, 2, 3, 4]]), torch.tensor([[4, 3, 9, 8], [2, 1, 4, 3]])
-    assert metrics.overlap_at(a, b).tolist() == [0.5, 1.0]
+    assert overlap_at(a, b).tolist() == [0.5, 1.0]
     with pytest.raises(ValueError, match="differ in shape"):
-        metrics.overlap_at(a, b[:, :2])
+        overlap_at(a, b[:, :2])
 
 
 def test_rank_correlation_is_kendalls_tau_b():
@@ -288,8 +289,8 @@ def test_rank_correlation_is_kendalls_tau_b():
 
     rng = np.random.default_rng(3)
     a, b = rng.integers(0, 6, (20, 9)), rng.integers(0, 6, (20, 9))
-    ours = metrics.rank_correlation(torch.tensor(a), torch.tensor(b))
+    ours = rank_correlation(torch.tensor(a), torch.tensor(b))
     np.testing.assert_allclose(ours, [kendalltau(x, y).statistic for x, y in zip(a, b, strict=True)])
-    assert torch.isnan(metrics.rank_correlation(torch.zeros(1, 3), torch.arange(3.0)[None])).all()
+    assert torch.isnan(rank_correlation(torch.zeros(1, 3), torch.arange(3.0)[None])).all()
     with pytest.raises(ValueError, match="differ in shape"):
-        metrics.rank_correlation(torch.zeros(1, 3), torch.zeros(1, 4))
+        rank_correlation(torch.zeros(1, 3), torch.zeros(1, 4))

@@ -11,10 +11,11 @@ from rdcore.data.sampling import SeenItems
 from rdcore.datasets import synthetic
 from rdcore.distill.lists import exemplary_rankings
 from rdcore.eval import topk as ranking
-from rdcore.eval.full_ranking import agreement, evaluate
+from rdcore.eval.metrics import evaluate
 from rdcore.eval.topk import BLOCK_BYTES, block_rows
 from rdcore.fast import GROUP, largest
 from rdcore.models import BPRMF, BPRMFSettings
+from rdcore.store.agreement import agreement
 from rdcore.store.groups import by_item_popularity
 from studies.rd.timing import top_lists
 

@@ -9,8 +9,7 @@ import torch
 from rdcore import fast
 from rdcore.data import Interactions, Stage
 from rdcore.data.queries import final_queries, training_queries
-from rdcore.eval.full_ranking import evaluate, popularity
-from rdcore.eval.metrics import mean
+from rdcore.eval.metrics import evaluate, mean, popularity
 from rdcore.models import BPRMF, BPRMFSettings, base
 from rdcore.train.loop import Training, make_optimizer, train, training_data
 

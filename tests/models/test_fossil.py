@@ -9,8 +9,7 @@ from torch.func import functional_call
 
 from rdcore.data import Interactions, Stage
 from rdcore.data.queries import Queries, final_queries, training_queries
-from rdcore.eval.full_ranking import evaluate, popularity
-from rdcore.eval.metrics import mean
+from rdcore.eval.metrics import evaluate, mean, popularity
 from rdcore.losses import bpr_loss, log_loss
 from rdcore.models import Fossil, FossilSettings
 from rdcore.train.loop import Training, make_optimizer, train, training_data

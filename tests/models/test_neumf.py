@@ -10,8 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from rdcore.data import Interactions
 from rdcore.data.queries import final_queries, training_queries
-from rdcore.eval.full_ranking import evaluate, popularity
-from rdcore.eval.metrics import mean
+from rdcore.eval.metrics import evaluate, mean, popularity
 from rdcore.models import NeuMF, NeuMFSettings
 from rdcore.models.base import has_hints
 from rdcore.settings import describe

@@ -6,7 +6,7 @@ import torch
 
 from rdcore.data import Interactions, Stage
 from rdcore.data.queries import final_queries
-from rdcore.eval.full_ranking import evaluate
+from rdcore.eval.metrics import evaluate
 from rdcore.models import Popularity, PopularitySettings
 
 FIT = Interactions("few", np.array([2, 0, 2, 1, 2, 0]), np.array([0, 2, 4, 5, 6, 6]), 5)  # the last user has nothing

@@ -35,7 +35,7 @@ from rdcore.data.sampling import stream, stream_seed, unseen_items  # noqa: E402
 from rdcore.datasets import load  # noqa: E402
 from rdcore.distill.lists import teacher_lists  # noqa: E402
 from rdcore.eval import metrics  # noqa: E402
-from rdcore.eval.full_ranking import evaluate  # noqa: E402
+from rdcore.eval.metrics import evaluate  # noqa: E402
 from rdcore.files import paths  # noqa: E402
 from rdcore.files.whole import write_json, write_whole  # noqa: E402
 from rdcore.train.loop import Training, training_data  # noqa: E402

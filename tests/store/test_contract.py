@@ -19,9 +19,9 @@ from rdcore.data import leave_one_out as leave_one_out_split
 from rdcore.datasets import stages_of_parts, synthetic
 from rdcore.distill import CDSettings, Position, RDSettings, RRDSettings
 from rdcore.eval import leave_one_out
-from rdcore.eval.full_ranking import agreement
 from rdcore.models import BPRMFSettings, CaserSettings, Model
 from rdcore.store import records, run_tables, runner, runs
+from rdcore.store.agreement import agreement
 from rdcore.store.estimate import Estimate
 from rdcore.store.experiment import Experiment
 from rdcore.store.steady import steady_lists

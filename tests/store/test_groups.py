@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from rdcore import data, datasets
-from rdcore.eval import full_ranking as evaluation
-from rdcore.eval import significance
+from rdcore.eval import metrics, significance
 from rdcore.models import CaserSettings, PopularitySettings
 from rdcore.store import groups
 from studies.common import item_groups
@@ -87,7 +86,7 @@ def slowly(model, stage, n: int, n_groups: int) -> dict:
     group = groups.quantile_groups(counts, n_groups, counts)
     found, held_out = np.zeros(group.max() + 1, int), np.zeros(group.max() + 1, int)
     model.eval()
-    for _, asked, _ in evaluation._blocks(stage, "cpu", 1):
+    for _, asked, _ in metrics.user_blocks(stage, "cpu", 1):
         user = int(asked.user)
         with torch.no_grad():
             scores = model.score_all(model.encode(asked))[0]
@@ -112,7 +111,7 @@ def test_items_found_are_those_of_a_slow_loop(model, stage, n: int, n_groups: in
 
 
 def test_hits_are_those_of_precision_and_groups_hold_every_item(model, stage) -> None:
-    users = evaluation.evaluate(model, stage)
+    users = metrics.evaluate(model, stage)
     found = groups.by_item_popularity(model, stage)
     assert sum(found["found"]) == round(10 * np.nansum(users["P@10"]))
     assert sum(found["held_out"]) == len(stage.judge) and sum(found["items"]) == stage.fit.n_items
@@ -125,7 +124,7 @@ def test_hits_are_those_of_precision_and_groups_hold_every_item(model, stage) ->
 def test_a_tie_counts_against_the_held_out_item(stage) -> None:
     """POP gives equal scores to equally popular items; hits are still those of P@10."""
     pop = PopularitySettings().fit(stage.fit)
-    users = evaluation.popularity(stage)
+    users = metrics.popularity(stage)
     assert sum(groups.by_item_popularity(pop, stage)["found"]) == round(10 * np.nansum(users["P@10"]))
 
 

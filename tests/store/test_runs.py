@@ -30,11 +30,12 @@ from rdcore import datasets
 from rdcore.data import stage
 from rdcore.datasets import synthetic
 from rdcore.distill import Discrepancy, Hybrid, RDSettings
-from rdcore.eval.full_ranking import agreement, evaluate, popularity
+from rdcore.eval.metrics import evaluate, popularity
 from rdcore.files import disk, paths
 from rdcore.files.whole import write_whole
 from rdcore.models import BPRMFSettings, Caser, CaserSettings, PopularitySettings
 from rdcore.store import checkpoints, deletion, runner, runs, stages
+from rdcore.store.agreement import agreement
 from rdcore.store.experiment import Experiment, label
 from rdcore.store.runs import Run, load_or_train, load_or_train_all
 from rdcore.train.loop import Training

@@ -11,7 +11,7 @@ from studies.common import coverage
 from studies.common.coverage import BOOTSTRAP, RULES, SATTERTHWAITE, SEEDS, TWO_WAY, USERS
 from studies.common.matched import PAIRS, matched
 from studies.common.selection import chosen_epochs
-from studies.rd.plan import paper_records
+from studies.rd.study import paper_records
 
 GOWALLA = 13_149
 

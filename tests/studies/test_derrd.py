@@ -25,6 +25,7 @@ from studies.common.reported import reported
 from studies.derrd import plan as derrd
 from studies.derrd import tables as derrd_report
 from studies.rd import plan as rd
+from studies.rd import study as rd_study
 from studies.scorecard import scorecard
 
 PAPER = PROFILES["paper"].derrd[0]
@@ -223,7 +224,7 @@ def test_the_tables_of_rd_and_its_choices_never_see_a_run_of_stage_l(tmp_path: P
     records = [made_up(tmp_path, run) for run in ours[:4]]
     assert {run.key for run in ours} <= {run.key for run in plans.all_runs("paper")}
     assert not {run.key for run in ours} & {run.key for run in rd.table_runs("paper", {})}
-    assert rd.paper_records() == [] and rd.choose() == {}
+    assert rd_study.paper_records() == [] and rd.choose() == {}
     assert report.at_epochs(records, {"BPR T": 1, "BPR S": 1}) == []
     family = PROFILES["paper"].rd[0]
     assert selection.select({"T": family.teacher("V", 101)}, [101], records) == {}

@@ -12,7 +12,6 @@ from fabricated import ENVIRONMENT
 
 from rdcore import data, datasets
 from rdcore.distill import Equal, Hybrid, Position
-from rdcore.eval import full_ranking as evaluation
 from rdcore.eval import metrics, significance
 from rdcore.models import CaserSettings
 from rdcore.store.record_files import key_of
@@ -185,7 +184,7 @@ def test_late_gain_is_the_share_won_in_the_last_quarter(tmp_path):
 
 def test_popularity_ranks_by_what_was_fitted(interactions):
     stage = data.stage(interactions, "F")
-    users = evaluation.popularity(stage)
+    users = metrics.popularity(stage)
     counts = stage.fit.item_counts().astype(float)
     user = 5
     own = slice(stage.fit.offsets[user], stage.fit.offsets[user + 1])

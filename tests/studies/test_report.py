@@ -17,7 +17,8 @@ from studies.common.profiles import PROFILES
 from studies.common.report import COLUMNS, rd_table2, rd_table4
 from studies.common.reported import reported
 from studies.common.selection import chosen_epochs
-from studies.rd.plan import baselines, paper_records
+from studies.rd.plan import baselines
+from studies.rd.study import paper_records
 
 PAPER, FOSSIL = PROFILES["paper"].rd
 COMMITTED = sorted(paths.replicated().glob("*-F-*/description.json"))

@@ -14,6 +14,7 @@ from studies.common.earlier import as_before
 from studies.common.profiles import PROFILES
 from studies.common.selection import Choice, choose_epoch
 from studies.rd import plan as rd
+from studies.rd import study as rd_study
 
 PAPER = PROFILES["paper"].rd[0]
 
@@ -157,7 +158,7 @@ def test_published_records_are_found_by_the_plan(project: Path) -> None:
     folder = project / "data" / "replicated"
     made = record(folder, PAPER.teacher("F", 1), {50: 0.1})
     record(folder, replace(PAPER.teacher("F", 1), role="ablation"), {50: 0.1})
-    assert [r.key for r in rd.paper_records()] == [made.key], "what is not in the plan is no part of its tables"
+    assert [r.key for r in rd_study.paper_records()] == [made.key], "what is not in the plan is no part of its tables"
 
 
 # ------------------------------------------------------------------------------------------- three seeds, and before

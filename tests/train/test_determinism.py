@@ -28,8 +28,7 @@ from test_any_method_with_any_model import LARGER, METHODS, STUDENTS, fitted
 from rdcore.data import Interactions, stage
 from rdcore.datasets import synthetic
 from rdcore.distill import RankDistilSettings
-from rdcore.eval.full_ranking import evaluate
-from rdcore.eval.metrics import mean
+from rdcore.eval.metrics import evaluate, mean
 from rdcore.models import ItemCFSettings, PopularitySettings
 from rdcore.store import checkpoints, runner, runs
 from rdcore.store.experiment import Experiment

@@ -10,8 +10,7 @@ from rdcore.data import Stage, stage
 from rdcore.data.sampling import stream, stream_seed, unseen_items
 from rdcore.datasets import synthetic
 from rdcore.distill import Discrepancy, Distillation, RankingDistillation, RDSettings
-from rdcore.eval.full_ranking import evaluate, popularity
-from rdcore.eval.metrics import mean
+from rdcore.eval.metrics import evaluate, mean, popularity
 from rdcore.models import CaserSettings
 from rdcore.train.loop import Training, make_optimizer, seeded, train, training_data
 

@@ -10,8 +10,7 @@ from random_data import all_scores, random_sequences, renumbered
 
 from rdcore.data import Interactions, stage
 from rdcore.datasets import synthetic
-from rdcore.eval.full_ranking import evaluate, popularity
-from rdcore.eval.metrics import mean
+from rdcore.eval.metrics import evaluate, mean, popularity
 from rdcore.models import EASE, EASESettings
 from rdcore.models.more import ease
 from rdcore.store.steady import lists_hash, steady_lists

@@ -9,8 +9,7 @@ from scipy import sparse
 
 from rdcore.data import Interactions, stage
 from rdcore.datasets import synthetic
-from rdcore.eval.full_ranking import evaluate, popularity
-from rdcore.eval.metrics import mean
+from rdcore.eval.metrics import evaluate, mean, popularity
 from rdcore.models import GFCF, GFCFSettings
 from rdcore.models.more import gf_cf
 from rdcore.models.more.counted import chosen_items

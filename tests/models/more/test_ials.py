@@ -8,8 +8,7 @@ from scipy import optimize, sparse
 
 from rdcore.data import stage
 from rdcore.datasets import synthetic
-from rdcore.eval.full_ranking import evaluate, popularity
-from rdcore.eval.metrics import mean
+from rdcore.eval.metrics import evaluate, mean, popularity
 from rdcore.models import IALS, IALSSettings
 from rdcore.models.more.counted import chosen_items
 from rdcore.models.more.ials import half_step, objective

@@ -12,8 +12,7 @@ from rdcore.data import Interactions, stage
 from rdcore.data.queries import final_queries, training_queries
 from rdcore.data.sampling import equal_draws
 from rdcore.datasets import synthetic
-from rdcore.eval.full_ranking import evaluate, popularity
-from rdcore.eval.metrics import mean
+from rdcore.eval.metrics import evaluate, mean, popularity
 from rdcore.models import BPRMF, LightGCN, LightGCNSettings
 from rdcore.train.loop import Training, make_optimizer, train, training_data
 

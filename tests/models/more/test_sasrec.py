@@ -11,8 +11,7 @@ from torch.nn import functional as F
 
 from rdcore.data import Interactions, Stage
 from rdcore.data.queries import final_queries, training_queries
-from rdcore.eval.full_ranking import evaluate, popularity
-from rdcore.eval.metrics import mean
+from rdcore.eval.metrics import evaluate, mean, popularity
 from rdcore.losses import log_loss
 from rdcore.models import SASRec, SASRecSettings
 from rdcore.models.more.sasrec import gbce_loss, sampled_cross_entropy

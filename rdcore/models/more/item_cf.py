@@ -14,6 +14,7 @@ from rdcore.checks import integer
 from rdcore.data.interactions import Interactions
 from rdcore.data.queries import Queries
 from rdcore.models.base import Model
+from rdcore.models.more.counted import chosen_items
 from rdcore.settings import Settings
 
 ENTRIES = 4_000_000  # of co-occurrence counts held at once; one item's row is held whole
@@ -94,12 +95,7 @@ class ItemCF(Model):
         super().__init__()
         ItemCFSettings(neighbours=neighbours)  # validates
         self.n_items, self.window, self.neighbours = fit.n_items, 0, neighbours
-        ones = np.ones(len(fit), dtype=np.float32)
-        # Copies, because the duplicates are taken out in place.
-        rows = (ones, fit.items.copy(), fit.offsets.copy())
-        self.chosen = sparse.csr_matrix(rows, shape=(fit.n_users, fit.n_items))
-        self.chosen.sum_duplicates()
-        self.chosen.data[:] = 1
+        self.chosen = chosen_items(fit).astype(np.float32)
         self.similarity = cosine_neighbours(self.chosen, neighbours)
 
     def encode(self, queries: Queries) -> Tensor:

@@ -11,9 +11,9 @@ from scipy import sparse
 from rdcore.data import Interactions, stage
 from rdcore.data.queries import final_queries, training_queries
 from rdcore.datasets import synthetic
-from rdcore.eval.full_ranking import evaluate, popularity
-from rdcore.eval.metrics import mean
-from rdcore.models import ItemCF, ItemCFSettings, item_cf
+from rdcore.eval.metrics import evaluate, mean, popularity
+from rdcore.models import ItemCF, ItemCFSettings
+from rdcore.models.more import item_cf
 
 
 def random_sequences(n_users=25, n_items=18, seed=0) -> Interactions:
