@@ -98,6 +98,21 @@ def checked_scores(model, given, n_queries: int):
     return given if given.is_floating_point() and given.element_size() > 2 else given.float()
 
 
+def teacher_scores(scores, users=None, items=None):
+    """A teacher's ``scores`` with -inf for NaN. Refuses +inf; on a GPU, which would have to wait for the answer, only where
+    ``users`` and ``items`` say whose highest score each of the ``scores`` (B,) is: else the loss is not finite, which training
+    refuses."""
+    scores = scores.nan_to_num(-math.inf, math.inf, -math.inf)
+    if (users is None and scores.is_cuda) or not scores.numel() or scores.max() < math.inf:
+        return scores
+    first = (scores == math.inf).nonzero()[0, 0]
+    whose = "of a query and an item" if users is None else f"of user {int(users[first])} and item {int(items[first])}"
+    raise ValueError(
+        f"the teacher's score {whose} is +inf: give finite scores (half precision ends at 65,504); an item that comes first "
+        "needs a higher score than the others, no more; -inf is for items that are never listed"
+    )
+
+
 def missing(thing: object, what: str) -> NotImplementedError:
     """What is raised where a class lacks a method that it has to have."""
     return NotImplementedError(f"{type(thing).__name__} must implement {what}")

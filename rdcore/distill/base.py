@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from rdcore.checks import all_scores, missing
+from rdcore.checks import all_scores, missing, teacher_scores
 from rdcore.data.queries import Queries
 from rdcore.data.sampling import SeenItems
 from rdcore.models.base import Model, evaluating
@@ -63,7 +63,7 @@ class Frozen:
 
     def score(self, queries: Queries, items: Tensor, block: int = 512) -> Tensor:
         """Logits of each query's own items, some queries at a time: (B), (B, n) -> (B, n). The
-        score of the id n_items is -inf, as is a missing one (NaN): the teacher names no such item. +inf is 1e30."""
+        score of the id n_items is -inf, as is a missing one (NaN): the teacher names no such item."""
         none = items >= self.model.n_items
         items = items.long().masked_fill(none, 0)
         with torch.no_grad(), evaluating(self.model) as teacher:
@@ -71,13 +71,13 @@ class Frozen:
                 teacher.score(teacher.encode(queries[k : k + block]), items[k : k + block])
                 for k in range(0, len(queries), block)
             ])  # fmt: skip
-        return _floats(scores).nan_to_num(-torch.inf, 1e30, -torch.inf).masked_fill(none, -torch.inf)
+        return teacher_scores(_floats(scores)).masked_fill(none, -torch.inf)
 
     def score_all(self, queries: Queries) -> Tensor:
-        """Logits of all items: B queries -> (B, n_items), -inf where one is missing (NaN), 1e30 for +inf."""
+        """Logits of all items: B queries -> (B, n_items), -inf where one is missing (NaN)."""
         with torch.no_grad(), evaluating(self.model) as teacher:
             scores = all_scores(teacher, queries)
-        return _floats(scores).nan_to_num(-torch.inf, 1e30, -torch.inf)
+        return teacher_scores(_floats(scores))
 
     def hint(self, queries: Queries) -> Tensor:
         """The vectors it shows of queries: B queries -> (B, H)."""

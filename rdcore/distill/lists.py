@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from rdcore.checks import all_scores
+from rdcore.checks import all_scores, teacher_scores
 from rdcore.data.queries import Queries, final_queries_of
 from rdcore.data.sampling import SeenItems
 from rdcore.distill.base import Batch, Cache, TrainingData
@@ -68,9 +68,7 @@ def teacher_lists(
 
     def make() -> Tensor:
         queries = final_queries_of(data.queries) if per_user else data.queries
-        return exemplary_rankings(
-            teacher, queries, K, target=target, seen=seen, progress=progress
-        )
+        return exemplary_rankings(teacher, queries, K, target=target, seen=seen, progress=progress)
 
     if cache is None:
         items = make()
@@ -116,7 +114,7 @@ def exemplary_rankings(
     cache, or 2,048 on a GPU), fewer where there are many items. The official code lists 2 K items
     with the padding id among them and drops the target afterwards: the same list but for the
     padding id, which is never ranked here. Items scored -inf or NaN are not listed: behind the last
-    one stands the id n_items.
+    one stands the id n_items. Raises ValueError for a score of +inf.
     """
     check_length(K, teacher.n_items)
     lists = torch.empty((len(queries), K), dtype=torch.int32, device=queries.user.device)
@@ -134,6 +132,7 @@ def exemplary_rankings(
             values, items = largest(scores, K)
             if values[:, 0].isnan().any():  # the largest of all where there is any
                 values, items = largest(scores.masked_fill_(scores.isnan(), -torch.inf), K)
+            teacher_scores(values[:, 0], queries.user[part], items[:, 0])
             lists[part] = items.masked_fill(values == -torch.inf, teacher.n_items)
     return lists
 

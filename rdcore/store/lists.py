@@ -3,6 +3,7 @@ them."""
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,8 +97,9 @@ def read_lists(path: Path | str, data: Interactions, *, columns: dict | None = N
     does not have one of the usual names.
 
     What cannot be used is left out and counted: unknown users and items, a second row of the same
-    user and item, a missing score or -inf. Raises DataError, with the name of the file, for a
-    missing column, a rank or score that is no number, and when nothing is left.
+    user and item, a missing score (empty or NaN) or -inf, which stands for "never". Raises
+    DataError, with the file, for a missing column, with the line too for a rank or score that is no
+    number or +inf, and when nothing is left.
     """
     if isinstance(path, pd.DataFrame):
         raise DataError("lists are read from a file: frame.to_parquet('lists.parquet'), and give its path")
@@ -121,6 +123,11 @@ def read_lists(path: Path | str, data: Interactions, *, columns: dict | None = N
     again = frame.duplicated(["user", "item"])  # the best place of an item stays
     counts["duplicates"] = int(again.sum())
     frame = frame[~again]
+    if frame.empty and counts["without_score"]:
+        raise DataError(
+            f"{path}: all scores of users and items of {data.name!r} are empty, NaN or -inf ({counts}): has the teacher "
+            "diverged? write finite scores, or ranks alone"
+        )
     if frame.empty:
         first = [(name, row[0], str(known[name][0])) for name, row in written.to_dict("list").items() if row]
         shown = [f"{name} {theirs!r} (the data have {ours!r})" for name, theirs, ours in first]
@@ -234,11 +241,22 @@ def _numbers(path: Path, name: str, values: pd.Series) -> pd.Series:
     wrong |= empty if name == "rank" else False
     if wrong.any():
         row = int(np.argmax(wrong.to_numpy()))
+        highest = name == "score" and numbers.iloc[row] == np.inf
+        remedy = "; the item that comes first needs a higher score than the others, no more" if highest else ""
         raise DataError(
-            f"{path}: {name} {values.iloc[row]!r} of row {row + 1} is no finite number: "
-            "mend or remove the row"
+            f"{path}, {_place(path, row)}: {name} {values.iloc[row]!r} is no finite number: mend or remove the row{remedy}"
         )
     return numbers
+
+
+def _place(path: Path, row: int) -> str:
+    """Where a reader finds a row of the table: its line in a text, where blank ones count, too."""
+    if Path(path.name.removesuffix(".gz")).suffix == ".parquet":
+        return f"row {row + 1}"
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
+        lines = [number for number, line in enumerate(file, 1) if line.strip()]
+    header = Path(path.name.removesuffix(".gz")).suffix in (".csv", ".tsv")
+    return f"line {lines[row + header]}"
 
 
 def _arrow(labels: np.ndarray) -> pa.Array:
