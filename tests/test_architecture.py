@@ -94,11 +94,11 @@ def walk() -> list[tuple[str, list[str]]]:
 def test_the_walk_from_the_equation_to_readme_is_there():
     """Every name is defined where CONTRIBUTING.md says, and the way grows no longer."""
     steps = walk()
-    assert 9 <= len(steps) <= 10
+    assert 8 <= len(steps) <= 9
     for file, names in steps:
         defined = re.findall(r"^(?:def|class) (\w+)", (ROOT / file).read_text(encoding="utf-8"), flags=re.M)
         assert names and set(names) <= set(defined), file
 
 
-MOST_LINES = 4679
+MOST_LINES = 4673
 LONGEST = {}  # files that may be longer than 300 lines

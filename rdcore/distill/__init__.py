@@ -7,8 +7,7 @@ from rdcore.distill.cd import CDSettings, CollaborativeDistillation
 from rdcore.distill.de import DESettings, DistillationExperts
 from rdcore.distill.followups import *  # noqa: F403
 from rdcore.distill.rankdistil import RankDistil, RankDistilSettings
-from rdcore.distill.rd import RankingDistillation, RDSettings
-from rdcore.distill.rd_weights import Discrepancy, Equal, Hybrid, Position, Reciprocal
+from rdcore.distill.rd import Discrepancy, Equal, Hybrid, Position, RankingDistillation, RDSettings, Reciprocal
 from rdcore.distill.rrd import RelaxedRankingDistillation, RRDSettings
 
 __all__ = [

@@ -1,4 +1,11 @@
-"""Ranking Distillation (Tang & Wang, KDD 2018): the teacher's top K items as weighted positives."""
+"""Ranking Distillation (Tang & Wang, KDD 2018): the teacher's top K items as weighted positives.
+
+First the weights: settings with one method each, from the student's ranks of the teacher's K items to
+weights. Positions and ranks count from 0 on both sides, as in the official code. The paper counts both
+from 1: that cancels in their difference, and in w^a it only changes the constant that normalisation
+removes (raw ``Position`` keeps the paper's exp(-r / lambda), r = 1..K). Raw weights differ up to tenfold
+in scale between the schemes, so comparing them raw also compares scales.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +16,156 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rdcore import fast
-from rdcore.checks import integer, number, one_of, short
+from rdcore.checks import flag, integer, number, one_of, short
 from rdcore.data.sampling import shared_items, stream, unseen_items
+from rdcore.distill import rd_rank
 from rdcore.distill.base import Batch, Cache, Distillation, TrainingData
 from rdcore.distill.lists import Lists, teacher_lists
-from rdcore.distill.rd_weights import Hybrid, Weights, discrepancy_of
-from rdcore.eval.topk import block_rows
 from rdcore.models.base import Model
 from rdcore.models.popularity import Popularity
 from rdcore.settings import Settings, added, inert
+
+
+def _sum_to_one(weights: Tensor) -> Tensor:
+    """Weights (..., K) over their sum; all-zero weights stay zero (as torch's normalize does)."""
+    return weights / weights.sum(-1, keepdim=True).clamp(min=1e-12)
+
+
+class Scheme(Settings):
+    """What a weighting is: settings that turn ranks into weights."""
+
+    def needs_rank(self, epoch: int) -> bool:
+        """Whether ``__call__`` looks at the student's ranks in this epoch (1-based)."""
+        return False
+
+    def __call__(self, K: int, rank: Tensor | None, epoch: int, device=None) -> Tensor:
+        """Weights (K,), or (B, K) where they depend on the student's ``rank`` (B, K)."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Equal(Scheme):
+    """w_r = 1/K: the paper's naive scheme. Its sum is 1, so raw and normalised are the same."""
+
+    def __call__(self, K: int, rank: Tensor | None, epoch: int, device=None) -> Tensor:
+        return torch.full((K,), 1 / K, device=device)
+
+
+@dataclass(frozen=True)
+class Reciprocal(Scheme):
+    """w_r = 1/r, r = 1..K (mentioned in the paper, absent from its Table 4)."""
+
+    normalise: bool = True
+    """Divide by the sum over the positions."""
+
+    def __post_init__(self):
+        flag("normalise", self.normalise)
+
+    def __call__(self, K: int, rank: Tensor | None, epoch: int, device=None) -> Tensor:
+        weights = 1 / torch.arange(1, K + 1, device=device, dtype=torch.float32)
+        return _sum_to_one(weights) if self.normalise else weights
+
+
+@dataclass(frozen=True)
+class Position(Scheme):
+    """w^a_r proportional to exp(-r / lam), r = 1..K: position importance (Eq. 8).
+
+    >>> [round(weight, 3) for weight in Position()(3, None, 1).tolist()]
+    [0.665, 0.245, 0.09]
+    """
+
+    lam: float = 1.0
+    """lambda: the smaller, the more the first positions count."""
+    normalise: bool = True
+    """Divide by the sum over the positions, as the official code does."""
+
+    def __post_init__(self):
+        number("lam", self.lam, above=True)
+        flag("normalise", self.normalise)
+
+    def __call__(self, K: int, rank: Tensor | None, epoch: int, device=None) -> Tensor:
+        logits = -torch.arange(1, K + 1, device=device, dtype=torch.float32) / self.lam
+        # softmax is exp over its sum, and does not underflow to 0/0 for a small lam.
+        return torch.softmax(logits, 0) if self.normalise else logits.exp()
+
+
+@dataclass(frozen=True)
+class Discrepancy(Scheme):
+    """w^b_r = tanh(max(mu (student's rank - teacher's rank), 0)): ranking discrepancy (Eq. 9).
+
+    As in the official code a sampled rank is floor(N n / S) for n of S samples above the item and
+    N items in all. An exact rank counts the N - seen unseen items: it is smaller by the factor
+    (N - seen) / N on average.
+    """
+
+    revision = 2
+
+    mu: float = 0.1
+    """Steepness of the tanh."""
+    samples: int = 100
+    """Size of the sample behind a rank. Without effect where ``estimate`` is 'exact'."""
+    estimate: str = "shared"
+    """How the student's rank is found. 'shared': from one sample of different items for the whole
+    batch, of which those count that the user has not seen. 'instance': from a sample of unseen
+    items for each query, with replacement, as in the official code. 'exact': from all unseen
+    items."""
+    normalise: bool = False
+    """Divide by the sum over the positions."""
+
+    def __post_init__(self):
+        number("mu", self.mu, above=True)
+        flag("normalise", self.normalise)
+        one_of("estimate", self.estimate, "shared", "instance", "exact")
+        integer("samples", self.samples)
+        if self.estimate == "exact":
+            inert(self, "estimate='exact'", "samples")
+
+    def needs_rank(self, epoch: int) -> bool:
+        return True
+
+    def __call__(self, K: int, rank: Tensor | None, epoch: int, device=None) -> Tensor:
+        teacher = torch.arange(K, device=rank.device)  # (K,)
+        weights = torch.tanh((self.mu * (rank - teacher)).clamp(min=0))  # (B, K)
+        return _sum_to_one(weights) if self.normalise else weights
+
+
+@dataclass(frozen=True)
+class Hybrid(Scheme):
+    """w_r = w^a_r w^b_r from ``start_epoch`` on; before it one of the two alone."""
+
+    position: Position = field(default_factory=Position)
+    """w^a."""
+    discrepancy: Discrepancy = field(default_factory=Discrepancy)
+    """w^b."""
+    start_epoch: int = 11
+    """First epoch (1-based) with the product. The official ``dynamic_start_epoch=10`` means "in
+    epochs above 10", which is 11 here."""
+    normalise: bool = False
+    """Divide the product by its sum: the paper's formula does, the released code does not."""
+    before: str = added("position")
+    """Before ``start_epoch``: w^a ('position') or w^b ('discrepancy', the code before its release)."""
+
+    def __post_init__(self):
+        for name, kind in (("position", Position), ("discrepancy", Discrepancy)):
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"{name} must be a {kind.__name__}, got {short(getattr(self, name))}")
+        integer("start_epoch", self.start_epoch)
+        flag("normalise", self.normalise)
+        one_of("before", self.before, "position", "discrepancy")
+        if self.start_epoch == 1:
+            inert(self, "start_epoch=1", "before")
+
+    def needs_rank(self, epoch: int) -> bool:
+        return epoch >= self.start_epoch or self.before == "discrepancy"
+
+    def __call__(self, K: int, rank: Tensor | None, epoch: int, device=None) -> Tensor:
+        if epoch < self.start_epoch:
+            return getattr(self, self.before)(K, rank, epoch, device)
+        weights = self.position(K, rank, epoch, device) * self.discrepancy(K, rank, epoch, device)
+        return _sum_to_one(weights) if self.normalise else weights
+
+
+Weights = Equal | Reciprocal | Position | Discrepancy | Hybrid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +181,7 @@ class RDSettings(Settings):
     K: int = 10
     """Length of the teacher's list."""
     weights: Weights = field(default_factory=Hybrid)
-    """How the K positions count: a scheme of `rdcore.distill.rd_weights`."""
+    """How the K positions count: one of the schemes above."""
     exclude: str = "target"
     """What the list leaves out: 'target' (released code: only the instance's target) or 'seen'
     (the paper's unlabelled items: everything the user has in training)."""
@@ -66,40 +214,6 @@ def distillation_loss(weights: Tensor, logits: Tensor) -> Tensor:
     return (weights * F.softplus(-logits)).sum(1)
 
 
-def sampled_rank(
-    logits: Tensor, sample: Tensor, unseen: Tensor | None, n_items: int, own: Tensor | float = 0
-) -> Tensor:
-    """The student's rank of the listed items, estimated from a sample: floor(n_items n / S).
-
-    n counts the unseen samples scored strictly above the item, S the unseen ones. The official
-    code has floor((N - 1) n / S), where N - 1 is the number of real items.
-
-    Args:
-        logits: (B, K) of the listed items.
-        sample: (B, S) logits of the sampled items.
-        unseen: (B, S), which of them the user has not seen; None: all.
-        own: (B, K), how many of those above are the listed item itself, whose score another product
-            rounded otherwise: they do not count.
-    """
-    size = sample.shape[1]
-    if unseen is not None:
-        sample = sample.masked_fill(~unseen, -torch.inf)
-        size = unseen.sum(1, keepdim=True).clamp(min=1)  # (B, 1)
-    # Ones and zeros in floats, whose sum is exact and, on a CPU, faster than that of bools.
-    above = logits.new_empty((*logits.shape, sample.shape[1]))  # (B, K, S)
-    torch.gt(sample.unsqueeze(1), logits.unsqueeze(2), out=above)
-    return (above.sum(2) - own).long() * n_items // size  # (B, K)
-
-
-def exact_rank(items: Tensor, scores: Tensor, unseen: Tensor) -> Tensor:
-    """The student's 0-based rank of items (B, K) among all unseen ones: scores of all items and
-    unseen, both (B, n_items) -> (B, K)."""
-    logits = scores.gather(1, items)  # (B, K)
-    scores = scores.masked_fill(~unseen, -torch.inf)
-    ranks = [(scores > item.unsqueeze(1)).sum(1) for item in logits.unbind(1)]
-    return torch.stack(ranks, dim=1)
-
-
 class RankingDistillation(Distillation):
     """The official algorithm (graytowne/rank_distill 4fb5237, distill_caser.py).
 
@@ -109,15 +223,14 @@ class RankingDistillation(Distillation):
     def __init__(self, settings: RDSettings):
         super().__init__()
         self.settings = settings
-        self.discrepancy = discrepancy_of(settings.weights)
+        parts = settings.weights, getattr(settings.weights, "discrepancy", None)
+        self.discrepancy = next((part for part in parts if isinstance(part, Discrepancy)), None)
 
     @property
     def graphable(self) -> bool:
         return not self.ranked or self.discrepancy.estimate == "shared"
 
-    def prepare(
-        self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False
-    ) -> None:
+    def prepare(self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False) -> None:
         self.seen, ranks, n_items = data.seen, self.discrepancy, data.seen.n_items
         if ranks and ranks.estimate == "shared" and ranks.samples > n_items:
             raise ValueError(
@@ -133,9 +246,7 @@ class RankingDistillation(Distillation):
         if whose == "popular":
             teacher = Popularity(torch.bincount(data.queries.items, minlength=n_items))
         name = "exemplary" if whose == "teacher" else whose
-        self.lists = teacher_lists(
-            teacher, data, K, exclude, cache=cache, name=name, partial=True, progress=progress
-        )
+        self.lists = teacher_lists(teacher, data, K, exclude, cache=cache, name=name, partial=True, progress=progress)
         self.n_short = self.lists.n_short
 
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
@@ -165,37 +276,14 @@ class RankingDistillation(Distillation):
         return self.settings.weight * distillation_loss(weights, logits).mean()
 
     @torch.no_grad()
-    def rank(
-        self, student: Model, batch: Batch, step: int | Tensor, context: Tensor, logits: Tensor
-    ) -> Tensor:
+    def rank(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor, logits: Tensor) -> Tensor:
         """The student's ranks of the batch's lists, (B, K)."""
-        user, listed = batch.queries.user, self.lists.of(batch)  # (B,), (B, K)
+        asked = student, self.seen, batch.queries.user, self.lists.of(batch), context
         if self.discrepancy.estimate == "exact":
-            return self._exact_rank(student, user, listed, context)
+            return rd_rank.rank_among_all(*asked)
         if self.discrepancy.estimate == "shared":
-            sample = fast.pick(self.samples, step)  # (S,)
-            unseen = ~self.seen.among(user, sample)  # (B, S)
-            scores = student.score(context, sample)  # (B, S)
-            place = sample.new_full((student.n_items,), len(sample))  # of each item in the sample
-            place[sample] = torch.arange(len(sample), device=sample.device)
-            known = scores.masked_fill(~unseen, -torch.inf)
-            own = F.pad(known, (0, 1), value=-torch.inf).gather(1, place[listed]) > logits  # (B, K)
-        else:
-            sample = unseen_items(user, self.discrepancy.samples, self.seen, self.rng)  # (B, S)
-            scores, unseen = student.score(context, sample), None  # (B, S)
-            itself = listed.unsqueeze(2) == sample.unsqueeze(1)  # (B, K, S)
-            own = (itself & (scores.unsqueeze(1) > logits.unsqueeze(2))).sum(2)  # (B, K)
-        return sampled_rank(logits, scores, unseen, student.n_items, own.float())
-
-    def _exact_rank(self, student: Model, user: Tensor, listed: Tensor, context: Tensor) -> Tensor:
-        ranks = []
-        rows = block_rows(student.n_items, len(user), copies=3)  # scores, a copy, and masks
-        for part in zip(user.split(rows), listed.split(rows), context.split(rows), strict=True):
-            user, listed, context = part
-            unseen = torch.ones((len(user), student.n_items), dtype=torch.bool, device=user.device)
-            unseen[self.seen.of(user)] = False
-            ranks.append(exact_rank(listed, student.score_all(context), unseen))
-        return torch.cat(ranks)
+            return rd_rank.rank_in_shared(*asked, logits, fast.pick(self.samples, step))
+        return rd_rank.rank_in_own(*asked, logits, self.discrepancy.samples, self.rng)
 
     def log(self) -> dict:
         """weights: the mean weight of each position over the epoch's queries, K numbers."""

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from rdcore.distill.rd_weights import Discrepancy, Hybrid, Weights
+from rdcore.distill.rd import Discrepancy, Hybrid, Weights
 from rdcore.models.caser import CaserSettings
 from rdcore.store.runs import Record
 from studies.common.plots import draw

@@ -12,7 +12,8 @@ from rdcore.data.sampling import SeenItems, shared_items, stream, unseen_items
 from rdcore.datasets import synthetic
 from rdcore.distill import Batch, Discrepancy, Equal, Hybrid, Position, RDSettings, lists
 from rdcore.distill.lists import exemplary_rankings, teacher_lists
-from rdcore.distill.rd import RankingDistillation, distillation_loss, exact_rank, sampled_rank
+from rdcore.distill.rd import RankingDistillation, distillation_loss
+from rdcore.distill.rd_rank import exact_rank, sampled_rank
 from rdcore.eval import topk as ranking
 from rdcore.models import BPRMFSettings, Caser, CaserSettings, Model
 from rdcore.store.list_cache import ListCache
@@ -220,7 +221,7 @@ def test_exact_rank_equals_counting():
         [sum(bool(valid[b, j]) and bool(scores[b, j] > scores[b, i]) for j in range(20)) for i in items[b].tolist()]
         for b in range(4)
     ]
-    assert exact_rank(items, scores, valid).tolist() == slow
+    assert exact_rank(items, scores, (~valid).nonzero(as_tuple=True)).tolist() == slow
 
 
 def test_sampled_rank_worked_out_by_hand():
@@ -307,7 +308,7 @@ def test_sampled_ranks_estimate_the_exact_one(estimate):
     chosen, exact = torch.tensor([[31, 38, 45, 59]]), torch.tensor([[1, 8, 15, 29]])
     logits = scores[chosen]
     seen = SeenItems(torch.arange(30), torch.tensor([0, 30]), n_items)
-    assert exact_rank(chosen, scores[None], torch.arange(60)[None] >= 30).tolist() == exact.tolist()
+    assert exact_rank(chosen, scores[None], (torch.zeros(30, dtype=torch.long), torch.arange(30))).tolist() == exact.tolist()
     generator = stream(7, "distillation")
     if estimate == "instance":
         items = unseen_items(torch.zeros(draws, dtype=torch.long), samples, seen, generator)

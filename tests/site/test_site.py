@@ -151,7 +151,7 @@ def test_package_says_what_can_be_imported_from_it() -> None:
     lines = ["Methods."]
     docstrings.process(None, "module", "rdcore.distill", rdcore.distill, None, lines)
     assert lines[0] == "Methods."
-    assert ":py:obj:`~rdcore.distill.rd_weights.Hybrid`" in "\n".join(lines)
+    assert ":py:obj:`~rdcore.distill.rd.Hybrid`" in "\n".join(lines)
     lines = ["A class."]
     docstrings.process(None, "class", "rdcore.distill.Both", rdcore.distill.Both, None, lines)
     assert lines == ["A class.", ""]

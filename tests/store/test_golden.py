@@ -229,7 +229,7 @@ def settings_in(value: object) -> set[type]:
 def test_every_model_and_every_method_has_a_golden_run():
     types = typing.get_type_hints(Experiment)
     known = {kind for name in ("model", "distillation") for kind in typing.get_args(types[name])} - {type(None)}
-    known |= set(typing.get_args(distill.rd_weights.Weights))
+    known |= set(typing.get_args(distill.rd.Weights))
     known |= {getattr(models, name) for name in models.__all__ if name.endswith("Settings")}
     assert known <= set().union(*map(settings_in, golden_runs().values()))
 
