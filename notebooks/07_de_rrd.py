@@ -34,7 +34,8 @@ from torch.nn.functional import logsigmoid
 
 from rdcore import data, datasets
 from rdcore.data.sampling import stream, unseen_items
-from rdcore.distill import cd, de, rrd
+from rdcore.distill import de, rrd
+from rdcore.distill.followups import cd
 from rdcore.eval import metrics
 from rdcore.store import runs
 from rdcore.train.loop import training_data

@@ -35,6 +35,7 @@ MOVED = {
     "rdcore.groups": "rdcore.store.groups",
     "rdcore.eval.groups": "rdcore.store.groups",
     "rdcore.distill.ranking_distillation": "rdcore.distill.rd",
+    "rdcore.distill.cd": "rdcore.distill.followups.cd",
     "rdcore.distill.weights": "rdcore.distill.rd",
     "rdcore.distill.rd_weights": "rdcore.distill.rd",
     "rdcore.training": "rdcore.train.loop",

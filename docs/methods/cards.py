@@ -44,9 +44,8 @@ def card(facts: dict, golden: dict[str, dict], here: str) -> str:
     lines += [f"| ${symbol}$ | {meaning} |" for symbol, meaning in facts["symbols"]]
     lines += ["", f"**What is sampled, and when.** {facts['samples']}", "", f"**Sum or mean.** {facts['reduction']}", ""]
     lines += [f"**No gradient goes through:** {facts['stopped']}", "", "## Settings", ""]
-    where = facts["file"].removeprefix("../")
-    folder = "rdcore/distill" if facts["file"].startswith("../") else "rdcore/distill/followups"
-    lines += [f"`rdcore.distill.{facts['settings']}`, [{folder}/{where}.py](../../{folder}/{where}.py).", ""]
+    where = f"rdcore/distill/followups/{facts['file']}.py"
+    lines += [f"`rdcore.distill.{facts['settings']}`, [{where}](../../{where}).", ""]
     documented = [(n, d, s) for n, d, s in fields(settings) if s]
     if documented:
         lines += ["| field | default | meaning |", "|---|---|---|"]

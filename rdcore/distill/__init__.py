@@ -3,7 +3,6 @@
 from rdcore.distill import followups
 from rdcore.distill.base import Batch, Distillation
 from rdcore.distill.both import Both, BothSettings
-from rdcore.distill.cd import CDSettings, CollaborativeDistillation
 from rdcore.distill.de import DESettings, DistillationExperts
 from rdcore.distill.followups import *  # noqa: F403
 from rdcore.distill.rankdistil import RankDistil, RankDistilSettings
@@ -15,8 +14,6 @@ __all__ = [
     "Batch",
     "Both",
     "BothSettings",
-    "CDSettings",
-    "CollaborativeDistillation",
     "DESettings",
     "Discrepancy",
     "Distillation",

@@ -10,8 +10,8 @@ from typing import ClassVar
 
 from rdcore.checks import integer, one_of, short, text
 from rdcore.distill.both import BothSettings
-from rdcore.distill.cd import CDSettings
 from rdcore.distill.de import DESettings
+from rdcore.distill.followups.cd import CDSettings
 from rdcore.distill.rankdistil import RankDistilSettings
 from rdcore.distill.rd import RDSettings
 from rdcore.distill.rrd import RRDSettings

@@ -21,7 +21,7 @@ from test_rrd import (
 
 from rdcore.data.sampling import stream
 from rdcore.distill import CDSettings
-from rdcore.distill.cd import linear_places, positives_loss, soft_label_loss
+from rdcore.distill.followups.cd import linear_places, positives_loss, soft_label_loss
 from rdcore.distill.lists import exemplary_rankings
 from rdcore.models import Caser, CaserSettings, Popularity
 from rdcore.store.list_cache import ListCache

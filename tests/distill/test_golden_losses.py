@@ -10,8 +10,8 @@ import torch
 from golden_reference import FILE, FUNCTIONS, entries, gradient
 
 from rdcore.distill import CDSettings, DESettings, DistillationExperts
-from rdcore.distill.cd import positives_loss, soft_label_loss
 from rdcore.distill.followups.bd import draw_weights, follow_loss, ranks
+from rdcore.distill.followups.cd import positives_loss, soft_label_loss
 from rdcore.distill.followups.dcd import correction_loss, error_weights, places_in_list
 from rdcore.distill.followups.dllm2rec import list_weights, weighted_loss
 from rdcore.distill.followups.fit import feature_distance

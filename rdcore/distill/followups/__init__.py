@@ -1,6 +1,7 @@
-"""What came after the three papers, one file a method; `rdcore.distill` has the same names."""
+"""Methods of other papers than the three, one file a method; `rdcore.distill` has the same names."""
 
 from rdcore.distill.followups.bd import BDSettings
+from rdcore.distill.followups.cd import CDSettings, CollaborativeDistillation
 from rdcore.distill.followups.dcd import DCDSettings
 from rdcore.distill.followups.dllm2rec import DLLM2RecSettings
 from rdcore.distill.followups.fit import FitSettings
@@ -18,6 +19,8 @@ from rdcore.distill.followups.vkd import VkDSettings
 
 __all__ = [
     "BDSettings",
+    "CDSettings",
+    "CollaborativeDistillation",
     "DCDSettings",
     "DLLM2RecSettings",
     "FTDSettings",
