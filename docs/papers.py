@@ -11,10 +11,17 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 SOURCE, PAGE = HERE / "papers.csv", HERE / "papers.md"
 COLUMNS = [
-    "title", "authors", "year", "venue", "link", "distilled", "idea", "from", "to", "code", "status", "because", "card",
-    "cites_derrd",
+    "title", "authors", "year", "venue", "link", "distilled", "idea", "idea_source", "from", "to", "code", "status",
+    "because", "card", "cites_derrd",
 ]  # fmt: skip
 DISTILLED = ("order of items", "scores", "vectors", "relations", "several kinds", "", "nothing (background)")
+IDEA_SOURCE = {
+    "reading": "the code, or notes on the text, read for this project",
+    "abstract": "its abstract",
+    "readme": "the README of its code",
+    "summary": "somebody else's summary",
+    "": "",
+}
 STATUS = {
     "built and matched": "in this project, and compared step by step with the released code "
     "([tests/parity](../tests/parity/official.py))",
@@ -73,6 +80,9 @@ def _problems(work: dict[str, str], titles: set[str]) -> list[str]:
         found.append("out of scope needs a reason (because)")
     if work["year"] and not work["year"].isdigit():
         found.append(f"year must be a number, got {work['year']!r}")
+    if work["idea_source"] not in IDEA_SOURCE or bool(work["idea"]) != bool(work["idea_source"]):
+        known = ", ".join(filter(None, IDEA_SOURCE))
+        found.append(f"an idea needs an idea_source ({known}), no idea has none; got {work['idea_source']!r}")
     found += [f"{c} must begin with https://, got {work[c]!r}" for c in ("link", "code") if work[c] and not work[c].startswith("https://")]
     return found
 
@@ -89,7 +99,8 @@ def line(work: dict[str, str]) -> str:
     cards = ", ".join(f"[card](methods/{card}.md)" for card in work["card"].split(", ") if card)
     here = f"**{work['status']}**" if work["status"].startswith("built") else work["status"]
     here += f": {work['because']}" * bool(work["because"]) + f" ({cards})" * bool(cards)
-    cells = [work["distilled"], " ".join(filter(None, known)), work["idea"], way, here]
+    mark = f" *({work['idea_source']})*" if work["idea_source"] not in ("", "reading") else ""
+    cells = [work["distilled"], " ".join(filter(None, known)), work["idea"] + mark, way, here]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -99,9 +110,18 @@ def page() -> str:
     counts = Counter(work["status"] for work in works)
     text = HEAD + "".join(f"| {status} | {meaning} | {counts[status]} |\n" for status, meaning in STATUS.items())
     citing = sum(work["cites_derrd"] == "yes" for work in works)
-    text += f"\n{len(works)} works; {citing} of them cite DE-RRD.\n\n"
+    text += f"\n{len(works)} works; {citing} of them cite DE-RRD.\n\n" + _sources(works) + "\n\n"
     text += "| distilled | work | idea | from → to | here |\n|---|---|---|---|---|\n"
     return text + "\n".join(map(line, works)) + "\n"
+
+
+def _sources(works: list[dict[str, str]]) -> str:
+    """Where the ideas come from, and how many works have none."""
+    counts = Counter(work["idea_source"] for work in works)
+    text = f"Ideas without a mark ({counts['reading']}) rest on {IDEA_SOURCE['reading']}; a mark names another source:\n"
+    marks = [f"*{source}*, {IDEA_SOURCE[source]} ({counts[source]})" for source in ("abstract", "readme", "summary")]
+    text += "; ".join(marks) + ".\n"
+    return text + f"{counts['']} works have no idea: no text of them could be read, and their status rests on the title."
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The list of papers is what its CSV and its script say."""
 
+import csv
 import importlib.util
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,29 @@ def test_every_card_belongs_to_a_work_and_every_work_that_has_one_is_built():
     listed = {card for work in papers.rows() for card in work["card"].split(", ") if card}
     assert listed == {file.stem for file in (DOCS / "methods").glob("*.md")}
     assert all(work["status"].startswith("built") for work in papers.rows() if work["card"])
+
+
+def test_a_method_is_called_matched_where_the_table_of_parity_has_it():
+    with open(DOCS.parent / "figures" / "tables" / "parity.csv", newline="", encoding="utf-8") as file:
+        matched = {row["method"] for row in csv.DictReader(file)}
+    facts = tomllib.loads((DOCS / "methods" / "facts.toml").read_text(encoding="utf-8"))
+    method = {Path(fact["file"]).name: name for name, fact in facts.items()}
+    for work in papers.rows():
+        for card in filter(None, work["card"].split(", ")):
+            assert (work["status"] == "built and matched") == (method[card] in matched), card
+
+
+def test_an_idea_that_we_did_not_read_for_ourselves_carries_its_source():
+    work = dict.fromkeys(papers.COLUMNS, "") | {"title": "A", "status": "not read yet", "idea": "B.", "idea_source": "abstract"}
+    assert papers.line(work) == "|  | A | B. *(abstract)* |  | not read yet |"
+    assert papers.line(work | {"idea_source": "reading"}) == "|  | A | B. |  | not read yet |"
+    wrong = [work | {"idea_source": ""}, work | {"idea": ""}, work | {"idea_source": "hearsay"}]
+    assert all("an idea needs an idea_source" in papers._problems(each, set())[0] for each in wrong)
+
+
+def test_the_page_counts_the_works_without_an_idea():
+    none = sum(not work["idea"] for work in papers.rows())
+    assert f"\n{none} works have no idea: no text of them could be read" in papers.page()
 
 
 @pytest.mark.parametrize(
