@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from rdcore.checks import integer, short, trainable
+from rdcore.checks import integer, of_its_users, short, trainable
 from rdcore.data.interactions import Interactions
 from rdcore.data.sampling import stream_seed
 from rdcore.data.splits import Stage, stage
@@ -136,9 +136,7 @@ def _check(model: Model, fitted: Interactions, device: str, what: str = "the mod
     if not isinstance(model, nn.Module):
         raise ValueError(f"{what} must be a trained model, such as rdcore.fit returns, got {short(model)}")
     check_model(model, fitted.n_items)
-    n_users = getattr(model, "fitted_users", fitted.n_users)
-    if model.window == 0 and n_users != fitted.n_users:
-        raise ValueError(f"{what} was fitted to {n_users} users, and the data have {fitted.n_users}: give it the same users")
+    of_its_users(model, fitted, what)
     if places := {weights.device.type for weights in model.parameters()} - {torch.device(device).type}:
         raise ValueError(f"{what} is on {places.pop()!r}, and device is {device!r}: give model.to({device!r})")
     if not all(weights.isfinite().all() for weights in model.parameters()):

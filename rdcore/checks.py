@@ -3,6 +3,7 @@ and what it is."""
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 
@@ -78,6 +79,35 @@ def interactions(value):
         what = " (one part of a stage is stage.fit)" if hasattr(value, "fit") else ": data.from_frame(table, ...) makes them"
         raise ValueError(f"give Interactions, not a {type(value).__name__}{what}")
     return value
+
+
+def users_of(fit) -> tuple[int, str]:
+    """Who the users of `rdcore.data.Interactions` are: their number, and a hash of their labels in order. Labels that only
+    count (0, 1, 2, ...) name nobody: then the first item of each user is hashed as well, which every split leaves in place."""
+    labels = fit.user_ids
+    parts = ["\0".join(map(str, labels.tolist())).encode()]
+    if labels.dtype.kind in "iu" and (labels[1:] == labels[:-1] + 1).all():
+        some = fit.offsets[1:] > fit.offsets[:-1]
+        parts += [some.tobytes(), fit.items[fit.offsets[:-1][some]].astype("<i8").tobytes()]
+    return fit.n_users, hashlib.sha256(b"\1".join(parts)).hexdigest()[:16]
+
+
+def of_its_users(model, fit, what: str = "the model"):
+    """``model``. Refuses one that knows each of its users and was fitted to others than those of ``fit``: it would answer with
+    what those have. Weights that are loaded into a new model say nothing of users, so nothing is checked; of a model saved
+    whole by an earlier rdcore, their number is."""
+    fitted = getattr(model, "fitted_users", None)
+    if fitted is None:
+        return model
+    n_users, digest = fitted if isinstance(fitted, tuple) else (fitted, None)
+    if n_users != fit.n_users:
+        raise ValueError(f"{what} was fitted to {n_users} users, and the data have {fit.n_users}: give it the same users")
+    if digest not in (None, users_of(fit)[1]):
+        raise ValueError(
+            f"{what} was fitted to {n_users} users, and the data have as many others: give it the same users, in the same "
+            "order (they are known by their labels, user_ids; where these only count, by the first item of each, too)"
+        )
+    return model
 
 
 def all_scores(model, queries):

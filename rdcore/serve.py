@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rdcore import __version__, datasets, models
-from rdcore.checks import integer, interactions, short
+from rdcore.checks import integer, interactions, of_its_users, short
 from rdcore.data import Interactions, Stage
 from rdcore.data.queries import final_queries
 from rdcore.data.sampling import SeenItems
@@ -244,6 +244,7 @@ def check(path: Path | str, model: Model, fit: Interactions, users: Sequence[int
             f"the model knows {model.n_items} items and the interactions have {fit.n_items}: give those it was fitted to, "
             "such as stage(mine, 'F').fit"
         )
+    of_its_users(model, fit)
     asked, worst = session(path), 0.0
     with evaluating(model), torch.no_grad():
         for start in range(0, len(users), block):

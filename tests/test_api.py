@@ -3,15 +3,21 @@
 import doctest
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 import rdcore
-from rdcore import api
+from rdcore import api, models, serve
+from rdcore.data import stage
+from rdcore.eval import metrics
+from rdcore.eval.leave_one_out import Judge
 from rdcore.store import runs
+from rdcore.store.agreement import agreement
 from rdcore.store.experiment import Experiment
+from rdcore.store.lists import write_lists
 
 TRAINING = rdcore.Training(epochs=2, batch_size=256, learning_rate=1e-2)
 
@@ -104,6 +110,54 @@ def test_a_model_without_memory_is_evaluated_on_its_own_users(clicks):
     assert len(rdcore.evaluate(rdcore.fit(clicks, rdcore.PopularitySettings()), few)["AP"]) == 40
     sequences = rdcore.fit(few, rdcore.CaserSettings(dim=2), epochs=1)
     assert len(rdcore.evaluate(sequences, few)["AP"]) == 40
+
+
+def renamed(data, **fields):
+    return replace(data, user_ids=np.array([f"u{k}" for k in range(data.n_users)]), **fields)
+
+
+KNOWING = (models.BPRMFSettings(dim=2), models.NeuMFSettings(dim=2), models.CaserSettings(dim=2), models.FossilSettings(dim=2),
+           models.ItemCFSettings(), models.EASESettings(), models.GFCFSettings(vectors=2), models.IALSSettings(dim=2),
+           models.LightGCNSettings(dim=2))  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", KNOWING, ids=lambda each: type(each).__name__)
+def test_a_model_is_asked_about_the_users_that_it_knows(settings, tmp_path):
+    """Not about as many others, whose labels are others or, where labels only count, whose first items are."""
+    mine, theirs = (rdcore.load("synthetic", n_users=40, n_items=60, seed=seed) for seed in (1, 2))
+    counted = {} if not hasattr(settings, "build") else {"epochs": 1}
+    model = rdcore.fit(mine, settings, **counted)
+    message = "was fitted to 40 users, and the data have as many others: give it the same users, in the same order"
+    for other in (theirs, renamed(mine)):
+        for door in (
+            lambda other=other: rdcore.evaluate(model, other), lambda other=other: rdcore.compare({"m": model}, other),
+            lambda other=other: agreement(model, model, stage(other, "F")),
+            lambda other=other: serve.check("x.onnx", model, other, [0]),
+            lambda other=other: write_lists(tmp_path / "x.parquet", model, other, licence="", command=""),
+            lambda other=other: Judge(other).means(model), lambda other=other: metrics.evaluate(model, stage(other, "F")),
+            lambda other=other: rdcore.fit(other, rdcore.BPRMFSettings(dim=2), teacher=model, method=RD, epochs=1),
+        ):  # fmt: skip
+            with pytest.raises(ValueError, match=message):
+                door()
+    for same in (stage(mine, "V"), stage(mine, "F"), Judge(mine).test):  # other parts of the same users' rows
+        assert len(rdcore.evaluate(model, same)["AP"]) == 40
+
+
+def test_labels_name_users_whatever_they_did(clicks):
+    """A later month of the same people; and a model saved whole by an earlier version, which knows their number alone."""
+    later = replace(clicks, items=(clicks.items + 1) % clicks.n_items)
+    model = rdcore.fit(renamed(clicks), rdcore.BPRMFSettings(dim=2), epochs=1)
+    assert np.isfinite(rdcore.evaluate(model, renamed(later))["AP"]).any()
+    with pytest.raises(ValueError, match="as many others"):
+        rdcore.evaluate(model, clicks)
+    model.fitted_users = clicks.n_users
+    rdcore.evaluate(model, clicks)
+    with pytest.raises(ValueError, match="was fitted to 200 users, and the data have 40"):
+        rdcore.evaluate(model, rdcore.load("synthetic", n_users=40))
+    del model.fitted_users  # as of a state_dict
+    rdcore.evaluate(model, later)
+    for knows_nobody in (models.PopularitySettings(), models.SASRecSettings(dim=2, window=3, heads=1)):
+        rdcore.evaluate(rdcore.fit(clicks, knows_nobody, epochs=1), later)
 
 
 def test_a_seed_may_be_an_integer_of_numpy(clicks):

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rdcore.checks import of_its_users
 from rdcore.data.interactions import Interactions
 from rdcore.data.queries import final_queries
 from rdcore.data.sampling import SeenItems, different_unseen_items, stream
 from rdcore.data.splits import Stage, leave_one_out
 from rdcore.eval import metrics
-from rdcore.eval.metrics import held_out
 from rdcore.models.base import DotProductModel, Model, evaluating
 
 NEGATIVES = 499
@@ -106,7 +106,7 @@ def sampled_ranks(model: Model, stages: Sequence[Stage], drawn: Tensor, *, devic
     ranks = [np.full(stage.fit.n_users, np.nan) for stage in stages]
     judged = torch.from_numpy(np.flatnonzero(stages[0].judge.counts()))
     targets = [torch.from_numpy(stage.judge.items).to(device)[:, None] for stage in stages]
-    with evaluating(model):
+    with evaluating(of_its_users(model, stages[0].fit)):
         asked = stages if model.window > 0 else stages[:1]
         contexts = [model.encode(final_queries(stage.fit).to(device)[judged.to(device)]) for stage in asked]
         on_cpu = str(device) == "cpu"
@@ -129,7 +129,7 @@ def full_ranks(model: Model, stage: Stage, *, device="cpu") -> np.ndarray:
     """Rank of every user's held-out item among all items that they have not in ``stage.fit``: (n_users,), from 1, NaN for a
     user without one."""
     ranks = np.full(stage.fit.n_users, np.nan)
-    found = [metrics.target_ranks(*given).cpu() for given in held_out(model, stage, device=device)]
+    found = [metrics.target_ranks(*given).cpu() for given in metrics.held_out(model, stage, device=device)]
     ranks[stage.judge.counts() > 0] = torch.cat(found)
     return ranks
 

@@ -26,7 +26,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from rdcore.checks import all_scores
+from rdcore.checks import all_scores, of_its_users
 from rdcore.data.queries import Queries, final_queries
 from rdcore.data.sampling import SeenItems
 from rdcore.data.splits import Stage
@@ -266,7 +266,7 @@ def held_out(model: Model, stage: Stage, *, device="cpu", block: int = 512) -> I
     """The arguments of `target_ranks`, for one block of users after the other: scores of all items, what the users have
     seen, and their held-out items of ``stage.judge``."""
     offsets, items = torch.from_numpy(stage.judge.offsets), torch.from_numpy(stage.judge.items)
-    with evaluating(model):
+    with evaluating(of_its_users(model, stage.fit)):
         for start, asked, seen in user_blocks(stage, device, block):
             bounds = offsets[start : start + len(asked) + 1]
             targets = items[bounds[0] : bounds[-1]].to(device)

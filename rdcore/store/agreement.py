@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rdcore.checks import all_scores
+from rdcore.checks import all_scores, of_its_users, teacher_scores
 from rdcore.data.splits import Stage
 from rdcore.eval.metrics import top_items, user_blocks
 from rdcore.models.base import Model, evaluating
@@ -23,10 +23,12 @@ def agreement(student: Model, teacher: Model, stage: Stage, *, device="cpu", n: 
     """
     n_items = stage.fit.n_items
     overlap, correlation = [], []
+    of_its_users(student, stage.fit, "the student")
+    of_its_users(teacher, stage.fit, "the teacher")
     with evaluating(student), evaluating(teacher):
         for _, asked, seen in user_blocks(stage, device):
             scores_t, scores_s = (all_scores(model, asked) for model in (teacher, student))
-            scores_t = scores_t.nan_to_num(-torch.inf, torch.finfo(scores_t.dtype).max, -torch.inf)
+            scores_t = teacher_scores(scores_t)
             top_t = top_items(scores_t, seen, min(max(n, depth), n_items))  # (b, depth)
             short = min(n, n_items)
             top_s = top_items(scores_s, seen, short)

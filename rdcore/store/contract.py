@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 
 from rdcore import datasets
+from rdcore.checks import users_of
 from rdcore.data import Interactions, Stage, stage
 from rdcore.eval import leave_one_out
 from rdcore.files.whole import read_json
+from rdcore.models import Caser, Fossil, Popularity
 from rdcore.models.base import Model, built, wants_fit
-from rdcore.models.popularity import Popularity
 from rdcore.store.experiment import Experiment
 from rdcore.store.record_files import REMEDY
 
@@ -117,9 +118,10 @@ def built_for(experiment: Experiment, data: Interactions | Stage) -> Model:
 
 
 def of_its_users(model: Model, data: Interactions | Stage) -> Model:
-    """``model``, which now knows how many users it was fitted to. Popularity tells no user from another."""
-    if not isinstance(model, Popularity):
-        model.fitted_users = (data.fit if isinstance(data, Stage) else data).n_users
+    """``model``, which now knows which users it was fitted to (`rdcore.checks.of_its_users`), where it has something of each.
+    Popularity has not; of the models with a memory, Caser and Fossil have."""
+    if isinstance(model, (Caser, Fossil)) or (model.window == 0 and not isinstance(model, Popularity)):
+        model.fitted_users = users_of(data.fit if isinstance(data, Stage) else data)
     return model
 
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from rdcore.checks import all_scores, integer, interactions
+from rdcore.checks import all_scores, integer, interactions, of_its_users
 from rdcore.data.errors import DataError
 from rdcore.data.interactions import Interactions
 from rdcore.data.queries import Queries, final_queries
@@ -282,7 +282,7 @@ def write_lists(
     integer("k", k)
     if path.suffix != ".parquet":
         raise ValueError(f"lists are written as Parquet: name the file .parquet, not {str(path)!r}")
-    lists = steady_lists(model, fit, k)
+    lists = steady_lists(of_its_users(model, fit), fit, k)
     queries, scores = final_queries(fit), np.full(lists.shape, np.nan, dtype=np.float32)
     with evaluating(model):
         for start in range(0, len(lists), 256):

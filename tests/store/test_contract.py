@@ -263,7 +263,8 @@ FORMS = {
     "padding": lambda scores: torch.cat([scores, scores[:, :1]], 1), "too few": lambda scores: scores[:, 1:],
     "one": lambda scores: scores[0], "numpy": lambda scores: scores.numpy(), "complex": lambda scores: scores + 0j,
     "none": lambda scores: None, "half": torch.Tensor.half, "whole": torch.Tensor.long,
-    "plain": lambda scores: scores, "first": lambda scores: scores.index_fill(1, torch.tensor([3]), torch.inf),
+    "plain": lambda scores: scores, "first": lambda scores: scores.index_fill(1, torch.tensor([3]), 1e30),
+    "infinite": lambda scores: scores.index_fill(1, torch.tensor([3]), torch.inf),
 }  # fmt: skip
 
 
@@ -300,6 +301,11 @@ def test_what_may_teach_does_not_end_the_run_when_it_is_compared(form: str) -> N
     assert all(-1 <= value <= 1 for value in found.values())
     if form != "first":
         assert found == agreement(student, plain, rdcore.stage(MINE, "F"))
+    infinite, settings = Answers("infinite"), RDSettings(K=2, weights=Position())
+    for door in (lambda: agreement(student, infinite, rdcore.stage(MINE, "F")),
+                 lambda: rdcore.fit(MINE, BPRMFSettings(dim=2), teacher=infinite, method=settings, epochs=1)):  # fmt: skip
+        with pytest.raises(ValueError, match=r"the teacher's score .*item.* is \+inf: give finite scores"):
+            door()
 
 
 class Known(Model):
