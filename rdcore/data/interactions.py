@@ -78,8 +78,8 @@ class Interactions:
         if self.item_features is not None:
             check(np.asarray(self.item_features).dtype.kind in "biuf", "item_features must be numbers")
             table = np.asarray(self.item_features, dtype=np.float32)
-            check(table.ndim == 2 and len(table) == self.n_items,
-                  f"item_features has shape {table.shape}, expected ({self.n_items}, F)")  # fmt: skip
+            shaped = table.ndim == 2 and len(table) == self.n_items
+            check(shaped, f"item_features has shape {table.shape}, expected ({self.n_items}, F)")
             check(np.isfinite(table).all(), "item_features must be finite numbers")
             put("item_features", np.ascontiguousarray(table))
 
@@ -87,11 +87,6 @@ class Interactions:
     def n_users(self) -> int:
         """Number of users, those without a row included."""
         return len(self.offsets) - 1
-
-    @property
-    def n_interactions(self) -> int:
-        """Number of rows N."""
-        return len(self.items)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -112,16 +107,9 @@ class Interactions:
         """Rows of each item, (n_items,): its popularity."""
         return np.bincount(self.items, minlength=self.n_items)
 
-    def windows(self, length: int = 5, targets: int = 1) -> int:
-        """Number of windows of `length` + `targets` successive rows; a user with fewer rows has none."""
-        return int(np.maximum(self.counts() - (length + targets - 1), 0).sum())
-
-    def tied(self) -> float:
-        """Share of the rows whose time is that of their user's row before; 0 without times."""
-        if self.times is None or not len(self):
-            return 0.0
-        same = (self.times[1:] == self.times[:-1]) & (np.diff(self.users()) == 0)
-        return float(same.sum() / len(self))
+    def windows(self, length: int = 5) -> int:
+        """Number of windows of `length` + 1 successive rows; a user with fewer rows has none."""
+        return int(np.maximum(self.counts() - length, 0).sum())
 
     def select(self, rows: np.ndarray, name: str | None = None) -> "Interactions":
         """The rows where the mask `rows` (N,) bool holds, with the same users, items and order."""
@@ -136,8 +124,7 @@ class Interactions:
         `sparsity` is 1 - interactions / (users * items). `windows` counts the instances of the final
         models: windows of `length` + 1 rows in each user's sequence without their test rows.
         """
-        users, items, counts = self.n_users, self.n_items, self.counts()
-        popularity = self.item_counts()
+        users, items, counts, popularity = self.n_users, self.n_items, self.counts(), self.item_counts()
         return {
             "users": users,
             "items": items,

@@ -1,8 +1,7 @@
 """Queries: the points in users' sequences for which items are ranked.
 
-The papers rank documents for a query. Here a query is a user at a point of their sequence: everything a model
-may look at lies before that point. Queries hold two integers each over one shared, flat, time-ordered table,
-so the windows of a data set are never materialised.
+The papers rank documents for a query. Here a query is a user at a point of their sequence: everything a model may look at
+lies before that point. A query is two integers over one flat, time-ordered table: windows are never materialised.
 """
 
 from __future__ import annotations
@@ -103,11 +102,10 @@ def _table(fit: Interactions) -> dict:
 def training_queries(fit: Interactions, window: int, *, full_windows: bool = False) -> tuple[Queries, Tensor]:
     """Every training instance of ``fit``: queries (B) and their targets (B,), the item that came next.
 
-    ``window=0`` makes every interaction an instance. Otherwise an instance has at least one item before
-    its target, and a history shorter than ``window`` is padded on the left. ``full_windows``: it has
-    ``window`` items, as in the released Caser and Ranking Distillation. A user too short for that keeps
-    one instance, padded, for their last item (graytowne/caser_pytorch 26ef449; the released Ranking
-    Distillation code drops the user).
+    ``window=0`` makes every interaction an instance. Otherwise an instance has at least one item before its target, and a
+    history shorter than ``window`` is padded on the left. ``full_windows``: it has ``window`` items, as in the released
+    Caser and Ranking Distillation. A user too short for that keeps one instance, padded, for their last item
+    (graytowne/caser_pytorch 26ef449; the released Ranking Distillation code drops the user).
     """
     counts = np.diff(fit.offsets)
     shortest = window if full_windows else min(window, 1)

@@ -13,8 +13,7 @@ LOOKED_UP = 2**21  # items looked up at once: memory for a few times so many, ho
 
 def stream_seed(seed: int, name: str, epoch: int = 0) -> int:
     """The seed of one named random stream in one epoch: what makes a resumed run equal an undisturbed one."""
-    digest = hashlib.sha256(f"{seed}/{name}/{epoch}".encode()).digest()
-    return int.from_bytes(digest[:8], "little") >> 1
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}/{epoch}".encode()).digest()[:8], "little") >> 1
 
 
 def stream(seed: int, name: str, epoch: int = 0, device="cpu") -> torch.Generator:
@@ -45,10 +44,7 @@ class SeenItems:
         self.fewest_unseen = int(self.left.min()) if len(counts) else n_items
 
     def check_unseen(self, user: Tensor, labels=None) -> None:
-        """Raises ValueError where one of the users (B,) has every item: nothing can be drawn for them. labels: their ids.
-
-        Ranking needs no such check: the ranking of such a user is empty.
-        """
+        """Raises ValueError where one of the users (B,) has every item: nothing can be drawn for them. labels: their ids."""
         if self.fewest_unseen > 0:  # known here, so that a GPU is not waited for
             return
         everything = user[self.distinct[user] == self.n_items]
@@ -59,13 +55,9 @@ class SeenItems:
 
     @cached_property
     def heavy(self) -> Tensor | None:
-        """Which users have at least half of the catalogue, (n_users,) bool; None where nobody has.
-
-        For them an item drawn from the whole catalogue would be redrawn too often.
-        """
-        if 2 * self.fewest_unseen > self.n_items:
-            return None
-        return 2 * self.distinct >= self.n_items
+        """Which users have at least half of the catalogue, (n_users,) bool; None where nobody has. For them an item drawn
+        from the whole catalogue would be redrawn too often."""
+        return None if 2 * self.fewest_unseen > self.n_items else 2 * self.distinct >= self.n_items
 
     @cached_property
     def unseen(self) -> OtherItems:
@@ -75,8 +67,7 @@ class SeenItems:
     def contains(self, user: Tensor, items: Tensor) -> Tensor:
         """(B,), (B, n) -> (B, n) bool."""
         keys = user[:, None] * self.n_items + items
-        position = torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)
-        return self.keys[position] == keys
+        return self.keys[torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)] == keys
 
     def of(self, user: Tensor) -> tuple[Tensor, Tensor]:
         """All seen items of the users (B,) as (row (M,), item (M,)): row indexes ``user``."""
@@ -104,10 +95,9 @@ class SeenItems:
 def unseen_items(user: Tensor, n: int, seen: SeenItems, generator: torch.Generator) -> Tensor:
     """n items for each user (B,), uniform over the items they have not seen, with replacement: (B, n).
 
-    Drawn from all items, then redrawn where they hit a seen one (the official code draws one by one in
-    Python loops; same distribution). For a user with at least half of the catalogue a place among
-    their unseen items is drawn instead, so the time does not depend on any one user. Raises ValueError
-    where a user has every item.
+    Drawn from all items, then redrawn where they hit a seen one (the official code draws one by one in Python loops; same
+    distribution). For a user with at least half of the catalogue a place among their unseen items is drawn instead, so
+    the time does not depend on any one user. Raises ValueError where a user has every item.
     """
     seen.check_unseen(user)
     items = torch.randint(seen.n_items, (len(user), n), generator=generator, device=user.device)
@@ -148,10 +138,10 @@ def different_unseen_items(
 ) -> Tensor:
     """n different unseen items for each user (B,), every set of n as likely as any other: (B, n).
 
-    listed (B, p): what is left out besides; the id n_items there is none. A user with fewer than n such
-    items gets all of them, and the padding id n_items behind. Where nobody has half of the catalogue or
-    fewer than n such items, they are drawn by `unseen_items`, and what is listed or was drawn twice is
-    drawn again. For the others places are drawn, so the time does not depend on any one user.
+    listed (B, p): what is left out besides; the id n_items there is none. A user with fewer than n such items gets all of
+    them, and the padding id n_items behind. For users with less than half of the catalogue and n such items or more,
+    they are drawn by `unseen_items`, and what is listed or was drawn twice is drawn again. For the others places are
+    drawn, so the time does not depend on any one user.
     """
     if listed is None:
         listed = user.new_empty((len(user), 0))
@@ -179,11 +169,8 @@ def different_unseen_items(
 
 
 class OtherItems:
-    """The items that each row leaves when its excluded ones are taken away, in memory that grows
-    with the excluded items only.
-
-    Made from pairs of row (M,) and excluded item (M,). left: how many items remain, (n_rows,).
-    """
+    """The items that each row leaves when its excluded ones are taken away, in memory that grows with the excluded only.
+    Made from pairs of row (M,) and excluded item (M,). left: how many items remain, (n_rows,)."""
 
     def __init__(self, row: Tensor, item: Tensor, n_rows: int, n_items: int):
         self.n_items = n_items
@@ -192,8 +179,7 @@ class OtherItems:
         counts = torch.bincount(row, minlength=n_rows)
         self.first = counts.cumsum(0) - counts
         self.left = n_items - counts
-        # For every excluded item, how many remaining ones come before it. The keys stay ascending,
-        # because a row has at most n_items.
+        # For every excluded item, how many remaining ones come before it. The keys stay ascending: a row has at most n_items.
         self.keys = keys - (torch.arange(len(keys), device=keys.device) - self.first[row])
 
     @classmethod
@@ -201,8 +187,7 @@ class OtherItems:
         """What users (B,) have neither seen nor in their lists (B, p), where n_items names nothing."""
         row, item = seen.of(user)
         place, column = (listed < seen.n_items).nonzero(as_tuple=True)
-        excluded = torch.cat([row, place]), torch.cat([item, listed[place, column].long()])
-        return cls(*excluded, len(user), seen.n_items)
+        return cls(torch.cat([row, place]), torch.cat([item, listed[place, column].long()]), len(user), seen.n_items)
 
     def at(self, row: Tensor, place: Tensor) -> Tensor:
         """The place-th of what rows (B,) leave, from 0 and ascending: (B, n) -> (B, n)."""
@@ -210,11 +195,11 @@ class OtherItems:
         return place + torch.searchsorted(self.keys, start + place, right=True) - self.first[row][:, None]
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor:
-        """n different items for each row, every set of n equally likely: (n_rows, n), in no particular
-        order. Of a row that leaves fewer all of them, and the id n_items behind.
+        """n different items for each row, every set of n equally likely: (n_rows, n), in no particular order. Of a row that
+        leaves fewer all of them, and the id n_items behind.
 
-        Floyd's algorithm draws places among what remains: with m = min(n, left), the c-th from the first
-        left - m + c + 1 ones, and where that is taken, the last of these.
+        Floyd's algorithm draws places among what remains: with m = min(n, left), the c-th from the first left - m + c + 1
+        ones, and where that is taken, the last of these.
         """
         size = self.left.clamp(max=n)
         places = torch.full((len(size), n), -1, device=size.device)
@@ -229,15 +214,10 @@ class OtherItems:
 
 
 def shared_items(n_batches: int, n: int, n_items: int, generator: torch.Generator) -> Tensor:
-    """One sample of n distinct items for each batch of an epoch: (n_batches, n).
-
-    Consecutive slices of random permutations, so that one draw of all items serves many batches.
-    """
+    """One sample of n distinct items for each batch of an epoch, (n_batches, n): consecutive slices of random permutations,
+    so that one draw of all items serves many batches."""
     if n > n_items:
         raise ValueError(f"rank samples must be <= the number of items ({n_items}), got {n}: use the exact rank")
-    per_permutation = n_items // n
-    blocks = []
-    for _ in range(-(-n_batches // per_permutation)):
-        permutation = torch.randperm(n_items, generator=generator, device=generator.device)
-        blocks.append(permutation[: per_permutation * n].view(per_permutation, n))
-    return torch.cat(blocks)[:n_batches]
+    each = n_items // n  # samples of a permutation
+    drawn = [torch.randperm(n_items, generator=generator, device=generator.device) for _ in range(-(-n_batches // each))]
+    return torch.cat([permutation[: each * n].view(each, n) for permutation in drawn])[:n_batches]

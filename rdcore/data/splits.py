@@ -59,10 +59,7 @@ class _Held:
 
     @cached_property
     def n_cold(self) -> int:
-        """Held-out rows whose item never occurs in `fit`.
-
-        Such items are ordinary: they are drawn as negatives, ranked, and count as missed.
-        """
+        """Held-out rows whose item never occurs in `fit`: it is drawn as a negative, ranked, and counts as missed."""
         return int((self.fit.item_counts()[self.held.items] == 0).sum())
 
     @cached_property
@@ -72,36 +69,24 @@ class _Held:
 
     @cached_property
     def n_tied(self) -> int:
-        """Users whose last fitted row and first held-out row have the same time; 0 without times.
-
-        For them the split follows the draw that orders equal times (`from_frame`), not the clock.
-        """
-        return _tied(self.fit, self.held)
-
-    @cached_property
-    def leak(self) -> float:
-        """Share of the fitted rows that are later than a held-out row: its mean over held-out rows.
-
-        A split per user lets a model see what others did after the moment it is asked for. NaN without times.
-        """
-        if self.fit.times is None or self.held.times is None:
-            return float("nan")
-        earlier = np.searchsorted(np.sort(self.fit.times), self.held.times, side="right")
-        return float(1 - earlier.mean() / len(self.fit))
+        """Users whose last fitted row and first held-out row have the same time; 0 without times. For them the split
+        follows the draw that orders equal times (`from_frame`), not the clock."""
+        return int(_tied(self.fit, self.held).sum())
 
 
 def cuts_in_ties(interactions: Interactions) -> int:
     """Users whose cut before the test rows lies between two rows of one time; 0 without times."""
     test = _newest(interactions, 2)
-    return _tied(interactions.select(~test), interactions.select(test))
+    return int(_tied(interactions.select(~test), interactions.select(test)).sum())
 
 
-def _tied(before: Interactions, after: Interactions) -> int:
-    """Users whose last time in `before` is their first in `after`."""
+def _tied(before: Interactions, after: Interactions) -> np.ndarray:
+    """Whether each user's last time in `before` is their first in `after`, (n_users,) bool."""
     if before.times is None or after.times is None:
-        return 0
-    both = (before.counts() > 0) & (after.counts() > 0)
-    return int((before.times[before.offsets[1:][both] - 1] == after.times[after.offsets[:-1][both]]).sum())
+        return np.zeros(before.n_users, dtype=bool)
+    tied = (before.counts() > 0) & (after.counts() > 0)
+    tied[tied] = before.times[before.offsets[1:][tied] - 1] == after.times[after.offsets[:-1][tied]]
+    return tied
 
 
 @dataclass(frozen=True)
@@ -131,27 +116,27 @@ class Stage(_Held):
         return hashlib.sha256("/".join([self.name, self.fit.sha256(), self.judge.sha256()]).encode()).hexdigest()
 
 
+STAGES = {"V": ("train", "validation"), "F": ("train+validation", "test")}  # what is fitted, what judges
+
+
 def stage(interactions: Interactions, name: Literal["V", "F"]) -> Stage:
     """Stage 'V' (fit train, evaluate on validation) or 'F' (fit both, evaluate on test) of `split`.
 
     Raises DataError when nobody has a row left to be evaluated by, or where such a row is a re-visit:
     items that a user has had are not ranked, so it could never be found.
     """
-    if name not in ("V", "F"):
+    if name not in STAGES:
         raise DataError(f"unknown stage {name!r}: it is 'V' (fit train, judge validation) or 'F' (fit both, judge test)")
     test, held = _newest(interactions, 2), _newest(interactions, 3)
     fitted, judged = (~held, held & ~test) if name == "V" else (~test, test)
-    parts = ("train", "validation") if name == "V" else ("train+validation", "test")
     if not judged.any():
         raise DataError(
             f"data set {interactions.name!r}: no user has a row left to judge stage {name} by: bring users with "
             f"more actions ({7 if name == 'V' else 5} are always enough)"
         )
     refuse_revisits(interactions, judged, f"judge stage {name}")
-    return Stage(
-        name, *(interactions.select(rows, f"{interactions.name}/{part}")
-                for rows, part in zip((fitted, judged), parts, strict=True))
-    )  # fmt: skip
+    parts = zip((fitted, judged), STAGES[name], strict=True)
+    return Stage(name, *(interactions.select(rows, f"{interactions.name}/{part}") for rows, part in parts))
 
 
 @dataclass(frozen=True)
@@ -175,23 +160,15 @@ class LeaveOneOut(_Held):
     @cached_property
     def n_tied(self) -> int:
         """Users of whom two of last fitted, validation and test row have the same time."""
-        before, after, times = self.fit, self.test, self.test.times
-        if times is None:
-            return 0
-        held = after.counts() > 0
-        last = np.full(len(held), -1)
-        last[before.counts() > 0] = before.offsets[1:][before.counts() > 0] - 1
-        fitted, validation = before.times[last[held]], self.validation.times
-        return int(((validation == times) | ((fitted == validation) & (last[held] >= 0))).sum())
+        return int((_tied(self.fit, self.validation) | _tied(self.validation, self.test)).sum())
 
 
 def leave_one_out(interactions: Interactions) -> LeaveOneOut:
     """The split of DE-RRD (Kang et al., CIKM 2020), named 'L'.
 
-    A user with fewer than 3 items keeps all of them in `fit`. The paper draws the two held-out items
-    at random, so data without times come here in an order that says which they are: as
-    `load("citeulike")` keeps the published draw, and `rdcore.datasets.in_drawn_order` makes one. Raises DataError when
-    nobody has 3 items, and for a held-out re-visit (see `stage`).
+    A user with fewer than 3 items keeps all of them in `fit`. The paper draws the two held-out items at random, so data
+    without times come here in an order that says which they are: as `load("citeulike")` keeps the published draw, and
+    `rdcore.datasets.in_drawn_order` makes one. Raises DataError when nobody has 3 items, and for a held-out re-visit.
     """
     checks.interactions(interactions)
     counts, name = interactions.counts(), interactions.name

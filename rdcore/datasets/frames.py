@@ -79,7 +79,7 @@ def from_frame(
         order = np.argsort(users, kind="stable")
     else:
         order = np.lexsort((times, users))  # stable: the order of the file within a tie
-        if ties == "hash" and _any_tie(users[order], times[order]):
+        if ties == "hash" and _ties(users[order], times[order]):
             order = np.lexsort((tie_keys(users, items, times, seed), times, users))
     if merge_revisits:
         _, first = np.unique((users * len(item_ids) + items)[order], return_index=True)
@@ -120,9 +120,9 @@ def with_item_features(interactions: Interactions, table: pd.DataFrame, item: st
     return replace(interactions, item_features=features)
 
 
-def _any_tie(users: np.ndarray, times: np.ndarray) -> bool:
-    """Whether two successive rows have the same user and time."""
-    return bool(((users[1:] == users[:-1]) & (times[1:] == times[:-1])).any())
+def _ties(users: np.ndarray, times: np.ndarray) -> int:
+    """How many rows have the user and time of the row before."""
+    return int(((users[1:] == users[:-1]) & (times[1:] == times[:-1])).sum())
 
 
 def _log_ties(made: Interactions) -> None:
@@ -130,7 +130,8 @@ def _log_ties(made: Interactions) -> None:
     if made.times is not None and (inside := cuts_in_ties(made)):
         LOG.info(
             "data set %r: %.0f %% of the rows have the time of the row before; for %d of %d users the cut before "
-            "the test rows lies between two rows of one time", made.name, 100 * made.tied(), inside, made.n_users,
+            "the test rows lies between two rows of one time",
+            made.name, 100 * _ties(made.users(), made.times) / len(made), inside, made.n_users,
         )  # fmt: skip
 
 

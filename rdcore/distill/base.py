@@ -46,78 +46,65 @@ class TrainingData:
 class Cache(Protocol):
     """Keeps the lists of one teacher for all its students: `rdcore.store.list_cache.ListCache`."""
 
-    def get(
-        self, name: str, size: tuple[int, int], n_items: int, make: Callable[[], Tensor]
-    ) -> Tensor:
+    def get(self, name: str, size: tuple[int, int], n_items: int, make: Callable[[], Tensor]) -> Tensor:
         """The int32 tensor kept under ``name``; made by ``make`` and kept where there is none."""
 
 
 class Frozen:
     """A teacher that only answers: in evaluation mode, without gradients, never trained.
 
-    It is no nn.Module, so its weights are no part of the distillation that holds it.
+    It is no nn.Module, so its weights are no part of the distillation that holds it. A teacher from outside may have
+    another dtype; its answers have the student's.
     """
 
     def __init__(self, model: Model):
         self.model = model
+
+    def _asked(self, question: Callable[[Model], Tensor]) -> Tensor:
+        with torch.no_grad(), evaluating(self.model) as teacher:
+            return question(teacher).to(torch.get_default_dtype())
 
     def score(self, queries: Queries, items: Tensor, block: int = 512) -> Tensor:
         """Logits of each query's own items, some queries at a time: (B), (B, n) -> (B, n). The
         score of the id n_items is -inf, as is a missing one (NaN): the teacher names no such item."""
         none = items >= self.model.n_items
         items = items.long().masked_fill(none, 0)
-        with torch.no_grad(), evaluating(self.model) as teacher:
-            scores = torch.cat([
-                teacher.score(teacher.encode(queries[k : k + block]), items[k : k + block])
-                for k in range(0, len(queries), block)
-            ])  # fmt: skip
-        return teacher_scores(_floats(scores)).masked_fill(none, -torch.inf)
+        parts = [slice(k, k + block) for k in range(0, len(queries), block)]
+        scores = self._asked(lambda teacher: torch.cat([teacher.score(teacher.encode(queries[p]), items[p]) for p in parts]))
+        return teacher_scores(scores).masked_fill(none, -torch.inf)
 
     def score_all(self, queries: Queries) -> Tensor:
         """Logits of all items: B queries -> (B, n_items), -inf where one is missing (NaN)."""
-        with torch.no_grad(), evaluating(self.model) as teacher:
-            scores = all_scores(teacher, queries)
-        return teacher_scores(_floats(scores))
+        return teacher_scores(self._asked(lambda teacher: all_scores(teacher, queries)))
 
     def hint(self, queries: Queries) -> Tensor:
         """The vectors it shows of queries: B queries -> (B, H)."""
-        with torch.no_grad(), evaluating(self.model) as teacher:
-            return _floats(teacher.hint(teacher.encode(queries)))
+        return self._asked(lambda teacher: teacher.hint(teacher.encode(queries)))
 
     def item_hint(self, items: Tensor) -> Tensor:
         """The vectors it shows of items: (n,) -> (n, H)."""
-        with torch.no_grad(), evaluating(self.model) as teacher:
-            return _floats(teacher.item_hint(items))
-
-
-def _floats(answer: Tensor) -> Tensor:
-    """A teacher's answer in the student's dtype; one from outside may have another."""
-    return answer.to(torch.get_default_dtype())
+        return self._asked(lambda teacher: teacher.item_hint(items))
 
 
 class Distillation(nn.Module):
     """Adds a term to the student's loss.
 
-    Its settings make it, ``settings.build(student, teacher)``, and refuse there, with a
-    ValueError, models that it cannot work with. The loop then calls ``prepare`` once,
-    ``begin_epoch`` at the start of each epoch, and ``loss`` in each step with the context that the
-    student has already encoded: a method costs only what it adds, and sees the same dropout mask
-    as the base loss.
+    Its settings make it, ``settings.build(student, teacher)``, and refuse there, with a ValueError, models that it
+    cannot work with. The loop then calls ``prepare`` once, ``begin_epoch`` at the start of each epoch, and ``loss`` in
+    each step with the context that the student has already encoded: a method costs only what it adds, and sees the same
+    dropout mask as the base loss.
     """
 
     reduction: ClassVar[str] = "mean"
-    """What ``loss`` returns over the batch, and what the method's weight belongs to: its 'mean' or
-    its 'sum'. Where the base loss is reduced otherwise, the loop rescales the term."""
-
+    """What ``loss`` returns over the batch, and what the method's weight belongs to: its 'mean' or its 'sum'. Where the
+    base loss is reduced otherwise, the loop rescales the term."""
     graphable: ClassVar[bool] = False
-    """Whether every step of the epoch that has begun can be recorded as a CUDA graph: the same
-    shapes, nothing that waits for the GPU, sums kept in tensors and added to in place. ``step`` is
-    then a tensor () on the device (`rdcore.train.graphs`)."""
-
+    """Whether every step of the epoch that has begun can be recorded as a CUDA graph: the same shapes, nothing that
+    waits for the GPU, sums kept in tensors and added to in place. ``step`` is then a tensor () on the device
+    (`rdcore.train.graphs`)."""
     n_short: int = 0
-    """How many lists or samples are shorter than asked for, because the teacher names fewer items
-    or the user leaves fewer: they count with what they have."""
-
+    """How many lists or samples are shorter than asked for, because the teacher names fewer items or the user leaves
+    fewer: they count with what they have."""
     teacher: Frozen
     """What `freeze` was given."""
 
@@ -126,9 +113,7 @@ class Distillation(nn.Module):
         self.teacher = Frozen(teacher)
         return self.teacher
 
-    def prepare(
-        self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False
-    ) -> None:
+    def prepare(self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False) -> None:
         """Takes from the teacher, once, what training needs. ``cache`` keeps the teacher's lists
         for all its students (`rdcore.distill.lists.teacher_lists` asks it)."""
         raise missing(self, "prepare(teacher, data)")
@@ -157,9 +142,8 @@ class Distillation(nn.Module):
 def distinct(ids: Tensor, *, in_shape: bool | None = None) -> tuple[Tensor | slice, Tensor]:
     """First occurrences of ids (n,): their indices, and a weight for sums that count an id once.
 
-    On a CPU the index (U,) of each id's first occurrence, ids ascending, and ones (U,).
-    ``in_shape``, the default on a GPU, which would have to wait for U: all indices, and a
-    weight (n,) of 1 at first occurrences and 0 at repetitions. The sums are the same.
+    On a CPU the index (U,) of each id's first occurrence, ids ascending, and ones (U,). ``in_shape``, the default on a
+    GPU, which would have to wait for U: all indices, and a weight (n,) of 1 at first occurrences and 0 at repetitions.
 
     >>> distinct(torch.tensor([7, 3, 7]))
     (tensor([1, 0]), tensor([1., 1.]))
@@ -178,8 +162,7 @@ def distinct(ids: Tensor, *, in_shape: bool | None = None) -> tuple[Tensor | sli
 
 
 def distinct_queries(student: Model, batch: Batch) -> tuple[Tensor | slice, Tensor]:
-    """`distinct` of the batch's queries: one for each user where the student has no memory, so
-    that all queries of a user are the same; otherwise every query."""
+    """`distinct` of the batch's queries: one for each user where the student has no memory; otherwise every query."""
     user = batch.queries.user
     if student.window > 0:
         return slice(None), torch.ones(len(user), device=user.device)

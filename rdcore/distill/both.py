@@ -43,11 +43,9 @@ def _method(settings: object) -> str:
 
 
 class Both(Distillation):
-    """L = L_first + L_second, in the reduction both share; of the epoch's generator the first
-    draws first.
+    """L = L_first + L_second, in the reduction both share; of the epoch's generator the first draws first.
 
-    Made from name of the method -> distillation, in their order. Raises ValueError where their
-    weights belong to different reductions.
+    Made from name of the method -> distillation. Raises ValueError where their weights belong to different reductions.
     """
 
     def __init__(self, parts: dict[str, Distillation]):
@@ -55,8 +53,7 @@ class Both(Distillation):
         reductions = {name: part.reduction for name, part in parts.items()}
         if len(set(reductions.values())) > 1:
             raise ValueError(
-                f"first and second must have one reduction, got {reductions}: "
-                "a sum of two losses is weighted in one scale"
+                f"first and second must have one reduction, got {reductions}: a sum of two losses is weighted in one scale"
             )
         self.parts = nn.ModuleDict(parts)
         (self.reduction,) = set(reductions.values())
@@ -65,9 +62,7 @@ class Both(Distillation):
     def graphable(self) -> bool:
         return all(part.graphable for part in self.parts.values())
 
-    def prepare(
-        self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False
-    ) -> None:
+    def prepare(self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False) -> None:
         for part in self.parts.values():
             part.prepare(teacher, data, cache=cache, progress=progress)
         self.n_short = max(part.n_short for part in self.parts.values())
@@ -82,10 +77,8 @@ class Both(Distillation):
         return next((negatives for negatives in found if negatives is not None), None)
 
     def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
-        first, second = (part.loss(student, batch, step, context) for part in self.parts.values())
-        return first + second
+        return sum(part.loss(student, batch, step, context) for part in self.parts.values())
 
     def log(self) -> dict:
         """What both log, under the name of the method: DE_temperature."""
-        parts = self.parts.items()
-        return {f"{name}_{key}": value for name, part in parts for key, value in part.log().items()}
+        return {f"{name}_{key}": value for name, part in self.parts.items() for key, value in part.log().items()}

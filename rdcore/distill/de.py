@@ -12,21 +12,12 @@ from torch import Tensor, nn
 from rdcore import fast
 from rdcore.checks import integer, number, one_of
 from rdcore.data.queries import Queries, final_queries_of
-from rdcore.distill.base import (
-    Batch,
-    Cache,
-    Distillation,
-    Frozen,
-    TrainingData,
-    distinct,
-    distinct_queries,
-)
+from rdcore.distill.base import Batch, Cache, Distillation, Frozen, TrainingData, distinct, distinct_queries
 from rdcore.models.base import Model, has_hints
 from rdcore.settings import Settings, added, inert
 
-# Where two experts tie exactly, the gradient of a share is 1/4 of an inverse temperature, which
-# Adam squares in float32: this leaves it seven decimals of room. The released schedule ends at
-# 1e-10.
+# Where two experts tie exactly, the gradient of a share is 1/4 of an inverse temperature, which Adam squares in float32:
+# this leaves it seven decimals of room. The released schedule ends at 1e-10.
 COLDEST = 1e-16
 
 
@@ -45,8 +36,7 @@ class DESettings(Settings):
     weight: float = 0.01
     """lambda_DE: factor of a sum over the batch's different users and items."""
     start_temperature: float = 1.0
-    """Of the Gumbel-softmax in the first epoch. Without effect where nothing is drawn, by
-    attention or with M=1; so is ``end_temperature``."""
+    """Of the Gumbel-softmax in the first epoch. Without effect by attention or with M=1; so is ``end_temperature``."""
     end_temperature: float = 1e-10
     """Of the Gumbel-softmax after ``anneal_epochs``."""
     anneal_epochs: int = 1000
@@ -71,8 +61,7 @@ class DESettings(Settings):
             number(name, getattr(self, name))
         if not 0 < self.end_temperature <= self.start_temperature:
             raise ValueError(
-                "end_temperature must lie in (0, start_temperature = "
-                f"{self.start_temperature}], got {self.end_temperature!r}"
+                f"end_temperature must lie in (0, start_temperature = {self.start_temperature}], got {self.end_temperature!r}"
             )
         if self.end_temperature < COLDEST:
             raise ValueError(f"end_temperature must be >= {COLDEST:g}, because of float32, got {self.end_temperature!r}")
@@ -103,8 +92,7 @@ class DESettings(Settings):
 def hint_sizes(model: Model) -> tuple[int, int]:
     """Sizes of the vectors that the model shows of a query (a user without a past) and an item."""
     zero = torch.zeros(1, dtype=torch.long, device=next((w.device for w in [*model.parameters(), *model.buffers()]), None))
-    query = Queries(zero, zero, items=zero, offsets=torch.cat([zero, zero + 1]),
-                    padding=model.n_items)  # fmt: skip
+    query = Queries(zero, zero, items=zero, offsets=torch.cat([zero, zero + 1]), padding=model.n_items)
     frozen = Frozen(model)
     return frozen.hint(query).shape[1], frozen.item_hint(zero).shape[1]
 
@@ -120,21 +108,17 @@ def gumbel_softmax(alpha: Tensor, temperature: float, rng: torch.Generator) -> T
     return torch.softmax(((alpha + 1e-10).log() + noise) / temperature, dim=1)
 
 
-def mixture(
-    vectors: Tensor, share: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor
-) -> Tensor:
+def mixture(vectors: Tensor, share: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
     """sum_m s_m E_m(x): vectors x (n, d_s), share s (n, M), weights as in `Experts` -> (n, d_t)."""
     hidden = torch.relu(torch.einsum("nd,mdh->nmh", vectors, w1) + b1)  # (n, M, h)
     return torch.einsum("nm,nmh,mht->nt", share, hidden, w2) + share @ b2  # (n, d_t)
 
 
 class Experts(nn.Module):
-    """M experts from the student's vectors to the teacher's, and what selects among them by the
-    teacher's vector.
+    """M experts from the student's vectors to the teacher's, and what selects among them by the teacher's vector.
 
-    E_m(x) = relu(x w1_m + b1_m) w2_m + b2_m, in one tensor for all experts: w1 (M, d_s, h), b1
-    (M, h), w2 (M, h, d_t), b2 (M, d_t), initialised as M separate pairs of nn.Linear would be. One
-    expert needs no selection.
+    E_m(x) = relu(x w1_m + b1_m) w2_m + b2_m, in one tensor for all experts: w1 (M, d_s, h), b1 (M, h), w2 (M, h, d_t),
+    b2 (M, d_t), initialised as M separate pairs of nn.Linear would be. One expert needs no selection.
     """
 
     def __init__(self, student_size: int, teacher_size: int, settings: DESettings):
@@ -176,9 +160,7 @@ class DistillationExperts(Distillation):
 
     reduction: ClassVar[str] = "sum"
 
-    def __init__(
-        self, settings: DESettings, student_sizes: tuple[int, int], teacher_sizes: tuple[int, int]
-    ):
+    def __init__(self, settings: DESettings, student_sizes: tuple[int, int], teacher_sizes: tuple[int, int]):
         super().__init__()
         self.settings = settings
         (user_s, item_s), (user_t, item_t) = student_sizes, teacher_sizes
@@ -189,22 +171,17 @@ class DistillationExperts(Distillation):
     def graphable(self) -> bool:
         return self.user_table is not None or self.teacher.model.graphable
 
-    def prepare(
-        self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False
-    ) -> None:
+    def prepare(self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False) -> None:
         self.freeze(teacher)
-        self.user_table = None
-        if teacher.window == 0:  # all queries of a user are the same
-            self.user_table = self.teacher.hint(final_queries_of(data.queries))
+        # of all users, where a user's queries are the same
+        self.user_table = self.teacher.hint(final_queries_of(data.queries)) if teacher.window == 0 else None
 
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         self.rng, self.temperature = rng, self.settings.temperature(epoch)
         zeros = torch.zeros((2, 3), dtype=torch.float64, device=rng.device)
         self.sums = {"user": zeros[0], "item": zeros[1]}
 
-    def _distance(
-        self, side: str, experts: Experts, vectors: Tensor, shown: Tensor, once: Tensor
-    ) -> Tensor:
+    def _distance(self, side: str, experts: Experts, vectors: Tensor, shown: Tensor, once: Tensor) -> Tensor:
         """Sum of D over n entities, each ``once`` (n,) times, ()."""
         share = experts.alpha(shown)  # (n, M)
         if self.settings.selection == "gumbel" and self.settings.M > 1:
@@ -218,10 +195,7 @@ class DistillationExperts(Distillation):
     def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
         index, once = distinct_queries(student, batch)
         queries = batch.queries[index]
-        if self.user_table is None:
-            shown = self.teacher.hint(queries)  # (U, d_t)
-        else:
-            shown = self.user_table[queries.user]
+        shown = self.teacher.hint(queries) if self.user_table is None else self.user_table[queries.user]  # (U, d_t)
         user = self._distance("user", self.users, student.hint(context[index]), shown, once)
         kinds = (batch.target, batch.negatives.flatten())
         firsts = [distinct(items) for items in kinds]
@@ -232,8 +206,8 @@ class DistillationExperts(Distillation):
         return self.settings.weight * (user + item / 2)
 
     def log(self) -> dict:
-        """temperature; of users and of items the mean share of an entity's strongest expert, and
-        how many experts have a share that is not negligible."""
+        """temperature; of users and of items the mean share of an entity's strongest expert, and how many experts have a
+        share that is not negligible."""
         log = {"temperature": self.temperature}
         for side, sums in self.sums.items():
             strongest, used, entities = sums.tolist()

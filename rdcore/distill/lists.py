@@ -22,9 +22,8 @@ REVISION = 1  # raise when the same teacher begins to give other lists
 
 @dataclass(frozen=True)
 class Lists:
-    """items (n_instances, K) int32, one list for each training instance, or (n_users, K) where
-    ``per_user``; best first. n_short: how many are shorter than K. padding: the id behind them;
-    None where all are full."""
+    """items (n_instances, K) int32, one list for each training instance, or (n_users, K) where ``per_user``; best first.
+    n_short: how many are shorter than K. padding: the id behind them; None where all are full."""
 
     items: Tensor
     per_user: bool
@@ -56,27 +55,24 @@ def teacher_lists(
 ) -> Lists:  # fmt: skip
     """The teacher's top K items for every query of ``data``.
 
-    Left out are the query's target (``exclude`` 'target'), everything the user has in training
-    ('seen'), or nothing ('nothing'). A teacher without memory gives all queries of a user one list,
-    so without 'target' it is asked once for each user. ``name``: of the ranking, in the cache.
-    An item that the teacher scores -inf, or not at all (NaN), is never listed. Raises ValueError
-    where a list is then shorter than K, unless ``partial``, and where all are empty.
+    Left out are the query's target (``exclude`` 'target'), everything the user has in training ('seen'), or nothing
+    ('nothing'). A teacher without memory gives all queries of a user one list, so without 'target' it is asked once for
+    each user. ``name``: of the ranking, in the cache. An item that the teacher scores -inf, or not at all (NaN), is never
+    listed. Raises ValueError where a list is then shorter than K, unless ``partial``, and where all are empty.
     """
     per_user = exclude != "target" and teacher.window == 0
+    queries = final_queries_of(data.queries) if per_user else data.queries
     seen = data.seen if exclude == "seen" else None
     target = None if per_user or exclude == "nothing" else data.target
 
     def make() -> Tensor:
-        queries = final_queries_of(data.queries) if per_user else data.queries
         return exemplary_rankings(teacher, queries, K, target=target, seen=seen, progress=progress)
 
     if cache is None:
         items = make()
     else:
-        users = "-users" if per_user else ""
-        rows = len(data.seen.offsets) - 1 if per_user else len(data.target)
-        kept = f"{name}-{K}-{exclude}{users}-{_instances_id(data)}"
-        items = cache.get(kept, (rows, K), teacher.n_items, make).to(data.target.device)
+        kept = f"{name}-{K}-{exclude}{'-users' if per_user else ''}-{_instances_id(data)}"
+        items = cache.get(kept, (len(queries), K), teacher.n_items, make).to(data.target.device)
     refuse_nothing(items, teacher.n_items)
     lengths = (items < teacher.n_items).sum(1)
     short = int((lengths < K).sum())
@@ -98,9 +94,7 @@ def check_length(K: int, n_items: int) -> None:
 def refuse_nothing(lists: Tensor, n_items: int) -> None:
     """Raises ValueError where no list names an item: nothing could be taught."""
     if (lists == n_items).all():
-        raise ValueError(
-            "the teacher names no item for anybody: its scores of what is not left out are all -inf or missing"
-        )
+        raise ValueError("the teacher names no item for anybody: its scores of what is not left out are all -inf or missing")
 
 
 def exemplary_rankings(
@@ -109,12 +103,11 @@ def exemplary_rankings(
 ) -> Tensor:  # fmt: skip
     """The teacher's top K items for every query, best first: (B, K) int32.
 
-    Left out are the query's ``target`` (B,), if any, and with ``seen`` all items its user has in
-    training. Goes by blocks of ``block`` queries (by default 512, whose scores stay in a CPU's
-    cache, or 2,048 on a GPU), fewer where there are many items. The official code lists 2 K items
-    with the padding id among them and drops the target afterwards: the same list but for the
-    padding id, which is never ranked here. Items scored -inf or NaN are not listed: behind the last
-    one stands the id n_items. Raises ValueError for a score of +inf.
+    Left out are the query's ``target`` (B,), if any, and with ``seen`` all items its user has in training. Goes by blocks
+    of ``block`` queries (by default 512, whose scores stay in a CPU's cache, or 2,048 on a GPU), fewer where there are
+    many items. The official code lists 2 K items with the padding id among them and drops the target afterwards: the
+    same list but for the padding id, which is never ranked here. Items scored -inf or NaN are not listed: behind the
+    last one comes the id n_items. Raises ValueError for a score of +inf.
     """
     check_length(K, teacher.n_items)
     lists = torch.empty((len(queries), K), dtype=torch.int32, device=queries.user.device)
@@ -138,8 +131,7 @@ def exemplary_rankings(
 
 
 def _instances_id(data: TrainingData) -> str:
-    """Stands for the training instances in a cache: under the same teacher, a student with another
-    window has others, in another order."""
+    """The name of the training instances in a cache: a student with another window has others, in another order."""
     digest = hashlib.sha256(f"{REVISION}".encode())
     for part in (data.queries.user, data.queries.end, data.target):
         digest.update(part.cpu().numpy().tobytes())

@@ -1,33 +1,29 @@
-"""RankDistil (Reddi et al., AISTATS 2021): the teacher's top p items in their order, and m sampled
-items below them.
+"""RankDistil (Reddi et al., AISTATS 2021): the teacher's top p items in their order, and m sampled items below them.
 
-A query's list holds the teacher's p best unseen items P and m different ones drawn from N, the
-unseen items behind them; a step costs the same however many items there are. Three forms, with the
-student's scores s, n over the sampled negatives and j over P:
+A query's list holds the teacher's p best unseen items P and m different ones drawn from N, the unseen items behind them;
+a step costs the same however many items there are. Three forms, with the student's scores s, n over the sampled
+negatives and j over P:
 
     C  coupled   -log P_k(pi | s), averaged over the teacher's orders pi of the whole list
     B  binary    Psi(s_P) + |N|/m sum_n phi(-s_n): every negative is pushed below 0
     P  pairwise  Psi(s_P) + |N|/m sum_n sum_j phi(s_j - s_n): positives are to beat negatives
 
-With uniform negatives the factor makes the sums over N unbiased. Mined ones are the m that the
-student scores highest of 5 m drawn uniformly, with the factor |N|/(5 m): an estimate of a part of
-the sum, about the fifth of N that the student scores highest. C is biased with sampled negatives:
-what is missing from N is missing from every denominator. The bias shrinks as m grows.
+With uniform negatives the factor makes the sums over N unbiased. Mined ones are the m that the student scores highest of
+5 m drawn uniformly, with the factor |N|/(5 m): an estimate of a part of the sum, about the fifth of N that the student
+scores highest. C is biased with sampled negatives: what is missing from N is missing from every denominator. The bias
+shrinks as m grows.
 
-C follows its second author's loss in TF-Ranking (CoupledRankDistilLoss, tensorflow/ranking
-5b1d133), where the whole list of a query is given: orders by Gumbel noise on the teacher's scores,
-the mean over ``sample_size`` of them. Differences: orders are drawn inside p + m items, the
-temperature divides the teacher's scores, not the student's, and no list is left out for a sum of
-scores <= 0.
+C follows its second author's loss in TF-Ranking (CoupledRankDistilLoss, tensorflow/ranking 5b1d133), where the whole list
+of a query is given: orders by Gumbel noise on the teacher's scores, the mean over ``sample_size`` of them. Differences:
+orders are drawn inside p + m items, the temperature divides the teacher's scores, not the student's, and no list is left
+out for a sum of scores <= 0.
 
-The paper's text was not available, so of B and P only the sums above are the paper's. Chosen here:
-phi(z) = log(1 + e^-z); the 0 that B pushes negatives below stands for a constant b of unknown
-meaning. Psi: the published abstract matches the order of the teacher's top items, an earlier one
-their scores; both are offered. 'order' is the likelihood of the teacher's order under Plackett-Luce
-(ListMLE); in B, where nothing else ties P to N, one more item of score 0 is last on the list.
+The paper's text was not available, so of B and P only the sums above are the paper's. Chosen here: phi(z) = log(1 + e^-z);
+the 0 that B pushes negatives below stands for a constant b of unknown meaning. Psi: the published abstract matches the
+order of the teacher's top items, an earlier one their scores; both are offered. 'order' is the likelihood of the teacher's
+order under Plackett-Luce (ListMLE); in B, where nothing else ties P to N, one more item of score 0 is last on the list.
+'scores' is the sum of squared differences. A discounted Psi, reported to help, is not offered: its discount is not known.
 A teacher that names fewer than p items has a shorter P. What it does not name may be a negative.
-'scores' is the sum of squared differences. A discounted Psi, reported to help, is not offered: its
-discount is not known.
 """
 
 from __future__ import annotations
@@ -67,13 +63,13 @@ class RankDistilSettings(Settings):
     m: int = 50
     """Negatives of a query."""
     weight: float = 1.0
-    """Factor of the loss. While all scores are equal the loss is about k log(p + m) in C, |N| log 2
-    in B and p |N| log 2 in P (a fifth of these two with mined negatives)."""
+    """Factor of the loss. While all scores are equal the loss is about k log(p + m) in C, |N| log 2 in B and p |N| log 2
+    in P (a fifth of these two with mined negatives)."""
     negatives: str = "uniform"
     """'uniform' over the unseen items behind the top, or 'mined': the m hardest of 5 m such."""
     temperature: float = 1.0
-    """Divides the teacher's scores where they are used (orders 'sampled', psi 'scores'). The limit
-    of low temperatures is orders='exact'."""
+    """Divides the teacher's scores where they are used (orders 'sampled', psi 'scores'). The limit of low temperatures is
+    orders='exact'."""
     orders: str = "sampled"
     """Form C: 'sampled' from the teacher's scores, or 'exact', the teacher's own order."""
     n_orders: int = 8
@@ -123,11 +119,9 @@ class RankDistilSettings(Settings):
 
 
 def plackett_luce(logits: Tensor, order: Tensor, named: Tensor | None = None) -> Tensor:
-    """log P_k: items are drawn one after the other, with probability proportional to exp(score)
-    among those left, and the first k are those at the positions ``order``: logits (B, n), order
-    (B or 1, R, k) -> (B, R). The paper's P_k is that of a whole order: smaller by 1/(n-k)!.
-
-    ``named`` (B, n) bool: only these items are in an order; places with others do not count."""
+    """log P_k: items are drawn one after the other, with probability proportional to exp(score) among those left, and the
+    first k are those at the positions ``order``: logits (B, n), order (B or 1, R, k) -> (B, R). The paper's P_k is that
+    of a whole order: smaller by 1/(n-k)!. ``named`` (B, n) bool: only these items are in an order."""
     lists = logits.unsqueeze(1).expand(-1, order.shape[1], -1)  # (B, R, n)
     order = order.expand(len(logits), -1, -1)  # (B, R, k)
     first = lists.gather(2, order)
@@ -148,8 +142,8 @@ def in_order(k: int, device) -> Tensor:
 
 
 def sampled_orders(scores: Tensor, n_orders: int, k: int, generator: torch.Generator) -> Tensor:
-    """The first k positions of orders drawn from the Plackett-Luce distribution of scores (B, n),
-    by sorting scores plus Gumbel noise: (B, n_orders, k)."""
+    """The first k positions of orders drawn from the Plackett-Luce distribution of scores (B, n), by sorting scores plus
+    Gumbel noise: (B, n_orders, k)."""
     shape = (len(scores), n_orders, scores.shape[1])
     wait = -torch.log1p(-torch.rand(shape, generator=generator, device=scores.device))
     return (scores.unsqueeze(1) - wait.log()).topk(k, dim=2).indices
@@ -175,20 +169,17 @@ def score_loss(positive: Tensor, teacher: Tensor, named: Tensor | None = None) -
 
 
 def binary_loss(
-    positive: Tensor, negative: Tensor, factor: Tensor, teacher: Tensor | None = None,
-    named: Tensor | None = None,
-) -> Tensor:  # fmt: skip
-    """B: logits (B, p), (B, m), factor (B,) -> (B,). Psi matches the teacher's scores (B, p)
-    where they are given, else the order. ``named`` (B, p) bool: which positives there are; the
-    logits of other items are NOT_THERE."""
+    positive: Tensor, negative: Tensor, factor: Tensor, teacher: Tensor | None = None, named: Tensor | None = None
+) -> Tensor:
+    """B: logits (B, p), (B, m), factor (B,) -> (B,). Psi matches the teacher's scores (B, p) where they are given, else
+    the order. ``named`` (B, p) bool: which positives there are; the logits of other items are NOT_THERE."""
     psi = order_loss(positive, True, named) if teacher is None else score_loss(positive, teacher, named)
     return psi + factor * F.softplus(negative).sum(1)
 
 
 def pairwise_loss(
-    positive: Tensor, negative: Tensor, factor: Tensor, teacher: Tensor | None = None,
-    named: Tensor | None = None,
-) -> Tensor:  # fmt: skip
+    positive: Tensor, negative: Tensor, factor: Tensor, teacher: Tensor | None = None, named: Tensor | None = None
+) -> Tensor:
     """P: as `binary_loss`, with every pair of a positive and a negative."""
     psi = order_loss(positive, False, named) if teacher is None else score_loss(positive, teacher, named)
     if named is not None:
@@ -223,9 +214,9 @@ def list_loss(
 
 
 class RankDistil(Distillation):
-    """The mean over the batch's different queries, each with negatives and orders of its own, drawn
-    again in every step. For a student without memory a user counts once in a batch, as in RRD. On a
-    GPU the negatives of an epoch are drawn when it begins, so that no step waits."""
+    """The mean over the batch's different queries, each with negatives and orders of its own, drawn again in every step.
+    For a student without memory a user counts once in a batch, as in RRD. On a GPU the negatives of an epoch are drawn
+    when it begins, so that no step waits."""
 
     def __init__(self, settings: RankDistilSettings):
         super().__init__()
@@ -237,16 +228,12 @@ class RankDistil(Distillation):
         asks = self.settings.asks_for_scores
         return self.ahead is not None and (self.teacher.model.graphable or not asks)
 
-    def prepare(
-        self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False
-    ) -> None:
+    def prepare(self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False) -> None:
         self.freeze(teacher)
         self.seen, self.instances, p = data.seen, data.queries.user, self.settings.p
         self.lists = teacher_lists(teacher, data, p, "seen", cache=cache, partial=True, progress=progress)
-        lists = self.lists.items
-        few = self.n_negatives(self.lists.users(data), lists) < self.drawn
-        short = few | (lists[:, -1] == data.seen.n_items)
-        self.n_short = int(short.sum())
+        few = self.n_negatives(self.lists.users(data), self.lists.items) < self.drawn
+        self.n_short = int((few | (self.lists.items[:, -1] == data.seen.n_items)).sum())
         self.partial = self.n_short > 0 or (self.settings.k or p) > p
 
     def n_negatives(self, user: Tensor, top: Tensor) -> Tensor:

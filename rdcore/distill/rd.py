@@ -138,8 +138,7 @@ class Hybrid(Scheme):
     discrepancy: Discrepancy = field(default_factory=Discrepancy)
     """w^b."""
     start_epoch: int = 11
-    """First epoch (1-based) with the product. The official ``dynamic_start_epoch=10`` means "in
-    epochs above 10", which is 11 here."""
+    """First epoch (1-based) with the product. The official ``dynamic_start_epoch=10`` means "in epochs above 10"."""
     normalise: bool = False
     """Divide the product by its sum: the paper's formula does, the released code does not."""
     before: str = added("position")
@@ -255,8 +254,7 @@ class RankingDistillation(Distillation):
         self.sum_weights = torch.zeros(self.settings.K, dtype=torch.float64, device=rng.device)
         self.n_queries = torch.zeros((), dtype=torch.float64, device=rng.device)
         if self.ranked and self.discrepancy.estimate == "shared":
-            samples = self.discrepancy.samples
-            self.samples = shared_items(n_batches, samples, student.n_items, rng)
+            self.samples = shared_items(n_batches, self.discrepancy.samples, student.n_items, rng)
 
     def wants(self, batch: Batch) -> Tensor:
         return self.lists.of(batch)
@@ -265,9 +263,7 @@ class RankingDistillation(Distillation):
         logits = batch.wanted  # (B, K)
         if logits is None:
             logits = student.score(context, self.lists.of(batch))
-        rank = None
-        if self.ranked:
-            rank = self.rank(student, batch, step, context.detach(), logits.detach())
+        rank = self.rank(student, batch, step, context.detach(), logits.detach()) if self.ranked else None
         weights = self.settings.weights(self.settings.K, rank, self.epoch, logits.device)
         if (named := self.lists.named(batch)) is not None:  # a place without an item has no weight
             weights = weights * named

@@ -1,4 +1,4 @@
-"""What RRD and CD share: a sample of items for each query, drawn again in every epoch."""
+"""What RRD shares with CD and others: a sample of items for each query, drawn again in every epoch."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ from rdcore.models.base import Model
 class Resampled(Distillation):
     """L = weight * sum over the batch's different users of a loss of their sampled items.
 
-    Without a memory in student and teacher (``per_user``), every user has one sample, drawn when
-    the epoch begins. Otherwise every query is sampled in its step, so that memory holds the
-    samples of one batch. A user counts once in every batch they are in.
+    Without a memory in student and teacher (``per_user``), every user has one sample, drawn when the epoch begins.
+    Otherwise every query is sampled in its step, so that memory holds the samples of one batch. A user counts once in
+    every batch they are in.
 
-    A subclass draws (``draw``) and compares (``compare``). ``lists`` are the teacher's, if any. A
-    draw may be shorter than asked, where user or teacher have no more: the id n_items fills it up,
-    and such places have no weight.
+    A subclass draws (``draw``) and compares (``compare``). ``lists`` are the teacher's, if any. A draw may be shorter
+    than asked, where user or teacher have no more: the id n_items fills it up, and such places have no weight.
     """
 
     reduction: ClassVar[str] = "sum"
@@ -49,15 +48,14 @@ class Resampled(Distillation):
         raise missing(self, "draw(student, queries, lists)")
 
     def compare(self, logits: Tensor, named: Tensor | None, *sampled: Tensor) -> Tensor:
-        """Logits (B, n) of the items, which of these are there (B, n) bool (None: all), and the
-        rest of the sample -> the loss of each query (B,)."""
+        """Logits (B, n) of the items, which of these are there (B, n) bool (None: all), and the rest of the sample -> the
+        loss of each query (B,)."""
         raise missing(self, "compare(logits, named)")
 
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         self.rng = rng
         if self.per_user:
-            lists = self.lists and self.lists.items
-            self.sample = self.draw(student, self.everyone, lists)
+            self.sample = self.draw(student, self.everyone, self.lists and self.lists.items)
             self.full = bool((self.sample[0] < student.n_items).all())
 
     def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
@@ -69,9 +67,8 @@ class Resampled(Distillation):
             lists = self.lists and self.lists.rows(batch)[index]
             items, *rest = self.draw(student, queries, lists)
             self.full = bool((items < student.n_items).all())
-        named = None
-        if not self.full:
-            named = items < student.n_items
+        named = None if self.full else items < student.n_items
+        if named is not None:
             items = items.masked_fill(~named, 0)
         losses = self.compare(student.score(context[index], items), named, *rest)  # (B,)
         return self.settings.weight * (once * losses).sum()
@@ -84,16 +81,13 @@ def _noise(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 
 def sampled_places(
-    log_weights: Tensor, n: int, size: int, generator: torch.Generator,
-    named: Tensor | None = None,
-) -> Tensor:  # fmt: skip
-    """``size`` different places of a list, drawn one after the other, each with probability
-    proportional to its weight among those left; n times: log_weights (depth,) float64 ->
-    (n, size), ascending. ``named`` (n, depth): which places of the n lists are drawn first, those
-    at the front; behind them others where there are fewer.
+    log_weights: Tensor, n: int, size: int, generator: torch.Generator, named: Tensor | None = None
+) -> Tensor:
+    """``size`` different places of a list, drawn one after the other, each with probability proportional to its weight
+    among those left; n times: log_weights (depth,) float64 -> (n, size), ascending. ``named`` (n, depth): which places
+    of the n lists are drawn first, those at the front; behind them others where there are fewer.
 
-    The largest values of log-weight plus Gumbel noise (minus the log of an exponential variate)
-    are such a draw, and no weight is too small for it.
+    The largest values of log-weight plus Gumbel noise are such a draw, and no weight is too small for it.
     """
     depth, parts = len(log_weights), []
     for rows in torch.arange(n).split(block_rows(2 * depth, n)):
@@ -105,16 +99,10 @@ def sampled_places(
     return torch.cat(parts)
 
 
-def weighted_places(
-    log_weights: Tensor, size: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """``size`` different places of every row, drawn one after the other with probability
-    proportional to the row's weights: log_weights (n, m), minus infinity for what is never drawn ->
-    places (n, size) int64, in no particular order, and which of them are real (n, size) bool.
-
-    Where a row has fewer than ``size`` places with a weight, all of them are drawn, and the others
-    are not real.
-    """
+def weighted_places(log_weights: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The same of rows with weights of their own: log_weights (n, m), minus infinity for what is never drawn -> places
+    (n, size) int64, in no particular order, and which of them are real (n, size) bool: where a row has fewer than
+    ``size`` places with a weight, all of them are drawn, and the others are not real."""
     places, real = [], []
     for part in log_weights.split(block_rows(4 * log_weights.shape[1], len(log_weights) or 1)):
         values, found = (part - _noise(part.shape, generator)).topk(size, dim=1)

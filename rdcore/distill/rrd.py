@@ -1,5 +1,4 @@
-"""Relaxed ranking distillation, RRD (Kang et al., CIKM 2020): the teacher's order at the top,
-above all the rest."""
+"""Relaxed ranking distillation, RRD (Kang et al., CIKM 2020): the teacher's order at the top, above all the rest."""
 
 from __future__ import annotations
 
@@ -48,17 +47,11 @@ class RRDSettings(Settings):
         integer("L", self.L, least=0)
         integer("depth", self.depth)
         if self.K > self.depth:
-            raise ValueError(
-                f"K must be <= depth = {self.depth}, the length of the teacher's list, "
-                f"got {self.K}"
-            )
+            raise ValueError(f"K must be <= depth = {self.depth}, the length of the teacher's list, got {self.K}")
         for name in ("T", "weight"):
             number(name, getattr(self, name))
         if self.T < 1e-300:
-            raise ValueError(
-                f"T must be >= 1e-300, got {self.T!r}: "
-                "the limit of low temperatures is interesting='top'"
-            )
+            raise ValueError(f"T must be >= 1e-300, got {self.T!r}: the limit of low temperatures is interesting='top'")
         one_of("interesting", self.interesting, "sampled", "top")
         one_of("order", self.order, "relaxed", "full")
         if self.interesting == "top":
@@ -72,13 +65,12 @@ class RRDSettings(Settings):
 
 
 def relaxed_loss(interesting: Tensor, uninteresting: Tensor) -> Tensor:
-    """-log of the probability that the interesting items are drawn first and in their order,
-    whatever comes behind them: logits s (B, K) and u (B, L) -> (B,). With L = 0: ListMLE.
+    """-log of the probability that the interesting items are drawn first and in their order, whatever comes behind
+    them: logits s (B, K) and u (B, L) -> (B,). With L = 0: ListMLE.
 
     -sum_k [ s_k - log( sum_{i >= k} exp s_i + sum_l exp u_l ) ]
 
-    The second sum begins behind the interesting items, as in the released code; as printed in the
-    paper it would count the K-th one twice.
+    The second sum begins behind the interesting items, as in the released code; as printed it would count the K-th twice.
 
     >>> relaxed_loss(torch.tensor([[0.0]]), torch.tensor([[0.0]]))
     tensor([0.6931])
@@ -88,11 +80,9 @@ def relaxed_loss(interesting: Tensor, uninteresting: Tensor) -> Tensor:
     return left.sum(1) - interesting.sum(1)
 
 
-def partial_relaxed_loss(
-    interesting: Tensor, uninteresting: Tensor, named: Tensor, others: Tensor
-) -> Tensor:
-    """`relaxed_loss` of what is there: logits (B, K), (B, L), and which of them count, (B, K) and
-    (B, L) bool -> (B,). 0 for a row without interesting items."""
+def partial_relaxed_loss(interesting: Tensor, uninteresting: Tensor, named: Tensor, others: Tensor) -> Tensor:
+    """`relaxed_loss` of what is there: logits (B, K), (B, L), and which of them count, (B, K) and (B, L) bool -> (B,).
+    0 for a row without interesting items."""
     s = torch.where(named, interesting, NOT_THERE)
     below = torch.where(others, uninteresting, NOT_THERE).logsumexp(1, keepdim=True)
     left = torch.logaddexp(s.flip(1).logcumsumexp(1).flip(1), below)
@@ -102,28 +92,23 @@ def partial_relaxed_loss(
 class RelaxedRankingDistillation(Resampled):
     """RRD as in SeongKu-Kang/DE-RRD_CIKM20 97b6bf6 (there URRD: Utils/loss.py, Utils/dataset.py).
 
-    Uninteresting items are neither on the teacher's whole list nor among the user's training
-    items; held-out items are not protected. The list is without training items (the released list
-    is missing; its description says unobserved). What a teacher does not name is uninteresting; with
-    order='full' it carries no weight. A query with fewer items of either kind is taught by those.
+    Uninteresting items are neither on the teacher's whole list nor among the user's training items; held-out items are
+    not protected. The list is without training items (the released list is missing; its description says unobserved).
+    What a teacher does not name is uninteresting; with order='full' it carries no weight. A query with fewer items of
+    either kind is taught by those.
 
     Deviation: exact log-probabilities where the code takes plain exponentials, which overflow.
     """
 
-    def prepare(
-        self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False
-    ) -> None:
+    def prepare(self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False) -> None:
         self.keep(data)
         self.freeze(teacher)
         depth, L = self.settings.depth, self.settings.L
-        self.lists = teacher_lists(
-            teacher, data, depth, "seen", cache=cache, partial=True, progress=progress
-        )
+        self.lists = teacher_lists(teacher, data, depth, "seen", cache=cache, partial=True, progress=progress)
         length = (self.lists.items < data.seen.n_items).sum(1)
         others = data.seen.left[self.lists.users(data)] - length
         self.n_short = int(((length < depth) | (others < L)).sum())
-        places = torch.arange(depth, dtype=torch.float64, device=data.target.device)
-        self.log_weights = -places / self.settings.T
+        self.log_weights = -torch.arange(depth, dtype=torch.float64, device=data.target.device) / self.settings.T
         if self.per_user:
             self.everyones_others = OtherItems.of(self.everyone.user, self.lists.items, self.seen)
 

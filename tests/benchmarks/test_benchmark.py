@@ -55,7 +55,7 @@ def test_the_floor_of_an_epoch_by_hand(monkeypatch):
     """BPR: three vectors of 4 numbers a pair; two scores, forth and two products back; and nine numbers a parameter a step."""
     monkeypatch.setattr(workloads, "CITEULIKE", workloads.Size(1000, 4000, 10_000, 5))
     found = workloads.bpr_epoch(False, "cpu", 1, dim=4)
-    pairs = workloads.CITEULIKE.make().n_interactions - 2 * 1000  # without two held-out items of every user
+    pairs = len(workloads.CITEULIKE.make()) - 2 * 1000  # without two held-out items of every user
     parameters = 5000 * 4
     assert found.flops == pytest.approx(pairs * 3 * 2 * 2 * 4)
     assert found.moved == pytest.approx(pairs * 3 * 4 * 3 * 4 + pairs / 1024 * 9 * 4 * parameters)

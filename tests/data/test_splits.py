@@ -54,16 +54,6 @@ def test_cold_items_keep_their_codes_and_unjudged_users_are_counted():
     assert stage(data, "V").n_cold == 1
 
 
-@given(st.lists(st.integers(5, 9), min_size=1, max_size=5), st.randoms())
-def test_the_leak_is_counted_against_a_slow_loop(counts, random):
-    times = [sorted(random.randrange(20) for _ in range(count)) for count in counts]
-    whole = Interactions("t", np.arange(sum(counts)), np.cumsum([0, *counts]), 100, np.concatenate(times))
-    final = stage(whole, "F")
-    later = [sum(fitted > test for fitted in final.fit.times) / len(final.fit) for test in final.judge.times]
-    assert final.leak == pytest.approx(np.mean(later))
-    assert np.isnan(stage(of_counts([10], timed=False), "F").leak)
-
-
 def test_stage_errors():
     with pytest.raises(DataError, match="unknown stage 'X'"):
         stage(of_counts([10]), "X")
