@@ -39,7 +39,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import NullLocator
 
 from rdcore import datasets, serve
 from rdcore.data import Interactions, Stage, stage
@@ -265,6 +265,7 @@ def made_up(size: Size) -> list[dict]:
 
 
 NAMES = {"T": "teacher", "S": "student alone", TAUGHT: "distilled student", "ml-100k": "MovieLens-100K", "gowalla": "Gowalla"}
+WAYS = {"exact": "all items scored", "ivf": "index (inverted lists)"}
 
 
 def picture(frame: pd.DataFrame) -> plt.Figure:
@@ -280,18 +281,26 @@ def picture(frame: pd.DataFrame) -> plt.Figure:
         ax.set(title=NAMES.get(name, name), xlabel="size of the file, MB", ylabel="nDCG@10", xlim=(0, None))
     axes[0].legend(frameon=False, fontsize=9)
     _quality(axes[2], real[real["dataset"] == sets[-1]], "latency_ms", ("exact", "ivf"))
-    axes[2].set(title=f"{NAMES.get(sets[-1], sets[-1])}: hollow with an index", xlabel="one user's list, ms of CPU time",
+    axes[2].set(title=f"{NAMES.get(sets[-1], sets[-1])}; hollow: with the index", xlabel="one user's list, ms of CPU time",
                 ylabel="nDCG@10", xlim=(0, None))  # fmt: skip
     for (name, batch), rows in many.groupby(["index", "batch"], sort=False):
         rows = rows.sort_values("dim")
-        axes[3].plot(rows["dim"], rows["latency_ms"] / batch, marker="o", linestyle="-" if name == "exact" else ":",
-                     label=f"{name}, {batch} at once")  # fmt: skip
-    axes[3].set(title=many["dataset"].iloc[0], xscale="log", yscale="log", xlabel="numbers in a vector", ylabel="ms a user")
+        dash, colour = "-" if name == "exact" else ":", style.BLACK if batch == 1 else style.GREY
+        axes[3].plot(rows["dim"], rows["latency_ms"] / batch, marker=".", markersize=8, linestyle=dash, color=colour,
+                     label=f"{WAYS[name]}, {_at_once(batch)}")  # fmt: skip
+    axes[3].set(title=many["dataset"].iloc[0], xscale="log", yscale="log", xlabel="numbers in a vector",
+                ylabel="ms of CPU time for a user")
     axes[3].set_xticks(sorted(many["dim"].unique()), sorted(many["dim"].unique()))
-    axes[3].xaxis.set_minor_formatter(NullFormatter())
-    axes[3].legend(frameon=False, fontsize=8)
+    axes[3].xaxis.set_minor_locator(NullLocator())
+    style.log_ticks(axes[3].yaxis)
+    axes[3].set_ylim(top=10 * (many["latency_ms"] / many["batch"]).max())  # room for the legend
+    axes[3].legend(frameon=False, fontsize=9, loc="upper left", ncols=1)
     axes[1].set_visible(len(sets) > 1)
     return fig
+
+
+def _at_once(batch: int) -> str:
+    return "one user" if batch == 1 else f"{batch} users at once"
 
 
 def _quality(ax: plt.Axes, rows: pd.DataFrame, column: str, indexes: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""The models that came after the three papers on public data, beside their published numbers.
+"""The models that came after the three papers on public data, with their published numbers.
 
     python -m benchmarks.published EASE GF-CF LightGCN SASRec-gbce SASRec-ce     # some or all of them
 

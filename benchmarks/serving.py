@@ -39,6 +39,7 @@ from rdcore import serve as serving
 from rdcore.data.interactions import Interactions
 from rdcore.data.queries import final_queries
 from rdcore.data.sampling import SeenItems
+from rdcore.files import paths
 from rdcore.models import BPRMFSettings, CaserSettings
 from rdcore.models.base import Model
 from studies.common import report, style
@@ -86,6 +87,7 @@ from rdcore.data.interactions import Interactions
 from rdcore.data.queries import final_queries
 from rdcore.store.runs import read_weights
 from rdcore.data.sampling import SeenItems
+from rdcore.files import paths
 torch.set_num_threads(threads)
 empty = peak()
 known = np.load(known)
@@ -242,7 +244,7 @@ def picture(frame: pd.DataFrame) -> plt.Figure:
     axes[0].set_yticks(range(len(kinds)), [f"{k.model}, {k.n_items:,} items, {names[k.engine]}" for k in kinds])
     axes[0].set_ylim(len(kinds) - 0.5, -0.5)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2,
-               title="beside each pair: student / teacher")  # fmt: skip
+               title="on the right: student / teacher")  # fmt: skip
     return fig
 
 
@@ -253,11 +255,16 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=20, help="in each round, of each model and engine")
     parser.add_argument("--items", type=int, nargs="+", default=[14_009, 1_000_000])
     parser.add_argument("--trial", action="store_true", help="small numbers, to see that it works")
+    parser.add_argument("--draw", action="store_true", help="only draw the picture again, from the table that is there")
     arguments = parser.parse_args()
     users, profile = USERS, "paper"
     if arguments.trial:
         users, profile = 500, "smoke"
         arguments.items, arguments.rounds, arguments.queries = [1_000, 20_000], 3, 5
+    if arguments.draw:
+        frame = pd.read_csv(paths.figures(profile) / "tables" / "serving.csv").fillna({"engine": ""})
+        style.save(picture(frame), "serving", profile, [], SOURCE)
+        return
     torch.set_num_threads(arguments.threads)
     rows = []
     for n_items in arguments.items:

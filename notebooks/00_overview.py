@@ -58,7 +58,7 @@ page.to_figures(profile)  # only `paper` writes files
 # %%
 plotted = [run for run in report.at_epochs(records, chosen) if run.role in ("T", "S", "RD-hybrid")]
 fig = overview.against_the_paper(plotted, ["T", "S", "RD-hybrid"], "gowalla", ["MAP", "nDCG@10"])
-page.save(fig, "00_beside_the_paper", [run.record for run in plotted], NOTEBOOK)
+page.save(fig, "00_with_the_paper", [run.record for run in plotted], NOTEBOOK)
 
 # %%
 both = matched(records, chosen)

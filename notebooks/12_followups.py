@@ -482,7 +482,7 @@ records = dict(zip(given, found, strict=True)) if train else {}
 reached = {name: record.chosen["N@10-full"] for name, record in records.items()}
 behind = list(records.values())
 page.picture(
-    lambda: pictures.beside_the_student(reached, list(methods)), "12_methods", profile, behind, NOTEBOOK
+    lambda: pictures.around_the_student(reached, list(methods)), "12_methods", profile, behind, NOTEBOOK
 )
 
 # %%
@@ -498,8 +498,7 @@ if train:
 # %% [markdown]
 # **What such a short run can show**: that each method trains, and that some move a student of this size more than a seed does.
 # **What it cannot show**: which one is best. It is one seed, one small data set, one student of four numbers, one weight and
-# fourteen epochs. Methods that keep *relations* or *vectors* have little room in four numbers. Notebook 09 compares methods with
-# the same number of trials for each.
+# fourteen epochs. Notebook 09 compares methods with the same number of trials for each.
 #
 # ## What they cost
 #

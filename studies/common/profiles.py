@@ -209,7 +209,7 @@ def neumf(bpr: Plan) -> Plan:
 
 
 def with_published_cd(bpr: Plan) -> Plan:
-    """The same with five seeds, and with CD as published beside the other: it draws from all unseen items, and its weight is
+    """The same with five seeds, and with CD as published next to the other: it draws from all unseen items, and its weight is
     chosen among as many."""
     methods = {}
     for role, settings in bpr.methods.items():  # their order is that of the tables

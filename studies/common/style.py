@@ -76,6 +76,8 @@ ROLES = {
     "BPR": Look("#252525", ":", "2"),
 }
 ROLES["RD"] = ROLES["RD-hybrid"]
+# The teacher's value as a line across a picture of other roles: in its full colour, since a paler one would be RD-position's.
+REFERENCE_T = {"color": BLUE, "linestyle": "-", "linewidth": 1.8, "zorder": 1}
 # Method -> the paper it comes from.
 SOURCES = {
     **dict.fromkeys(("RD", "RD-position", "RD-equal"), "RD, 2018"),

@@ -111,7 +111,7 @@ def cell(column: str, value: object) -> str:
 
 
 def cells(frame: pd.DataFrame) -> pd.DataFrame:
-    """A table for people (`cell`). A difference beside an interval is one of metrics, and not relative."""
+    """A table for people (`cell`). A difference next to an interval is one of metrics, and not relative."""
     signed = ["difference", "low", "high"] if {"difference", "low"} <= set(frame.columns) else []
 
     def one(column: str, value: object) -> str:

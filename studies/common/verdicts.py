@@ -115,7 +115,7 @@ def seeds_needed(comparison: Comparison, effect: float) -> int | None:
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     """Holm's correction over a planned family: name -> adjusted p, in the order given.
 
-    NaN: planned and not run. It counts as a test, so that what has run is not judged more mildly for
+    NaN: planned and not run. It counts as a test, so that what has run is not tested more mildly for
     what has not, and stays NaN.
     """
     wrong = [name for name, p in p_values.items() if not (np.isnan(p) or 0 <= p <= 1)]

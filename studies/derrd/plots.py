@@ -105,8 +105,8 @@ def sampled_and_full(tables: Mapping[str, pd.DataFrame]) -> Figure:
     for ax, (metric, table) in zip(axes[0], tables.items(), strict=True):
         for role, row in table.iterrows():
             colour, _, marker = look(role)
-            ax.plot([row["sampled"], row["drawn anew"]], [row["all items"]] * 2, color=colour, linewidth=1, alpha=0.6)
-            ax.plot(row["drawn anew"], row["all items"], marker, color=colour, markerfacecolor="white", markersize=7)
+            ax.plot([row["sampled"], row["drawn again"]], [row["all items"]] * 2, color=colour, linewidth=1, alpha=0.6)
+            ax.plot(row["drawn again"], row["all items"], marker, color=colour, markerfacecolor="white", markersize=7)
             ax.plot(row["sampled"], row["all items"], marker, color=colour, markersize=8, label=role)
         ax.set(xlabel=f"{metric} among 499 drawn items (hollow: others)", ylabel=f"{metric} among all items")
         ax.margins(0.08)

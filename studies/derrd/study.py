@@ -46,7 +46,7 @@ def tables() -> dict[str, pd.DataFrame]:
 
 
 def write_tables() -> list[Path]:
-    """The authors' logs, Table 3 and Table 5 beside ours; what has not run is empty there."""
+    """The authors' logs, Table 3 and Table 5 next to ours; what has not run is empty there."""
     plan = PROFILES["paper"].derrd[0]
     teacher = those_committed({"T": plan.teacher("L", plan.table_seeds[0])})
     sizes = those_committed({size: pair["DE-RRD"] for size, pair in size_sweep(plan).items()})

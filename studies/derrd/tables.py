@@ -165,7 +165,7 @@ def trial_table(plan: Plan, records: Iterable[Record]) -> pd.DataFrame:
 
 # ------------------------------------------------------------------------------------------------ sampled and full ranking
 
-RANKINGS = {"sampled": "", "drawn anew": "-redraw", "all items": "-full"}
+RANKINGS = {"sampled": "", "drawn again": "-redraw", "all items": "-full"}
 
 
 def rankings(records: Sequence[Record], metric: str) -> pd.DataFrame:
@@ -195,7 +195,7 @@ def order_changes(table: pd.DataFrame) -> pd.DataFrame:
         turned = [f"{a} and {b}" for a, b in pairs if (one[a] - one[b]) * (other[a] - other[b]) < 0]
         tau = stats.kendalltau(one, other).statistic if len(table) > 1 else np.nan
         rows.append(["sampled", name, tau, len(turned), "; ".join(turned), (one - other).abs().max()])
-    return pd.DataFrame(rows, columns=["ranking", "beside", "tau", "turned", "pairs turned", "largest change"])
+    return pd.DataFrame(rows, columns=["ranking", "compared with", "tau", "turned", "pairs turned", "largest change"])
 
 
 # ------------------------------------------------------------------------------------------------------------ significance

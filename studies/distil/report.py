@@ -49,7 +49,7 @@ PAGE = """<!doctype html>
 the first ten items are test rows. R@10: which share of the test rows are among the first ten. nDCG@10: the same, and higher
 places count more. MAP: over the whole list. In small print: 95 % intervals over users and seeds, or over users alone where
 a model has one run. The intervals of two models may overlap though one is clearly better, because both are
-judged by the same users: the sentence at the top compares them user by user.</p>
+measured on the same users: the sentence at the top compares them user by user.</p>
 {{ intervals | safe }}
 <h2>Size and time</h2>
 <table><tr><th>model</th><th>size</th><th>one user's list</th></tr>

@@ -96,7 +96,7 @@ def one_seed_in_words(seeds: pd.DataFrame) -> str:
     return (
         f"In {(~seeds['same'].astype(bool)).sum()} of {len(seeds)} cells the first seed alone says something else than all of"
         f" them. Between seeds, a cell's gain has a standard deviation of {seeds['std of seeds'].median():.4f} in MAP (median),"
-        f" beside a median gain of {seeds['all seeds'].median():+.4f}."
+        f" the median gain is {seeds['all seeds'].median():+.4f}."
     )
 
 

@@ -91,7 +91,7 @@ class Protocol:
     empty_is_zero: bool = False
     """Whether users without a held-out item count as 0 in the means."""
     checkpoints: tuple[int, ...] = ()
-    """Epochs of the teacher that are kept beside its chosen one, for HetComp."""
+    """Epochs of the teacher that are kept in addition to its chosen one, for HetComp."""
 
 
 def td_parts() -> tuple[Interactions, None, Stage]:

@@ -56,8 +56,8 @@ def rows_of(compared: Mapping[str, Comparison], xlabel: str, taught: str = "RD-h
     return fig
 
 
-def beside_the_student(reached: Mapping[str, float], methods: Sequence[str], metric: str = "nDCG@10 among all items") -> Figure:
-    """What each method's student reaches, the best at the top, beside the teacher (T) and the student alone, whose seeds
+def around_the_student(reached: Mapping[str, float], methods: Sequence[str], metric: str = "nDCG@10 among all items") -> Figure:
+    """What each method's student reaches, the best at the top, with the teacher (T) and the student alone, whose seeds
     (names that begin with S) make a band. reached: name -> value."""
     ordered = sorted(methods, key=lambda role: -reached[role])
     alone = [value for name, value in reached.items() if name.split(",")[0] == "S"]

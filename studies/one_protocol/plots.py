@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from studies.common.item_groups import recall
-from studies.common.style import ROLES, SOURCES, log_ticks, look, rows
+from studies.common.style import REFERENCE_T, ROLES, SOURCES, log_ticks, look, rows
 from studies.common.text import titled
 from studies.one_protocol.plan import METRIC
 
@@ -32,7 +32,7 @@ def quality(tables: Mapping[str, pd.DataFrame]) -> Figure:
                 ax.text(0.02, place, "not run", transform=ax.get_yaxis_transform(), va="center", color="#555555", fontsize=10)
         ax.axvline(0, color=ROLES["S"].colour, linestyle="--", linewidth=1.3, label="S, the student alone")
         if "T" in by_role.index:
-            ax.axvline(by_role.loc["T", "over S"], color=ROLES["T"].colour, linewidth=1, alpha=0.6, label="T, the teacher")
+            ax.axvline(by_role.loc["T", "over S"], **REFERENCE_T, label="T, the teacher")
         rows(ax, [f"{role} ({SOURCES[role]})" if role in SOURCES else role for role in roles])
         ax.set(title=titled(label))
         ax.locator_params(axis="x", nbins=4)
@@ -53,7 +53,7 @@ def cost_and_agreement(table: pd.DataFrame) -> Figure:
             ax.plot(row[column], row[METRIC], marker, color=colour, markersize=9)
         ax.axhline(table.loc["S", METRIC], color=ROLES["S"].colour, linestyle="--", linewidth=1)
         if "T" in table.index:
-            ax.axhline(table.loc["T", METRIC], color=ROLES["T"].colour, linewidth=1, alpha=0.6)
+            ax.axhline(table.loc["T", METRIC], **REFERENCE_T)
     axes[0].set(xscale="log", xlabel="training time, student alone = 1 (without the teacher's)")
     axes[0].set_ylabel("nDCG@10 among all items")
     axes[0].margins(x=0.1, y=0.08)

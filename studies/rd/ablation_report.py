@@ -94,7 +94,7 @@ def levels(seeds: Sequence[Mapping[str, Experiment]], found: Records) -> dict[st
 
 
 def balance(frame: pd.DataFrame) -> pd.DataFrame:
-    """The sweep over w with the paper's alpha beside it."""
+    """The sweep over w with the paper's alpha next to it."""
     rows = frame[frame["sweep"] == "loss weight"]
     alphas = [papers_alpha(value) for value in rows["value"]]
     return pd.DataFrame({"w": rows["value"], "the paper's alpha": alphas} | {metric: rows[metric] for metric in QUALITY})

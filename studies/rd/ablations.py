@@ -28,7 +28,7 @@ class Grid:
     lam: Sequence[float]
     """lambda of the position weights."""
     loss_weights: Sequence[float | str]
-    """w, factor of the distillation loss beside a ranking loss of factor 1 (0 is S); 'alone' has no ranking loss."""
+    """w, factor of the distillation loss, where the ranking loss has factor 1 (0 is S); 'alone' has no ranking loss."""
     dims: Sequence[int]
     """Sizes of the student."""
     shares: Sequence[float]

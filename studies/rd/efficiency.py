@@ -287,7 +287,7 @@ def committed() -> Efficiency:
         partners = [one["role"] for one in content["measured"]
                     if (one["model"], one["device"]) == (entry["model"], entry["device"])]  # fmt: skip
         if sorted(partners) != ["RD", "T"]:
-            raise damaged(_file(), f"has {', '.join(partners)} beside {who}, expected T and RD", REMEDY)
+            raise damaged(_file(), f"has {', '.join(partners)} next to {who}, expected T and RD", REMEDY)
     return Efficiency(content)
 
 
@@ -339,7 +339,7 @@ def about_half(ratio: Ratio, device: str = "cpu") -> str:
 
 
 def verdict(record: Efficiency, model: str, device: str = "cpu") -> str:
-    """One sentence on the paper's claim that the student makes its lists in about half the time; judged at the size of the
+    """One sentence on the paper's claim that the student makes its lists in about half the time; asked at the size of the
     paper's data alone."""
     whole, scoring = (record.ratio(model, name, device) for name in ("lists_seconds", "score_seconds"))
     student = record.entry(model, "RD", device)

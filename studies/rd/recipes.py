@@ -32,7 +32,7 @@ WORDS = {
 
 
 def recipes(plan: Plan, seed: int) -> dict[str, Experiment]:
-    """The recipes beside the released one: of 50 epochs in the plan, the switch after 25, or after 50 of 100; the one
+    """The recipes other than the released one: of 50 epochs in the plan, the switch after 25, or after 50 of 100; the one
     before the release; and S with 100 epochs, with which the long ones are compared."""
     half, whole = plan.training.epochs // 2 + 1, plan.training.epochs + 1
     long = plan.lengthened(2 * plan.training.epochs)
@@ -58,7 +58,7 @@ def recipe_runs(plan: Plan) -> list[Experiment]:
 
 
 def on_record(plan: Plan) -> list[Record]:
-    """The committed records of the recipes, and those of T, S, hybrid and position weights as released beside them, all at one
+    """The committed records of the recipes, and those of T, S, hybrid and position weights as released, all at one
     revision of Caser; [] as long as no recipe is on record."""
     made = those_committed({run.key: run for run in recipe_runs(plan)})
     released = [run for seed in plan.seeds["F"][:SEEDS] for run in
@@ -97,5 +97,5 @@ def results(made: pd.DataFrame) -> str:
             line[f"{metric}, paper"] = text.number(cell["reported"])
             line[f"{metric}, ours"] = text.spread(cell["replicated"], cell["std"])
         lines.append(line | {"seeds": str(part["seeds"].iloc[0])})
-    words = "Which recipe gave the paper's numbers? The paper's RD beside each, Caser, after the last epoch, T of 50 epochs:"
+    words = "Which recipe gave the paper's numbers? The paper's RD next to each, Caser, after the last epoch, T of 50 epochs:"
     return f"{words}\n\n{text.markdown(pd.DataFrame(lines))}"

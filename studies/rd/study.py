@@ -80,7 +80,7 @@ def tables() -> dict[str, pd.DataFrame]:
 
 
 def write_tables() -> list[Path]:
-    """The released code beside the paper and us, and other recipes, each once it has been trained."""
+    """The released code next to the paper and us, and other recipes, each once it has been trained."""
     others = recipes.on_record(PROFILES["paper"].rd[0])
     made = {
         "rd_released": (released.table(rd_table2(paper_records(), chosen_epochs())), paper_records()),

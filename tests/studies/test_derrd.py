@@ -305,7 +305,7 @@ def test_code_takes_every_n_at_its_own_best_epoch(tmp_path: Path) -> None:
     assert line(logs, "S", "seconds_per_epoch", "code")["replicated"] == 6.5, "the median of 1 to 12"
 
 
-def test_the_logs_stand_beside_the_student_and_the_methods_alone(tmp_path: Path) -> None:
+def test_the_logs_stand_against_the_student_and_the_methods_alone(tmp_path: Path) -> None:
     records = [made_up(tmp_path, run) for run in (PAPER.teacher("L", 1), PAPER.student("L", 1), derrd.popularity(PAPER))]
     logs = derrd_report.derrd_logs(records)
     assert set(logs["role"]) == {"S", "DE", "RRD", "IR-RRD"} and set(logs["protocol"]) == {"code"}
@@ -377,12 +377,12 @@ def test_the_order_of_roles_under_other_rankings(tmp_path: Path) -> None:
     assert table.loc["T", "sampled"] == 0.5, "a seed that T alone has is left out"
     alone = derrd_report.rankings([records[0], records[3]], "H@10")
     assert alone.loc["T", "sampled"] == pytest.approx(0.6), "the mean over seeds"
-    assert table["place, drawn anew"].to_dict() == {"T": 1, "S": 2, "RRD": 3}
-    changes = derrd_report.order_changes(table).set_index("beside")
-    assert changes.loc["drawn anew", ["turned", "pairs turned"]].tolist() == [1, "S and RRD"]
-    assert changes.loc["drawn anew", "tau"] == pytest.approx(1 / 3), "of three pairs two agree: (2 - 1) / 3"
+    assert table["place, drawn again"].to_dict() == {"T": 1, "S": 2, "RRD": 3}
+    changes = derrd_report.order_changes(table).set_index("compared with")
+    assert changes.loc["drawn again", ["turned", "pairs turned"]].tolist() == [1, "S and RRD"]
+    assert changes.loc["drawn again", "tau"] == pytest.approx(1 / 3), "of three pairs two agree: (2 - 1) / 3"
     assert changes.loc["all items", ["turned", "tau"]].tolist() == [0, 1]
-    assert changes.loc["drawn anew", "largest change"] == pytest.approx(0.1)
+    assert changes.loc["drawn again", "largest change"] == pytest.approx(0.1)
 
 
 def test_users_are_paired_by_the_ranks_of_their_items(tmp_path: Path) -> None:

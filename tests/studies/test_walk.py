@@ -40,7 +40,7 @@ def test_the_picture_puts_the_best_on_top_and_the_students_in_a_band():
     reached = {"T": 0.5, "S": 0.2, "S, seed 2": 0.3, "FTD": 0.25, "CD": 0.4}
     with plt.rc_context():
         style.use_style()
-        fig = pictures.beside_the_student(reached, ["FTD", "CD"])
+        fig = pictures.around_the_student(reached, ["FTD", "CD"])
         ax = fig.axes[0]
         assert [label.get_text() for label in ax.get_yticklabels()] == ["CD", "FTD"]
         band = ax.patches[0].get_extents().transformed(ax.transData.inverted())

@@ -95,7 +95,7 @@ class Relations(torch.autograd.Function):
     """sum over the ordered pairs of one group of (A^t_ij - A^s_ij)^2: T (b, d_t), S (b, d_s) of
     `directions`, groups (b,).
 
-    The gradient, 4 sum_j (A^s_ij - A^t_ij) s_j, is made beside the sum, block of rows by block, so
+    The gradient, 4 sum_j (A^s_ij - A^t_ij) s_j, is made along with the sum, block of rows by block, so
     that memory holds one block of cosines.
     """
 

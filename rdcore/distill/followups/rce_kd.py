@@ -78,7 +78,7 @@ def contained(items: Tensor, others: Tensor) -> Tensor:
 
 
 def draw_log_weights(ranking: Tensor, top: Tensor, T: float, draw: str = "teacher") -> Tensor:
-    """Log-weights of the places of the student's rankings (B, depth), beside the teacher's lists
+    """Log-weights of the places of the student's rankings (B, depth), given the teacher's lists
     (B, K): (B, depth) float64."""
     if draw == "rank":
         return (
