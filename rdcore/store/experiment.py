@@ -38,7 +38,8 @@ class Experiment:
     fit train, the validation items choose the run's epoch, the test items are measured at it).
     role: what the run is in tables: 'T', 'S', 'RD', ... A label, but part of the description.
     teacher, teacher_epoch: the run that teaches and which of its evaluated epochs; both or neither. On stage L that is
-    'best', the one that its own validation items chose.
+    'best', the one that its own validation items chose. A distillation needs them, unless its settings say ``alone``: it is
+    then a control that asks nobody.
     evaluate_every: metrics and weights are kept at every such epoch, and at the last; on stage L the weights of the best.
     Device, threads, versions, commit and duration are recorded with the run and not hashed.
     """
@@ -75,8 +76,10 @@ class Experiment:
             raise ValueError(f"patience belongs to stage 'L', whose validation items it watches; stage {self.stage!r} has none")
         integer("evaluate_every", self.evaluate_every)
         integer("seed", self.seed, least=0)
-        has_teacher = self.teacher is not None
-        if (self.distillation is not None) != has_teacher or (self.teacher_epoch is not None) != has_teacher:
+        has_teacher, alone = self.teacher is not None, getattr(self.distillation, "alone", False)
+        if alone and (has_teacher or self.teacher_epoch is not None):
+            raise ValueError(f"{type(self.distillation).__name__} asks no teacher: leave teacher and teacher_epoch out")
+        if not alone and ((self.distillation is not None) != has_teacher or (self.teacher_epoch is not None) != has_teacher):
             raise ValueError("distillation, teacher and teacher_epoch belong together: give all three or none")
         if has_teacher:
             epochs = ["best"] if self.stage == "L" else self.teacher.evaluated_epochs

@@ -169,8 +169,8 @@ def _prepare(experiment: Experiment, data: Interactions | Stage, folder: Path, d
         stages = FullRanking(data, experiment.stage, folder, device)
     if experiment.counted:  # POP, ItemCF: counted from the data, nothing to train
         return _Work(stages, experiment.model.fit(stages.fit))
-    teacher = taught_by = distillation = None
-    if experiment.distillation:
+    teachers = teacher = taught_by = distillation = cache = None
+    if experiment.teacher:
         of_teacher = run_of(experiment.teacher)
         teacher = of_teacher.model(experiment.teacher, data, experiment.teacher_epoch, device)
         taught_by = weights.sha256(of_teacher.weights(experiment.teacher_epoch))
@@ -178,6 +178,7 @@ def _prepare(experiment: Experiment, data: Interactions | Stage, folder: Path, d
         if epochs := getattr(experiment.distillation, "checkpoints", ()):
             earlier = [of_teacher.model(experiment.teacher, data, epoch, device) for epoch in epochs]
             teachers = Trajectories([[*earlier, teacher]])
+        cache = ListCache(paths.runs() / experiment.teacher.key / f"lists-{experiment.teacher_epoch:0>3}")
     with seeded(stream_seed(seed, "initialisation"), "cpu"):
         model = built(experiment.model, stages.fit).to(device)
         trainable(model)
@@ -187,8 +188,7 @@ def _prepare(experiment: Experiment, data: Interactions | Stage, folder: Path, d
         stages.fit, model.window, device, full_windows=model.full_windows, share=settings.share, seed=seed
     )
     if distillation:
-        cache = paths.runs() / experiment.teacher.key / f"lists-{experiment.teacher_epoch:0>3}"
-        distillation.prepare(teachers, instances, cache=ListCache(cache), progress=progress)
+        distillation.prepare(teachers, instances, cache=cache, progress=progress)
     optimizer = make_optimizer(model, distillation, settings)
     return _Work(stages, model, instances, optimizer, distillation, teacher, taught_by)
 

@@ -214,7 +214,7 @@ def controls(plan: Plan, stage: str, seed: int, base: str = POSITION) -> dict[st
     others = [one for one in plan.seeds[stage] if one != seed]
     other = plan.student(stage, seed + 1 if seed + 1 in others or not others else others[0])
     more = replace(student.training, negatives=student.training.negatives + taught.distillation.K)
-    guided = replace(taught, role="S-guided", distillation=GuidedNegativesSettings(K=taught.distillation.K))
+    guided = replace(student, role="S-guided", distillation=GuidedNegativesSettings(K=taught.distillation.K))
     return {
         "S": student,
         "S, K further negatives": replace(student, role="S-negatives", training=more),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -16,9 +17,10 @@ from rdcore.settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class GuidedNegativesSettings(Settings):
-    """Settings of the control. It takes the place of a distillation, whose teacher it never asks."""
+    """Settings of the control. It takes the place of a distillation and has no teacher."""
 
     revision = 1
+    alone: ClassVar[bool] = True
 
     K: int = 10
     """Further negatives of each training instance."""
@@ -31,7 +33,7 @@ class GuidedNegativesSettings(Settings):
         if self.K > self.samples:
             raise ValueError(f"K must be <= samples ({self.samples}), got {self.K}")
 
-    def build(self, student: Model, teacher: Model) -> GuidedNegatives:
+    def build(self, student: Model, teacher: None) -> GuidedNegatives:
         return GuidedNegatives(self)
 
 
@@ -55,7 +57,7 @@ class GuidedNegatives(Distillation):
         self.settings = settings
 
     def prepare(
-        self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False
+        self, teacher: None, data: TrainingData, *, cache: Cache | None = None, progress: bool = False
     ) -> None:
         self.seen = data.seen
 

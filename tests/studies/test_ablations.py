@@ -182,8 +182,8 @@ def check_controls(family: Plan, plan: dict, taught: Experiment) -> None:
     assert other.teacher == replace(plan["S"], seed=2), "same size, other seed"
     if taught.role == POSITION:
         guided = plan["S, K further negatives that it ranks high"]
-        assert differing(taught.description, guided.description) >= {"role", "distillation.type"}
-        assert guided.distillation.K == values(family).K and guided.training == plan["S"].training
+        assert differing(plan["S"].description, guided.description) == {"role", "distillation"}
+        assert guided.distillation.K == values(family).K and guided.teacher is None
     more = plan["S, K further negatives"]
     assert differing(plan["S"].description, more.description) == {"role", "training.negatives"}
     assert more.training.negatives == family.training.negatives + values(family).K

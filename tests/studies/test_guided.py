@@ -1,5 +1,7 @@
 """Further negatives that the student ranks high: which they are, what they change, and that nothing else does."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -8,6 +10,8 @@ from rdcore.datasets import synthetic
 from rdcore.distill import Batch
 from rdcore.distill.base import Distillation
 from rdcore.models import CaserSettings, FossilSettings
+from rdcore.store.experiment import Experiment
+from rdcore.store.runs import load_or_train
 from rdcore.train.loop import Training, batch_loss, make_optimizer, seeded, train, training_data
 from studies.rd.guided import GuidedNegativesSettings, hardest
 
@@ -20,8 +24,8 @@ def model(settings=None):
 
 
 def prepared(student, **settings) -> Distillation:
-    guided = GuidedNegativesSettings(**settings).build(student, student)
-    guided.prepare(student, DATA)
+    guided = GuidedNegativesSettings(**settings).build(student, None)
+    guided.prepare(None, DATA)
     guided.begin_epoch(student, 1, 1, stream(1, "distillation", 1))
     return guided
 
@@ -63,11 +67,26 @@ def test_the_loss_is_the_base_loss_with_more_negatives_and_has_no_parameters():
     assert added == 0 and list(guided.parameters()) == []
 
 
+def test_a_run_of_it_has_no_teacher(tmp_path, monkeypatch):
+    """Its record says so, and no teacher is trained for it."""
+    monkeypatch.setenv("RDCORE_RUNS", str(tmp_path))
+    data = synthetic.generate(n_users=12, n_items=40, min_length=8, max_length=14)
+    plain = Experiment(dataset="mine", data_hash=data.sha256(), stage="V", role="S", model=CaserSettings(dim=4),
+                       training=Training(epochs=2, batch_size=32), evaluate_every=2)  # fmt: skip
+    guided = replace(plain, role="S-guided", distillation=GuidedNegativesSettings(K=2, samples=10))
+    run, alone = load_or_train(guided, data), load_or_train(plain, data)
+    assert run.description["teacher"] is None and run.agreement is None and len(list(tmp_path.glob("*/DONE"))) == 2
+    assert run.history["loss"].tolist() != alone.history["loss"].tolist() and not run.history["distillation_loss"].any()
+    assert torch.isfinite(run.model(guided, data).item_factors.weight).all()
+    with pytest.raises(ValueError, match="GuidedNegativesSettings asks no teacher: leave teacher and teacher_epoch out"):
+        replace(guided, teacher=plain, teacher_epoch=2)
+
+
 def test_a_student_trains_with_them():
     student = model()
     settings = Training(epochs=3, batch_size=32, learning_rate=1e-2)
-    guided = GuidedNegativesSettings(K=2, samples=10).build(student, student)
-    guided.prepare(student, DATA)
+    guided = GuidedNegativesSettings(K=2, samples=10).build(student, None)
+    guided.prepare(None, DATA)
     losses = []
     train(student, DATA, make_optimizer(student, guided, settings), settings, seed=1, distillation=guided,
           after_epoch=lambda epoch, log: losses.append((log["loss"], log["distillation_loss"])))  # fmt: skip
