@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from rdcore.checks import integer, of_its_users, short, trainable
+from rdcore.checks import integer, of_its_users, plain, short, trainable
 from rdcore.data.interactions import Interactions
 from rdcore.data.sampling import stream_seed
 from rdcore.data.splits import Stage, stage
@@ -47,7 +47,7 @@ def fit(
     """
     contract.check_device(device)
     contract.check_dtype()
-    seed = seed.item() if hasattr(seed, "item") else seed  # an integer of numpy
+    seed = plain(seed)
     integer("seed", seed, least=0)
     if (teacher is None) != (method is None):
         raise ValueError("teacher and method belong together: give both to distil, or neither")

@@ -19,6 +19,16 @@ def integer(name: str, value: object, least: int = 1) -> None:
         raise ValueError(f"{name} must be an integer >= {least}, got {short(value)}")
 
 
+def plain(value):
+    """A number of numpy or torch as Python's; anything else as it is.
+
+    >>> import numpy
+    >>> plain(numpy.int64(3)), plain("three")
+    (3, 'three')
+    """
+    return value.item() if hasattr(value, "item") else value
+
+
 def number(name: str, value: object, least: float | None = 0, *, above: bool = False) -> None:
     """Refuses anything but a finite number >= ``least`` (None: any), or > ``least`` where
     ``above``; also True and False."""

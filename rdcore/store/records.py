@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from rdcore.checks import integer
+from rdcore.checks import integer, plain
 from rdcore.files import paths
 from rdcore.files.whole import damaged
 from rdcore.store.record_files import (
@@ -208,7 +208,7 @@ class Run(Record):
         ('best')."""
         if epoch in (None, "best"):
             epoch = self.epoch
-        epoch = epoch.item() if hasattr(epoch, "item") else epoch  # an integer of numpy
+        epoch = plain(epoch)
         integer("epoch", epoch)
         return self.folder / f"weights-{epoch:03d}.safetensors"
 

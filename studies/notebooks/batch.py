@@ -19,7 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from rdcore.checks import short
+from rdcore.checks import plain, short
 from rdcore.files import paths, progress
 from rdcore.files.disk import writing
 from rdcore.store.jobs import end_with_parent
@@ -83,9 +83,7 @@ def checked(name: str, known: dict[str, dict[str, str]], given: dict[str, Any]) 
         declared_as, default = known[key]["inferred_type_name"], known[key]["default"]
         if declared_as not in TYPES:
             raise ValueError(f"{name}: parameter {key!r} is declared as {declared_as}; only {', '.join(TYPES)} can be passed")
-        # papermill would turn a numpy scalar into a string
-        plain = value.item() if hasattr(value, "item") else value
-        typed = _typed(plain, TYPES[declared_as])
+        typed = _typed(plain(value), TYPES[declared_as])  # papermill would turn a numpy scalar into a string
         if typed is None:
             raise ValueError(f"{name}: parameter {key!r} must be {WORDS[declared_as]} ({declared_as}), got {short(value)}")
         try:
