@@ -1,8 +1,9 @@
 """Computes the committed tables once more, from the committed records, by code that shares nothing with the project.
 
 Only json, numpy and pandas are imported: what a record is, which record a row is about, the metrics from the ranks of
-single users, the two-way layout, Student's t, Holm and the words of a verdict are all written again here. A cell agrees when it
-is what the table prints, to its six digits. By hand, from the root of the repository (about a minute):
+single users, the two-way layout, Student's t, Fieller's interval, Holm and the words of a verdict are all written again here. A
+cell agrees when it is what the table prints, to its six digits. Tables of time and size (cost.csv, benchmark.csv, ...) are
+measured by scripts, and no record is behind them. By hand, from the root of the repository (about a minute):
 
     python tests/harness/recompute.py            all tables; exit status 1 where a cell disagrees
     python tests/harness/recompute.py scorecard  some of them
@@ -218,6 +219,23 @@ def compare(a: np.ndarray, b: np.ndarray) -> dict:
     x = np.asarray(a) - np.asarray(b)
     x = x[:, ~np.isnan(x).any(0)]
     seeds, users = x.shape
+    mean, variance, between = layout(x)
+    reach, p = between(0.05) * math.sqrt(variance), math.nan
+    if seeds > 1:
+        t = abs(mean) / math.sqrt(variance)
+        low, high = -300.0, 0.0  # of the logarithm of p
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if between(10**middle) > t else (low, middle)
+        p = 10 ** ((low + high) / 2)
+    spread = x.mean(0)
+    return {"difference": mean, "low": mean - reach, "high": mean + reach, "p": p, "seeds": seeds, "users": users,
+            "effect_size": spread.mean() / spread.std(ddof=1)}  # fmt: skip
+
+
+def layout(x: np.ndarray) -> tuple[float, float, Callable[[float], float]]:
+    """Mean of (seeds, users), its variance, and its critical value at a level."""
+    seeds, users = x.shape
     mean = x.mean()
     parts = [(x[0].var(ddof=1) / users, users - 1)]  # of the variance, with their degrees of freedom
     if seeds > 1:
@@ -232,17 +250,23 @@ def compare(a: np.ndarray, b: np.ndarray) -> dict:
     def between(level: float) -> float:
         return sum(part / variance * critical(df, level) for part, df in parts)
 
-    reach, p = between(0.05) * math.sqrt(variance), math.nan
-    if seeds > 1:
-        t = abs(mean) / math.sqrt(variance)
-        low, high = -300.0, 0.0  # of the logarithm of p
-        for _ in range(60):
-            middle = (low + high) / 2
-            low, high = (middle, high) if between(10**middle) > t else (low, middle)
-        p = 10 ** ((low + high) / 2)
-    spread = x.mean(0)
-    return {"difference": mean, "low": mean - reach, "high": mean + reach, "p": p, "seeds": seeds, "users": users,
-            "effect_size": spread.mean() / spread.std(ddof=1)}  # fmt: skip
+    return mean, variance, between
+
+
+def share_of(gain: np.ndarray, gap: np.ndarray) -> tuple[float, float, float]:
+    """mean(gain) / mean(gap) of (seeds, users) and the ends of Fieller's interval: the shares r at which the mean of
+    gain - r gap is t standard errors from 0. NaN where the interval of the gap does not lie above 0."""
+    lead, spread, between = layout(gap)
+    if lead - between(0.05) * math.sqrt(spread) <= 0:
+        return math.nan, math.nan, math.nan
+    share = gain.mean() / lead
+    t = max(between(0.05), layout(gain - share * gap)[2](0.05))
+    both = (layout(gain + gap)[1] - layout(gain - gap)[1]) / 4  # covariance
+    a, half, c = lead**2 - t**2 * spread, lead * gain.mean() - t**2 * both, gain.mean() ** 2 - t**2 * layout(gain)[1]
+    if a <= 0:
+        return share, -math.inf, math.inf
+    root = math.sqrt(max(half**2 - a * c, 0.0))
+    return share, (half - root) / a, (half + root) / a
 
 
 def word(c: dict, reported: float) -> str:
@@ -498,10 +522,184 @@ def flexibility() -> Iterator[Cell]:
             yield f"{where} {column}", getattr(row, column), c[key]
 
 
+WEIGHTED = {  # value of the sweep over weightings, or between paper and code -> role of its run
+    "equal, 1/K": "RD-equal", "reciprocal, normalised": "RD-reciprocal", "reciprocal, raw": "RD-reciprocal-raw",
+    "position, normalised": "RD-position", "position, raw": "RD-position-raw", "discrepancy, raw": "RD-discrepancy",
+    "discrepancy, normalised": "RD-discrepancy-normalised", "hybrid, raw": "RD-hybrid",
+    "hybrid, normalised": "RD-hybrid-normalised", "as released": "RD-hybrid",
+    "weights divided by their sum": "RD-hybrid-normalised", "lists of unlabelled items only": "RD-hybrid-seen",
+    "both losses halved": "RD-hybrid-alpha0.5", "ranks from samples of each query": "RD-hybrid-instance",
+    "all as in the paper": "RD-hybrid-paper",
+}  # fmt: skip
+VARIED = {  # sweep -> what stands before the value in the role of a run that is in no other table, and where its value is
+    "K": ("K", lambda d: d["distillation"]["K"]), "lambda": ("lambda", lambda d: d["distillation"]["weights"]["lam"]),
+    "loss weight": ("w", lambda d: d["distillation"]["weight"] if d["training"]["base_weight"] else "alone"),
+    "student size": ("", lambda d: d["model"]["dim"]), "share of data": ("share", lambda d: d["training"].get("share", 1)),
+    "left out": ("", lambda d: d["distillation"]["exclude"]),
+    "mu": ("mu", lambda d: d["distillation"]["weights"]["discrepancy"]["mu"]),
+    "rank samples": ("samples", lambda d: samples(d["distillation"]["weights"]["discrepancy"])),
+    "start epoch": ("start", lambda d: d["distillation"]["weights"]["start_epoch"]),
+}  # fmt: skip
+
+
+def samples(discrepancy: dict) -> int | str:
+    return "exact" if discrepancy["estimate"] == "exact" else discrepancy["samples"]
+
+
+def plain_settings(run: Run, *free: str) -> tuple[dict, dict]:
+    """Settings of model and training without revision and what a sweep may vary."""
+    drop = {"revision", "share", "base_weight", *free}
+    return tuple({key: value for key, value in run.d[part].items() if key not in drop} for part in ("model", "training"))
+
+
+def of_the_tables(data: str, stage: str, model: str) -> list[Run]:
+    """Records after 50 epochs; on V those with the settings that T and S have on F: trials of others are there as well."""
+    found = [run for run in runs() if (run.data, run.stage, run.model) == (data, stage, model) and run.protocol[2]]
+    final = {run.role: run for run in runs() if (run.data, run.stage, run.model) == (data, "F", model) and run.protocol[2]}
+
+    def planned(run: Run) -> bool:
+        same = final.get("T" if run.role.startswith("T") else "S")
+        return same is None or plain_settings(run, "dim") == plain_settings(same, "dim")
+
+    return [run for run in found if stage == "F" or planned(run)]
+
+
+def swept(row, among: list[Run]) -> list[Run]:
+    """The runs of a place of ablations.csv, by their roles and by the varied setting itself."""
+    usual = {run.role: run.d["model"]["dim"] for run in runs() if run.stage == "F" and run.protocol[2]
+             and (run.data, run.model) == (row.dataset, row.model)}  # fmt: skip
+    size = usual.get("T" if row.role == "T" else "S")
+    if row.sweep in ("weighting", "paper and code"):
+        return [run for run in among if run.role == WEIGHTED[row.value] and run.d["model"]["dim"] == size]
+    if (row.sweep, row.value) == ("loss weight", "0"):
+        return [run for run in among if run.role == "S" and run.d["model"]["dim"] == size]
+    before, value = VARIED[row.sweep]
+    before = "" if row.value in ("alone", "exact") else before
+    roles = {row.role} if row.sweep == "student size" else {row.role, f"{row.role}-{before}{row.value}"}
+    found = [run for run in among if run.role in roles and (row.sweep == "student size" or run.d["model"]["dim"] == size)]
+    return [run for run in found if same_value(value(run.d), row.value)]
+
+
+def same_value(setting: float | str, shown: str) -> bool:
+    return setting == shown or (not isinstance(setting, str) and f"{setting:g}" == shown)
+
+
+def ablations() -> Iterator[Cell]:
+    """The sweeps of notebook 04: mean and spread of every place; every run that was made for a sweep has its place.
+
+    A further seed counts once it has as many points on record as the first one.
+    """
+    for file in sorted((ROOT / "figures" / "tables").glob("ablations*.csv")):
+        rows = pd.read_csv(file, dtype={"value": str})
+        for (data, model, stage), part in rows.groupby(["dataset", "model", "stage"]):
+            among = of_the_tables(data, stage, model)
+            places = {row.Index: swept(row, among) for row in part.itertuples()}
+            have: dict[int, set[str]] = {}
+            for run in (run for found in places.values() for run in found):
+                have.setdefault(run.seed, set()).add(run.folder.name)
+            shown = [seed for seed in have if len(have[seed]) >= len(have[min(have)])]
+            for row in part.itertuples():
+                values = [run.read("metrics")[-1][row.metric] for run in places[row.Index] if run.seed in shown]
+                where = f"{file.stem} {model} {row.role} {row.sweep} {row.value} {row.metric}"
+                yield f"{where} mean", row.mean, np.mean(values) if values else math.nan
+                yield f"{where} std", row.std, np.std(values, ddof=1) if len(values) > 1 else math.nan
+                yield f"{where} seeds", row.seeds, len(values)
+            for run in among:
+                if run.seed in shown and run.role.startswith(("RD-position", "RD-hybrid-")):
+                    there = "has a row" if run.folder.name in have[run.seed] else "no row"
+                    yield f"{file.stem} {run.folder.name}", there, "has a row"
+
+
+def controls() -> Iterator[Cell]:
+    """Each control's MAP, its difference to S, and which share of RD - S that is, on the test rows."""
+    for file in sorted((ROOT / "figures" / "tables").glob("controls*.csv")):
+        rows = pd.read_csv(file)
+        first = rows.set_index("role").loc["S", "key"].split()[0]
+        beside = next(run for run in every_run() if run.folder.name.endswith(first))
+        last, size = len(rows["key"][0].split()), beside.d["model"]["dim"]  # a key for each planned seed
+        among = [run for run in of_the_tables(beside.data, beside.stage, beside.model)
+                 if run.seed <= last and (run.role == "T" or run.d["model"]["dim"] == size)]  # fmt: skip
+        found = {row.role: {run.seed: run for run in among if run.role == row.role} for row in rows.itertuples()}
+        taught = next(row.role for row in rows.itertuples() if row.control == "lists of the teacher (RD)")
+
+        def stacked(*roles: str, found=found) -> list[np.ndarray]:
+            seeds = sorted(set.intersection(*(set(found[role]) for role in roles)))
+            return [np.stack([found[role][seed].users(50, "AP") for seed in seeds]) for role in roles] if seeds else []
+
+        for row in rows.to_dict("records"):
+            of_role, values = found[row["role"]], [run.at(50)["MAP"] for run in found[row["role"]].values()]
+            where = f"{file.stem} {row['role']}"
+            yield f"{where} MAP", row["MAP"], np.mean(values) if values else math.nan
+            yield f"{where} seeds", row["seeds"], len(values)
+            named = all(run.folder.name.rsplit("-", 1)[1] in row["key"].split() for run in of_role.values())
+            yield f"{where} key", "its records'" if named else row["key"], "its records'"
+            both, ends = stacked(row["role"], "S"), dict.fromkeys(("difference", "low", "high"), math.nan)
+            if both and row["role"] != "S":
+                ends = compare(*both)
+            for column, key in (("MAP - S", "difference"), ("low", "low"), ("high", "high")):
+                yield f"{where} {column}", row[column], ends[key]
+            three, share = stacked(taught, "S", row["role"]), (math.nan,) * 3
+            if three and row["role"] not in ("S", taught, "T"):
+                kept = ~np.isnan(np.concatenate(three)).any(0)
+                rd, student, control = (x[:, kept] for x in three)
+                share = share_of(control - student, rd - student)
+            for column, value in zip(("share of RD - S", "share low", "share high"), share, strict=True):
+                yield f"{where} {column}", row[column], value
+
+
+INSTANCES, BATCHES = 115_142, 113  # of DE-RRD's fold: pairs, and steps of an epoch
+
+
+def later_values() -> Iterator[tuple[tuple, float]]:
+    """(study, data, model, method, size, epoch, metric) and the value of each record of a later method."""
+    for file in sorted((ROOT / "data" / "replicated" / "followups").glob("*.json")):
+        run = json.loads(file.read_text())
+        study = run["study"]
+        known = study, "ml-100k" if study == "bd" else f"citeulike-{study}", "BPR", run["role"], run["dim"]
+        entries = [("chosen", run["chosen"])]
+        if study == "td":
+            entries = [(str(entry["epoch"] - 1), entry) for entry in run["curve"]]
+        for epoch, entry in entries:
+            for metric, value in entry.items():
+                if metric != "epoch":
+                    name = metric.replace("R@", "Recall@").replace("N@", "NDCG@") if study == "unkd" else metric
+                    yield (*known, epoch, name), value
+    groups = [("irrrd", list(one_rows("citeulike", role, "derrd").values())) for role in ("T", "S", "RRD")]
+    groups += [("irrrd", of_one("citeulike", "IR-RRD"))]
+    groups += [("td", [run for run in runs() if (run.stage, run.data) == ("L", "citeulike-td")])]
+    for study, found in groups:
+        for run in (run for run in found if run.seed in (1, 2, 3)):
+            known = study, run.data, run.model, run.role, run.d["model"]["dim"]
+            for metric, value in run.read("chosen").items():
+                if "@" in metric:
+                    yield (*known, "chosen", metric), value
+            if study == "irrrd":
+                first = run.read("history")[0]
+                yield (*known, "0", "train_loss"), (first["loss"] + first.get("distillation_loss", 0)) * INSTANCES / BATCHES
+                for entry in run.read("metrics"):
+                    for metric in {"H@5", "H@5-validation"} & set(entry) if entry["epoch"] % 10 == 1 else ():
+                        yield (*known, str(entry["epoch"] - 1), metric), entry[metric]
+
+
+def followups() -> Iterator[Cell]:
+    """The later methods: mean, spread and seeds of every row, and a row for every value on record."""
+    values: dict[tuple, list[float]] = {}
+    for place, value in later_values():
+        values.setdefault(place, []).append(value)
+    for row in table("followups").itertuples():
+        found = values.pop((row.study, row.dataset, row.model, row.method, row.student_dim, str(row.epoch), row.metric), [])
+        where = " ".join(map(str, row[1:8]))
+        yield f"{where} mean", row.mean, np.mean(found) if found else math.nan
+        yield f"{where} std", row.std, np.std(found, ddof=1) if len(found) > 1 else math.nan
+        yield f"{where} seeds", row.seeds, len(found)
+    for place in values:
+        yield " ".join(map(str, place)), "no row", "has a row"
+
+
 TABLES: dict[str, Callable[[], Iterator[Cell]]] = {
     "rd_table2": rd_table2, "rd_table4": lambda: rd_table2("rd_table4"), "rd_recipes": rd_recipes, "derrd_table2": derrd_table2,
     "one_protocol": one_protocol, "09_methods": methods, "09_chosen_decay": chosen_decay, "scorecard": scorecard,
-    "05_tests": tests, "flexibility": flexibility,
+    "05_tests": tests, "flexibility": flexibility, "ablations": ablations, "controls": controls, "followups": followups,
 }  # fmt: skip
 
 
@@ -510,8 +708,8 @@ def agrees(printed, computed) -> bool:
     if isinstance(computed, str):
         return printed == computed
     printed, computed = float(printed), float(computed)
-    if math.isnan(printed) or math.isnan(computed):
-        return math.isnan(printed) and math.isnan(computed)
+    if not math.isfinite(printed) or not math.isfinite(computed):
+        return printed == computed or (math.isnan(printed) and math.isnan(computed))
     return abs(printed - computed) <= 0.51 * 10 ** (math.floor(math.log10(max(abs(printed), 1e-12))) - 5) + 1e-12
 
 
