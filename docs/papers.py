@@ -39,6 +39,8 @@ Two works tie the field together: the [survey of 2025](https://doi.org/10.3390/e
 [Kang's dissertation](https://arxiv.org/abs/2407.13952), which tells DE-RRD, Topology Distillation, IR-RRD and HetComp as one
 story.
 
+What is built and has not run, and what is not built, with the reason: [open.md](open.md).
+
 An empty cell means that we do not know. Ideas are in our words. The list is written by [papers.py](papers.py) from
 [papers.csv](papers.csv); add a line there and run `python docs/papers.py`.
 

@@ -314,7 +314,8 @@ def select(arguments: argparse.Namespace) -> int:
 
 
 def add_readme(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser("readme", help="write docs/results.md, README's results and tables that no notebook writes")
+    words = "write docs/results.md, docs/open.md, README's results and tables that no notebook writes"
+    command = commands.add_parser("readme", help=words)
     command.set_defaults(run=write_readme)
 
 

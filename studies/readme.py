@@ -1,4 +1,4 @@
-"""README's results and docs/results.md, written from the committed records study by study."""
+"""README's results, docs/results.md and docs/open.md, written from the committed records study by study."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 import studies
 from rdcore.files import paths
 from rdcore.files.whole import write_whole
-from studies import overview
+from studies import overview, unfinished
 from studies.common import text
 from studies.common.study import as_table
 from studies.common.verdicts import PROVISIONAL, VERDICTS
@@ -88,13 +88,18 @@ def card_on_file() -> pd.DataFrame:
 
 
 def write(card: pd.DataFrame) -> list[Path]:
-    """Writes docs/results.md and the part of README.md between the marks. Raises ValueError where a mark is missing."""
-    file, results = paths.root() / "README.md", paths.root() / "docs" / "results.md"
+    """Writes docs/results.md, docs/open.md and the part of README.md between the marks. Raises ValueError where a mark is
+    missing."""
+    file, results, still_open = (paths.root() / name for name in ("README.md", "docs/results.md", "docs/open.md"))
     readme = file.read_text(encoding="utf-8")
     if BEGIN not in readme or END not in readme:
         raise ValueError(f"{file} lacks the mark {BEGIN} or {END}: put both where the results belong")
     before, after = readme.split(BEGIN)[0], readme.split(END)[1]
-    readme, content = f"{before}{BEGIN}\n{summary()}\n{END}{after}", page(card)
-    write_whole(results, lambda draft: draft.write_text(content, encoding="utf-8"))
-    write_whole(file, lambda draft: draft.write_text(readme, encoding="utf-8"))
-    return [results, file]
+    written = {
+        results: page(card),
+        still_open: unfinished.page(),
+        file: f"{before}{BEGIN}\n{summary()}\n{END}{after}",
+    }
+    for target, content in written.items():
+        write_whole(target, lambda draft, content=content: draft.write_text(content, encoding="utf-8"))
+    return list(written)

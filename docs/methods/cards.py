@@ -59,7 +59,8 @@ def card(facts: dict, golden: dict[str, dict], here: str) -> str:
     lines += ["| entry | form | loss | origin |", "|---|---|---|---|"]
     for entry in (golden[key] for key in facts["golden"]):
         lines.append(f"| `{entry['id']}` | {entry['form']} | {entry['expected']['loss']} | {entry['origin']} |")
-    lines += ["", "## Numbers", "", f"- Published: {facts['published']}", f"- Here: {here or facts['ours']}", ""]
+    lines += ["", "## Numbers", "", f"- Published: {facts['published']}", f"- Here: {here or facts['ours']}"]
+    lines += ["- What is missing, and why: [open.md](../open.md)", ""]
     lines += ["## When to use it", "", facts["when"], ""]
     return "\n".join(lines)
 

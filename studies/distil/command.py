@@ -72,8 +72,8 @@ def add_distil(commands: argparse._SubParsersAction) -> None:
            help="numbers in each of the student's vectors: half of it takes half the memory to serve")
     option("--method", default="rd-position", metavar="NAME",
            help="how the student learns. From the top of the teacher's lists: rd-position (a good first choice), rd-hybrid "
-           "(the paper's Ranking Distillation), rrd or rankdistil-c. From the teacher's scores of sampled items: cd. From its "
-           "vectors: de, which needs a teacher that is trained here")  # fmt: skip
+           "(the paper's Ranking Distillation) or rrd. From the teacher's scores: rankdistil-c (orders drawn by them), cd (of "
+           "sampled items). From its vectors: de, which needs a teacher that is trained here")  # fmt: skip
     option("--weights", type=_numbers, default=argparse.SUPPRESS, metavar="W,W,...",
            help="how much the teacher counts, compared with the clicks. Each is tried, and the one with the best lists for "
            "held-back rows (validation data) is taken; left out: three that suit the method")  # fmt: skip

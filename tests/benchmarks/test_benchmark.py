@@ -12,6 +12,7 @@ from benchmarks import limits, workloads
 from benchmarks import stages as benchmark
 from benchmarks.__main__ import main
 from benchmarks.limits import Rates, alone, rates
+from rdcore import fast
 from rdcore.data.queries import final_queries
 from rdcore.files import paths
 from rdcore.models import CaserSettings
@@ -142,3 +143,9 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert main(["--device", "cuda"]) == 2
     assert "there is no device 'cuda' here" in capsys.readouterr().err
     assert main([*words[:1], "--threads", "0"]) == 2
+
+
+def test_the_page_has_every_twin_with_its_time():
+    page = (paths.root() / "docs" / "speed.md").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in fast.__doc__.splitlines() if line.startswith("| `")]
+    assert rows and all(f"| {row[4].strip()} |" in page for row in rows)

@@ -13,6 +13,7 @@ from rdcore.data.queries import final_queries
 from rdcore.data.sampling import SeenItems
 from rdcore.eval import metrics
 from rdcore.eval.metrics import evaluate
+from rdcore.files import paths
 from rdcore.models import BPRMFSettings
 
 FAISS = importlib.util.find_spec("faiss") is not None
@@ -87,3 +88,17 @@ def test_the_trial_writes_a_row_for_every_model_batch_and_index(tmp_path, monkey
     assert (table[["bytes", "latency_ms", "quality"]] > 0).all(axis=None)
     assert (tmp_path / "figures/smoke/cost.png").exists()
     assert set(table.loc[table["role"] != "T", "dim"]) == {2, 3}
+
+
+def test_readme_says_what_the_table_says():
+    table = pd.read_csv(paths.figures() / "tables" / "cost.csv")
+    table = table[(table["batch"] == 1) & (table["index"] == "exact")].set_index(["dataset", "role", "dim"])
+    kept = {role: table.loc[("gowalla", role, 16)] for role in ("S", "RD-position")}
+    teacher = table.loc[("gowalla", "T", 128)]
+    assert teacher["bytes"] / kept["RD-position"]["bytes"] == pytest.approx(8, abs=0.05)
+    shares = [f"{kept[role]['quality'] / teacher['quality']:.0%}".replace("%", " %") for role in ("RD-position", "S")]
+    small = table.loc["ml-100k"]["quality"]
+    assert (small["RD-position"] - small["S"]).max() < 0.001, "teaching adds nothing"
+    readme = " ".join((paths.root() / "README.md").read_text(encoding="utf-8").split())
+    said = f"a student of 16 numbers a vector has {shares[0]} of its teacher's nDCG@10 in an eighth of the bytes, alone"
+    assert f"{said} {shares[1]}." in readme

@@ -1,5 +1,7 @@
 """docs/results.md and README's results are what the committed records say."""
 
+import ast
+import inspect
 import io
 import json
 import re
@@ -14,6 +16,7 @@ from rdcore.store.runs import Record
 from studies import plans, readme
 from studies.common import study
 from studies.common.profiles import PROFILES
+from studies.distil import distil
 from studies.one_protocol import study as one_protocol
 from studies.one_protocol.plan import METRIC
 from studies.rd import study as rd
@@ -148,6 +151,14 @@ def test_the_example_prints_what_readme_shows(capsys):
     printed = pd.read_csv(io.StringIO(capsys.readouterr().out), sep=r"\s+")
     assert list(printed.index) == ["T", "S", "RD", "CD"]
     pd.testing.assert_frame_equal(printed, shown, atol=0.01, rtol=0)
+
+
+def test_the_call_from_clicks_to_a_served_student_is_one():
+    text = (paths.root() / "README.md").read_text(encoding="utf-8")
+    block = text.split("```python\n")[2].split("```")[0]
+    calls = [node for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Call)]
+    (call,) = [node for node in calls if getattr(node.func, "id", "") == "distil"]
+    inspect.signature(distil).bind(*call.args, **{word.arg: word.value for word in call.keywords})
 
 
 def test_readme_fits_a_page():
