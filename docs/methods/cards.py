@@ -43,7 +43,10 @@ def card(facts: dict, golden: dict[str, dict], here: str) -> str:
     lines += ["| symbol | meaning |", "|---|---|"]
     lines += [f"| ${symbol}$ | {meaning} |" for symbol, meaning in facts["symbols"]]
     lines += ["", f"**What is sampled, and when.** {facts['samples']}", "", f"**Sum or mean.** {facts['reduction']}", ""]
-    lines += [f"**No gradient goes through:** {facts['stopped']}", "", "## Settings", ""]
+    lines += [f"**No gradient goes through:** {facts['stopped']}", ""]
+    if "cost" in facts:
+        lines += [f"**What a step costs.** {facts['cost']} [Notebook 12](../../notebooks/12_followups.ipynb) measures it.", ""]
+    lines += ["## Settings", ""]
     where = f"rdcore/distill/followups/{facts['file']}.py"
     lines += [f"`rdcore.distill.{facts['settings']}`, [{where}](../../{where}).", ""]
     documented = [(n, d, s) for n, d, s in fields(settings) if s]
