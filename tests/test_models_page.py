@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import rdcore
 from rdcore import models, serve
 from rdcore.datasets import synthetic
 from rdcore.models.base import built
@@ -23,6 +24,7 @@ def test_the_table_is_up_to_date():
 def test_every_model_has_a_row():
     named = {type(settings).__name__ for settings, *_ in page.MODELS.values()}
     assert named == {name for name in models.__all__ if name.endswith("Settings")}
+    assert named <= rdcore.PUBLIC.keys(), "the page names them without a module"
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from rdcore.data.queries import final_queries
 from rdcore.datasets import synthetic
 from rdcore.files import paths
 from rdcore.models import EASESettings, GFCFSettings
+from rdcore.store import runs
 
 DATA = synthetic.generate(n_users=40, n_items=60, min_length=8, max_length=30, seed=2)
 SMALL = stage(DATA, "F")
@@ -55,6 +56,35 @@ def test_rows_of_a_counted_and_of_a_trained_model(tmp_path, monkeypatch):
         rows = published.measure(name, lambda name: SMALL if name == published.GOWALLA else DATA)
         assert [row["metric"] for row in rows] == metrics and all(0 < row["replicated"] < 1 for row in rows)
         assert {row["epochs"] for row in rows} == {1} and (tmp_path / rows[0]["run"]).is_dir()
+
+
+def test_sasrec_takes_the_epoch_that_ranks_the_last_but_one_best_among_all(tmp_path, monkeypatch):
+    """Neither the test item nor a sample of items has a say; the test item is looked for behind the last but one."""
+    monkeypatch.setenv("RDCORE_RUNS", str(tmp_path))
+    dataset, model, training, _ = published.TRAINED["SASRec-gbce"]
+    longer = type(training)(epochs=4, batch_size=64, negatives=1, learning_rate=0.02)
+    monkeypatch.setitem(published.TRAINED, "SASRec-gbce", (dataset, type(model)(dim=4), longer, 1))
+    rows = {row["metric"]: row for row in published.measure("SASRec-gbce", lambda name: DATA)}
+    fitted, judged = published.last_but_one(DATA)
+    asked = published.experiment("SASRec-gbce", fitted)
+    assert asked.stage == "V" and asked.key == rows["H@10"]["run"]
+    models = {epoch: runs.load_or_train(asked, fitted).model(asked, fitted, epoch) for epoch in (1, 2, 3, 4)}
+    last = DATA.positions() == np.repeat(DATA.counts() - 1, DATA.counts())
+    assert (judged.judge.items == DATA.items[last]).all() and len(judged.fit.items) == (~last).sum()
+
+    def ndcg(model, stage) -> float:
+        """Of one held-out item, from the whole ranking of each user."""
+        scores, found = model.score_all(model.encode(final_queries(stage.fit))), []
+        for u in range(stage.fit.n_users):
+            scores[u, stage.fit.items[stage.fit.offsets[u] : stage.fit.offsets[u + 1]]] = -torch.inf
+            place = scores[u].argsort(descending=True).tolist().index(int(stage.judge.items[stage.judge.offsets[u]]))
+            found.append(1 / math.log2(place + 2) if place < 10 else 0)
+        return float(np.mean(found))
+
+    with torch.no_grad():
+        by_epoch = {epoch: ndcg(model, fitted) for epoch, model in models.items()}
+        best = max(by_epoch, key=by_epoch.get)
+        assert rows["N@10"]["epochs"] == best and rows["N@10"]["replicated"] == pytest.approx(ndcg(models[best], judged))
 
 
 def test_other_rows_stay():
