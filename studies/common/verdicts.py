@@ -38,7 +38,7 @@ def verdict(comparison: Comparison, reported: float = float("nan")) -> str:
         excludes 0 on the other side        contradicted
 
     Two equal runs (no difference at all) and two seeds are not assessable. With fewer than five seeds
-    "provisional" comes before the words, and with one seed it is the only word.
+    "provisional" comes before the other words, and with one seed it is the only word.
     """
     c = comparison
     if c.low > 0:
@@ -56,7 +56,8 @@ def with_seeds(word: str, n_seeds: int) -> str:
     """A verdict with what so many seeds allow: see `verdict`."""
     if n_seeds == 1:
         return PROVISIONAL
-    word = NOT_ASSESSABLE if n_seeds < FEWEST_SEEDS else word
+    if n_seeds < FEWEST_SEEDS or word == NOT_ASSESSABLE:
+        return NOT_ASSESSABLE
     return word if n_seeds >= SEEDS_FOR_A_VERDICT else f"{PROVISIONAL} {word}"
 
 

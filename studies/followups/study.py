@@ -146,9 +146,10 @@ def final(table: pd.DataFrame, study: str) -> pd.DataFrame:
 
 
 def of_study(table: pd.DataFrame, study: str) -> str:
-    """The part of a study in the section of docs/results.md; "" without a run of a later method."""
+    """The part of a study in the section of docs/results.md; "" without a run of its own (IR-RRD's T, S and RRD are
+    DE-RRD's)."""
     own, known = final(table, study), published()
-    if not len(own[~own["method"].isin(["T", "S", "RRD"])]):
+    if own.empty or (study == "irrrd" and "IR-RRD" not in set(own["method"])):
         return ""
     rows = []
     for (method, size), group in own.groupby(["method", "student_dim"], sort=False):
@@ -161,7 +162,16 @@ def of_study(table: pd.DataFrame, study: str) -> str:
     order = {name: k for k, name in enumerate(("T", "S"))}
     rows.sort(key=lambda row: (order.get(row[""], 2), int(row["d"])))
     title, _ = OWN[study]
-    return f"### {title}\n\n" + text.markdown(pd.DataFrame(rows).fillna(""))
+    return f"### {title}\n\n" + text.markdown(pd.DataFrame(rows).fillna("")) + same_as_teacher(own)
+
+
+def same_as_teacher(own: pd.DataFrame) -> str:
+    """A line on a student of the teacher's size with the teacher's numbers; "" where there is none."""
+    values = {name: part.set_index(["student_dim", "metric"])["mean"] for name, part in own.groupby("method")}
+    for size in sorted(set(own.loc[own["method"] == "T", "student_dim"])):
+        if "S" in values and size in values["S"].index.get_level_values(0) and values["S"][size].equals(values["T"][size]):
+            return f"\n\nS of {size} numbers is T itself: the same model, trained alike from the same seed."
+    return ""
 
 
 def of_method(method: str, table: pd.DataFrame | None = None) -> str:
@@ -204,6 +214,7 @@ def results() -> str:
         "A number in brackets is from the authors' own log, of one seed. Do not compare numbers of two of these tables:\n"
         "the splits differ, and so do the items that are ranked. BD's (T) is the teacher that has learned from the student.\n"
         "With 943 test items and so few seeds, its differences below .02 say nothing.\n"
-        "All metrics and curves: [followups.csv](../figures/tables/followups.csv).\n\n"
+        "All metrics and curves: [followups.csv](../figures/tables/followups.csv). What has not run, and why: "
+        "[open.md](open.md).\n\n"
     )
     return head + said + "\n\n".join(parts) + "\n"

@@ -274,7 +274,7 @@ def word(c: dict, reported: float) -> str:
     if c["seeds"] == 1:
         return "provisional"
     if c["seeds"] == 2:
-        return "provisional not assessable"
+        return "not assessable"
     if c["low"] > 0:
         said = "confirmed, smaller" if c["high"] < reported and c["difference"] < reported / 2 else "confirmed"
     elif c["high"] < 0:

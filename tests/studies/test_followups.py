@@ -62,6 +62,15 @@ def test_records_of_proofs_stand_beside_the_authors_numbers(tmp_path, monkeypatc
     assert study.of_method("HTD").endswith("R@50: d=10 0.2300 (0.2282), S 0.1700 (0.1788).")
 
 
+def test_a_study_is_on_the_page_with_its_first_run_and_a_student_that_is_the_teacher_is_named():
+    table = study.tables()["followups"]
+    for name in ("td", "unkd", "rcekd"):
+        assert "| T " in study.of_study(table[table["method"] == "T"], name)
+    assert study.of_study(table[table["method"].isin(["T", "S", "RRD"])], "irrrd") == "", "DE-RRD's own runs"
+    words = "S of 200 numbers is T itself"
+    assert words in study.of_study(table, "td") and words not in study.of_study(table[table["student_dim"] < 200], "td")
+
+
 def test_the_first_epochs_losses_are_those_of_the_authors_log():
     """706.2 and 822.5: the reduction of base loss and list loss are theirs."""
     table = study.tables()["followups"]
