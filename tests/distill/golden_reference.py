@@ -29,7 +29,13 @@ def cosine(a, b):
     return float(np.dot(a, b) / np.sqrt(np.dot(a, a) * np.dot(b, b)))
 
 
-def rd(logits, weights):
+def rd(logits, weights=None, rank=None, scheme="", lam=1.0, mu=0.1, normalise=False):
+    """``weights``, or those of a scheme: the teacher's places and the student's ``rank`` of its items, both from 0."""
+    if weights is None:
+        place = np.exp(-(1 + np.arange(len(logits))) / lam)
+        gap = np.tanh([max(mu * (r - k), 0.0) for k, r in enumerate(rank or [])])
+        weights = {"position": lambda: place, "discrepancy": lambda: gap, "hybrid": lambda: place / place.sum() * gap}[scheme]()
+        weights = weights / weights.sum() if normalise else weights
     return -sum(w * np.log(sigmoid(s)) for w, s in zip(weights, logits, strict=True))
 
 
@@ -292,9 +298,19 @@ WRONG = {"student": [0.1, 0.9, -0.2, 0.7, 0.5], "sharpness": 0.5}
 RANKED = {"student": [-1, 0.2, 1.5, 0.4, 0.1], "teacher": [2, 1, 0.5, -0.3, -1], "sharpness": 0.5, "mildness": 0.1}
 FIVE = {"positive": [1.5, 0.2, -0.4], "negative": [0.3, -1.0], "factor": 2.5}
 
+LIST = {"logits": [1.5, -0.3, 0.8, -1.2]}
+PLACE = {**LIST, "scheme": "position", "lam": 2.0}
+GAP = {**LIST, "scheme": "discrepancy", "rank": [4, 0, 30, 12], "mu": 0.1}
+HYBRID = {**GAP, "scheme": "hybrid", "lam": 2.0}
+
 # (id, method, form, inputs, what is differentiated, published value or None, origin)
 ENTRIES = [
     ("rd-position", "RD", "both", {"logits": [1.5, -0.3, 0.8], "weights": [0.6652, 0.2447, 0.0900]}, "logits", None, OURS),
+    *((f"rd-{name}-{'normalised' if over_sum else 'raw'}", "RD", form, {**of, "normalise": over_sum}, "logits", None, OURS)
+      for name, of, over_sum, form in (
+          ("position", PLACE, True, "position weights, both"), ("position", PLACE, False, "position weights, not divided"),
+          ("discrepancy", GAP, False, "discrepancy weights"), ("discrepancy", GAP, True, "discrepancy weights over their sum"),
+          ("hybrid", HYBRID, False, "hybrid weights, released"), ("hybrid", HYBRID, True, "hybrid weights, paper"))),
     ("rrd-released", "RRD", "released", {"interesting": [1, 0.5], "uninteresting": [0, -1]}, "interesting", None, OURS),
     ("rrd-as-printed", "RRD", "paper", {"interesting": [1, 0.5], "uninteresting": [0, -1], "twice": 1.0}, "interesting",
      None, OURS),

@@ -26,7 +26,7 @@ from rdcore.distill.followups.pckd import regulariser
 from rdcore.distill.followups.rce_kd import draw_log_weights, rejuvenated_loss, taught_items
 from rdcore.distill.followups.unkd import pair_loss
 from rdcore.distill.rankdistil import binary_loss, coupled_loss, in_order, pairwise_loss
-from rdcore.distill.rd import distillation_loss
+from rdcore.distill.rd import Discrepancy, Hybrid, Position, distillation_loss
 from rdcore.distill.rrd import relaxed_loss
 
 ENTRIES = {entry["id"]: entry for entry in json.loads(FILE.read_text(encoding="utf-8"))}
@@ -52,6 +52,17 @@ def de(teacher, outputs, alpha, noise, temperature, root=False):
     method = DistillationExperts(settings, (1, 1), (1, 1))
     method.sums = {"user": torch.zeros(3)}
     return method._distance("user", Given(share, outputs), None, teacher, torch.ones(len(teacher)))
+
+
+def rd(logits, weights=None, rank=None, scheme="", lam=1.0, mu=0.1, normalise=False):
+    if weights is None:
+        ours = {
+            "position": lambda: Position(lam=lam, normalise=normalise),
+            "discrepancy": lambda: Discrepancy(mu=mu, normalise=normalise),
+            "hybrid": lambda: Hybrid(Position(lam=lam), Discrepancy(mu=mu), start_epoch=1, normalise=normalise),
+        }[scheme]()
+        weights = ours(len(logits), None if rank is None else rank[None], 1)
+    return distillation_loss(weights.reshape(1, -1), logits[None]).sum()
 
 
 def relaxed(interesting, uninteresting):
@@ -153,8 +164,8 @@ def dllm2rec_weights(distance, agrees, shares):
 
 
 OURS = {
-    "RD": lambda logits, weights: distillation_loss(weights[None], logits[None]).sum(), "RRD": relaxed, "IR-RRD": relaxed,
-    "DCD": corrected, "DE": de, "CD": cd, "CD-positives": positives_loss, "RankDistil": rankdistil, "KD-CE": kd_ce,
+    "RD": rd, "RRD": relaxed, "IR-RRD": relaxed, "DCD": corrected, "DE": de, "CD": cd, "CD-positives": positives_loss,
+    "RankDistil": rankdistil, "KD-CE": kd_ce,
     "RCE-KD": rce_kd, "FTD": full_topology_loss, "HTD": htd, "UnKD": unkd, "PCKD": pckd,
     "FreqD": freqd, "HetComp": hetcomp, "Fit": features, "VkD": features,
     "DLLM2Rec": dllm2rec, "BD": bd, "BD-weights": bd_weights, "CD-weights": cd_weights, "RCE-KD-weights": rce_kd_weights,
@@ -203,6 +214,31 @@ def test_prototypes_in_the_file_are_the_means():
 
 def test_gradients_are_differences():
     assert gradient(lambda x: x[0] ** 2 + 3 * x[1], {"x": [2.0, 1.0]}, "x") == pytest.approx([4, 3])
+
+
+def test_the_discrepancy_of_an_item_that_the_student_ranks_as_high_is_nothing():
+    """Rank 0 at the teacher's place 1: this item has no weight and no gradient, in any form with ranks."""
+    for name in ("rd-discrepancy-raw", "rd-discrepancy-normalised", "rd-hybrid-raw", "rd-hybrid-normalised"):
+        assert ENTRIES[name]["expected"]["gradient"][1] == 0 != ENTRIES["rd-position-raw"]["expected"]["gradient"][1]
+
+
+def test_without_answers_the_checker_looks_at_the_file_next_to_it(tmp_path):
+    checker = tmp_path / "check.py"
+    checker.write_text(FILE.with_name("check.py").read_text(encoding="utf-8"))
+    entries = list(ENTRIES.values())
+
+    def checked(entries: list) -> tuple[int, str]:
+        checker.with_name("losses.json").write_text(json.dumps(entries))
+        done = subprocess.run([sys.executable, checker], capture_output=True, text=True)
+        assert not done.stderr
+        return done.returncode, done.stdout
+
+    assert checked(entries) == (0, f"{len(entries)} entries, 0 wrong\n")
+    bent = {**ENTRIES["ftd"], "expected": {"loss": 2.0, "gradient": [1.0]}}
+    status, said = checked([*entries, bent])
+    assert status == 1 and "ftd: the id is there twice" in said and "ftd: the gradient has the shape" in said
+    assert checked([{**ENTRIES["cd"], "expected": {"loss": float("nan")}}])[0] == 1
+    assert "ANSWERS.json" in subprocess.run([sys.executable, checker, "x", "y"], capture_output=True, text=True).stderr
 
 
 @pytest.mark.parametrize(("moved", "status"), [(0.0, 0), (1e-5, 1), (float("nan"), 1)])
