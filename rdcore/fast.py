@@ -1,8 +1,7 @@
 """Faster forms of a few plain ones, for a CPU: the same function and gradient but for rounding.
 
-The plain form is what the papers say and what the notebooks print; it is in the file of the model
-or method and serves everywhere else. A test holds each pair together. Times below are of one
-thread, forward and backward, plain -> fast.
+The plain form is what the papers say and what the notebooks print; it is in the file of the model or method and serves
+everywhere else. A test holds each pair together. Times below are of one thread, forward and backward, plain -> fast.
 
 | plain | here | used on a CPU for | time |
 | --- | --- | --- | --- |
@@ -16,15 +15,12 @@ thread, forward and backward, plain -> fast.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-ON = True  # see `plain_forms`
+ON = True  # False: plain forms only, to compare them or to read a profile by the equations
 MANY = 8  # items of a query from which on `dot_products` is faster than the plain form
 GATHERED = 2**18  # numbers of item vectors that are gathered at once: 1 MB stays in a cache
 NEGLIGIBLE = 1e-8  # a share that one rounding of a float32 sum of shares (6e-8) hides
@@ -38,17 +34,6 @@ def applies(tensor: Tensor) -> bool:
     return ON and not tensor.is_cuda and not torch.compiler.is_compiling()
 
 
-@contextlib.contextmanager
-def plain_forms() -> Iterator[None]:
-    """Plain forms only, inside: to compare them, or to read a profile by the equations."""
-    global ON
-    before, ON = ON, False
-    try:
-        yield
-    finally:
-        ON = before
-
-
 def pick(table: Tensor, step: int | Tensor) -> Tensor:
     """``table[step]``, also where step is a tensor () on a GPU, without waiting for its value."""
     if isinstance(step, Tensor):
@@ -60,8 +45,8 @@ def pick(table: Tensor, step: int | Tensor) -> Tensor:
 
 
 class _DotProducts(torch.autograd.Function):
-    """Products with a column of ones instead of one small matrix for each query; gradients summed
-    item by item instead of added to the table one by one."""
+    """Products with a column of ones instead of one small matrix for each query; gradients summed item by item instead of
+    added to the table one by one."""
 
     @staticmethod
     def forward(ctx, context: Tensor, table: Tensor, bias: Tensor | None, items: Tensor) -> Tensor:
@@ -80,33 +65,28 @@ class _DotProducts(torch.autograd.Function):
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         context, table, items = ctx.saved_tensors
         flat, weights = items.flatten(), gradient.flatten()
-        of_context = F.embedding_bag(
-            items, table, mode="sum", per_sample_weights=gradient.contiguous()
-        )
+        of_context = F.embedding_bag(items, table, mode="sum", per_sample_weights=gradient.contiguous())
         place = flat.sort(stable=True).indices
         counts = torch.bincount(flat, minlength=len(table))
         of_table = F.embedding_bag(
             place // items.shape[1], context, counts.cumsum(0) - counts, mode="sum",
             per_sample_weights=weights.index_select(0, place),
         )  # fmt: skip
-        of_bias = None
-        if ctx.has_bias:
-            of_bias = torch.bincount(flat, weights, len(table)).to(table.dtype)
+        of_bias = torch.bincount(flat, weights, len(table)).to(table.dtype) if ctx.has_bias else None
         return of_context, of_table, of_bias, None
 
 
 def dot_products(context: Tensor, table: Tensor, bias: Tensor | None, items: Tensor) -> Tensor:
-    """<context_b, table_i> + bias_i of every query's own items: context (B, D), table
-    (n_items, D), bias (n_items,) or None, items (B, n) -> (B, n)."""
+    """<context_b, table_i> + bias_i of every query's own items: context (B, D), table (n_items, D), bias (n_items,) or None,
+    items (B, n) -> (B, n)."""
     return _DotProducts.apply(context, table, bias, items.int())  # int32 sorts twice as fast
 
 
 def largest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Values and places of the k largest of every row, largest first: (b, n) -> (b, k), (b, k).
 
-    No more than k + 1 groups of scores can hold the k + 1 largest, those whose own largest are
-    largest, and only they are searched. Equal scores come in no particular order, as in ``topk``:
-    rows in which that matters are left to it.
+    No more than k + 1 groups of scores can hold the k + 1 largest, those whose own largest are largest, and only they are
+    searched. Equal scores come in no particular order, as in ``topk``: rows in which that matters are left to it.
     """
     groups = scores.shape[1] // GROUP
     if not applies(scores) or groups < 16 * (k + 1):
@@ -129,18 +109,13 @@ def largest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _positions(images: Tensor, weight: Tensor, L: int) -> list[tuple[slice, Tensor, Tensor]]:
-    """For every position t: which filters begin there (heights up to L - t), what of the images
-    they see, and their weight."""
+    """For every position t: which filters begin there (heights up to L - t), what of the images they see, and their weight."""
     n, d = len(weight) // L, images.shape[1] // L
-    return [
-        (slice((L - t) * n), images[:, t * d :], weight[: (L - t) * n, : (L - t) * d])
-        for t in range(L)
-    ]
+    return [(slice((L - t) * n), images[:, t * d :], weight[: (L - t) * n, : (L - t) * d]) for t in range(L)]
 
 
 class _HorizontalFilters(torch.autograd.Function):
-    """One product for each position, and comparisons of whole positions. Of equal maxima the first
-    one gets the gradient."""
+    """One product for each position, and comparisons of whole positions."""
 
     @staticmethod
     def forward(ctx, images: Tensor, weight: Tensor, bias: Tensor, L: int) -> Tensor:
@@ -180,8 +155,8 @@ def horizontal_filters(images: Tensor, weight: Tensor, bias: Tensor, L: int) -> 
 
 
 def dropout(features: Tensor, p: float) -> Tensor:
-    """`F.dropout` in training, the same numbers from the same generator: torch draws each of its
-    Bernoulli variates as a uniform double, one at a time."""
+    """`F.dropout` in training, the same numbers from the same generator: torch draws each of its Bernoulli variates as a
+    uniform double, one at a time."""
     uniform = torch.rand(features.shape, dtype=torch.float64)
     kept = torch.lt(uniform, 1 - p, out=torch.empty_like(features, requires_grad=False))
     return features * kept.div_(1 - p)
@@ -197,8 +172,7 @@ def narrow(logits: Tensor) -> bool:
 
 
 def relaxed_loss(interesting: Tensor, uninteresting: Tensor) -> Tensor:
-    """Arguments and result of `rdcore.distill.rrd.relaxed_loss`, for `narrow` logits: sums of plain
-    exponentials."""
+    """Arguments and result of `rdcore.distill.rrd.relaxed_loss`, for `narrow` logits: sums of plain exponentials."""
     logits, K = torch.cat([interesting, uninteresting], dim=1), interesting.shape[1]
     logits = logits - logits.detach().amax(1, keepdim=True)
     odds = logits.exp()  # (B, K + L), <= 1
@@ -209,11 +183,9 @@ def relaxed_loss(interesting: Tensor, uninteresting: Tensor) -> Tensor:
 # Distillation experts ----------------------------------------------------------------------------
 
 
-def mixture(
-    vectors: Tensor, share: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor
-) -> Tensor:
-    """Arguments and result of `rdcore.distill.de.mixture`. Where most shares are negligible, only
-    the experts of the others are computed."""
+def mixture(vectors: Tensor, share: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
+    """Arguments and result of `rdcore.distill.de.mixture`. Where most shares are negligible, only the experts of the others
+    are computed."""
     if share.shape[1] > 1:
         blocks = blocks_of(share.detach() > NEGLIGIBLE)
         # Rows to compute, with a third more for what surrounds the products, against all.
@@ -222,11 +194,9 @@ def mixture(
     return mixture_of_all(vectors, share, w1, b1, w2, b2)
 
 
-def mixture_of_all(
-    vectors: Tensor, share: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor
-) -> Tensor:
-    """Every expert for every row, some experts at a time: one product for their first layers and
-    one for their second ones, which also sums over them."""
+def mixture_of_all(vectors: Tensor, share: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
+    """Every expert for every row, some experts at a time: one product for their first layers and one for their second ones,
+    which also sums over them."""
     total, (_, d, hidden) = share @ b2, w1.shape
     parts = (share.split(AT_ONCE, dim=1), *(w.split(AT_ONCE) for w in (w1, b1, w2)))
     for part, first, bias, second in zip(*parts, strict=True):
@@ -238,12 +208,9 @@ def mixture_of_all(
 
 
 def blocks_of(kept: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The (row, expert) pairs that ``kept`` (n, M) marks, in B blocks of one expert and equally
-    many rows each: expert (B,), row (B, size), real (B, size). What is not real is filling.
-
-    Blocks are half as large as an expert's mean number of rows: where some experts have many rows
-    and others few, the filling is no more than half of what is kept.
-    """
+    """The (row, expert) pairs that ``kept`` (n, M) marks, in B blocks of one expert and equally many rows each: expert (B,),
+    row (B, size), real (B, size). What is not real is filling. Blocks are half as large as an expert's mean number of rows:
+    where some experts have many rows and others few, the filling is no more than half of what is kept."""
     counts = kept.sum(0)
     size = max(-(-int(counts.sum()) // (2 * len(counts))), SMALLEST)
     blocks = (counts + size - 1) // size
@@ -264,9 +231,7 @@ def mixture_of_kept(
     """The experts in ``blocks`` alone: two products of as many matrices as there are blocks."""
     expert, row, real = blocks
     # Gathered as embeddings, whose gradient is faster than indexing's.
-    w1, b1, w2 = (
-        F.embedding(expert, w.flatten(1)).view(-1, *w.shape[1:]) for w in (w1, b1, w2)
-    )
+    w1, b1, w2 = (F.embedding(expert, w.flatten(1)).view(-1, *w.shape[1:]) for w in (w1, b1, w2))
     first = torch.baddbmm(b1.unsqueeze(1), F.embedding(row, vectors), w1).relu_()  # (B, size, h)
     part = torch.where(real, share[row, expert[:, None]], 0)
     second = torch.bmm(first * part.unsqueeze(2), w2)  # (B, size, d_t)

@@ -12,9 +12,9 @@ NOT_THERE = -1e30
 def log_loss(positive: Tensor, negative: Tensor) -> Tensor:
     """Point-wise log loss, summed over a query's items: (B, P), (B, N) logits -> (B,).
 
-    ``-sum log sigmoid(positive) - sum log(1 - sigmoid(negative))``, the ranking loss L^R of Tang &
-    Wang (KDD 2018). The official code takes the logarithm of a sigmoid, which is infinite from
-    logits of about 88 on; softplus is the same function without the overflow.
+    ``-sum log sigmoid(positive) - sum log(1 - sigmoid(negative))``, the ranking loss L^R of Tang & Wang (KDD 2018). The
+    official code takes the logarithm of a sigmoid, which is infinite from logits of about 88 on; softplus is the same
+    function without the overflow.
 
     >>> import torch
     >>> log_loss(torch.tensor([[0.0]]), torch.tensor([[0.0, 100.0]]))

@@ -24,34 +24,29 @@ class Settings:
     >>> describe(MySettings(weight=2))
     {'type': 'MySettings', 'revision': 1, 'weight': 2.0}
 
-    Annotate a number with the plain word ``float``. Only then is an integer that was given for it
-    described as a float (2 and 2.0 are one run); ``Annotated[float, ...]`` or ``float | None`` give
-    the two spellings two keys.
+    Annotate a number with the plain word ``float``. Only then is an integer that was given for it described as a float (2
+    and 2.0 are one run); ``Annotated[float, ...]`` or ``float | None`` give the two spellings two keys.
     """
 
     revision: ClassVar[int | None] = None
-    """Raise it when the same settings begin to give other numbers: their runs then have other keys.
-    A class without a revision must stay without: gaining one changes its keys too."""
-
+    """Raise it when the same settings begin to give other numbers: their runs then have other keys. A class without a
+    revision must stay without: gaining one changes its keys too."""
     record_name: ClassVar[str | None] = None
-    """The name of the class in descriptions, where it is not the class's own. Set it when you
-    rename a class whose runs are on record."""
+    """The name of the class in descriptions, where it is not the class's own. Set it when you rename a class whose runs are
+    on record."""
 
 
 def added(default: Any) -> Any:
-    """A field that joined a class after runs were published.
-
-    It is omitted from the description while it has its default, so existing keys do not change.
-    The default is what was done before the field existed, so it can never change.
-    """
+    """A field that joined a class after runs were published: it is omitted from the description while it has its default, so
+    existing keys do not change. The default is what was done before the field existed, so it can never change."""
     return dataclasses.field(default=default, metadata={"added": True})
 
 
 def describe(value: Any, name: str = "") -> Any:
     """Plain JSON that describes a value: an object with type, revision and fields for settings.
 
-    A run inside a run (the teacher of an experiment) becomes its key. Raises ValueError for
-    anything else that is not plain JSON, with the ``name`` of the field that holds it.
+    A run inside a run (the teacher of an experiment) becomes its key. Raises ValueError for anything else that is not plain
+    JSON, with the ``name`` of the field that holds it.
     """
     if isinstance(value, (list, tuple)):
         return [describe(part, name) for part in value]
@@ -66,8 +61,7 @@ def describe(value: Any, name: str = "") -> Any:
                 if not (field.metadata.get("added") and getattr(value, field.name) == field.default)
             },
         }
-    plain_number = is_number(value) and abs(value) < 2**63
-    if value is None or isinstance(value, (str, bool)) or plain_number:
+    if value is None or isinstance(value, (str, bool)) or (is_number(value) and abs(value) < 2**63):
         return value
     kind = short(value) if isinstance(value, (int, float)) else type(value).__name__
     raise ValueError(
@@ -85,15 +79,9 @@ def _plain(value: Any, annotation: str | type) -> Any:
 
 
 def inert(settings: Any, because: str, *names: str) -> None:
-    """Raises ValueError where a setting that has no effect is not left at its default.
-
-    ``because``: the other setting that takes the effect away, such as "M=1". Two descriptions of
-    one computation would otherwise have two keys.
-    """
+    """Raises ValueError where a setting that has no effect is not left at its default: two descriptions of one computation
+    would have two keys. ``because``: the other setting that takes the effect away, such as "M=1"."""
     defaults = {field.name: field.default for field in dataclasses.fields(settings)}
     for name in names:
         if (value := getattr(settings, name)) != defaults[name]:
-            raise ValueError(
-                f"{name}={short(value)} has no effect with {because}: "
-                f"leave it at {defaults[name]!r}"
-            )
+            raise ValueError(f"{name}={short(value)} has no effect with {because}: leave it at {defaults[name]!r}")

@@ -20,20 +20,18 @@ REPEATED = 8  # times that an item is in the pasts of one batch, from which on `
 
 @dataclass(frozen=True)
 class Queries:
-    """B queries over one sequence table.
-
-    user: (B,) user of each query.
-    end: (B,) position in ``items`` just behind the last item the query may see.
-    items: (N,) all sequences, one user after the other, oldest item first.
-    offsets: (n_users + 1,) where each user's sequence begins in ``items``.
-    padding: the id that fills missing history (= n_items).
-    """
+    """B queries over one sequence table."""
 
     user: Tensor
+    """(B,) user of each query."""
     end: Tensor
+    """(B,) position in ``items`` just behind the last item the query may see."""
     items: Tensor
+    """(N,) all sequences, one user after the other, oldest item first."""
     offsets: Tensor
+    """(n_users + 1,) where each user's sequence begins in ``items``."""
     padding: int
+    """The id that fills missing history (= n_items)."""
 
     def __len__(self) -> int:
         return len(self.user)
@@ -46,14 +44,10 @@ class Queries:
         return replace(self, **moved)
 
     def past(self, everything: bool = False) -> tuple[Tensor, Tensor]:
-        """All items before each query, oldest first, as (row (M,), item (M,)): row indexes the queries.
-
-        ``everything``: all that the user has in the table but the item at the query's end, which is the target of a
-        training query; behind it training looks ahead.
-        """
-        start = self.offsets[self.user]
-        stop = self.offsets[self.user + 1] if everything else self.end
-        row, position = _places(start, stop)
+        """All items before each query, oldest first, as (row (M,), item (M,)): row indexes the queries. ``everything``: all
+        that the user has in the table but the item at the query's end, the target of a training query."""
+        start, stop = self.offsets[self.user], self.offsets[self.user + 1] if everything else self.end
+        row, position = places(start, stop)
         if everything:
             kept = position != self.end[row]
             row, position = row[kept], position[kept]
@@ -68,7 +62,7 @@ class Queries:
         start, stop = start[order], stop[order]
         begin = torch.cat([start[:1], stop[:-1]]).maximum(start)  # what the query before has not summed
         if REPEATED * int((stop - begin).sum()) < int((stop - start).sum()):
-            row, position = _places(begin, stop)
+            row, position = places(begin, stop)
             added = torch.bincount(row, minlength=len(self))
             added = F.embedding_bag(self.items[position], table, added.cumsum(0) - added, mode="sum").double()
             total, place = added.cumsum(0), torch.arange(len(self), device=start.device)
@@ -88,7 +82,7 @@ class Queries:
         return torch.where(inside, self.items[position.clamp(min=0)], self.padding)
 
 
-def _places(start: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
+def places(start: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
     """All places from start (B,) to stop (B,), as (row (M,), place (M,))."""
     counts = stop - start
     row = torch.repeat_interleave(torch.arange(len(start), device=start.device), counts)

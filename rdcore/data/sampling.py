@@ -8,6 +8,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from rdcore.data.queries import places
+
 LOOKED_UP = 2**21  # items looked up at once: memory for a few times so many, however many are drawn
 
 
@@ -54,10 +56,10 @@ class SeenItems:
                              "for them: leave them out, or make n_items that of the whole catalogue")  # fmt: skip
 
     @cached_property
-    def heavy(self) -> Tensor | None:
-        """Which users have at least half of the catalogue, (n_users,) bool; None where nobody has. For them an item drawn
-        from the whole catalogue would be redrawn too often."""
-        return None if 2 * self.fewest_unseen > self.n_items else 2 * self.distinct >= self.n_items
+    def heavy(self) -> Tensor:
+        """Which users have at least half of the catalogue, (n_users,) bool. For them an item drawn from the whole catalogue
+        would be redrawn too often."""
+        return 2 * self.distinct >= self.n_items
 
     @cached_property
     def unseen(self) -> OtherItems:
@@ -71,12 +73,8 @@ class SeenItems:
 
     def of(self, user: Tensor) -> tuple[Tensor, Tensor]:
         """All seen items of the users (B,) as (row (M,), item (M,)): row indexes ``user``."""
-        start = self.offsets[user]
-        counts = self.offsets[user + 1] - start
-        row = torch.repeat_interleave(torch.arange(len(user), device=user.device), counts)
-        first = torch.cumsum(counts, 0) - counts
-        position = torch.arange(len(row), device=user.device) + (start - first)[row]
-        return row, self.sorted_items[position]
+        row, place = places(self.offsets[user], self.offsets[user + 1])
+        return row, self.sorted_items[place]
 
     def among(self, user: Tensor, items: Tensor) -> Tensor:
         """Which of the items (S,), all different, each user (B,) has seen: (B, S) bool."""
@@ -103,16 +101,14 @@ def unseen_items(user: Tensor, n: int, seen: SeenItems, generator: torch.Generat
     items = torch.randint(seen.n_items, (len(user), n), generator=generator, device=user.device)
     flat, rows = items.view(-1), max(1, LOOKED_UP // n)
     parts = zip(user.split(rows), items.split(rows), strict=True)
-    hit = torch.cat([seen.contains(*part) for part in parts])  # (B, n)
-    heavy = None if seen.heavy is None else seen.heavy[user]  # (B,)
-    if heavy is not None:
-        hit &= ~heavy[:, None]
+    heavy = seen.heavy[user]  # (B,)
+    hit = torch.cat([seen.contains(*part) for part in parts]) & ~heavy[:, None]  # (B, n)
     redraw = torch.nonzero(hit.view(-1)).squeeze(1)
     while len(redraw):
         flat[redraw] = torch.randint(seen.n_items, (len(redraw),), generator=generator, device=user.device)
         hit = seen.contains(user[redraw // n], flat[redraw, None]).squeeze(1)
         redraw = redraw[hit]
-    if heavy is not None and len(few := heavy.nonzero().squeeze(1)):
+    if len(few := heavy.nonzero().squeeze(1)):
         left = seen.left[user[few], None]  # (b, 1)
         uniform = torch.rand((len(few), n), dtype=torch.float64, generator=generator, device=user.device)
         items[few] = seen.unseen.at(user[few], (uniform * left).long())
@@ -121,11 +117,8 @@ def unseen_items(user: Tensor, n: int, seen: SeenItems, generator: torch.Generat
 
 def equal_draws(user: Tensor, generator: torch.Generator) -> Tensor:
     """Places (M,) of instances such that every user has equally many, drawn among theirs with replacement: user (N,) of each
-    instance, ascending.
-
-    Of U users with instances each has floor(N / U) draws: an epoch of LightGCN's C++ sampler (gusye1234/LightGCN-PyTorch
-    947ca2b), which counts all users of the data.
-    """
+    instance, ascending. Of U users with instances each has floor(N / U) draws: an epoch of LightGCN's C++ sampler
+    (gusye1234/LightGCN-PyTorch 947ca2b), which counts all users of the data."""
     counts = torch.unique_consecutive(user, return_counts=True)[1]
     first = counts.cumsum(0) - counts
     each = len(user) // max(1, len(counts))
@@ -145,9 +138,7 @@ def different_unseen_items(
     """
     if listed is None:
         listed = user.new_empty((len(user), 0))
-    by_place = seen.left[user] - (listed < seen.n_items).sum(1) < n
-    if seen.heavy is not None:
-        by_place |= seen.heavy[user]
+    by_place = (seen.left[user] - (listed < seen.n_items).sum(1) < n) | seen.heavy[user]
     items = torch.full((len(user), n), seen.n_items, device=user.device)
     others = (~by_place).nonzero().squeeze(1)
     if len(others):

@@ -10,22 +10,7 @@ from rdcore.distill.rd import Discrepancy, Equal, Hybrid, Position, RankingDisti
 from rdcore.distill.rrd import RelaxedRankingDistillation, RRDSettings
 
 __all__ = [
-    *followups.__all__,
-    "Batch",
-    "Both",
-    "BothSettings",
-    "DESettings",
-    "Discrepancy",
-    "Distillation",
-    "DistillationExperts",
-    "Equal",
-    "Hybrid",
-    "Position",
-    "RDSettings",
-    "RRDSettings",
-    "RankDistil",
-    "RankDistilSettings",
-    "RankingDistillation",
-    "Reciprocal",
-    "RelaxedRankingDistillation",
-]
+    *followups.__all__, "Batch", "Both", "BothSettings", "DESettings", "Discrepancy", "Distillation",
+    "DistillationExperts", "Equal", "Hybrid", "Position", "RDSettings", "RRDSettings", "RankDistil",
+    "RankDistilSettings", "RankingDistillation", "Reciprocal", "RelaxedRankingDistillation",
+]  # fmt: skip

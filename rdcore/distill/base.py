@@ -65,8 +65,8 @@ class Frozen:
             return question(teacher).to(torch.get_default_dtype())
 
     def score(self, queries: Queries, items: Tensor, block: int = 512) -> Tensor:
-        """Logits of each query's own items, some queries at a time: (B), (B, n) -> (B, n). The
-        score of the id n_items is -inf, as is a missing one (NaN): the teacher names no such item."""
+        """Logits of each query's own items, some queries at a time: (B), (B, n) -> (B, n). The score of the id n_items is -inf,
+        as is a missing one (NaN): the teacher names no such item."""
         none = items >= self.model.n_items
         items = items.long().masked_fill(none, 0)
         parts = [slice(k, k + block) for k in range(0, len(queries), block)]
@@ -99,9 +99,8 @@ class Distillation(nn.Module):
     """What ``loss`` returns over the batch, and what the method's weight belongs to: its 'mean' or its 'sum'. Where the
     base loss is reduced otherwise, the loop rescales the term."""
     graphable: ClassVar[bool] = False
-    """Whether every step of the epoch that has begun can be recorded as a CUDA graph: the same shapes, nothing that
-    waits for the GPU, sums kept in tensors and added to in place. ``step`` is then a tensor () on the device
-    (`rdcore.train.graphs`)."""
+    """Whether every step of the epoch that has begun can be recorded as a CUDA graph (`rdcore.train.graphs`): the same shapes,
+    nothing that waits for the GPU, sums kept in tensors and added to in place. ``step`` is then a tensor ()."""
     n_short: int = 0
     """How many lists or samples are shorter than asked for, because the teacher names fewer items or the user leaves
     fewer: they count with what they have."""
@@ -114,8 +113,7 @@ class Distillation(nn.Module):
         return self.teacher
 
     def prepare(self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False) -> None:
-        """Takes from the teacher, once, what training needs. ``cache`` keeps the teacher's lists
-        for all its students (`rdcore.distill.lists.teacher_lists` asks it)."""
+        """Takes from the teacher, once, what training needs. ``cache`` keeps its lists for all its students."""
         raise missing(self, "prepare(teacher, data)")
 
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
@@ -126,8 +124,8 @@ class Distillation(nn.Module):
         return None
 
     def wants(self, batch: Batch) -> Tensor | None:
-        """Items (B, m), if any, that the loop scores together with the batch's own: one gradient
-        of the item table instead of two. ``loss`` finds their logits in ``batch.wanted``."""
+        """Items (B, m), if any, that the loop scores together with the batch's own: one gradient of the item table instead of
+        two. ``loss`` finds their logits in ``batch.wanted``."""
         return None
 
     def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:

@@ -255,10 +255,8 @@ class RankDistil(Distillation):
     @torch.no_grad()
     def below(self, student: Model, user: Tensor, index: Tensor, context: Tensor, top: Tensor) -> Tensor:
         """Of users (B,) in the instances ``index`` (B,) with lists ``top``: (B, m); n_items: no item."""
-        if self.ahead is None:
-            items = different_unseen_items(user, self.drawn, self.seen, self.rng, top)
-        else:
-            items = self.ahead[index].long()
+        ahead = self.ahead is not None
+        items = self.ahead[index].long() if ahead else different_unseen_items(user, self.drawn, self.seen, self.rng, top)
         if self.drawn == self.settings.m:
             return items
         there = items < student.n_items

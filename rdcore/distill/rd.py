@@ -1,10 +1,10 @@
 """Ranking Distillation (Tang & Wang, KDD 2018): the teacher's top K items as weighted positives.
 
-First the weights: settings with one method each, from the student's ranks of the teacher's K items to
-weights. Positions and ranks count from 0 on both sides, as in the official code. The paper counts both
-from 1: that cancels in their difference, and in w^a it only changes the constant that normalisation
-removes (raw ``Position`` keeps the paper's exp(-r / lambda), r = 1..K). Raw weights differ up to tenfold
-in scale between the schemes, so comparing them raw also compares scales.
+First the weights: settings with one method each, from the student's ranks of the teacher's K items to weights. Positions
+and ranks count from 0 on both sides, as in the official code. The paper counts both from 1: that cancels in their
+difference, and in w^a it only changes the constant that normalisation removes (raw ``Position`` keeps the paper's
+exp(-r / lambda), r = 1..K). Raw weights differ up to tenfold in scale between the schemes, so comparing them raw also
+compares scales.
 """
 
 from __future__ import annotations
@@ -93,9 +93,8 @@ class Position(Scheme):
 class Discrepancy(Scheme):
     """w^b_r = tanh(max(mu (student's rank - teacher's rank), 0)): ranking discrepancy (Eq. 9).
 
-    As in the official code a sampled rank is floor(N n / S) for n of S samples above the item and
-    N items in all. An exact rank counts the N - seen unseen items: it is smaller by the factor
-    (N - seen) / N on average.
+    As in the official code a sampled rank is floor(N n / S) for n of S samples above the item and N items in all. An exact
+    rank counts the N - seen unseen items: it is smaller by the factor (N - seen) / N on average.
     """
 
     revision = 2
@@ -105,10 +104,9 @@ class Discrepancy(Scheme):
     samples: int = 100
     """Size of the sample behind a rank. Without effect where ``estimate`` is 'exact'."""
     estimate: str = "shared"
-    """How the student's rank is found. 'shared': from one sample of different items for the whole
-    batch, of which those count that the user has not seen. 'instance': from a sample of unseen
-    items for each query, with replacement, as in the official code. 'exact': from all unseen
-    items."""
+    """How the student's rank is found. 'shared': from one sample of different items for the whole batch, of which those count
+    that the user has not seen. 'instance': from a sample of unseen items for each query, with replacement, as in the
+    official code. 'exact': from all unseen items."""
     normalise: bool = False
     """Divide by the sum over the positions."""
 
@@ -182,8 +180,8 @@ class RDSettings(Settings):
     weights: Weights = field(default_factory=Hybrid)
     """How the K positions count: one of the schemes above."""
     exclude: str = "target"
-    """What the list leaves out: 'target' (released code: only the instance's target) or 'seen'
-    (the paper's unlabelled items: everything the user has in training)."""
+    """What the list leaves out: 'target' (released code: only the instance's target) or 'seen' (the paper's unlabelled items:
+    everything the user has in training)."""
     weight: float = 1.0
     """Factor of the loss: the released code's alpha; the paper's alpha is weight / (1 + weight)."""
     lists: str = added("teacher")
@@ -214,10 +212,8 @@ def distillation_loss(weights: Tensor, logits: Tensor) -> Tensor:
 
 
 class RankingDistillation(Distillation):
-    """The official algorithm (graytowne/rank_distill 4fb5237, distill_caser.py).
-
-    Dropout is on while ranks are estimated, and weights carry no gradient, both as there.
-    """
+    """The official algorithm (graytowne/rank_distill 4fb5237, distill_caser.py). Dropout is on while ranks are estimated, and
+    weights carry no gradient, both as there."""
 
     def __init__(self, settings: RDSettings):
         super().__init__()

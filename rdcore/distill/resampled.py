@@ -64,8 +64,7 @@ class Resampled(Distillation):
         if self.per_user:
             items, *rest = (part[queries.user] for part in self.sample)
         else:
-            lists = self.lists and self.lists.rows(batch)[index]
-            items, *rest = self.draw(student, queries, lists)
+            items, *rest = self.draw(student, queries, self.lists and self.lists.rows(batch)[index])
             self.full = bool((items < student.n_items).all())
         named = None if self.full else items < student.n_items
         if named is not None:

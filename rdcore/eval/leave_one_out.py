@@ -33,9 +33,9 @@ WATCHED = ("H@5-validation", "H@10-validation", "H@20-validation")  # training g
 class Judge:
     """Judges models by the held-out items of ``data``, which are fitted on ``fit`` alone.
 
-    validation, test: the two stages. A test item is asked for behind the user's validation item, which is not ranked
-    again; a model without memory is asked the same for both. n_short: how many users leave fewer than NEGATIVES items; they
-    are ranked among what they leave. Raises ValueError where a user has every item: nothing is left to rank theirs among.
+    validation, test: the two stages. A test item is asked for behind the user's validation item, which is not ranked again; a
+    model without memory is asked the same for both. n_short: how many users leave fewer than NEGATIVES items; they are ranked
+    among what they leave. Raises ValueError where a user has every item: nothing is left to rank theirs among.
     """
 
     def __init__(self, data: Interactions, device="cpu"):
@@ -144,10 +144,8 @@ def means(ranks: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def best_epoch(entries: Sequence[Mapping], metric: str = CHOOSES) -> int:
-    """The evaluated epoch with the best value of a validation metric, the earliest of equals.
-
-    Raises ValueError for a metric of test items: nothing is chosen by them.
-    """
+    """The evaluated epoch with the best value of a validation metric, the earliest of equals. Raises ValueError for a metric
+    of test items: nothing is chosen by them."""
     if "-validation" not in metric:
         raise ValueError(f"an epoch is chosen by the validation items, not by {metric!r}")
     return max(entries, key=lambda entry: (entry[metric], -entry["epoch"]))["epoch"]

@@ -1,20 +1,18 @@
 """Full ranking: metrics of every user, over all items that they do not have in training.
 
-`evaluate` goes through the users in blocks. `target_ranks` turns a block's scores into the ranks of the
-users' held-out items (their *targets*); it counts the items that score at least as high and sorts
-nothing. `per_user` turns ranks into one array for each metric; `mean` is the last step and the only one
-that forgets the users, because significance tests need them.
+`evaluate` goes through the users in blocks. `target_ranks` turns a block's scores into the ranks of the users' held-out
+items (their *targets*); it counts the items that score at least as high and sorts nothing. `per_user` turns ranks into one
+array for each metric; `mean` is the last step and the only one that forgets the users: significance tests need them.
 
-A ragged block, here and below, is a flat array and its `offsets` (b+1,): what belongs to row u
-is `flat[offsets[u]:offsets[u + 1]]`.
+A ragged block, here and below, is a flat array and its `offsets` (b+1,): what belongs to row u is
+`flat[offsets[u]:offsets[u + 1]]`.
 
-Source: evaluation.py of the official code (github.com/graytowne/rank_distill, commit 4fb5237).
-Two deliberate differences from it:
+Source: evaluation.py of the official code (github.com/graytowne/rank_distill, commit 4fb5237). Two deliberate differences:
 
-- the official code ranks its padding id together with the items; here `scores` has one column for
-  each real item and none for padding;
-- it leaves ties to numpy's unstable argsort; here a tie counts against the target, so that a model
-  with constant scores gets the worst result and not a random one.
+- the official code ranks its padding id together with the items; here `scores` has one column for each real item and none
+  for padding;
+- it leaves ties to numpy's unstable argsort; here a tie counts against the target, so that a model with constant scores
+  gets the worst result and not a random one.
 """
 
 from __future__ import annotations
@@ -70,23 +68,22 @@ def target_ranks(scores: Tensor, seen: tuple[Tensor, Tensor], targets: tuple[Ten
         i + #{items, neither target nor seen, whose score is >= its score}
 
     Args:
-        scores: (b, n_items), float32 or float64. USED UP: the entries of seen items and of targets
-            are overwritten with NaN. -inf is allowed; NaN and +inf are refused.
+        scores: (b, n_items), float32 or float64. USED UP: the entries of seen items and of targets are overwritten with
+            NaN. -inf is allowed; NaN and +inf are refused.
         seen: rows (S,) and items (S,) of the pairs that are left out of the ranking.
         targets: flat items (T,) and offsets (b+1,).
 
     Returns:
-        (T,) int64 on the device of `scores`: 1-based ranks, strictly increasing within each user
-        (so they follow the user's targets from best to worst, not the order given).
+        (T,) int64 on the device of `scores`: 1-based ranks, strictly increasing within each user (so they follow the user's
+        targets from best to worst, not the order given).
 
     Raises:
-        ValueError: for scores that are not finite, ids out of range, a target given twice, or one
-            that is also seen: it could never be ranked (data sets have repeated visits merged).
+        ValueError: for scores that are not finite, ids out of range, a target given twice, or one that is also seen: it
+            could never be ranked (data sets have repeated visits merged).
     """
     scores = scores.detach()
     check_scores(scores)
-    n_users, n_items = scores.shape
-    device = scores.device
+    (n_users, n_items), device = scores.shape, scores.device
     seen_rows, seen_items = (part.to(device) for part in seen)
     items, offsets = (part.to(device) for part in targets)
     _check_ids("seen", seen_items, n_items)
@@ -122,11 +119,11 @@ def target_ranks(scores: Tensor, seen: tuple[Tensor, Tensor], targets: tuple[Ten
 def _count_by_row(scores: Tensor, rows: Tensor, values: Tensor) -> Tensor:
     """For every target the number of scores in its row that are >= its value; for the CPU.
 
-    numpy compares a row of 14,009 scores and counts the hits in 2 microseconds, while the row lies
-    in the cache. Sorting the rows, or comparing whole blocks in torch, took three times as long.
+    numpy compares a row of 14,009 scores and counts the hits in 2 microseconds, while the row lies in the cache. Sorting the
+    rows, or comparing whole blocks in torch, took three times as long.
     """
-    table, flat = scores.numpy(), values.numpy()
-    counts = [np.count_nonzero(table[row] >= value) for row, value in zip(rows.tolist(), flat, strict=True)]
+    table = scores.numpy()
+    counts = [np.count_nonzero(table[row] >= value) for row, value in zip(rows.tolist(), values.numpy(), strict=True)]
     return torch.tensor(counts, dtype=torch.int64)
 
 
@@ -167,8 +164,7 @@ def per_user(ranks: Tensor | ArrayLike, offsets: Tensor | ArrayLike) -> dict[str
         raise ValueError("ranks must be 1-based and strictly increasing within each user")
 
     def total(values: np.ndarray) -> np.ndarray:
-        # (for no targets at all bincount forgets its weights and returns integers)
-        return np.bincount(rows, weights=values, minlength=n_users).astype(float)
+        return np.bincount(rows, weights=values, minlength=n_users).astype(float)  # integers, where there is no target
 
     size = np.maximum(counts, 1)
     gain = 1 / np.log2(ranks + 1)
@@ -206,10 +202,8 @@ def of_one_item(ranks: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def mean(users: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Means over the users who have targets.
-
-    ``AP`` becomes ``MAP``; ``n_users`` counts the users in the mean, ``n_left_out`` the others.
-    """
+    """Means over the users who have targets. ``AP`` becomes ``MAP``; ``n_users`` counts the users in the mean, ``n_left_out``
+    the others."""
     evaluated = ~np.isnan(users["AP"])
     if not evaluated.any():
         raise ValueError("no user has a held-out item: there is nothing to evaluate")
@@ -226,8 +220,7 @@ def top_items(scores: Tensor, seen: tuple[Tensor, Tensor], n: int) -> Tensor:
         n: length of the lists, at most n_items.
 
     Returns:
-        (b, n) int64. Where a user has fewer than n unseen items the list is filled up with the
-        padding id n_items.
+        (b, n) int64. Where a user has fewer than n unseen items the padding id n_items fills the list up.
     """
     check_scores(scores)
     n_items = scores.shape[1]
@@ -237,8 +230,8 @@ def top_items(scores: Tensor, seen: tuple[Tensor, Tensor], n: int) -> Tensor:
     _check_ids("seen", seen_items, n_items)
     scores = scores.detach().clone()
     scores[seen_rows, seen_items] = -float("inf")
-    # topk orders equal scores as it likes, but where the first n + 1 scores all differ there is
-    # only one answer. The few other rows go through the slower stable sort.
+    # topk orders equal scores as it likes, but where the first n + 1 scores all differ there is only one answer. The few
+    # other rows go through the slower stable sort.
     values, items = largest(scores, min(n + 1, n_items))
     items = items[:, :n].clone()
     tied = (values[:, 1:] == values[:, :-1]).any(1)

@@ -1,18 +1,18 @@
 """Is method a better than method b? Differences of two methods with intervals and p-values.
 
-Inputs are per-user metrics of several seeds, arrays (seeds, users): row s of `a` and row s of `b` are
-runs of one seed, column u is the same user everywhere.
+Inputs are per-user metrics of several seeds, arrays (seeds, users): row s of `a` and row s of `b` are runs of one seed,
+column u is the same user everywhere.
 
-Users and seeds are both random: another sample of users, or another training run, gives another
-number. The difference x[s, u] = a - b is therefore analysed as a two-way random layout without
-replication (Searle, Casella & McCulloch, Variance Components, 1992):
+Users and seeds are both random: another sample of users, or another training run, gives another number. The difference
+x[s, u] = a - b is therefore analysed as a two-way random layout without replication (Searle, Casella & McCulloch, Variance
+Components, 1992):
 
     x[s, u] = mean + seed[s] + user[u] + noise[s, u]
     variance of the mean = MS_seed / (S U) + (MS_user - MS_noise) / (S U)
 
-The first part is known from S - 1 degrees of freedom, the second (at least 0) from U - 1. The critical
-value is the mean of Student's t for the two, weighted by the parts (Cochran & Cox, Experimental
-Designs, 1957). `studies.common.coverage` simulates how often the interval holds the truth.
+The first part is known from S - 1 degrees of freedom, the second (at least 0) from U - 1. The critical value is the mean of
+Student's t for the two, weighted by the parts (Cochran & Cox, Experimental Designs, 1957). `studies.common.coverage`
+simulates how often the interval holds the truth.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LEVEL = 0.95
 LEAST_P = 1e-100  # what is smaller counts as 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Layout:
     """Mean squares of a two-way random layout, what they say of the spread, and of the mean's uncertainty."""
 
@@ -52,8 +52,7 @@ class Layout:
     @property
     def critical(self) -> float:
         """How many standard errors the 95 % interval reaches to each side; 0 where nothing varies."""
-        parts = self.of_seeds, self.of_users
-        return float(critical(*parts, self.n_seeds, self.n_users)) if self.variance else 0.0
+        return float(critical(self.of_seeds, self.of_users, self.n_seeds, self.n_users)) if self.variance else 0.0
 
     @property
     def components(self) -> tuple[float, float, float]:
@@ -98,8 +97,7 @@ def two_way(x: ArrayLike) -> Layout:
     else:
         squares = mean_squares(x)
         parts = of_the_mean(*squares, n_seeds, n_users)
-    names = ("ms_seed", "ms_user", "ms_noise", "of_seeds", "of_users")
-    return Layout(n_seeds=n_seeds, n_users=n_users, **dict(zip(names, map(float, (*squares, *parts)), strict=True)))
+    return Layout(n_seeds, n_users, *map(float, (*squares, *parts)))
 
 
 def mean_squares(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -127,9 +125,8 @@ def critical(of_seeds: ArrayLike, of_users: ArrayLike, n_seeds: ArrayLike, n_use
 
 
 def compare(a: ArrayLike, b: ArrayLike, *, common_users: bool = False) -> Comparison:
-    """The difference a - b of two methods on one metric, with its 95 % interval and p.
-
-    With one seed the interval is over users alone, says nothing about other seeds, and p is NaN.
+    """The difference a - b of two methods on one metric, with its 95 % interval and p. With one seed the interval is over
+    users alone, says nothing about other seeds, and p is NaN.
 
     Args:
         a, b: (seeds, users), paired in both directions; NaN where a user has no value.
@@ -140,9 +137,12 @@ def compare(a: ArrayLike, b: ArrayLike, *, common_users: bool = False) -> Compar
     layout = two_way(a - b)
     difference = float((a - b).mean())
     low, high = interval(difference, layout)
+    of_users = (a - b).mean(0)
+    with np.errstate(divide="ignore"):
+        effect_size = float(of_users.mean() / of_users.std(ddof=1)) if of_users.any() else 0.0
     return Comparison(
         n_seeds=layout.n_seeds, n_users=layout.n_users, mean_a=float(a.mean()), mean_b=float(b.mean()),
-        difference=difference, low=low, high=high, p=_p(difference, layout), effect_size=_effect_size((a - b).mean(0)),
+        difference=difference, low=low, high=high, p=_p(difference, layout), effect_size=effect_size,
         seed_differences=tuple((a - b).mean(1).tolist()), layout=layout,
     )  # fmt: skip
 
@@ -183,10 +183,3 @@ def paired(*arrays: ArrayLike, common_users: bool = False) -> list[np.ndarray]:
     if kept.sum() < 2:
         raise ValueError(f"a comparison needs at least 2 users with values, got {int(kept.sum())}")
     return [table[:, kept] for table in tables]
-
-
-def _effect_size(differences: np.ndarray) -> float:
-    if not differences.any():
-        return 0.0
-    with np.errstate(divide="ignore"):
-        return float(differences.mean() / differences.std(ddof=1))

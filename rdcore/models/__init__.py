@@ -10,17 +10,6 @@ from rdcore.models.neumf import NeuMF, NeuMFSettings
 from rdcore.models.popularity import Popularity, PopularitySettings
 
 __all__ = [
-    *more.__all__,
-    "BPRMF",
-    "BPRMFSettings",
-    "Caser",
-    "CaserSettings",
-    "DotProductModel",
-    "Fossil",
-    "FossilSettings",
-    "Model",
-    "NeuMF",
-    "NeuMFSettings",
-    "Popularity",
-    "PopularitySettings",
-]
+    *more.__all__, "BPRMF", "BPRMFSettings", "Caser", "CaserSettings", "DotProductModel", "Fossil", "FossilSettings",
+    "Model", "NeuMF", "NeuMFSettings", "Popularity", "PopularitySettings",
+]  # fmt: skip

@@ -20,28 +20,25 @@ TILE = 1024  # items that are multiplied at a time on a CPU: their scores stay i
 
 
 class Model(nn.Module):
-    """A recommender over items 0..n_items-1 (n_items is the padding id, which is never ranked).
-
-    Scores are logits.
-    """
+    """A recommender over items 0..n_items-1 (n_items is the padding id, which is never ranked). Scores are logits."""
 
     n_items: int
     window: int
     """How many past items the model looks at; 0: a model without memory."""
     full_windows: ClassVar[bool] = False
-    """Whether it is trained only where ``window`` items come before the target, as the released Caser
-    is. Otherwise it is trained on every prefix of at least one item, padded on the left."""
+    """Whether it is trained only where ``window`` items come before the target, as the released Caser is. Otherwise it is
+    trained on every prefix of at least one item, padded on the left."""
     graphable: ClassVar[bool] = False
-    """Whether encoding and scoring single items have the same shapes for every batch and never
-    wait for a GPU, so that a training step can be recorded as a CUDA graph."""
+    """Whether encoding and scoring single items have the same shapes for every batch and never wait for a GPU, so that a
+    training step can be recorded as a CUDA graph."""
 
     def encode(self, queries: Queries) -> Tensor:
         """B queries -> context (B, D)."""
         raise missing(self, "encode(queries)")
 
     def score(self, context: Tensor, items: Tensor) -> Tensor:
-        """Context (B, D) and items, (B, n) each query's own or (n,) shared by all -> logits
-        (B, n). By default from the scores of all items."""
+        """Context (B, D) and items, (B, n) each query's own or (n,) shared by all -> logits (B, n). By default from the
+        scores of all items."""
         scores = checked_scores(self, self.score_all(context), len(context))
         return scores[:, items] if items.dim() == 1 else scores.gather(1, items)
 
@@ -53,31 +50,23 @@ class Model(nn.Module):
         """Logits (B, P) and (B, N) -> the loss of each query (B,)."""
         raise missing(self, "base_loss(positive, negative)")
 
-    def query_loss(
-        self, queries: Queries, context: Tensor, target: Tensor, negatives: Tensor
-    ) -> Tensor | None:
-        """The loss of each query (B,), of a model whose loss needs more than logits of the target
-        (B,) and of the training loop's negatives (B, n): all items, say, or vectors. None, the
-        default, of a model whose loss is `base_loss`."""
+    def query_loss(self, queries: Queries, context: Tensor, target: Tensor, negatives: Tensor) -> Tensor | None:
+        """The loss of each query (B,), of a model whose loss needs more than logits of the target (B,) and of the training
+        loop's negatives (B, n): all items, say, or vectors. None, the default, of a model whose loss is `base_loss`."""
         return None
 
     def served(self) -> Model:
-        """The model that is exported in place of this one, with the same scores: itself, unless it
-        needs more to train than to answer."""
+        """The model that is exported in place of this one, with the same scores: itself, unless it needs more to train than
+        to answer."""
         return self
 
     def hint(self, context: Tensor) -> Tensor:
         """Context (B, D) -> what a teacher may show of its representation of the query (B, H)."""
-        raise NotImplementedError(
-            f"{type(self).__name__} has no hint(context): its representations cannot be distilled"
-        )
+        raise NotImplementedError(f"{type(self).__name__} has no hint(context): its representations cannot be distilled")
 
     def item_hint(self, items: Tensor) -> Tensor:
         """Items (n,) -> what a teacher may show of its representation of them (n, H)."""
-        raise NotImplementedError(
-            f"{type(self).__name__} has no item_hint(items): "
-            "its representations cannot be distilled"
-        )
+        raise NotImplementedError(f"{type(self).__name__} has no item_hint(items): its representations cannot be distilled")
 
 
 def dot_products(context: Tensor, vectors: Tensor) -> Tensor:
@@ -133,8 +122,8 @@ def wants_fit(settings: object) -> bool:
 def built(settings, fit: Interactions) -> Model:
     """The model that ``settings`` describe, for the users and items of ``fit``, not trained.
 
-    The simple form is ``build(n_users, n_items)``. A model that needs more, such as who has what (a
-    graph) or ``fit.item_features``, declares ``build(n_users, n_items, fit)`` and gets the fitted part.
+    The simple form is ``build(n_users, n_items)``. A model that needs more, such as who has what (a graph) or
+    ``fit.item_features``, declares ``build(n_users, n_items, fit)`` and gets the fitted part.
     """
     known = {"fit": fit} if wants_fit(settings) else {}
     model = settings.build(fit.n_users, fit.n_items, **known)
@@ -165,9 +154,7 @@ def scores_single_items(model: Model) -> bool:
 def must_score_single_items(teacher: Model, who: str) -> None:
     """Raises ValueError where ``who`` asks the teacher for what it cannot give."""
     if not scores_single_items(teacher):
-        raise ValueError(
-            f"{who} asks the teacher for scores of single items, which {type(teacher).__name__} cannot give"
-        )
+        raise ValueError(f"{who} asks the teacher for scores of single items, which {type(teacher).__name__} cannot give")
 
 
 @contextlib.contextmanager

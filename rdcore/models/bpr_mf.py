@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from rdcore.checks import flag, integer
@@ -47,8 +48,7 @@ class BPRMF(DotProductModel):
         self.n_items, self.window, self.dim = n_items, 0, settings.dim
         self.user = nn.Embedding(n_users, settings.dim)
         self.item_factors = nn.Embedding(n_items, settings.dim)
-        zeros = self.user.weight.new_zeros(n_items)
-        self.item_bias = nn.Parameter(zeros) if settings.bias else None
+        self.item_bias = nn.Parameter(torch.zeros(n_items)) if settings.bias else None
         for table in (self.user, self.item_factors):
             nn.init.normal_(table.weight, std=0.01)
 

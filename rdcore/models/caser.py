@@ -48,16 +48,13 @@ class CaserSettings(Settings):
 
 
 def horizontal_filters(images: Tensor, weight: Tensor, bias: Tensor, L: int) -> Tensor:
-    """n filters of each height h = 1..L, max-pooled over the positions where they can begin; of
-    equal maxima the first one gets the gradient.
+    """n filters of each height h = 1..L, max-pooled over the positions where they can begin -> (B, L n). Of equal maxima
+    the first one gets the gradient.
 
     Args:
         images: (B, L d), L item vectors side by side.
         weight: (L n, L d), the filters by height, each zero behind its h d numbers.
         bias: (L n,).
-
-    Returns:
-        (B, L n).
     """
     n, d = len(weight) // L, images.shape[1] // L
     best = images @ weight.T + bias  # all filters at the first position
@@ -70,22 +67,19 @@ def horizontal_filters(images: Tensor, weight: Tensor, bias: Tensor, L: int) -> 
 
 
 class Caser(DotProductModel):
-    """Caser as in the official Ranking Distillation code (graytowne/rank_distill 4fb5237,
-    caser.py).
+    """Caser as in the official Ranking Distillation code (graytowne/rank_distill 4fb5237, caser.py).
 
-    The last L items form an L x d image E. Vertical filters (``vertical`` of them, L x 1) take
-    weighted sums of the items; horizontal filters (``horizontal`` of each height h = 1..L, h x d)
-    look at h items in a row and are max-pooled over time. Their outputs, after dropout, give
-    z = sigmoid(W1 [.] + b1), and score(j) = W2_j . [z ; P_u] + b2_j with the user's vector P_u.
+    The last L items form an L x d image E. Vertical filters (``vertical`` of them, L x 1) take weighted sums of the items;
+    horizontal filters (``horizontal`` of each height h = 1..L, h x d) look at h items in a row and are max-pooled over
+    time. Their outputs, after dropout, give z = sigmoid(W1 [.] + b1), and score(j) = W2_j . [z ; P_u] + b2_j with the
+    user's vector P_u.
 
-    Initialisation: user, item and W2 vectors N(0, 1/size) with standard deviation 1/size of the
-    vector, b2 zero, filters and W1 by PyTorch's defaults for Conv2d and Linear. Convolutions are
-    not activated (identity), as there.
+    Initialisation: user, item and W2 vectors N(0, 1/size) with standard deviation 1/size of the vector, b2 zero, filters
+    and W1 by PyTorch's defaults for Conv2d and Linear. Convolutions are not activated (identity), as there.
 
-    Deviation: the official tables have a row for the padding id that is trained and can be ranked.
-    Here it is a fixed zero row of the input table and absent from W2 and b2, so the model has
-    2 d + 1 parameters fewer (5,583,901 instead of 5,584,102 on Gowalla at d=100), d of which never
-    change.
+    Deviation: the official tables have a row for the padding id that is trained and can be ranked. Here it is a fixed zero
+    row of the input table and absent from W2 and b2, so the model has 2 d + 1 parameters fewer (5,583,901 instead of
+    5,584,102 on Gowalla at d=100), d of which never change.
     """
 
     full_windows: ClassVar[bool] = True  # as in the released code
@@ -105,9 +99,8 @@ class Caser(DotProductModel):
         self.dense = nn.Linear(vertical * dim + horizontal * window, dim)
         self.item_factors = nn.Embedding(n_items, 2 * dim)
         self.item_bias = nn.Parameter(torch.zeros(n_items))
-        nn.init.normal_(self.user.weight, std=1 / dim)
-        nn.init.normal_(self.item.weight, std=1 / dim)
-        nn.init.normal_(self.item_factors.weight, std=1 / (2 * dim))
+        for table in (self.user, self.item, self.item_factors):
+            nn.init.normal_(table.weight, std=1 / table.embedding_dim)
         with torch.no_grad():
             self.item.weight[n_items] = 0
 
@@ -121,8 +114,7 @@ class Caser(DotProductModel):
         filters = self.vertical.weight.view(-1, L).expand(len(user), -1, -1)  # (B, nv, L)
         vertical = torch.baddbmm(self.vertical.bias[:, None], filters, image)  # (B, nv, d)
         # (L n, L d), filters by height, each filled up with zeros
-        flat = [each.weight.flatten(1) for each in self.horizontal]
-        weight = torch.cat([F.pad(each, (0, size - each.shape[1])) for each in flat])
+        weight = torch.cat([F.pad(each.weight.flatten(1), (0, size - each.weight[0].numel())) for each in self.horizontal])
         bias = torch.cat([each.bias for each in self.horizontal])
         pool = fast.horizontal_filters if fast.applies(image) else horizontal_filters
         horizontal = pool(image.flatten(1), weight, bias, L)  # (B, L n)

@@ -1,5 +1,4 @@
-"""Fossil: long-term taste by similarity, and a short-term Markov chain (He & McAuley, ICDM
-2016)."""
+"""Fossil: long-term taste by similarity, and a short-term Markov chain (He & McAuley, ICDM 2016)."""
 
 from __future__ import annotations
 
@@ -31,8 +30,8 @@ class FossilSettings(Settings):
     alpha: float = 0.2
     """How far a long history is divided (0: a sum, 1: a mean)."""
     span: str = "past"
-    """What the long-term sum covers: 'past', the items before the query's end, or 'all', every
-    training item of the user but the target, so that training looks ahead."""
+    """What the long-term sum covers: 'past', the items before the query's end, or 'all', every training item of the user but
+    the target, so that training looks ahead."""
     loss: str = "log"
     """'log' (point-wise) or 'bpr'."""
 
@@ -48,23 +47,21 @@ class FossilSettings(Settings):
 
 
 class Fossil(DotProductModel):
-    """Fossil in the variant that Ranking Distillation's parameter counts imply; its authors
-    released no Fossil.
+    """Fossil in the variant that Ranking Distillation's parameter counts imply; its authors released no Fossil.
 
     score(j) = beta_j
              + < |I|^-alpha sum_{i in I} P_i + sum_{k=1..L} (eta_k + eta^u_k) P_{s_k} , Q_j >
 
-    with I the user's items before the query (``span``), s_k the k-th item counted back from its
-    end, two item tables P and Q, an item bias, and Markov weights of order L, global and for each
-    user: 2 I d + I + L U + L parameters.
+    with I the user's items before the query (``span``), s_k the k-th item counted back from its end, two item tables P and
+    Q, an item bias, and Markov weights of order L, global and for each user: 2 I d + I + L U + L parameters.
 
-    Initialisation (the paper is silent): P and Q N(0, 1/d) with standard deviation 1/d, as the
-    official code does it for Caser; eta^u N(0, 1/d); eta and beta zero (as in
-    rdevooght/sequence-based-recommendations, whose Fossil has the same tables).
+    Initialisation (the paper is silent): P and Q N(0, 1/d) with standard deviation 1/d, as the official code does it for
+    Caser; eta^u N(0, 1/d); eta and beta zero (as in rdevooght/sequence-based-recommendations, whose Fossil has the same
+    tables).
 
-    Deviations: the counts in the paper include a padding row in both tables and a bias of it, here
-    a fixed zero row of P alone (d + 1 parameters fewer). I excludes the target in the original;
-    here it never holds it, because the data have no re-visits.
+    Deviations: the counts in the paper include a padding row in both tables and a bias of it, here a fixed zero row of P
+    alone (d + 1 parameters fewer). I excludes the target in the original; here it never holds it, because the data have no
+    re-visits.
     """
 
     full_windows: ClassVar[bool] = True  # as our records of it were made

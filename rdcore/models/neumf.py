@@ -35,15 +35,13 @@ class NeuMFSettings(Settings):
 class NeuMF(Model):
     """score(u, j) = w . [P_u * Q_j ; relu(W [p_u ; q_j] + c)] + b, a model without memory.
 
-    P and Q are the vectors of the factorisation (GMF), p and q those of the network (MLP), all of
-    size d; W is d x 2 d. The released code of DE-RRD has no NeuMF. One hidden layer of these sizes
-    is what the six parameter counts in the paper (Table 3) imply: 2 d (U + I) + 2 d^2 + d + 2 d + 1
-    with d = 250, 125 and 25.
+    P and Q are the vectors of the factorisation (GMF), p and q those of the network (MLP), all of size d; W is d x 2 d. The
+    released code of DE-RRD has no NeuMF. One hidden layer of these sizes is what the six parameter counts in the paper
+    (Table 3) imply: 2 d (U + I) + 2 d^2 + d + 2 d + 1 with d = 250, 125 and 25.
 
-    Not verified, because the available text of the paper does not say it: the loss, here the
-    point-wise log loss of NeuMF's authors over the positive and the negatives; the initialisation,
-    here N(0, 0.01^2) for the vectors, as in DE-RRD's code for BPR-MF and NeuMF's own, and
-    PyTorch's default for the layers, as for Caser; and which layer DE distils, here the two
+    Not verified, because the available text of the paper does not say it: the loss, here the point-wise log loss of NeuMF's
+    authors over the positive and the negatives; the initialisation, here N(0, 0.01^2) for the vectors, as in DE-RRD's code
+    for BPR-MF and NeuMF's own, and PyTorch's default for the layers, as for Caser; and which layer DE distils, here the two
     vectors side by side, (2 d), of users and of items.
     """
 
@@ -65,12 +63,9 @@ class NeuMF(Model):
         return torch.cat([self.user_gmf(queries.user), self.user_mlp(queries.user)], dim=1)
 
     def _parts(self, context: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The score's parts that do not depend on the item.
-
-        P_u * w for the first half of the output's weights (B, d), the user's share of the hidden
-        layer (B, d), the weights of the item's share (d, d), and the second half of the output's
-        weights (d,).
-        """
+        """The score's parts that do not depend on the item: P_u * w for the first half of the output's weights (B, d), the
+        user's share of the hidden layer (B, d), the weights of the item's share (d, d), and the second half of the output's
+        weights (d,)."""
         gmf, mlp = context.split(self.dim, dim=1)
         of_user, of_item = self.hidden.weight.split(self.dim, dim=1)
         output, of_hidden = self.output.weight[0].split(self.dim)
@@ -85,12 +80,9 @@ class NeuMF(Model):
         return product + hidden @ of_hidden + self.output.bias
 
     def score_all(self, context: Tensor) -> Tensor:
-        """Without the hidden units of all items, which would be B n_items d numbers.
-
-        Because of relu(x) = (x + |x|) / 2, the network's part of the score is a sum over users,
-        one over items and, for the units with positive weights and for those with negative ones, a
-        Manhattan distance between a user's share and an item's.
-        """
+        """Without the hidden units of all items, which would be B n_items d numbers: because of relu(x) = (x + |x|) / 2, the
+        network's part of the score is a sum over users, one over items and, for the units with positive weights and for
+        those with negative ones, a Manhattan distance between a user's share and an item's."""
         gmf, user, of_item, of_hidden = self._parts(context)
         item = F.linear(self.item_mlp.weight, of_item)  # (n_items, d)
         scores = gmf @ self.item_gmf.weight.T + self.output.bias  # (B, n_items)

@@ -24,8 +24,7 @@ class PopularitySettings(Settings):
 
 
 class Popularity(Model):
-    """Scores every item by how often it occurs, counts (n_items,), the same for every user.
-    Nothing is trained."""
+    """Scores every item by how often it occurs, counts (n_items,), the same for every user. Nothing is trained."""
 
     def __init__(self, counts: Tensor):
         super().__init__()

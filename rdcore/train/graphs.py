@@ -15,8 +15,7 @@ from torch import Tensor
 
 @contextlib.contextmanager
 def recording_stream(device) -> Iterator[None]:
-    """A CUDA stream for everything inside, because the default one cannot be recorded. On a CPU
-    nothing."""
+    """A CUDA stream for everything inside, because the default one cannot be recorded. On a CPU nothing."""
     if torch.device(device).type != "cuda":
         yield
         return
@@ -40,10 +39,9 @@ class Recorder:
     ) -> None:  # fmt: skip
         """Calls ``step(index, number)`` for every full batch of ``order`` (n,), and for the rest.
 
-        index (batch_size,): the batch's part of ``order``; number (): 0, 1, ..., a tensor too. The
-        step must have the same shapes in every call, wait for nothing, and keep its sums in
-        tensors; it may draw from the default generator and from ``generators``. The first batch
-        runs unrecorded: what is made at first use (the optimizer's moments) then exists.
+        index (batch_size,): the batch's part of ``order``; number (): 0, 1, ..., a tensor too. The step must have the same
+        shapes in every call, wait for nothing, and keep its sums in tensors; it may draw from the default generator and from
+        ``generators``. The first batch runs unrecorded: what is made at first use (the optimizer's moments) then exists.
         """
         full = len(order) // batch_size
         number = torch.zeros((), dtype=torch.long, device=order.device)

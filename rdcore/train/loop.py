@@ -43,16 +43,15 @@ class Training(Settings):
     base_weight: float = 1.0
     """Factor of the ranking loss (1 in the released code, 1 - alpha in the paper)."""
     reduction: str = added("mean")
-    """Of the ranking loss over the batch: 'mean' (Ranking Distillation) or 'sum' (DE-RRD). Every
-    distillation keeps the one its weight belongs to."""
+    """Of the ranking loss over the batch: 'mean' (Ranking Distillation) or 'sum' (DE-RRD). Every distillation keeps the one
+    its weight belongs to."""
     share: float = added(1.0)
     """The part of the training instances that is used, drawn once for a run."""
     patience: int = added(0)
-    """On stage L: after how many epochs without a new best on the validation items training ends
-    (0: never before the last epoch)."""
+    """On stage L: after how many epochs without a new best on the validation items training ends (0: never early)."""
     instances: str = added("all")
-    """Of an epoch: 'all' once each, or for all 'users' equally many, drawn among theirs with
-    replacement (as LightGCN's authors train)."""
+    """Of an epoch: 'all' once each, or for all 'users' equally many, drawn among theirs with replacement (as LightGCN's
+    authors train)."""
 
     def __post_init__(self):
         for name in ("epochs", "batch_size", "negatives"):
@@ -70,10 +69,10 @@ def training_data(
 ) -> TrainingData:
     """All training instances of ``fit`` for a model that looks at ``window`` items, on ``device``.
 
-    ``full_windows``: only those with ``window`` items before the target (`Model.full_windows`).
-    ``share`` < 1: a random part of them, the same for every model of this window and ``seed``, and
-    contained in every larger share. What counts as seen does not shrink. Raises ValueError where a
-    user has every item: no negative is left for them, and where nobody has a full window.
+    ``full_windows``: only those with ``window`` items before the target (`Model.full_windows`). ``share`` < 1: a random part
+    of them, the same for every model of this window and ``seed``, and contained in every larger share. What counts as seen
+    does not shrink. Raises ValueError where a user has every item: no negative is left for them, and where nobody has a
+    full window.
     """
     longest = int(fit.counts().max())
     if full_windows and window >= longest:
@@ -101,16 +100,11 @@ def seeded(seed: int, device) -> Iterator[None]:
         yield
 
 
-def make_optimizer(
-    model: Model, distillation: Distillation | None, settings: Training
-) -> torch.optim.Adam:
-    """Adam over the model's parameters and the distillation's own (DE's experts), in one fused
-    step."""
+def make_optimizer(model: Model, distillation: Distillation | None, settings: Training) -> torch.optim.Adam:
+    """Adam over the model's parameters and the distillation's own (DE's experts), in one fused step."""
     parameters = [*model.parameters(), *(distillation.parameters() if distillation else ())]
-    return torch.optim.Adam(
-        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True,
-        capturable=parameters[0].is_cuda,
-    )  # fmt: skip
+    rates = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+    return torch.optim.Adam(parameters, **rates, fused=True, capturable=parameters[0].is_cuda)
 
 
 def train(
@@ -130,19 +124,16 @@ def train(
 ) -> None:
     """Trains ``model`` in place for the epochs ``first_epoch`` .. ``settings.epochs`` (1-based).
 
-    Every random stream comes from (seed, name, epoch), so starting at ``first_epoch`` with the
-    model and the optimizer of the epoch before gives the same numbers as never having stopped.
+    Every random stream comes from (seed, name, epoch), so starting at ``first_epoch`` with the model and the optimizer of the
+    epoch before gives the same numbers as never having stopped. Raises FloatingPointError when a loss is not finite.
 
     Args:
         distillation: must have been prepared.
-        after_epoch: called with the epoch and its losses and seconds; where it returns True, the
-            training ends. Raising there stops it between epochs.
+        after_epoch: called with the epoch and its losses and seconds; where it returns True, the training ends. Raising
+            there stops it between epochs.
         report: called with a line before each epoch, and with "" at the end, for a live view.
-        graphs: on a GPU, record the steps of an epoch as a CUDA graph where model and distillation
-            allow it (``graphable``): the same numbers in a fraction of the time.
-
-    Raises:
-        FloatingPointError: when a loss is not finite.
+        graphs: on a GPU, record the steps of an epoch as a CUDA graph where model and distillation allow it (``graphable``):
+            the same numbers in a fraction of the time.
     """
     device = data.target.device
     recorder = Recorder() if graphs and device.type == "cuda" else None
@@ -165,11 +156,10 @@ def train(
 
 
 def batch_loss(
-    model: Model, distillation: Distillation | None, batch: Batch, step: int | Tensor,
-    reduction: str,
-) -> tuple[Tensor, Tensor | None]:  # fmt: skip
-    """The two terms of a step: the ranking loss of every query (B,), and the distillation loss (),
-    if any, over the batch as ``reduction`` says. Every query is encoded once."""
+    model: Model, distillation: Distillation | None, batch: Batch, step: int | Tensor, reduction: str
+) -> tuple[Tensor, Tensor | None]:
+    """The two terms of a step: the ranking loss of every query (B,), and the distillation loss (), if any, over the batch as
+    ``reduction`` says. Every query is encoded once."""
     context = model.encode(batch.queries)  # (B, D)
     if distillation and (negatives := distillation.negatives(batch)) is not None:
         batch = replace(batch, negatives=negatives)
@@ -189,8 +179,7 @@ def batch_loss(
         batch = replace(batch, wanted=rest)
     distilled = distillation.loss(model, batch, step, context)
     if distillation.reduction != reduction:
-        size = len(batch.index)
-        distilled = distilled * size if reduction == "sum" else distilled / size
+        distilled = distilled * len(batch.target) if reduction == "sum" else distilled / len(batch.target)
     return base, distilled
 
 
@@ -199,16 +188,14 @@ def _epoch(
     seed: int, distillation: Distillation | None, recorder: Recorder | None, progress: bool,
 ) -> dict:  # fmt: skip
     """All steps of one epoch; its losses. ``progress``: a bar where it takes ten seconds or more."""
-    device, size = data.target.device, settings.batch_size
-    mean = settings.reduction == "mean"
+    device, size, mean = data.target.device, settings.batch_size, settings.reduction == "mean"
     user, drawn = data.queries.user, None
     if settings.instances == "users":
         drawn = equal_draws(user, stream(seed, "instances", epoch, device))
         user = user[drawn]
     n = len(user)
     order = torch.randperm(n, generator=stream(seed, "order", epoch, device), device=device)
-    draws = stream(seed, "negatives", epoch, device)
-    negatives = unseen_items(user, settings.negatives, data.seen, draws)
+    negatives = unseen_items(user, settings.negatives, data.seen, stream(seed, "negatives", epoch, device))
     rng = stream(seed, "distillation", epoch, device)
     if distillation:
         distillation.begin_epoch(model, epoch, -(-n // size), rng)
