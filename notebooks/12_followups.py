@@ -42,7 +42,7 @@ from rdcore.data.sampling import stream, unseen_items
 from rdcore.distill import BDSettings, DESettings
 from rdcore.distill.base import Batch
 from rdcore.distill.de import gumbel_softmax
-from rdcore.distill.resampled import weighted_places
+from rdcore.distill.followups.cd import weighted_places
 from rdcore.store import runs
 from rdcore.train.loop import training_data
 from studies.common import report, style

@@ -1,11 +1,11 @@
-"""What settings are, and how they become part of a run's description and its key."""
+"""What settings are. `rdcore.store.description` says how they become part of a run's description and its key."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any, ClassVar
 
-from rdcore.checks import is_number, short
+from rdcore.checks import short
 
 
 class Settings:
@@ -21,8 +21,8 @@ class Settings:
     ...
     ...     weight: float = 1.0
     ...     '''Factor of the loss.'''
-    >>> describe(MySettings(weight=2))
-    {'type': 'MySettings', 'revision': 1, 'weight': 2.0}
+    >>> MySettings(weight=2)
+    MySettings(weight=2)
 
     Annotate a number with the plain word ``float``. Only then is an integer that was given for it described as a float (2
     and 2.0 are one run); ``Annotated[float, ...]`` or ``float | None`` give the two spellings two keys.
@@ -40,42 +40,6 @@ def added(default: Any) -> Any:
     """A field that joined a class after runs were published: it is omitted from the description while it has its default, so
     existing keys do not change. The default is what was done before the field existed, so it can never change."""
     return dataclasses.field(default=default, metadata={"added": True})
-
-
-def describe(value: Any, name: str = "") -> Any:
-    """Plain JSON that describes a value: an object with type, revision and fields for settings.
-
-    A run inside a run (the teacher of an experiment) becomes its key. Raises ValueError for anything else that is not plain
-    JSON, with the ``name`` of the field that holds it.
-    """
-    if isinstance(value, (list, tuple)):
-        return [describe(part, name) for part in value]
-    if dataclasses.is_dataclass(value):
-        revision = getattr(value, "revision", None)
-        return {
-            "type": getattr(value, "record_name", None) or type(value).__name__,
-            **({} if revision is None else {"revision": revision}),
-            **{
-                field.name: describe(_plain(getattr(value, field.name), field.type), field.name)
-                for field in dataclasses.fields(value)
-                if not (field.metadata.get("added") and getattr(value, field.name) == field.default)
-            },
-        }
-    if value is None or isinstance(value, (str, bool)) or (is_number(value) and abs(value) < 2**63):
-        return value
-    kind = short(value) if isinstance(value, (int, float)) else type(value).__name__
-    raise ValueError(
-        f"{kind} cannot be part of a run's description{f' ({name})' if name else ''}: "
-        "make it a frozen dataclass of numbers, texts and such"
-    )
-
-
-def _plain(value: Any, annotation: str | type) -> Any:
-    """A run as its key, and a number for a float field as a float."""
-    if isinstance(key := getattr(value, "key", None), str):
-        return key
-    # The annotation is a text in modules with postponed annotations, else (in notebooks) a type.
-    return float(value) if annotation in ("float", float) else value
 
 
 def inert(settings: Any, because: str, *names: str) -> None:

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import pytest
 
-from rdcore.settings import Settings, added, describe, inert
+from rdcore.settings import Settings, added, inert
+from rdcore.store.description import describe
 
 
 @dataclass(frozen=True, kw_only=True)

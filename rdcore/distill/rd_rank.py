@@ -11,9 +11,7 @@ from rdcore.eval.topk import block_rows
 from rdcore.models.base import Model
 
 
-def sampled_rank(
-    logits: Tensor, sample: Tensor, unseen: Tensor | None, n_items: int, own: Tensor | float = 0
-) -> Tensor:
+def sampled_rank(logits: Tensor, sample: Tensor, unseen: Tensor | None, n_items: int, own: Tensor | float = 0) -> Tensor:
     """The student's rank of the listed items, estimated from a sample: floor(n_items n / S).
 
     n counts the unseen samples scored strictly above the item, S the unseen ones. The official

@@ -73,15 +73,13 @@ class Resampled(Distillation):
         return self.settings.weight * (once * losses).sum()
 
 
-def _noise(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+def noise(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Minus Gumbel variates: logarithms of exponential ones, in float64."""
     uniform = torch.rand(shape, dtype=torch.float64, generator=generator, device=generator.device)
     return uniform.neg_().log1p_().neg_().log_()
 
 
-def sampled_places(
-    log_weights: Tensor, n: int, size: int, generator: torch.Generator, named: Tensor | None = None
-) -> Tensor:
+def sampled_places(log_weights: Tensor, n: int, size: int, generator: torch.Generator, named: Tensor | None = None) -> Tensor:
     """``size`` different places of a list, drawn one after the other, each with probability proportional to its weight
     among those left; n times: log_weights (depth,) float64 -> (n, size), ascending. ``named`` (n, depth): which places
     of the n lists are drawn first, those at the front; behind them others where there are fewer.
@@ -90,21 +88,9 @@ def sampled_places(
     """
     depth, parts = len(log_weights), []
     for rows in torch.arange(n).split(block_rows(2 * depth, n)):
-        noise = _noise((len(rows), depth), generator)
-        noisy = torch.sub(log_weights, noise, out=noise)
+        drawn = noise((len(rows), depth), generator)
+        noisy = torch.sub(log_weights, drawn, out=drawn)
         if named is not None:
             noisy.masked_fill_(~named[rows], -torch.inf)
         parts.append(noisy.topk(size, dim=1).indices.sort(dim=1).values)
     return torch.cat(parts)
-
-
-def weighted_places(log_weights: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """The same of rows with weights of their own: log_weights (n, m), minus infinity for what is never drawn -> places
-    (n, size) int64, in no particular order, and which of them are real (n, size) bool: where a row has fewer than
-    ``size`` places with a weight, all of them are drawn, and the others are not real."""
-    places, real = [], []
-    for part in log_weights.split(block_rows(4 * log_weights.shape[1], len(log_weights) or 1)):
-        values, found = (part - _noise(part.shape, generator)).topk(size, dim=1)
-        places.append(found)
-        real.append(values > -torch.inf)
-    return torch.cat(places), torch.cat(real)

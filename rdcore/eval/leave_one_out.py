@@ -1,8 +1,7 @@
 """The protocol of DE-RRD (Kang et al., CIKM 2020): one validation and one test item per user, each ranked among 499 others.
 
 One run serves choice and result: the validation items choose its epoch, and the test items are reported at that epoch.
-Sampled ranks can change the order of methods (Krichene & Rendle, KDD 2020), so an item's rank among all items is kept
-too.
+Sampled ranks can change the order of methods (Krichene & Rendle, KDD 2020), so an item's rank among all items is kept too.
 """
 
 from __future__ import annotations
@@ -26,8 +25,6 @@ NEGATIVES = 499
 # The first draw is the pinned one, the same for every run; the second shows what the draw alone is worth. The official
 # draw was not published.
 DRAW, REDRAW = 0, 1
-CHOOSES = "H@5-validation"  # the epoch of all metrics
-WATCHED = ("H@5-validation", "H@10-validation", "H@20-validation")  # training goes on while any of them rises
 
 
 class Judge:
@@ -141,18 +138,3 @@ def means(ranks: Mapping[str, np.ndarray]) -> dict[str, float]:
              for kind, of_kind in ranks.items() for name, values in metrics.of_one_item(of_kind).items()}  # fmt: skip
     judged = int(np.isfinite(ranks[""]).sum())
     return found | {"n_users": judged, "n_left_out": len(ranks[""]) - judged}
-
-
-def best_epoch(entries: Sequence[Mapping], metric: str = CHOOSES) -> int:
-    """The evaluated epoch with the best value of a validation metric, the earliest of equals. Raises ValueError for a metric
-    of test items: nothing is chosen by them."""
-    if "-validation" not in metric:
-        raise ValueError(f"an epoch is chosen by the validation items, not by {metric!r}")
-    return max(entries, key=lambda entry: (entry[metric], -entry["epoch"]))["epoch"]
-
-
-def stalled(entries: Sequence[Mapping], patience: int) -> bool:
-    """Whether none of the watched metrics has reached a new best for ``patience`` epochs, as in the official code (where
-    any of the three resets the count). Never with patience 0."""
-    latest = max(best_epoch(entries, metric) for metric in WATCHED)
-    return patience > 0 and entries[-1]["epoch"] - latest >= patience

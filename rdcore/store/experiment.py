@@ -16,7 +16,7 @@ from rdcore.distill.rankdistil import RankDistilSettings
 from rdcore.distill.rd import RDSettings
 from rdcore.distill.rrd import RRDSettings
 from rdcore.models import BPRMFSettings, CaserSettings, FossilSettings, ItemCFSettings, NeuMFSettings, PopularitySettings
-from rdcore.settings import describe
+from rdcore.store.description import describe
 from rdcore.store.names import choice_name, family, label, trained
 from rdcore.store.record_files import key_of
 from rdcore.train.loop import Training

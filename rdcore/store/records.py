@@ -37,8 +37,7 @@ PUBLISHED = ["AP", "P@10", "nDCG@10"]
 RANKS = ["rank"]
 """The same of stage L: the rank of each user's test item among the sampled ones."""
 CHOOSES = "H@5-validation"
-"""The metric of the validation items by which a run on stage L chooses its epoch
-(`rdcore.eval.leave_one_out`)."""
+"""The metric of the validation items by which a run on stage L chooses its epoch."""
 
 
 def needed(stage: str) -> tuple[str, ...]:

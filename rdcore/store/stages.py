@@ -7,6 +7,7 @@ checkpoint; `finish` after the last epoch."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +19,9 @@ from rdcore.files.whole import write_json, write_whole
 from rdcore.models.base import Model
 from rdcore.store import weights
 from rdcore.store.contract import stage_of
+from rdcore.store.records import CHOOSES
+
+WATCHED = (CHOOSES, "H@10-validation", "H@20-validation")  # on stage L training goes on while any of them rises
 
 
 class FullRanking:
@@ -52,7 +56,7 @@ class LeaveOneOut:
     """Stage L: held-out items are ranked among sampled ones. The validation items choose an epoch,
     and what is kept of users, and the weights, are those of that epoch alone."""
 
-    shows = leave_one_out.CHOOSES
+    shows = CHOOSES
 
     def __init__(self, data: Interactions, folder: Path, device: str):
         self.judge, self.folder = _judge_of(data, device), folder
@@ -64,17 +68,17 @@ class LeaveOneOut:
         without the ranks among all items: every epoch of a run has the same means."""
         full = not entries or "N@10-validation-full" in entries[0]
         entries.append({"epoch": epoch, **self.judge.means(model, full=full)})
-        if leave_one_out.best_epoch(entries) == epoch:
+        if best_epoch(entries) == epoch:
             weights.save(model, self.folder, epoch)
         return entries[-1]
 
     def stalled(self, entries: list[dict], patience: int) -> bool:
-        return leave_one_out.stalled(entries, patience)
+        return stalled(entries, patience)
 
     def tidy(self, entries: list[dict]) -> None:
         """Removes weights that are no longer the best; after the checkpoint, because a resumed run
         may need them until then."""
-        best = leave_one_out.best_epoch(entries) if entries else 0
+        best = best_epoch(entries) if entries else 0
         for file in weights.files(self.folder):
             if weights.epoch_of(file) != best:
                 file.unlink()
@@ -82,11 +86,26 @@ class LeaveOneOut:
     def finish(self, model: Model, entries: list[dict]) -> None:
         """Takes the model to the chosen epoch; keeps the ranks of every user's held-out items, and
         their means."""
-        epoch = leave_one_out.best_epoch(entries)
+        epoch = best_epoch(entries)
         weights.load(model, self.folder / f"weights-{epoch:03d}.safetensors")
         ranks = self.judge.ranks(model)
         keep_users({f"rank{kind}": values for kind, values in ranks.items()}, self.folder, epoch)
         write_json(self.folder / "chosen.json", {"epoch": epoch, **leave_one_out.means(ranks)})
+
+
+def best_epoch(entries: Sequence[Mapping], metric: str = CHOOSES) -> int:
+    """The evaluated epoch with the best value of a validation metric, the earliest of equals. Raises ValueError for a metric
+    of test items: nothing is chosen by them."""
+    if "-validation" not in metric:
+        raise ValueError(f"an epoch is chosen by the validation items, not by {metric!r}")
+    return max(entries, key=lambda entry: (entry[metric], -entry["epoch"]))["epoch"]
+
+
+def stalled(entries: Sequence[Mapping], patience: int) -> bool:
+    """Whether none of the watched metrics has reached a new best for ``patience`` epochs, as in the official code (where
+    any of the three resets the count). Never with patience 0."""
+    latest = max(best_epoch(entries, metric) for metric in WATCHED)
+    return patience > 0 and entries[-1]["epoch"] - latest >= patience
 
 
 def keep_users(users: dict, folder: Path, epoch: int) -> None:

@@ -15,10 +15,10 @@ import torch
 from scipy import stats
 
 from rdcore.eval import metrics, significance
-from rdcore.eval.leave_one_out import best_epoch
 from rdcore.eval.significance import Comparison
 from rdcore.store.experiment import Experiment, family
 from rdcore.store.runs import Record
+from rdcore.store.stages import best_epoch
 from studies.common import verdicts
 from studies.common.plan import Plan
 from studies.common.plan import trial_table as all_trials

@@ -25,7 +25,7 @@ from rdcore.eval.leave_one_out import Judge
 from rdcore.files import paths
 from rdcore.files.whole import write_json
 from rdcore.models import BPRMFSettings
-from rdcore.settings import describe
+from rdcore.store.description import describe
 from rdcore.store.environment import environment
 from rdcore.train.loop import Training, make_optimizer, seeded, train, training_data
 from studies.followups.proofs import judged

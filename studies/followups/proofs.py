@@ -54,7 +54,7 @@ from rdcore.files import paths
 from rdcore.files.whole import write_json, write_whole
 from rdcore.models import BPRMFSettings
 from rdcore.models.base import Model
-from rdcore.settings import describe
+from rdcore.store.description import describe
 from rdcore.store.environment import environment
 from rdcore.train.loop import Training, make_optimizer, seeded, train, training_data
 from studies.followups import splits

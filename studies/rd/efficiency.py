@@ -30,8 +30,8 @@ from rdcore.data.sampling import stream_seed
 from rdcore.files import paths
 from rdcore.files.whole import damaged, natural, not_negative, positive, read_json, write_whole
 from rdcore.models import CaserSettings, FossilSettings
-from rdcore.settings import describe
 from rdcore.store import runs
+from rdcore.store.description import describe
 from rdcore.train.loop import seeded
 from studies.common import text
 from studies.common.reported import reported

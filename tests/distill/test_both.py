@@ -14,7 +14,7 @@ from rdcore.datasets import synthetic
 from rdcore.distill import Batch, Both, BothSettings, DESettings, Equal, RDSettings
 from rdcore.distill.rrd import RRDSettings
 from rdcore.models import BPRMF, BPRMFSettings, Popularity
-from rdcore.settings import describe
+from rdcore.store.description import describe
 from rdcore.store.experiment import Experiment
 from rdcore.store.list_cache import ListCache
 from rdcore.train.loop import Training, make_optimizer, train, training_data

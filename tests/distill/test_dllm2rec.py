@@ -12,7 +12,7 @@ from rdcore.data.sampling import stream
 from rdcore.distill import Batch, DLLM2RecSettings
 from rdcore.distill.followups.dllm2rec import list_weights, weighted_loss
 from rdcore.models import ItemCFSettings
-from rdcore.settings import describe
+from rdcore.store.description import describe
 from rdcore.train.loop import training_data
 
 EXAMPLES = {"DLLM2Rec": DLLM2RecSettings(K=5), "DLLM2Rec-released": DLLM2RecSettings(K=5, as_released=True)}

@@ -10,7 +10,8 @@ from small_contract import DATA, holds, with_opinions
 from rdcore import distill
 from rdcore.data.sampling import stream
 from rdcore.distill import Batch, BothSettings
-from rdcore.settings import Settings, describe
+from rdcore.settings import Settings
+from rdcore.store.description import describe
 from rdcore.train.loop import training_data
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -16,7 +16,7 @@ from rdcore.distill import Batch, HetCompSettings, Trajectories
 from rdcore.distill.followups.hetcomp import agreement, early_loss, list_loss, moves_on
 from rdcore.distill.rrd import relaxed_loss
 from rdcore.models import BPRMFSettings, ItemCFSettings
-from rdcore.settings import describe
+from rdcore.store.description import describe
 from rdcore.store.experiment import Experiment
 from rdcore.store.runs import load_or_train
 from rdcore.train.loop import Training, training_data

@@ -24,7 +24,7 @@ from rdcore.distill.rankdistil import (
     sampled_orders,
 )
 from rdcore.models import BPRMFSettings, CaserSettings, FossilSettings, PopularitySettings
-from rdcore.settings import describe
+from rdcore.store.description import describe
 from rdcore.train.loop import Training, TrainingData, make_optimizer, train, training_data
 from studies.common.reported import reported
 

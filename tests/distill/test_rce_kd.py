@@ -10,8 +10,8 @@ from small_contract import DATA, STUDENTS, holds, with_opinions
 
 from rdcore.data.sampling import stream
 from rdcore.distill import Batch, RCEKDSettings
+from rdcore.distill.followups.cd import weighted_places
 from rdcore.distill.followups.rce_kd import contained, draw_log_weights, rejuvenated_loss, taught_items
-from rdcore.distill.resampled import weighted_places
 from rdcore.train.loop import training_data
 
 EXAMPLES = {

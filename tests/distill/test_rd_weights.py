@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rdcore.distill import Discrepancy, Equal, Hybrid, Position, Reciprocal
-from rdcore.settings import describe
+from rdcore.store.description import describe
 
 K = 10
 # exp(-r) / sum over r = 1..10, to four digits: (1 - 1/e) e^(1-r) / (1 - e^-10); also printed in papers/rd.md.

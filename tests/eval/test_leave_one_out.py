@@ -166,21 +166,21 @@ def test_a_rank_of_zero_is_refused():
 
 def entries(*values, start=1):
     """Evaluated epochs with validation H@5, H@10, H@20 as given."""
-    return [{"epoch": epoch, **dict(zip(loo.WATCHED, triple, strict=True))} for epoch, triple in enumerate(values, start)]
+    return [{"epoch": epoch, **dict(zip(stages.WATCHED, triple, strict=True))} for epoch, triple in enumerate(values, start)]
 
 
 def test_the_first_of_equal_epochs_is_chosen_and_no_test_metric_chooses():
     found = entries((0.1, 0.9, 0), (0.3, 0.1, 0), (0.3, 0.2, 0), (0.2, 1.0, 0))
-    assert loo.best_epoch(found) == 2 and loo.best_epoch(found, "H@10-validation") == 4
+    assert stages.best_epoch(found) == 2 and stages.best_epoch(found, "H@10-validation") == 4
     with pytest.raises(ValueError, match="validation"):
-        loo.best_epoch(found, "H@5")
+        stages.best_epoch(found, "H@5")
 
 
 def test_training_goes_on_while_any_watched_metric_rises():
     rising = entries((0.3, 0, 0), (0.1, 0.1, 0), (0.1, 0.1, 0.2), (0.1, 0.1, 0.2))
-    assert not loo.stalled(rising, 2) and loo.stalled(rising, 1)
-    assert loo.stalled(rising + entries((0.3, 0.1, 0.2), start=5), 2)  # an equal value is no new best
-    assert not loo.stalled(rising, 0)
+    assert not stages.stalled(rising, 2) and stages.stalled(rising, 1)
+    assert stages.stalled(rising + entries((0.3, 0.1, 0.2), start=5), 2)  # an equal value is no new best
+    assert not stages.stalled(rising, 0)
 
 
 def experiment(data, **changes) -> Experiment:
@@ -200,8 +200,8 @@ def test_a_run_stops_is_judged_at_the_chosen_epoch_and_keeps_its_weights_alone(d
     described = experiment(data)
     run = runs.load_or_train(described, data)
     shown = run.metrics
-    assert len(shown) < 60 and loo.stalled(shown.reset_index().to_dict("records"), 4)
-    assert not loo.stalled(shown.iloc[:-1].reset_index().to_dict("records"), 4)
+    assert len(shown) < 60 and stages.stalled(shown.reset_index().to_dict("records"), 4)
+    assert not stages.stalled(shown.iloc[:-1].reset_index().to_dict("records"), 4)
     best = int(shown["H@5-validation"].idxmax())
     assert run.chosen["epoch"] == run.epoch == best
     assert [file.name for file in run.folder.glob("weights-*")] == [f"weights-{best:03d}.safetensors"]

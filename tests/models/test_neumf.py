@@ -13,7 +13,7 @@ from rdcore.data.queries import final_queries, training_queries
 from rdcore.eval.metrics import evaluate, mean, popularity
 from rdcore.models import NeuMF, NeuMFSettings
 from rdcore.models.base import has_hints
-from rdcore.settings import describe
+from rdcore.store.description import describe
 from rdcore.store.experiment import family
 from rdcore.train.loop import Training, make_optimizer, train, training_data
 

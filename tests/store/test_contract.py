@@ -456,12 +456,6 @@ def test_the_lines_of_a_sweep(store: Path, capsys) -> None:
 # -------------------------------------------------------------------------------------------------------------- the store
 
 
-def test_the_metric_that_chooses_is_the_one_of_the_evaluation() -> None:
-    from rdcore.eval import leave_one_out
-
-    assert records.CHOOSES == leave_one_out.CHOOSES
-
-
 def test_looking_at_runs_needs_no_torch(store: Path) -> None:
     runs.load_or_train(RUN, MINE)
     look = f"from rdcore.store import run_tables; run_tables.listing(); run_tables.show({RUN.key!r})"

@@ -23,8 +23,8 @@ from rdcore.data import DataError, from_frame
 from rdcore.datasets import formats
 from rdcore.files.whole import write_rows
 from rdcore.models import BPRMFSettings
-from rdcore.settings import describe
 from rdcore.store import runs
+from rdcore.store.description import describe
 from rdcore.store.experiment import Experiment
 from rdcore.store.runs import Run
 from studies import cli

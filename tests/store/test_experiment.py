@@ -11,7 +11,7 @@ from rdcore import distill, models
 from rdcore.distill import Discrepancy, Equal, Hybrid, Position, RDSettings, Reciprocal
 from rdcore.files import paths
 from rdcore.models import CaserSettings
-from rdcore.settings import describe
+from rdcore.store.description import describe
 from rdcore.store.experiment import Experiment
 from rdcore.train.loop import Training
 from studies.common.earlier import as_before

@@ -12,7 +12,7 @@ from rdcore.checks import flag, integer, number, one_of
 from rdcore.data.queries import Queries
 from rdcore.distill.base import Batch, Cache, Frozen, TrainingData
 from rdcore.distill.lists import exemplary_rankings, teacher_lists
-from rdcore.distill.resampled import Resampled, sampled_places, weighted_places
+from rdcore.distill.resampled import Resampled, noise, sampled_places
 from rdcore.eval.topk import block_rows
 from rdcore.models.base import Model, must_score_single_items
 from rdcore.settings import Settings, added, inert
@@ -95,6 +95,18 @@ def soft_label_loss(labels: Tensor, logits: Tensor, named: Tensor | None = None)
 def positives_loss(logits: Tensor) -> Tensor:
     """The published base loss: -log sigmoid of the targets' logits (B,), summed -> ()."""
     return F.softplus(-logits).sum()
+
+
+def weighted_places(log_weights: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """`sampled_places` of rows with weights of their own: log_weights (n, m), minus infinity for what is never drawn -> places
+    (n, size) int64, in no particular order, and which of them are real (n, size) bool: where a row has fewer than
+    ``size`` places with a weight, all of them are drawn, and the others are not real."""
+    places, real = [], []
+    for part in log_weights.split(block_rows(4 * log_weights.shape[1], len(log_weights) or 1)):
+        values, found = (part - noise(part.shape, generator)).topk(size, dim=1)
+        places.append(found)
+        real.append(values > -torch.inf)
+    return torch.cat(places), torch.cat(real)
 
 
 def linear_places(length: Tensor, size: int, generator: torch.Generator) -> Tensor:

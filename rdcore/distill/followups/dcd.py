@@ -20,10 +20,10 @@ from rdcore.distill.base import (
     distinct,
     distinct_queries,
 )
+from rdcore.distill.followups.cd import weighted_places
 from rdcore.distill.followups.ir_rrd import without_memory
 from rdcore.distill.followups.item_side import scores_of_users, user_lists
 from rdcore.distill.lists import teacher_lists
-from rdcore.distill.resampled import weighted_places
 from rdcore.distill.rrd import partial_relaxed_loss
 from rdcore.models.base import Model
 from rdcore.settings import Settings, inert

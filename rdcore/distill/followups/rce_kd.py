@@ -12,9 +12,9 @@ from torch import Tensor
 from rdcore.checks import integer, number, one_of
 from rdcore.data.queries import Queries, final_queries_of
 from rdcore.distill.base import Batch, Cache, Distillation, TrainingData
+from rdcore.distill.followups.cd import weighted_places
 from rdcore.distill.followups.kd_ce import soft_cross_entropy
 from rdcore.distill.lists import check_length, exemplary_rankings, teacher_lists
-from rdcore.distill.resampled import weighted_places
 from rdcore.models.base import Model, must_score_single_items
 from rdcore.settings import Settings
 
