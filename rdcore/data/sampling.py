@@ -26,10 +26,11 @@ def stream(seed: int, name: str, epoch: int = 0, device="cpu") -> torch.Generato
 class SeenItems:
     """Which items each user has in training, for exclusion. Memory is O(interactions).
 
-    offsets (n_users + 1,), items (N,): as in Interactions; an item may be there more than once. keys (N,): user * n_items +
-    item, ascending; membership is a binary search in them. sorted_items (N,): each user's items, ascending. distinct, left
-    (n_users,): how many different items a user has, and how many they leave. fewest_unseen: how many items are left for the
-    user who has most.
+    offsets (n_users + 1,), items (N,): as in Interactions; an item may be there more than once.
+    keys (N,): user * n_items + item, ascending; membership is a binary search in them.
+    sorted_items (N,): each user's items, ascending.
+    distinct, left (n_users,): how many different items a user has, and how many they leave.
+    fewest_unseen: how many items are left for the user who has most.
     """
 
     def __init__(self, items: Tensor, offsets: Tensor, n_items: int):

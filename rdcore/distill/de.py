@@ -148,10 +148,11 @@ def _uniform(*shape: int, fan_in: int) -> nn.Parameter:
 
 
 class DistillationExperts(Distillation):
-    """DE as in SeongKu-Kang/DE-RRD_CIKM20 97b6bf6, Models/DE.py: for the batch's different users u
-    (queries, where the student has a memory), positives i and negatives j,
+    """DE as in SeongKu-Kang/DE-RRD_CIKM20 97b6bf6, Models/DE.py: for the batch's different users u (queries, where the
+    student has a memory), positives i and negatives j,
 
-    L = weight (sum_u D(u) + 1/2 (sum_i D(i) + sum_j D(j))) D(e) = || h_t(e) - sum_m s^e_m E_m(h_s(e)) ||^2
+    L = weight (sum_u D(u) + 1/2 (sum_i D(i) + sum_j D(j)))
+    D(e) = || h_t(e) - sum_m s^e_m E_m(h_s(e)) ||^2
 
     with the squared distance (or the distance, see the settings) and soft s to the end. Users and items have experts
     and a selection network each; they are trained with the student, by the same optimiser, and not part of it.

@@ -1,9 +1,9 @@
 """Ranking Distillation (Tang & Wang, KDD 2018): the teacher's top K items as weighted positives.
 
-First the weights: settings with one method each, from the student's ranks of the teacher's K items to weights. Positions and
-ranks count from 0 on both sides, as in the official code. The paper counts both from 1: that cancels in their difference, and
-in w^a it only changes the constant that normalisation removes (raw ``Position`` keeps the paper's exp(-r / lambda), r =
-1..K). Raw weights differ up to tenfold in scale between the schemes, so comparing them raw also compares scales.
+First the weights: settings with one method each, from the student's ranks of the teacher's K items to weights. Positions
+and ranks count from 0 on both sides, as in the official code. The paper counts both from 1: that cancels in their
+difference, and in w^a it only changes the constant that normalisation removes (raw ``Position`` keeps the paper's
+exp(-r / lambda), r = 1..K). Raw weights differ up to tenfold in scale, so comparing schemes raw also compares scales.
 """
 
 from __future__ import annotations
