@@ -1,6 +1,6 @@
 """The losses of all methods in slow numpy, independent of rdcore, and the file data/golden/losses.json that they make.
 
-    python tests/distill/golden_reference.py        # writes the file anew
+    python tests/distill/golden_reference.py        # writes the file
 
 Each function takes the entry's inputs by name and returns a number. What the entry's ``gradient`` names is differentiated by
 central differences in float64.
