@@ -49,6 +49,7 @@ import pandas as pd
 
 from studies.common import report, style
 from studies.common.profiles import PROFILES
+from studies.common.reported import reported
 from studies.notebooks import page, pictures
 from studies.rd import ablation_report as reports
 from studies.rd import ablations, sweep_plots
@@ -129,8 +130,14 @@ page.show_or_note(pd.DataFrame(spread) if by_key else None, "no sweep is on reco
 #
 # * $\mu$ has no influence as soon as *one* sampled item that beats the teacher's item makes the weight nearly 1. With $N$ items
 #   and $S$ samples an estimated rank is a multiple of $N/S$, so this happens for every $\mu$ above $2.65\, S/N$.
-# * The paper's Figure 6 shows that both ends of $\alpha$ are bad, and a best value between .3 and .5 (as readers noted it).
-#   Distillation *alone* ($\alpha = 1$) never sees a negative item. The sweep over $w$ with the paper's $\alpha$:
+# * The paper's Figure 6 varies the balance $\alpha$ of the two losses. $\alpha = 0$ is the student alone; with $\alpha = 1$,
+#   distillation *alone*, no negative item is seen.
+
+# %%
+figure6 = reported("rd_figure6").groupby("quantity", sort=False)["value"].agg(list)
+page.say("Figure 6, as readers noted it: bad at α = " + " and ".join(f"{alpha:g}" for alpha in figure6["bad_alpha"])
+         + f", best between {figure6['best_alpha_from'][0]:g} and {figure6['best_alpha_to'][0]:g}. "
+         "The sweep over w with the paper's α:")  # fmt: skip
 
 # %%
 page.show(reports.balance(table), **{"the paper's alpha": "{:.2f}"})

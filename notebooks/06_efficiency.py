@@ -14,7 +14,7 @@
 #
 # Distillation costs time once, in training. It pays off later: the model has half the numbers to store, and to multiply at every
 # request. Table 3 of Ranking Distillation (Tang & Wang, KDD 2018) reports the number of parameters and the seconds to make a list of
-# recommendations for every user: half the parameters, and on the authors' CPU about half the time (.48 to .61).
+# recommendations for every user: about half the parameters, and on the authors' CPU about half the time (section 3 has each number).
 #
 # Here both are measured again for the paper's two models at the paper's sizes: Caser with vectors of $d = 100$ and $50$ numbers, Fossil with $d =
 # 50$ and $20$. What a model has learnt does not change its speed, so these are fresh models. **T** is the teacher's size, **RD** the student's.

@@ -11,8 +11,8 @@ Components, 1992):
     variance of the mean = MS_seed / (S U) + (MS_user - MS_noise) / (S U)
 
 The first part is known from S - 1 degrees of freedom, the second (at least 0) from U - 1. The critical value is the mean of
-Student's t for the two, weighted by the parts (Cochran & Cox, Experimental Designs, 1957). `studies.common.coverage`
-simulates how often the interval holds the truth.
+Student's t for the two, weighted by the parts (Cochran & Cox, Experimental Designs, 1957). Satterthwaite's degrees of freedom,
+the usual choice, are too many for three seeds: `studies.common.coverage` simulates how often intervals hold the truth.
 """
 
 from __future__ import annotations

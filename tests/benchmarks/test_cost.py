@@ -1,6 +1,7 @@
 """Quality against cost: how it is counted, on small numbers. No time is asserted."""
 
 import importlib.util
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -102,3 +103,41 @@ def test_readme_says_what_the_table_says():
     readme = " ".join((paths.root() / "README.md").read_text(encoding="utf-8").split())
     said = f"a student of 16 numbers a vector has {shares[0]} of its teacher's nDCG@10 in an eighth of the bytes, alone"
     assert f"{said} {shares[1]}." in readme
+
+
+def test_the_page_says_what_the_committed_table_has():
+    """docs/serving.md, "Is it worth it?"."""
+    root = Path(__file__).parents[2]
+    said = (root / "docs" / "serving.md").read_text(encoding="utf-8").split("## Is it worth it?")[1].split("\n## ")[0]
+    said = " ".join(said.split())
+    table = pd.read_csv(root / "figures" / "tables" / "cost.csv")
+    rows = {("made-up" if "made-up" in r.dataset else r.dataset, r.role, r.dim, r.batch, r.index): r
+            for r in table.itertuples(index=False)}  # fmt: skip
+
+    def quality(data, role, dim, index="exact"):
+        return rows[data, role, dim, 1, index].quality
+
+    def ms(data, role, dim, batch=1, index="exact"):
+        return rows[data, role, dim, batch, index].latency_ms
+
+    def short(value, digits):
+        return f"{value:.{digits}f}".lstrip("0")
+
+    small, shop, million = "ml-100k", "gowalla", "made-up"
+    teacher = quality(small, "T", 64)
+    of_shop = {role: ", ".join(short(quality(shop, role, d), 4) for d in (4, 8)) + f" and {short(quality(shop, role, 16), 4)}"
+               for role in ("S", "RD-position")}  # fmt: skip
+    listed = [r.latency_ms for place, r in rows.items() if place[0] == small and place[3:] == (1, "exact")]
+    for words in (
+        f"keeps {quality(small, 'S', 32) / teacher:.0%}".replace("%", " %"), f"({short(quality(small, 'S', 32), 4)} of",
+        f"of {short(teacher, 4)})", f"and {quality(small, 'S', 4) / teacher:.0%}".replace("%", " %") + " with 4",
+        f"the student alone has {of_shop['S']} with", f"the distilled one {of_shop['RD-position']}",
+        f"the teacher {short(quality(shop, 'T', 128), 4)}:", f"{ms(small, 'S', 4, 512):.1f} ms with 4 numbers",
+        f"{ms(small, 'T', 64, 512):.1f} ms with 64", f"the teacher takes {short(ms(shop, 'T', 128), 2)} ms a list",
+        f"takes {short(min(listed), 2)} to {short(max(listed), 2)} ms at every size",
+        f"{ms(million, 'T', 64):.0f} ms with 64 numbers and {ms(million, 'S', 4):.1f} ms with 4",
+        f"{ms(million, 'T', 64, 512) / 512:.1f} ms and {ms(million, 'S', 4, 512) / 512:.1f} ms a user",
+        f"{ms(million, 'T', 64, 1, 'ivf'):.1f} ms and {short(ms(million, 'S', 4, 1, 'ivf'), 1)} ms",
+        f"a student of 16 with an index answers in {ms(million, 'S', 16, 1, 'ivf'):.1f} ms",
+    ):  # fmt: skip
+        assert words in said, words

@@ -1,5 +1,7 @@
 """What measure.py collects, without a checkout."""
 
+from pathlib import Path
+
 import pandas as pd
 from parity import derrd, measure, official, rd
 
@@ -24,3 +26,16 @@ def test_people_see_how_many_times_as_fast_we_are():
     row = ["RD", "a/b", "1234567", "x", 51, 2.5e-7, 6.0, 2.0]
     shown = measure.shown(pd.DataFrame([row], columns=official.COLUMNS))
     assert shown.loc[0, ["max_difference", "ratio", "steps"]].tolist() == ["2.5e-07", "3.0", "51"]
+
+
+def test_the_page_has_the_ratios_of_the_committed_table():
+    """docs/reliability.md: how many times as fast RD is, and the later methods with the smallest and the largest ratio."""
+    root = Path(__file__).parents[2]
+    said = (root / "docs" / "reliability.md").read_text(encoding="utf-8")
+    table = pd.read_csv(root / "figures" / "tables" / "parity.csv").dropna(subset=["seconds_official"])
+    table["ratio"] = table["seconds_official"] / table["seconds_ours"]
+    rd = table[table["method"] == "RD"]["ratio"]
+    assert f"({int(rd.min())} to {int(rd.max())} times as fast)" in said
+    later = table[~table["method"].isin(["BPR", "DE", "RRD", "Caser", "RD"])].set_index("method")["ratio"]
+    least, most = later.idxmin(), later.idxmax()
+    assert f"take {later[least]:.1f} ({least}) to {later[most]:.0f} ({most}) times as long in the released code" in said

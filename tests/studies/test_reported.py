@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -31,6 +34,24 @@ def test_tables_are_complete(table, rows):
 @pytest.mark.parametrize("table", ["rd_table2", "rd_table4"])
 def test_metrics_lie_between_0_and_1(table):
     assert reported(table)["value"].between(0, 1).all()
+
+
+def test_figure_6_is_in_words_a_range_of_alpha():
+    figure = reported("rd_figure6")
+    assert set(figure["trust"]) == {"notes"} and figure["value"].between(0, 1).all()
+    alpha = figure.groupby("quantity")["value"].agg(list)
+    assert alpha["bad_alpha"] == [0, 1] and 0 < alpha["best_alpha_from"][0] < alpha["best_alpha_to"][0] < 1
+
+
+def test_no_notebook_has_a_number_of_a_paper_in_its_prose():
+    """It is read from data/reported; 95 % belongs to intervals. Tables say what a protocol is, with its source."""
+    for file in sorted((Path(__file__).parents[2] / "notebooks").glob("*.py")):
+        cells = file.read_text(encoding="utf-8").split("\n# %%")
+        prose = [re.sub(r"\n# \|.*", "", cell).replace("\n#", "") for cell in cells if cell.startswith(" [markdown]")]
+        for sentence in (one for cell in prose for one in re.split(r"(?<=[.:;?])\s", cell)):
+            if re.search(r"\bpapers?\b|\bauthors\b", sentence):
+                numbers = re.findall(r"(?<![\w.])\d*\.\d+M?\b|\d+ %", sentence)
+                assert set(numbers) <= {"95 %"}, f"{file.name}: {sentence}"
 
 
 def test_hybrid_row_of_table_4_is_the_caser_rd_row_of_table_2():
