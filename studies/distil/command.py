@@ -14,11 +14,36 @@ EXAMPLES = """examples:
   rdcore distil clicks.csv --only-split --out shop                                what a teacher of your own may see, and
   rdcore distil clicks.csv --teacher lists.parquet --out shop                     the student that learns from its lists
   rdcore distil clicks.csv --teacher sasrec --student sasrec --dim 16 --out shop
+  rdcore distil clicks.csv --teacher bpr --method kd-ce --out shop                another way to learn
 
 Afterwards open shop/report.html, and try python shop/serve.py USER.
 Interrupted, or the machine went down? Give the same command again: it goes on where it was.
 A run with other options into the same folder replaces the page and keeps what is trained.
 """
+
+
+LEARNING = """Leave it out, and the student learns by rd-position: it suits every teacher and every student.
+From the top of the teacher's lists, with any teacher:
+  rd-position    the first ten items count as liked, the first one most
+  rd-hybrid      and those most that the student ranks too low (the paper's Ranking Distillation)
+  rrd            the order of drawn items of the list, all of them above other items
+  rankdistil-b, rankdistil-p
+                 the order of the first ten; the other items are pushed down, or below these ten
+  dcd            the order of items of the list that the student ranks too high or too low
+  unkd           pairs of equally popular items, so that the teacher's love of popular ones is not learnt
+From the teacher's scores of single items, with the teacher bpr, caser, fossil, sasrec, lightgcn or ials, or a file with
+scores; not if all scores lie within about one unit (ials), for then they hardly tell items apart:
+  cd             how likely the teacher thinks drawn items are
+  rankdistil-c   orders drawn by the scores
+  kd-ce          the shares of the first 50 items (cross-entropy, the classic way)
+  rce-kd         the same, also for what the student ranks high
+  dllm2rec       as rd-position, and those most that the teacher is sure of
+From the teacher's vectors, with the teacher bpr, caser, fossil, sasrec, lightgcn or ials; up to thirty times as slow:
+  fit, vkd       the vectors themselves
+  de, de-rrd     the same, with several experts; and with rrd
+  pckd           de that keeps the student's order
+  ftd, htd       the angles between vectors; and inside groups
+  freqd          vectors smoothed over alike users and items (teacher and student bpr or lightgcn; teacher also ials)"""
 
 
 class _Format(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -54,26 +79,25 @@ def add_distil(commands: argparse._SubParsersAction) -> None:
            help="leave out users and items with fewer than N rows; nothing can be learnt about them")  # fmt: skip
     option = command.add_argument_group("what is trained").add_argument
     option("--teacher", default="ease", metavar="MODEL|FILE",
-           help="who teaches. Computed in one step: ease (strong, for up to some 30,000 users or items) or itemcf. Trained "
-           "here: bpr, caser, fossil, sasrec or lightgcn (see --student). Or a file with the lists of any other "
-           "recommender: columns user, item and rank or score, as Parquet, CSV, "
+           help="who teaches. Computed in one step: ease (strong, for up to some 30,000 users or items), gfcf (about as "
+           "strong, with less memory), itemcf, or pop (the most popular items: a control); ials is computed too, in "
+           "minutes for 10,000 users and items. Trained here: bpr, caser, fossil, sasrec or lightgcn (see --student). Or "
+           "a file with the lists of any other recommender: columns user, item and rank or score, as Parquet, CSV, "
            "TSV or a TREC run; it must not have seen the test rows (--only-split)")
     option("--only-split", action="store_true", default=argparse.SUPPRESS,
            help="for a teacher of your own: write FOLDER/split.csv and stop. It has every row that counts, oldest first, with "
            "its part: let your recommender learn from the part train, write some 100 items for each user, and give them with "
            "--teacher")  # fmt: skip
     option("--teacher-dim", type=int, default=256, metavar="N",
-           help="numbers in each of the teacher's vectors, if it is one of those that are trained")
+           help="numbers in each of the teacher's vectors, if it is one of those that are trained, or ials")
     option("--student", default="bpr", metavar="MODEL",
            help="the small model: bpr (no memory of the order, smallest and fastest), caser and fossil (look at the last 5 "
            "items), sasrec (at the last 10) or lightgcn. An epoch of caser, fossil or lightgcn takes about five times as long "
            "as one of bpr, of sasrec twenty times: begin with --epochs 5")  # fmt: skip
     option("--dim", type=int, default=32, metavar="N",
            help="numbers in each of the student's vectors: half of it takes half the memory to serve")
-    option("--method", default="rd-position", metavar="NAME",
-           help="how the student learns. From the top of the teacher's lists: rd-position (a good first choice), rd-hybrid "
-           "(the paper's Ranking Distillation) or rrd. From the teacher's scores: rankdistil-c (orders drawn by them), cd (of "
-           "sampled items). From its vectors: de, which needs a teacher that is trained here")  # fmt: skip
+    option = command.add_argument_group("how the student learns", LEARNING).add_argument
+    option("--method", default="rd-position", metavar="NAME", help="one of those above")
     option("--weights", type=_numbers, default=argparse.SUPPRESS, metavar="W,W,...",
            help="how much the teacher counts, compared with the clicks. Each is tried, and the one with the best lists for "
            "held-back rows (validation data) is taken; left out: three that suit the method")  # fmt: skip

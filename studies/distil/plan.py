@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, NamedTuple
 
 from rdcore import distill
 from rdcore.data import Interactions, stage
 from rdcore.distill import Discrepancy, Hybrid, Position
+from rdcore.models.base import has_hints, scores_single_items
 from rdcore.store.experiment import Experiment
 from rdcore.store.records import Run
 from rdcore.store.runs import load_or_train_all
@@ -22,33 +24,91 @@ from studies.distil import teachers
 METRIC = "nDCG@10"
 """What chooses, by full ranking of the validation rows."""
 
-METHODS: dict[str, tuple[Callable, tuple[float, ...]]] = {
-    "rd-position": (
-        lambda w, room: distill.RDSettings(
-            K=min(10, room), exclude="seen", weights=Position(lam=10), weight=w
-        ), (0.1, 0.3, 1.0),
+
+class Method(NamedTuple):
+    """A method as it is offered."""
+
+    settings: Callable[[float, int, int], Any]
+    """Of a weight, of the number of new items that every user has at least, and of the number of all items."""
+    weights: tuple[float, ...]
+    """Those that are tried: with a trained teacher, the method's loss is then about a hundredth to ten times the clicks'."""
+    role: str
+    """Its name in the records of runs."""
+
+
+FROM_LISTS = {
+    "rd-position": Method(
+        lambda w, room, n: distill.RDSettings(K=min(10, room), exclude="seen", weights=Position(lam=10), weight=w),
+        (0.1, 0.3, 1.0), "RD-position",
     ),
-    "rd-hybrid": (
-        lambda w, room: distill.RDSettings(
+    "rd-hybrid": Method(
+        lambda w, room, n: distill.RDSettings(
             K=min(10, room), exclude="seen", weight=w, weights=Hybrid(discrepancy=Discrepancy(samples=min(100, room)))
-        ), (0.1, 0.3, 1.0),
+        ), (0.1, 0.3, 1.0), "RD-hybrid",
     ),
-    "rrd": (
-        lambda w, room: distill.RRDSettings(
-            depth=min(100, room // 2), K=min(40, room // 2), L=min(40, room // 2), weight=w
-        ), (3e-4, 1e-3, 3e-3),
+    "rrd": Method(lambda w, room, n: _rrd(w, room), (3e-4, 1e-3, 3e-3), "RRD"),
+    "rankdistil-b": Method(lambda w, room, n: _rankdistil("B", w / n, room), (0.1, 0.3, 1.0), "RankDistil-B"),
+    "rankdistil-p": Method(
+        lambda w, room, n: _rankdistil("P", w / n / min(10, room // 2), room), (0.1, 0.3, 1.0), "RankDistil-P"
     ),
-    "cd": (
-        lambda w, room: distill.CDSettings(samples=min(20, room), depth=min(100, room), weight=w), (0.03, 0.1, 0.3)
+    "dcd": Method(
+        lambda w, room, n: distill.DCDSettings(
+            samples=min(30, room), depth=min(100, room), item_weight=0.0, weight=w
+        ), (3e-4, 1e-3, 3e-3), "DCD",
     ),
-    "rankdistil-c": (
-        lambda w, room: distill.RankDistilSettings(p=min(10, room // 2), m=min(50, room // 2), weight=w),
-        (0.03, 0.1, 0.3),
-    ),
-    "de": (lambda w, room: distill.DESettings(weight=w), (1e-3, 1e-2, 1e-1)),
+    "unkd": Method(lambda w, room, n: distill.UnKDSettings(weight=w), (0.1, 0.3, 1.0), "UnKD"),
 }  # fmt: skip
-"""Name on the command line -> settings for a weight and the new items that every user has at least;
-and the weights that are tried."""
+"""Methods that need no more than the teacher's lists. RankDistil-B and -P sum over all items behind the list: their
+weight is divided by how many there are."""
+
+FROM_SCORES = {
+    "cd": Method(
+        lambda w, room, n: distill.CDSettings(samples=min(20, room), depth=min(100, room), weight=w),
+        (0.03, 0.1, 0.3), "CD",
+    ),
+    "rankdistil-c": Method(lambda w, room, n: _rankdistil("C", w, room), (0.003, 0.01, 0.03), "RankDistil-C"),
+    "kd-ce": Method(
+        lambda w, room, n: distill.KDCESettings(K=min(50, room), exclude="seen", weight=w), (0.03, 0.1, 0.3), "KD-CE"
+    ),
+    "rce-kd": Method(
+        lambda w, room, n: distill.RCEKDSettings(
+            K=min(50, room), L=min(50, room), depth=min(200, room), exclude="seen", weight=w
+        ), (0.03, 0.1, 0.3), "RCE-KD",
+    ),
+    "dllm2rec": Method(lambda w, room, n: distill.DLLM2RecSettings(K=min(10, room), weight=w), (0.1, 0.3, 1.0), "DLLM2Rec"),
+}  # fmt: skip
+"""Methods that ask the teacher for scores of single items."""
+
+FROM_VECTORS = {
+    "de": Method(lambda w, room, n: distill.DESettings(weight=w), (0.03, 0.1, 0.3), "DE"),
+    "de-rrd": Method(
+        lambda w, room, n: distill.BothSettings(first=distill.DESettings(weight=w), second=_rrd(w / 100, room)),
+        (0.03, 0.1, 0.3), "DE-RRD",
+    ),
+    "pckd": Method(
+        lambda w, room, n: distill.PCKDSettings(
+            experts=distill.DESettings(weight=w), Q=min(5, room), depth=min(100, room)
+        ), (0.03, 0.1, 0.3), "PCKD",
+    ),
+    "ftd": Method(lambda w, room, n: distill.FTDSettings(weight=w), (1e-4, 1e-3, 1e-2), "FTD"),
+    "htd": Method(lambda w, room, n: distill.HTDSettings(weight=w), (1e-3, 1e-2, 1e-1), "HTD"),
+    "freqd": Method(lambda w, room, n: distill.FreqDSettings(weight=w), (0.03, 0.1, 0.3), "FreqD"),
+    "fit": Method(lambda w, room, n: distill.FitSettings(weight=w), (0.03, 0.1, 0.3), "Fit"),
+    "vkd": Method(lambda w, room, n: distill.VkDSettings(weight=w), (0.03, 0.1, 0.3), "VkD"),
+}  # fmt: skip
+"""Methods that compare the vectors of teacher and student."""
+
+METHODS = FROM_LISTS | FROM_SCORES | FROM_VECTORS
+"""Name on the command line -> method."""
+
+
+def _rrd(weight: float, room: int) -> distill.RRDSettings:
+    half = room // 2
+    return distill.RRDSettings(depth=min(100, half), K=min(40, half), L=min(40, half), weight=weight)
+
+
+def _rankdistil(form: str, weight: float, room: int) -> distill.RankDistilSettings:
+    return distill.RankDistilSettings(form=form, p=min(10, room // 2), m=min(50, room // 2), weight=weight)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,14 +136,28 @@ class Plan:
         if self.room < 2:
             raise ValueError(f"a user of {self.data.name} has all items but {self.room}: nothing is left to rank for them")
         for weight in self.tried():
-            METHODS[self.method][0](weight, self.room)  # refuses a weight that is none
+            self.distillation(weight)  # refuses a weight that is none
         if self.seeds < 1:
             raise ValueError(f"seeds must be at least 1, got {self.seeds}")
-        if self.method == "de" and not isinstance(self.teacher, Has_vectors):
-            raise ValueError(
-                f"method de needs a teacher with vectors, and {type(self.teacher).__name__} has none: "
-                "take rd-position, rrd, cd or rankdistil-c, or a teacher such as bpr"
-            )
+        self._refuse_what_does_not_fit()
+
+    def _refuse_what_does_not_fit(self) -> None:
+        """Raises ValueError where the teacher cannot teach, or the student not learn, by the method. Models of made-up data
+        show it before anything is trained."""
+        teacher, student = teachers.example(self.teacher), teachers.example(self.student)
+        instead = "or a method from lists, such as rd-position"
+        if self.method in FROM_VECTORS and not has_hints(teacher):
+            some = ", ".join(teachers.WITH_VECTORS)
+            raise ValueError(f"method {self.method} needs a teacher with vectors, and {type(teacher).__name__} has none: "
+                             f"take {some}, {instead}")  # fmt: skip
+        if self.method in FROM_SCORES and not scores_single_items(teacher):
+            some = ", ".join(teachers.WITH_VECTORS)
+            raise ValueError(f"method {self.method} needs a teacher that scores single items, and {type(teacher).__name__} "
+                             f"cannot: take {some}, a file of lists, {instead}")  # fmt: skip
+        try:
+            self.distillation(self.tried()[0]).build(student, teacher)
+        except ValueError as error:
+            raise ValueError(f"method {self.method}: {error}; take another model, {instead}") from None
 
     @cached_property
     def room(self) -> int:
@@ -98,7 +172,11 @@ class Plan:
 
     def tried(self) -> tuple[float, ...]:
         """Distillation weights that are tried."""
-        return self.weights or METHODS[self.method][1]
+        return self.weights or METHODS[self.method].weights
+
+    def distillation(self, weight: float) -> Any:
+        """Settings of the method with a weight."""
+        return METHODS[self.method].settings(weight, self.room, self.data.n_items)
 
     def run(self, role: str, stage: str, *, seed: int = 1, epochs: int | None = None, **parts) -> Experiment:
         """One run of T, S or the distilled student."""
@@ -118,13 +196,8 @@ class Plan:
 
     def taught(self, weight: float, teacher: Experiment, epoch: int, stage: str, **how) -> Experiment:
         """The student with a teacher."""
-        method = METHODS[self.method][0](weight, self.room)
-        role = {"rankdistil-c": "RankDistil-C"}.get(self.method, self.method.replace("rd-", "RD-"))
-        role = role.upper() if role in ("rrd", "cd", "de") else role
+        role, method = METHODS[self.method].role, self.distillation(weight)
         return self.run(role, stage, distillation=method, teacher=teacher, teacher_epoch=epoch, **how)
-
-
-Has_vectors = tuple(teachers.MODELS[name] for name in teachers.STUDENTS)
 
 
 @dataclass(frozen=True)

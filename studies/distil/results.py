@@ -13,15 +13,17 @@ from scipy import sparse
 from rdcore.data import Interactions, Stage, stage
 from rdcore.data.queries import final_queries
 from rdcore.data.sampling import SeenItems
+from rdcore.distill.base import Frozen
 from rdcore.eval import metrics
 from rdcore.eval.significance import Comparison, compare
 from rdcore.models.base import Model, evaluating
-from studies.distil.plan import METRIC, Done
+from studies.distil.plan import FROM_SCORES, METRIC, Done
 
 SHOWN = {"nDCG@10": "nDCG@10", "P@10": "P@10", "R@10": "R@10", "MAP": "AP"}
 """Column of the table -> metric of single users."""
 NAMES = {"POP": "most popular items", "T": "teacher", "S": "student alone", "D": "distilled student"}
 TIMED = 100  # users whose lists are timed
+SAMPLED = 500  # users whose scores are looked at
 
 
 def stages(data: Interactions) -> tuple[Stage, Stage]:
@@ -109,9 +111,23 @@ def conclusion(users: dict) -> list[str]:
     return sentences
 
 
-def warnings(done: Done, users: dict, part: Stage) -> list[str]:
+def warnings(done: Done, users: dict, part: Stage, teacher: Model) -> list[str]:
     """What a reader should know before believing the table."""
-    return list(_warnings(done, users, part))
+    return [*_warnings(done, users, part), *_about_scores(done, part, teacher)]
+
+
+def _about_scores(done: Done, part: Stage, teacher: Model) -> Iterator[str]:
+    if done.plan.method not in FROM_SCORES:
+        return
+    queries = final_queries(part.fit)[:SAMPLED]
+    scores = Frozen(teacher).score_all(queries).sort(dim=1, descending=True).values[:, :10]
+    apart = [float(row[0] - row[-1]) for row in (row[row > -torch.inf] for row in scores) if len(row) > 1]
+    if apart and (middle := float(np.median(apart))) < 1:
+        yield (
+            f"The teacher's scores of its first {scores.shape[1]} items differ by {middle:.2g} at most (median of users), so "
+            f"{done.plan.method}, which reads scores, hardly tells them apart: multiply the scores, or take a method from "
+            "lists, such as rd-position."
+        )
 
 
 def _warnings(done: Done, users: dict, part: Stage) -> Iterator[str]:
@@ -174,6 +190,11 @@ def _about_lists(done: Done, part: Stage) -> Iterator[str]:
         yield (
             f"For {short:,} of {part.fit.n_users:,} users the lists name fewer than 10 items that are new to them. The "
             "student learns from those that there are; in the teacher's numbers all others count as missed."
+        )
+    if done.plan.method == "rankdistil-b" and (none := int((lengths == 0).sum())):
+        yield (
+            f"For {none:,} users the lists name nothing new, and rankdistil-b pushes all items down that a list does not "
+            "name: take rd-position or rankdistil-p, which teach these users nothing."
         )
     on_v, on_f = done.chosen["T"].score, float(done.runs["T"][0].metrics[METRIC].iloc[-1])
     if on_v < 0.5 * on_f:

@@ -6,8 +6,13 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from rdcore import models
 from rdcore.data import Interactions
+from rdcore.datasets import synthetic
+from rdcore.eval.topk import block_rows
+from rdcore.models.base import Model, built
 from rdcore.settings import Settings
 from rdcore.store.lists import GivenLists, ListedTeacher, read_lists
 
@@ -18,10 +23,15 @@ MODELS = {
     "sasrec": models.SASRecSettings,
     "lightgcn": models.LightGCNSettings,
     "ease": models.EASESettings,
+    "gfcf": models.GFCFSettings,
+    "ials": models.IALSSettings,
     "itemcf": models.ItemCFSettings,
+    "pop": models.PopularitySettings,
 }
-"""Name on the command line -> settings. Those of `STUDENTS` have a ``dim``."""
+"""Name on the command line -> settings. Those of `WITH_VECTORS` have a ``dim``."""
 STUDENTS = ("bpr", "caser", "fossil", "sasrec", "lightgcn")
+WITH_VECTORS = (*STUDENTS, "ials")
+"""Teachers that have vectors and score single items; the others have neither."""
 
 MOST_BYTES = 8e9
 
@@ -31,17 +41,36 @@ SHORT = {"sasrec": {"window": 10, "blocks": 1}}
 
 
 def model(name: str, dim: int):
-    """Settings of a model of this name and size (which means nothing to ease and itemcf)."""
-    return MODELS[name](dim=dim, **SHORT.get(name, {})) if name in STUDENTS else MODELS[name]()
+    """Settings of a model of this name and size (which means nothing to a teacher without vectors)."""
+    return MODELS[name](dim=dim, **SHORT.get(name, {})) if name in WITH_VECTORS else MODELS[name]()
 
 
-def check_size(name: str, data: Interactions) -> None:
-    """Raises ValueError where EASE's matrix would not fit into the memory of a usual machine."""
-    needed = 8 * min(data.n_users, data.n_items) ** 2
-    if name == "ease" and needed > MOST_BYTES:
+def example(settings) -> Model:
+    """A model of these settings on made-up data, not trained: it shows what the real one can do."""
+    data = synthetic.generate(n_users=4, n_items=6, min_length=3, max_length=4, seed=1)
+    if hasattr(settings, "sha256"):
+        return ListedTeacher(GivenLists(np.zeros((4, 1), np.int32), None, None, 6, {}))
+    return built(settings, data) if hasattr(settings, "build") else settings.fit(data)
+
+
+def memory(name: str, dim: int, data: Interactions) -> int:
+    """Bytes that a computed teacher needs, beyond the data; 0 where it is less than a trained one's."""
+    users, items = data.n_users, data.n_items
+    if name == "ease":
+        return 8 * min(users, items) ** 2
+    if name == "gfcf":  # singular vectors twice and the basis they come from; scores of one block of users
+        return 8 * (2 * 256 * items + 2 * 256 * min(users, items) + 2 * block_rows(items, 512) * users)
+    return 8 * 3 * dim * (users + items) if name == "ials" else 0
+
+
+def check_size(name: str, dim: int, data: Interactions) -> None:
+    """Raises ValueError where a computed teacher would not fit into the memory of a usual machine."""
+    needed = memory(name, dim, data)
+    if needed > MOST_BYTES:
+        lower = "lower teacher_dim, " if name == "ials" else ""
         raise ValueError(
-            f"teacher ease needs {needed / 1e9:.0f} GB for {data.n_users:,} users and {data.n_items:,} items: "
-            "take itemcf, bpr or lightgcn, or raise min_actions"
+            f"teacher {name} needs {needed / 1e9:.0f} GB for {data.n_users:,} users and {data.n_items:,} items: "
+            f"{lower}take itemcf, bpr or lightgcn, or raise min_actions"
         )
 
 

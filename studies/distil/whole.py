@@ -97,7 +97,7 @@ def distil(
             lists = ", or the path of a file with lists" if name == "teacher" else ""
             raise ValueError(f"{name} must be one of {', '.join(known)}{lists}, got {str(value)!r}")
     needs_export()
-    teachers.check_size(str(teacher), clicks)
+    teachers.check_size(str(teacher), teacher_dim, clicks)
     settings = teachers.model(teacher, teacher_dim) if teacher in teachers.MODELS else teachers.given(teacher)
     training = Training(
         epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, negatives=1, weight_decay=1e-5
@@ -134,7 +134,7 @@ def write(done: plans.Done, out: Path, rows: int | None) -> Distilled:
     if hasattr(done.plan.teacher, "sha256"):
         cost["T"] = dict.fromkeys(cost["T"], float("nan"))
     table = results.table(users, cost)
-    said, warned = results.conclusion(users), results.warnings(done, users, part)
+    said, warned = results.conclusion(users), results.warnings(done, users, part, models["T"])
     files = {
         "report": out / "report.html", "table": out / "table.csv", "student": out / "student.onnx",
         "labels": out / "student.npz", "serve": out / "serve.py", "runs": out / "runs",

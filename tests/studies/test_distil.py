@@ -1,5 +1,6 @@
 """`rdcore distil` and `rdcore teach` on small made-up data, and the formats that people have."""
 
+import argparse
 import bz2
 import gzip
 import lzma
@@ -7,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,11 +20,12 @@ from rdcore.data import DataError, Interactions, stage
 from rdcore.data.queries import final_queries
 from rdcore.datasets import synthetic
 from rdcore.models import BPRMFSettings, CaserSettings, EASESettings
+from rdcore.models.base import has_hints, scores_single_items
 from rdcore.store.lists import read_lists, write_lists
 from rdcore.train.loop import Training
 from studies import cli
-from studies.distil import distil, results, teachers
-from studies.distil.plan import METHODS, Plan
+from studies.distil import command, distil, results, teachers
+from studies.distil.plan import FROM_LISTS, FROM_SCORES, FROM_VECTORS, METHODS, Plan, carry_out
 from studies.distil.tables import read_clicks
 from studies.distil.teachers import given
 
@@ -216,8 +219,9 @@ def test_other_wrong_calls(tmp_path, frame):
         distil(frame, **columns, student="ease")
     with pytest.raises(ValueError, match="method must be one of"):
         distil(frame, **columns, method="magic")
-    with pytest.raises(ValueError, match="method de needs a teacher with vectors"):
-        distil(frame, **columns, method="de", teacher="ease")
+    for method, need in (("de", "with vectors"), ("vkd", "with vectors"), ("cd", "that scores single items")):
+        with pytest.raises(ValueError, match=f"method {method} needs a teacher {need}, and EASE .*: take bpr, .*rd-position"):
+            distil(frame, **columns, method=method, teacher="ease")
     with pytest.raises(ValueError, match="weight must be a finite number >= 0, got nan"):
         distil(frame, **columns, weights=(0.1, float("nan")))
     assert not (tmp_path / "out").exists()
@@ -241,23 +245,99 @@ def test_student_alone_and_distilled_get_equally_many_trials():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_trains_where_users_have_most_items(method):
+    """With a student that looks at the last items, where the method can."""
     data = synthetic.generate(n_users=20, n_items=15, min_length=8, max_length=13, seed=1)
-    plan = Plan(data=data, teacher=BPRMFSettings(dim=4), student=BPRMFSettings(dim=2), method=method)
+    student = BPRMFSettings(dim=20) if method == "freqd" else CaserSettings(dim=2, window=2)
+    plan = Plan(data=data, teacher=BPRMFSettings(dim=4), student=student, method=method)
     part, training = stage(data, "F"), Training(epochs=1)
     assert plan.room == 15 - part.fit.counts().max()
     teacher = rdcore.fit(part, plan.teacher, training=training)
-    for weight in plan.tried():
-        how = plan.taught(weight, plan.run("T", "F"), 20, "F").distillation
-        assert how.weight == weight
-        student = rdcore.fit(part, plan.student, teacher=teacher, method=how, training=training)
-        assert all(torch.isfinite(table).all() for table in student.parameters())
+    assert_learns(plan, part, teacher)
 
 
-def test_a_matrix_beyond_memory_is_refused(monkeypatch):
+def assert_learns(plan: Plan, part, teacher) -> None:
+    assert len(plan.tried()) == 3 and plan.tried() == tuple(sorted(plan.tried()))
+    run = plan.run("T", "F")
+    how = plan.taught(plan.tried()[-1], run, run.training.epochs, "F").distillation
+    student = rdcore.fit(part, plan.student, teacher=teacher, method=how, training=Training(epochs=1))
+    assert all(torch.isfinite(table).all() for table in student.parameters())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_three_users_are_enough(method):
+    data = synthetic.generate(n_users=3, n_items=15, min_length=8, max_length=13, seed=1)
+    plan = Plan(data=data, teacher=BPRMFSettings(dim=4), student=BPRMFSettings(dim=20), method=method)
+    part = stage(data, "F")
+    assert_learns(plan, part, rdcore.fit(part, plan.teacher, training=Training(epochs=1)))
+
+
+@pytest.mark.parametrize("name", teachers.MODELS)
+def test_every_teacher(name):
+    """What is said of it (vectors, scores) is what its model does, and it teaches whom it can."""
+    data = synthetic.generate(n_users=20, n_items=15, min_length=8, max_length=13, seed=1)
+    settings, part = teachers.model(name, 4), stage(data, "F")
+    assert teachers.memory(name, 4, data) < teachers.MOST_BYTES
+    example = teachers.example(settings)
+    assert has_hints(example) == scores_single_items(example) == (name in teachers.WITH_VECTORS)
+    assert hasattr(settings, "build") == (name in teachers.STUDENTS)
+    fitted = settings.fit(part.fit) if name not in teachers.STUDENTS else None
+    plan = Plan(data=data, teacher=settings, student=BPRMFSettings(dim=2))
+    assert_learns(plan, part, fitted or rdcore.fit(part, settings, training=Training(epochs=1)))
+    for methods in (FROM_VECTORS, FROM_SCORES):
+        method = next(iter(methods))
+        if name in teachers.WITH_VECTORS:
+            Plan(data=data, teacher=settings, student=BPRMFSettings(dim=2), method=method)
+            continue
+        with pytest.raises(ValueError, match=f"method {method} needs a teacher .*: take bpr, .*, such as rd-position"):
+            Plan(data=data, teacher=settings, student=BPRMFSettings(dim=2), method=method)
+
+
+def test_what_no_group_says_is_refused_by_the_method_itself(tmp_path):
+    data = synthetic.generate(n_users=20, n_items=15, min_length=8, max_length=13, seed=1)
+    for roles in ({"teacher": CaserSettings(dim=2)}, {"student": CaserSettings(dim=2)}):
+        models = {"teacher": BPRMFSettings(dim=4), "student": BPRMFSettings(dim=2)} | roles
+        role = next(iter(roles))
+        message = rf"method freqd: .* the {role} \(Caser\) has one; take another model, or a method from lists"
+        with pytest.raises(ValueError, match=message):
+            Plan(data=data, **models, method="freqd")
+    (tmp_path / "x.csv").write_text("user,item,score\n0,1,8\n")
+    for method in FROM_VECTORS:
+        with pytest.raises(ValueError, match=f"method {method} needs a teacher with vectors, and ListedTeacher has none"):
+            Plan(data=data, teacher=given(tmp_path / "x.csv"), student=BPRMFSettings(dim=2), method=method)
+
+
+def test_the_help_and_the_page_name_every_method_and_teacher():
+    """In their groups: from lists, from scores, from vectors."""
+    groups = [set(FROM_LISTS), set(FROM_SCORES), set(FROM_VECTORS)]
+    _, *parts = re.split(r"From the (?:top|teacher's)", command.LEARNING)
+    rows = [re.match(r" {2}(\S.*?)(?: {2,}|$)", line) for part in parts for line in part.splitlines()[1:]]
+    assert {name for row in rows if row for name in row[1].split(", ")} == set(METHODS)
+    for part, group in zip(parts, groups, strict=True):
+        found = [re.match(r" {2}(\S.*?)(?: {2,}|$)", line) for line in part.splitlines()[1:]]
+        assert {name for row in found if row for name in row[1].split(", ")} == group
+    page = (Path(cli.__file__).parents[1] / "docs" / "your-data.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| from (?:lists|scores|vectors) \| (.*?) \| (.*?) \|", page, re.MULTILINE)
+    assert [set(re.findall(r"`(\S+?)`", methods)) for methods, _ in table] == groups
+    every, some, vectors = (set(re.findall(r"`(\S+?)`", names)) for _, names in table)
+    assert every == set(teachers.MODELS) and some == vectors == set(teachers.WITH_VECTORS)
+    parser = argparse.ArgumentParser()
+    command.add_distil(parser.add_subparsers())
+    option = {action.dest: action for action in parser._subparsers._group_actions[0].choices["distil"]._actions}
+    assert set(re.findall(r"[a-z]+", option["teacher"].help)) >= set(teachers.MODELS)
+    assert set(re.findall(r"[a-z]+", option["student"].help)) >= set(teachers.STUDENTS)
+
+
+@pytest.mark.parametrize(("name", "needed", "remedy"), [
+    ("ease", 8 * 15**2, "take itemcf"), ("ials", 8 * 3 * 256 * 35, "lower teacher_dim, take itemcf"),
+    ("gfcf", 8 * 2 * (256 * 15 + 256 * 15 + 512 * 20), "take itemcf"),
+])  # fmt: skip
+def test_a_matrix_beyond_memory_is_refused(monkeypatch, name, needed, remedy):
     data = synthetic.generate(n_users=20, n_items=15, min_length=8, max_length=12, seed=1)
-    monkeypatch.setattr(teachers, "MOST_BYTES", 8 * 15**2 - 1)
-    with pytest.raises(ValueError, match="teacher ease needs 0 GB for 20 users and 15 items: take itemcf"):
-        distil(data, out="nowhere", teacher="ease")
+    monkeypatch.setattr(teachers, "MOST_BYTES", needed)
+    teachers.check_size(name, 256, data)
+    monkeypatch.setattr(teachers, "MOST_BYTES", needed - 1)
+    with pytest.raises(ValueError, match=f"teacher {name} needs 0 GB for 20 users and 15 items: {remedy}"):
+        distil(data, out="nowhere", teacher=name)
 
 
 def test_size_counts_arrays_and_sparse_matrices():
@@ -290,12 +370,44 @@ def test_a_student_of_partial_lists(tmp_path, frame):
     made = distil(frame, "who", "what", "when", out=tmp_path / "out", teacher=tmp_path / "lists.csv", **QUICK)
     assert made.table.loc["D", "nDCG@10"] > 0
     assert any("For 40 of 40 users the lists name fewer than 10 items" in line for line in made.warnings)
-    part = stage(rdcore.from_frame(frame, "who", "what", "when", min_actions=5), "F")
-    teacher = given(tmp_path / "lists.csv").fit(part.fit)
-    for method in set(METHODS) - {"de"}:
-        how = METHODS[method][0](0.1, 10)
-        student = rdcore.fit(part, BPRMFSettings(dim=2), teacher=teacher, method=how, training=Training(epochs=1))
-        assert all(torch.isfinite(table).all() for table in student.parameters())
+    clicks = rdcore.from_frame(frame, "who", "what", "when", min_actions=5)
+    part = stage(clicks, "F")
+    longer = pd.DataFrame([(f"u{user}", item + 1000, 30 - item) for user in range(9) for item in range(30)],
+                          columns=["user", "item", "score"])  # fmt: skip
+    longer.to_csv(tmp_path / "longer.csv", index=False)
+    for method in FROM_LISTS | FROM_SCORES:
+        settings = given(tmp_path / ("longer.csv" if method == "unkd" else "lists.csv"))
+        for model in (BPRMFSettings(dim=2), CaserSettings(dim=2, window=2)):
+            plan = Plan(data=clicks, teacher=settings, student=model, method=method)
+            assert_learns(plan, part, settings.fit(part.fit))
+
+
+def warned(plan: Plan, monkeypatch, folder) -> list[str]:
+    """Warnings of a plan that is carried out."""
+    monkeypatch.setenv("RDCORE_RUNS", str(folder))
+    done, part = carry_out(plan, tell=lambda text: None), stage(plan.data, "F")
+    teacher = done.runs["T"][0].model(done.experiments["T"][0], plan.data)
+    return results.warnings(done, results.per_user(done, part), part, teacher)
+
+
+def test_users_without_a_list_and_scores_that_are_alike_are_said(tmp_path, frame, monkeypatch):
+    rows = [(f"u{user}", item + 1000, 1 - item / 99) for user in range(30) for item in range(30)]
+    pd.DataFrame(rows, columns=["user", "item", "score"]).to_csv(tmp_path / "x.csv", index=False)
+    shared = {
+        "data": rdcore.from_frame(frame, "who", "what", "when", name="x"), "teacher": given(tmp_path / "x.csv"),
+        "student": BPRMFSettings(dim=2), "training": Training(epochs=1), "weights": (0.1,), "seeds": 1,
+    }  # fmt: skip
+    for method, without, alike in (("rankdistil-b", True, False), ("kd-ce", False, True), ("rd-position", False, False)):
+        lines = warned(Plan(**shared, method=method), monkeypatch, tmp_path / "runs")
+        assert any("For 10 users the lists name nothing new" in line for line in lines) == without
+        assert any("hardly tells them apart" in line for line in lines) == alike
+
+
+def test_popularity_as_a_teacher(tmp_path, frame, monkeypatch):
+    data = rdcore.from_frame(frame, "who", "what", "when", name="x")
+    plan = Plan(data=data, teacher=teachers.model("pop", 4), student=BPRMFSettings(dim=2), training=Training(epochs=1),
+                weights=(0.1,), seeds=1)  # fmt: skip
+    assert "The teacher is not better than the most popular items." in warned(plan, monkeypatch, tmp_path)
 
 
 def test_the_split_for_a_teacher_of_your_own(tmp_path, frame, capsys):

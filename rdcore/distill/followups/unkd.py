@@ -185,7 +185,8 @@ class UnbiasedDistillation(Distillation):
             self.lists, self.lengths = self._grouped(self.everyone)
             if not (self.lengths > 1).any():
                 raise ValueError(
-                    "no pair can be drawn: for nobody does the teacher name two unseen items of one group"
+                    "no pair can be drawn: for nobody does the teacher name two unseen items of one group; bring longer lists, "
+                    "or take fewer groups"
                 )
 
     @torch.no_grad()
