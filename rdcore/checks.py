@@ -91,15 +91,15 @@ def interactions(value):
     return value
 
 
-def users_of(fit) -> tuple[int, str]:
-    """Who the users of `rdcore.data.Interactions` are: their number, and a hash of their labels in order. Labels that only
-    count (0, 1, 2, ...) name nobody: then the first item of each user is hashed as well, which every split leaves in place."""
-    labels = fit.user_ids
-    parts = ["\0".join(map(str, labels.tolist())).encode()]
+def users_of(fit) -> tuple:
+    """Who the users of `rdcore.data.Interactions` are: their number, a hash of their labels in order, and, where the labels
+    only count (0, 1, 2, ...) and so name nobody, the first item of each, (n_users,), -1 without one: every split leaves it."""
+    labels, first = fit.user_ids, None
     if labels.dtype.kind in "iu" and (labels[1:] == labels[:-1] + 1).all():
         some = fit.offsets[1:] > fit.offsets[:-1]
-        parts += [some.tobytes(), fit.items[fit.offsets[:-1][some]].astype("<i8").tobytes()]
-    return fit.n_users, hashlib.sha256(b"\1".join(parts)).hexdigest()[:16]
+        first = (some - 1).astype("int32")
+        first[some] = fit.items[fit.offsets[:-1][some]]
+    return fit.n_users, hashlib.sha256("\0".join(map(str, labels.tolist())).encode()).hexdigest()[:16], first
 
 
 def of_its_users(model, fit, what: str = "the model"):
@@ -109,14 +109,18 @@ def of_its_users(model, fit, what: str = "the model"):
     fitted = getattr(model, "fitted_users", None)
     if fitted is None:
         return model
-    n_users, digest = fitted if isinstance(fitted, tuple) else (fitted, None)
+    n_users, *known = fitted if isinstance(fitted, tuple) else (fitted,)
     if n_users != fit.n_users:
         raise ValueError(f"{what} was fitted to {n_users} users, and the data have {fit.n_users}: give it the same users")
-    if digest not in (None, users_of(fit)[1]):
-        raise ValueError(
-            f"{what} was fitted to {n_users} users, and the data have as many others: give it the same users, in the same "
-            "order (they are known by their labels, user_ids; where these only count, by the first item of each, too)"
-        )
+    if known:
+        (labels, first), (_, here, now) = known, users_of(fit)
+        others = 0 if first is None or now is None else int(((first != now) & (first >= 0) & (now >= 0)).sum())
+        if labels != here or others:
+            why = "user_ids differ" if labels != here else f"user_ids only count, and the first items of {others} users differ"
+            raise ValueError(
+                f"{what} was fitted to {n_users} users, and the data have as many others: give it the same users, in the same "
+                f"order ({why})"
+            )
     return model
 
 

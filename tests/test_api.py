@@ -146,6 +146,8 @@ def test_a_model_is_asked_about_the_users_that_it_knows(settings, tmp_path):
 def test_labels_name_users_whatever_they_did(clicks):
     """A later month of the same people; and a model saved whole by an earlier version, which knows their number alone."""
     later = replace(clicks, items=(clicks.items + 1) % clicks.n_items)
+    fewer = clicks.select(clicks.users() % 3 > 0)  # some came later than what the model was fitted to: nothing is known of them
+    assert len(rdcore.evaluate(rdcore.fit(fewer, rdcore.BPRMFSettings(dim=2), epochs=1), clicks)["AP"]) == clicks.n_users
     model = rdcore.fit(renamed(clicks), rdcore.BPRMFSettings(dim=2), epochs=1)
     assert np.isfinite(rdcore.evaluate(model, renamed(later))["AP"]).any()
     with pytest.raises(ValueError, match="as many others"):
