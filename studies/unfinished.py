@@ -29,7 +29,7 @@ HEAD = """# Not complete
 
 What was planned and is not done, and why. `rdcore readme` writes this page from the plans and the committed records, and a
 test compares it. Where no other reason is given, it is time: a run takes minutes to hours of one core, there are two, and a
-GPU was there for some of the runs only. Every run continues after an interrupt with the same command.
+GPU was there for some of the runs only.
 
 What does not replicate is in [DEVIATIONS.md](../DEVIATIONS.md#what-does-not-replicate-or-not-yet), every claim with its
 verdict in [results.md](results.md).
@@ -39,8 +39,9 @@ PROOFS = """## Proofs of the later methods
 Published curves and tables at the authors' settings, on their splits ([cards](methods/ftd.md),
 [numbers](results.md#the-later-methods)). {there} of {planned} runs of a, c and d are on record, each with one seed. A run's
 seconds are its own, on a CPU that was not quiet. Of a missing run they are estimated: from another run of the method in the
-study, or *by its steps*: a relative's seconds times the ratio of both methods' steps in
-[parity.md](../figures/tables/parity.md), as if they took equally many epochs. BD's forms (two seeds each) are complete.
+study, or *by its steps*: those of a relative times the ratio of both methods' steps in
+[parity.md](../figures/tables/parity.md), and the rest of its time, as if both took equally many epochs. A proof that is
+interrupted begins again, and trains its teacher first where the weights are gone. BD's forms (two seeds each) are complete.
 """
 PARTS = """## Parts that are missing
 
@@ -51,8 +52,8 @@ PARTS = """## Parts that are missing
 RUNS = """## Runs of the store
 
 `rdcore train --list --only PATTERN` names them one by one, with a pattern such as `gowalla-F-RD-position`;
-`rdcore train --only PATTERN --publish` trains them. A run that several lines need is counted in the first. Caser's records of
-revision 1, which tables read until those of revision 2 are there, do not count.
+`rdcore train --only PATTERN --publish` trains them, and goes on after an interrupt. A run that several lines need is counted
+in the first. Caser's records of revision 1, which tables read until those of revision 2 are there, do not count.
 """
 ENDS = "What depends on a choice that is not made yet is not counted."
 TOO_LOW = "The estimate of a method without a record is too low where its steps cost more than those of the records."

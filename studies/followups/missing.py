@@ -56,6 +56,11 @@ def seconds(content: dict[str, Any]) -> float:
     return content["environment"]["seconds"]
 
 
+def steps(content: dict[str, Any]) -> float:
+    """Seconds of a run's training steps: without its evaluations and what is in front of them."""
+    return sum(row["seconds"] for row in content["history"])
+
+
 def step_costs() -> dict[str, float]:
     """Method -> processor seconds of an epoch's steps over CiteULike (parity.csv)."""
     timed = pd.read_csv(paths.figures() / "tables" / "parity.csv").dropna(subset="seconds_ours")
@@ -66,8 +71,9 @@ def step_costs() -> dict[str, float]:
 def cost(proof: Proof, every: list[Proof]) -> str:
     """In seconds, in words: of a run that is not on record from its relatives, those of the same study.
 
-    Another size or form of the same method says it directly. Otherwise the seconds of the taught students (of S, where there is
-    none) times the ratio of both methods' steps, where parity.csv has both; at the least what S took.
+    Another size or form of the same method says it directly. Otherwise the taught students (S, where there is none): the
+    seconds of their steps times the ratio of both methods' steps, where parity.csv has both, and the rest of their seconds as
+    it was; at the least what S took.
     """
     there = [other for other in every if other.study == proof.study and other.content and other.role != "T"]
     method = {other.role: TIMED.get(other.role, other.role) for other in [*there, proof]}
@@ -77,7 +83,8 @@ def cost(proof: Proof, every: list[Proof]) -> str:
     costs, alone = step_costs(), [other for other in there if other.role == "S"]
     taught = [other for other in there if other.role != "S" and method[other.role] in costs]
     if method[proof.role] in costs and (taught or alone):
-        scaled = [seconds(other.content) * costs[method[proof.role]] / costs[method[other.role]] for other in taught or alone]
+        factor = {role: costs[method[proof.role]] / costs[method[role]] for role in {other.role for other in taught or alone}}
+        scaled = [seconds(one.content) + steps(one.content) * (factor[one.role] - 1) for one in taught or alone]
         return f"{interval(scaled)} (by its steps)"
     return f"more than S: {interval([seconds(other.content) for other in alone])}" if alone else "unknown"
 

@@ -26,8 +26,9 @@ def test_every_command_is_understood(monkeypatch, capsys):
     ]
 
 
-def record(study: str, role: str, dim: int, seconds: float) -> missing.Proof:
-    return missing.Proof(study, role, dim, "", {"environment": {"seconds": seconds}})
+def record(study: str, role: str, dim: int, seconds: float, rest: float = 0) -> missing.Proof:
+    content = {"environment": {"seconds": seconds}, "history": [{"seconds": (seconds - rest) / 2}] * 2}
+    return missing.Proof(study, role, dim, "", content)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,7 @@ def record(study: str, role: str, dim: int, seconds: float) -> missing.Proof:
         ("FTD", [("FTD", 10, 100), ("FTD", 20, 130), ("S", 10, 5)], "100 to 130 (its other runs)"),
         ("HTD", [("FTD", 10, 100), ("S", 10, 5)], "1,000 (by its steps)"),
         ("HTD", [("S", 10, 5), ("T", 200, 7)], "500 (by its steps)"),
+        ("HTD", [("S", 10, 5, 2)], "302 (by its steps)"),
         ("DCD", [("S", 10, 5), ("FTD", 10, 100)], "more than S: 5"),
         ("DCD", [("T", 200, 7)], "unknown"),
         ("UnKD-released", [("UnKD", 10, 40)], "40 (its other runs)"),
