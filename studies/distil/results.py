@@ -122,11 +122,17 @@ def _about_scores(done: Done, part: Stage, teacher: Model) -> Iterator[str]:
     queries = final_queries(part.fit)[:SAMPLED]
     scores = Frozen(teacher).score_all(queries).sort(dim=1, descending=True).values[:, :10]
     apart = [float(row[0] - row[-1]) for row in (row[row > -torch.inf] for row in scores) if len(row) > 1]
+    listed = hasattr(done.plan.teacher, "sha256")
+    if listed and done.plan.teacher.read(part.fit).scores is None:
+        yield (
+            f"The teacher's file has no scores. {done.plan.method} reads scores: an item counts with the length of the list "
+            "minus its place."
+        )
     if apart and (middle := float(np.median(apart))) < 1:
         yield (
-            f"The teacher's scores of its first {scores.shape[1]} items differ by {middle:.2g} at most (median of users), so "
-            f"{done.plan.method}, which reads scores, hardly tells them apart: multiply the scores, or take a method from "
-            "lists, such as rd-position."
+            f"From the first to the last of its first {scores.shape[1]} items the teacher's scores fall by {middle:.2g} "
+            f"(median of users), so {done.plan.method}, which reads scores, hardly tells them apart: "
+            f"{'multiply the scores, or ' * listed}take a method from lists, such as rd-position."
         )
 
 

@@ -400,7 +400,10 @@ def test_users_without_a_list_and_scores_that_are_alike_are_said(tmp_path, frame
     for method, without, alike in (("rankdistil-b", True, False), ("kd-ce", False, True), ("rd-position", False, False)):
         lines = warned(Plan(**shared, method=method), monkeypatch, tmp_path / "runs")
         assert any("For 10 users the lists name nothing new" in line for line in lines) == without
-        assert any("hardly tells them apart" in line for line in lines) == alike
+        assert any("hardly tells them apart: multiply" in line for line in lines) == alike
+    pd.read_csv(tmp_path / "x.csv").rename(columns={"score": "rank"}).to_csv(tmp_path / "y.csv", index=False)
+    lines = warned(Plan(**shared | {"teacher": given(tmp_path / "y.csv")}, method="kd-ce"), monkeypatch, tmp_path / "runs")
+    assert any("The teacher's file has no scores. kd-ce reads scores" in line for line in lines)
 
 
 def test_popularity_as_a_teacher(tmp_path, frame, monkeypatch):
