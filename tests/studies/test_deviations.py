@@ -1,0 +1,71 @@
+"""DEVIATIONS.md: its tables of numbers of ours have what the committed tables have."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "DEVIATIONS.md").read_text(encoding="utf-8")
+
+
+def shown(heading: str) -> dict[str, list[str]]:
+    """Name of the line -> cells of the first table below a heading that begins so."""
+    lines = PAGE.split(f"\n### {heading}")[1].split("\n")
+    start = next(number for number, line in enumerate(lines) if line.startswith("|"))
+    rows = []
+    for line in lines[start:]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return {name: cells for name, *cells in rows}
+
+
+def numbers(table: str, query: str) -> pd.DataFrame:
+    return pd.read_csv(ROOT / "figures" / "tables" / f"{table}.csv").query(query).drop_duplicates("role").set_index("role")
+
+
+def short(value: float, digits: int = 4) -> str:
+    """.0943, without the 0 in front, as the page has numbers; nothing where there is none."""
+    return "" if pd.isna(value) else f"{value:.{digits}f}".replace("0.", ".", 1)
+
+
+CASER = ("rd_table4", "dataset == 'gowalla' and model == 'Caser' and metric == 'MAP' and protocol == 'fixed50'")
+FOSSIL = ("rd_table2", "dataset == 'gowalla' and model == 'Fossil' and metric == 'MAP' and protocol == 'validation'")
+DERRD = ("derrd_table2", "dataset == 'citeulike' and model == 'BPR' and metric == 'H@5' and protocol == 'validation'")
+
+
+@pytest.mark.parametrize(("heading", "source", "roles"), [
+    ("RD with Caser", CASER, ["T", "S", "RD-hybrid", "RD-hybrid-normalised", "RD-position"]),
+    ("RD with Fossil", FOSSIL, ["T", "S", "RD"]),
+    ("DE-RRD on CiteULike", DERRD, ["T", "S", "RD", "CD", "DE", "RRD", "DE-RRD"]),
+], ids=["Caser", "Fossil", "DE-RRD"])  # fmt: skip
+def test_tables_are_those_of_the_records(heading, source, roles) -> None:
+    found, rows = numbers(*source), shown(heading)
+    if heading == "RD with Caser":  # T and S are in Table 2
+        found = pd.concat([found, numbers("rd_table2", source[1]).loc[["T", "S"]]])
+    found = found.loc[roles]
+    assert rows["paper"][: len(roles)] == [short(value) for value in found["reported"]]
+    assert rows["here"][: len(roles)] == [short(value) for value in found["replicated"]]
+    if "seeds" in rows:
+        assert rows["seeds"] == [f"{seeds:g}" for seeds in found["seeds"]]
+    else:
+        (seeds,) = set(found["seeds"])
+        assert f"{ {3: 'three', 5: 'five'}[int(seeds)]} seeds" in PAGE.split(f"\n### {heading}")[1].split("|---")[0]
+
+
+def test_differences_of_fossil_are_those_of_the_scorecard() -> None:
+    card = pd.read_csv(ROOT / "figures" / "tables" / "scorecard.csv").set_index("claim")
+    rows = shown("RD with Fossil")
+    for place, words in ((3, "RD ranks better than the student alone"), (4, "RD ranks no worse than the teacher")):
+        claim = card.loc[f"{words}: MAP (Fossil, Gowalla, validation)"]
+        assert rows["here"][place] == f"{claim['ours']:+.4f}".replace("0.", ".", 1)
+
+
+def test_times_of_the_lists_are_those_of_table_3() -> None:
+    lists = "dataset == 'gowalla' and role == 'RD' and device == 'cpu' and quantity == 'lists_seconds'"
+    table = pd.read_csv(ROOT / "figures" / "tables" / "rd_table3.csv").query(lists).set_index("model")
+    ours, papers = table["ratio_replicated"], table["ratio_reported"]
+    said = " ".join(PAGE.split("### Time of the lists")[1].split("###")[0].split())
+    assert f"{short(ours['Caser'], 2)} for Caser and {short(ours['Fossil'], 2)} for Fossil; the paper has" in said
+    assert f"the paper has {short(papers['Caser'], 2)} and {short(papers['Fossil'], 2)}" in said
