@@ -34,13 +34,6 @@ def applies(tensor: Tensor) -> bool:
     return ON and not tensor.is_cuda and not torch.compiler.is_compiling()
 
 
-def pick(table: Tensor, step: int | Tensor) -> Tensor:
-    """``table[step]``, also where step is a tensor () on a GPU, without waiting for its value."""
-    if isinstance(step, Tensor):
-        return table.index_select(0, step.view(1)).squeeze(0)
-    return table[step]
-
-
 # Scores ------------------------------------------------------------------------------------------
 
 

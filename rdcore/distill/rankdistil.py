@@ -44,10 +44,6 @@ from rdcore.settings import Settings, inert
 
 BLOCK = 2**16  # instances whose negatives are drawn at once on a GPU
 POOL = 5  # mined negatives are the best of so many times m
-CHOICES = {
-    "form": ("C", "B", "P"), "negatives": ("uniform", "mined"),
-    "orders": ("sampled", "exact"), "psi": ("order", "scores"),
-}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +76,10 @@ class RankDistilSettings(Settings):
     """Forms B and P: what of the top is matched, its 'order' or its 'scores'."""
 
     def __post_init__(self):
-        for name, known in CHOICES.items():
-            one_of(name, getattr(self, name), *known)
+        one_of("form", self.form, "C", "B", "P")
+        one_of("negatives", self.negatives, "uniform", "mined")
+        one_of("orders", self.orders, "sampled", "exact")
+        one_of("psi", self.psi, "order", "scores")
         for name in ("p", "m", "n_orders"):
             integer(name, getattr(self, name))
         number("weight", self.weight)

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rdcore import fast
 from rdcore.checks import flag, integer, number, one_of, short
 from rdcore.data.sampling import shared_items, stream, unseen_items
 from rdcore.distill import rd_rank
@@ -273,7 +272,9 @@ class RankingDistillation(Distillation):
         if self.discrepancy.estimate == "exact":
             return rd_rank.rank_among_all(*asked)
         if self.discrepancy.estimate == "shared":
-            return rd_rank.rank_in_shared(*asked, logits, fast.pick(self.samples, step))
+            # On a GPU step may be a tensor, whose value is not waited for.
+            sample = self.samples[step] if isinstance(step, int) else self.samples.index_select(0, step.view(1))[0]
+            return rd_rank.rank_in_shared(*asked, logits, sample)
         return rd_rank.rank_in_own(*asked, logits, self.discrepancy.samples, self.rng)
 
     def log(self) -> dict:
