@@ -51,11 +51,8 @@ class _Held:
     """What a split says about its fitted part and the rows that are held out."""
 
     fit: Interactions
-
-    @property
-    def held(self) -> Interactions:
-        """The rows by which a model is evaluated."""
-        raise NotImplementedError
+    held: Interactions
+    """The rows by which a model is evaluated."""
 
     @cached_property
     def n_cold(self) -> int:
