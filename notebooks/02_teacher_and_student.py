@@ -232,6 +232,8 @@ page.say_lines([
     "Caser reads a user's last five items as an image and adds the user's long-term taste; it learns to score the next item above random ones.",
     f"The student stores about {plan.models['S'].dim / plan.models['T'].dim:.0%} of the teacher's numbers.",
     f"It loses {lost:.0%} of the teacher's MAP on test; notebook 03 asks how much of that can be won back.",
+    "Both are trained with the same settings. On profile `small`, S alone comes closer at a larger learning rate of its own: "
+    "notebook 03, section 6, says what that means for a gain.",
 ])  # fmt: skip
 
 # %% [markdown]

@@ -83,6 +83,8 @@ page.show(reports.plan(sweeps))
 tables = [ablations.of_tables(plan, "V", each) for each in seeds]
 again = [plan.student("F", s) for s in (seed, seed + 1)]
 wanted = [*(run for each in tables for run in each.values()), *again, *(run for each in by_seed for run in ablations.points(each))]
+faster = replace(tables[0]["S"], role="S-faster", training=replace(plan.training, learning_rate=2 * plan.training.learning_rate))
+wanted += [faster] * (profile != "paper")  # S alone at a rate of its own, for section 3
 by_key = page.have({run.key: run for run in wanted}, folded=True, **options)
 shown = reports.shown(by_seed, by_key)
 table = reports.table(shown, by_key)
@@ -116,17 +118,21 @@ page.say_lines([
 # RD-position. An arrow points to a value below the panels.
 
 # %%
-labels = {"K": "K", "lambda": "λ", "loss weight": "loss weight w", "left out": "left out", "mu": "μ", "rank samples": "rank samples",
-          "start epoch": "start epoch"}  # fmt: skip
+labels = {"K": "K", "lambda": "λ", "loss weight": "loss weight w", "student size": "student size", "share of data": "share of data",
+          "left out": "left out", "mu": "μ", "rank samples": "rank samples", "start epoch": "start epoch"}  # fmt: skip
 page.picture(lambda: sweep_plots.panels(table, reference=level, floor=noise), f"04_sweeps{suffix}", profile, list(by_key.values()), NOTEBOOK)
 
 # %%
 spread = [{"setting": label, **page.spread(table, sweep, noise)} for sweep, label in labels.items()]
 page.show_or_note(pd.DataFrame(spread) if by_key else None, "no sweep is on record", **{"best - worst": "{:.4f}"})
+page.say(page.beyond_chance(spread), when=bool(by_key))
+page.say_lines(f"{sweep.capitalize()}: {reports.gains(table, sweep, noise)}" for sweep in ("student size", "share of data"))
+page.say(reports.at_another_rate(reports.last(by_key.get(faster.key)), level, 2))
 
 # %% [markdown]
 # `beyond chance` compares the distance between the best and the worst value with the distance that the same number of values
-# reaches by chance.
+# reaches by chance. Student size and share of data change S and T too, so two more lines say where RD-position is better than the S
+# of the same size or data, and where it is worse. The last line gives S a learning rate of its own.
 #
 # * $\mu$ has no influence as soon as *one* sampled item that beats the teacher's item makes the weight nearly 1. With $N$ items
 #   and $S$ samples an estimated rank is a multiple of $N/S$, so this happens for every $\mu$ above $2.65\, S/N$.
@@ -171,10 +177,10 @@ page.to_figures(profile)
 weighting, at_size = ablations.controls_on_record()
 paper = page.have({run.key: run for each in at_size for run in each.values()}, folded=True, profile="paper")
 verdicts, compared = reports.controls(at_size, paper)
-signed = dict.fromkeys(["MAP - S", "low", "high"], "{:+.4f}") | dict.fromkeys(["share of RD - S", "share low", "share high"], "{:.0%}")
-page.write(verdicts, "controls_caser", list(paper.values()), NOTEBOOK)
+signed = dict.fromkeys(["MAP - S", "low", "high"], "{:+.4f}")
+page.write(verdicts, "controls_caser", list(paper.values()), NOTEBOOK, reports.controls_in_words(verdicts))
 page.say(f"Weights of **{weighting}**:")
-page.show(verdicts.drop(columns=["key", "role"]), **signed)
+page.show(reports.controls_in_words(verdicts), **signed)
 over = "users and seeds" if max(verdicts["seeds"]) > 1 else "users"
 fig = pictures.rows_of(compared, f"difference to S in MAP, 95 % interval over {over}", weighting)
 style.save(fig, "04_controls_caser", profile, list(paper.values()), NOTEBOOK)
@@ -190,8 +196,8 @@ controls = ablations.controls(plan, "F", seed)
 own = page.have({run.key: run for run in controls.values()}, folded=True, **options)
 verdicts, compared = reports.controls([controls], own)
 if (profile, model) != ("paper", "Caser"):  # that is the table above
-    report.write_table(verdicts, f"controls{suffix}", profile, list(own.values()), NOTEBOOK)
-page.show(verdicts.drop(columns=["key", "role"]), **signed)
+    report.write_table(verdicts, f"controls{suffix}", profile, list(own.values()), NOTEBOOK, reports.controls_in_words(verdicts))
+page.show(reports.controls_in_words(verdicts), **signed)
 page.say(reports.attribution(verdicts))
 
 # %% tags=["nbval-check-output"]
@@ -201,7 +207,9 @@ page.say("Is the teacher better than the student on validation?", {True: "Yes.",
 # ## What you have seen
 #
 # * Vary one setting at a time, on validation data, and know the noise before you believe a curve.
-# * A setting whose curve stays in the band needs no tuning here; the size of the student and the share of data matter most.
+# * A setting whose curve stays in the band needs no tuning here; the table of section 3 says for which settings the values differ
+#   beyond chance, and by how much.
+# * A gain belongs to its training: section 3 also asks at which sizes and shares of data RD is better, and what S reaches alone.
 # * Controls show which part of a gain needs the teacher's ranking.
 #
 # ## Provenance

@@ -157,10 +157,10 @@ page.say("Is the teacher better than the student?", "Yes." if quality["T"] > qua
          f"{len(chosen)} of {len(plan.grids)} rows have a chosen weight.")  # fmt: skip
 
 # %%
-methods = quality.drop(["T", "S"], errors="ignore")
-above = methods[methods > quality["S"]].sort_values(ascending=False)
-page.say(f"{len(above)} of {len(methods)} methods rank better than the student alone, on average over {int(table['seeds'].max())} seeds: "
-         f"{', '.join(above.index)}.")
+methods = table[~table["role"].isin(["T", "S"])].set_index("role")
+above, clearly = (list(methods.index[methods[column] > 0]) for column in ("over S", "low"))
+page.say(f"{len(above)} of {len(methods)} methods have a higher mean than the student alone over {int(table['seeds'].max())} seeds.",
+         f"For {len(clearly)} of them the 95 % interval excludes 0, so they clearly rank better: {', '.join(clearly) or 'none'}.")
 
 # %% [markdown]
 # ## What you have seen

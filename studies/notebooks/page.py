@@ -219,10 +219,12 @@ def save(fig: Figure, name: str, records: Sequence[Record], notebook: str) -> No
         style.save(fig, name, "paper", records, notebook)
 
 
-def write(table: pd.DataFrame, name: str, records: Sequence[Record], notebook: str) -> None:
-    """Writes a table of paper-size records, on profile `paper` alone."""
+def write(
+    table: pd.DataFrame, name: str, records: Sequence[Record], notebook: str, shown: pd.DataFrame | None = None
+) -> None:
+    """Writes a table of paper-size records, on profile `paper` alone. shown: what people see instead."""
     if _writes["profile"] == "paper":
-        report.write_table(table, name, "paper", records, notebook)
+        report.write_table(table, name, "paper", records, notebook, shown)
 
 
 def measured(profile: str, recompute: bool, dataset: str, **options) -> efficiency.Efficiency:
@@ -251,7 +253,10 @@ def better_in_words(label: str, plan: Plan, table: pd.DataFrame) -> str:
 
 
 def spread(table: pd.DataFrame, sweep: str, noise: float) -> dict[str, object]:
-    """Best value, worst value and their distance in MAP of one sweep, and whether that is beyond chance. noise: of two runs."""
+    """Best value, worst value and their distance in MAP of one sweep, and whether that is beyond chance. noise: of two runs.
+
+    In a sweep that varies S and T too, the values are those of RD-position.
+    """
     values = reports.wide(table, sweep).iloc[:, -1].dropna()
     if len(values) < 2:
         return {"best": "", "worst": "", "best - worst": np.nan, "beyond chance": ""}
@@ -259,6 +264,15 @@ def spread(table: pd.DataFrame, sweep: str, noise: float) -> dict[str, object]:
     of_means = noise / np.sqrt(table.loc[table["sweep"] == sweep, "seeds"].max())
     beyond = "yes" if distance > reports.by_chance(len(values)) * of_means else "no"
     return {"best": values.idxmax(), "worst": values.idxmin(), "best - worst": distance, "beyond chance": beyond}
+
+
+def beyond_chance(spreads: Sequence[Mapping[str, object]]) -> str:
+    """Which settings of `spread` matter, the largest distance first, and which do not, as two sentences."""
+    known = sorted((s for s in spreads if s["beyond chance"]), key=lambda s: -s["best - worst"])
+    yes, no = ([s for s in known if s["beyond chance"] == word] for word in ("yes", "no"))
+    matter = ", ".join(f"{s['setting']} ({s['best - worst']:.4f} between {s['best']} and {s['worst']})" for s in yes)
+    return (f"Beyond chance: {matter or 'no setting'}. Within it, so without need of tuning here: "
+            f"{', '.join(s['setting'] for s in no) or 'no setting'}.")  # fmt: skip
 
 
 def records_of(seeds: Sequence[Mapping], sweep: str, by_key: Mapping[str, Record]) -> list[Record]:

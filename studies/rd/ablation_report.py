@@ -177,6 +177,21 @@ def gains(frame: pd.DataFrame, sweep: str, floor: float) -> str:
             f"{' and '.join(parts) or 'nowhere better or worse'}.")  # fmt: skip
 
 
+def at_another_rate(student: float, level: Mapping[str, float], factor: float) -> str:
+    """One sentence: does S alone reach RD-position with another learning rate than all others? "" where it has not run.
+
+    Args:
+        student: MAP of S at ``factor`` times their rate.
+        level: from `levels`.
+    """
+    if math.isnan(student) or math.isnan(level[POSITION]):
+        return ""
+    said = f"S alone at {factor:g} times the learning rate has MAP {student:.4f}, RD-position at theirs {level[POSITION]:.4f}"
+    if student < level[POSITION]:
+        return f"{said}: RD-position is better than both students alone."
+    return f"{said}. So RD-position's gain is one at equal training: S reaches it alone with a rate of its own."
+
+
 # ---------------------------------------------------------------------------------------------------------------- controls
 
 
@@ -214,6 +229,22 @@ def controls(
     return frame, compared
 
 
+def share_in_words(row: pd.Series) -> str:
+    """A control's share of RD - S with its interval; 'none' where it does not rank better than S, because a share of nothing is
+    noise; "" where there is no gain to share."""
+    if math.isnan(row["share of RD - S"]):
+        return ""
+    if row["MAP - S"] <= 0:
+        return "none"
+    return f"{row['share of RD - S']:.0%} ({row['share low']:.0%} to {row['share high']:.0%})"
+
+
+def controls_in_words(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table of `controls` for people: shares as `share_in_words`, without roles and keys."""
+    shown = frame.assign(**{"share of RD - S": [share_in_words(row) for _, row in frame.iterrows()]})
+    return shown.drop(columns=["key", "role", "share low", "share high"])
+
+
 def attribution(frame: pd.DataFrame) -> str:
     """How much of RD - S is the teacher's doing, in words, from the table of `controls`."""
     rows = frame.set_index("control")
@@ -228,8 +259,7 @@ def attribution(frame: pd.DataFrame) -> str:
     shares = rows["share of RD - S"].dropna()
     if shares.empty:
         return said + "No control is on record: what the teacher has to do with it cannot be said."
-    each = [f"{name}: {share:.0%} ({rows.loc[name, 'share low']:.0%} to {rows.loc[name, 'share high']:.0%})"
-            for name, share in shares.items()]  # fmt: skip
+    each = [f"{name}: {share_in_words(rows.loc[name])}" for name in shares.index]
     most = shares.idxmax()
     rest = max(0.0, 1 - max(0.0, float(shares[most])))
     doubt = "" if rows.loc[most, "share high"] < 1 else ", and the interval leaves open that nothing does"
