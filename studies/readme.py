@@ -36,8 +36,10 @@ with effect sizes, p-values and sources: [notebook 00](../notebooks/00_overview.
   lies above the interval and ours is less than half of it. Around 0: *inconclusive*, or *reported size excluded, sign open*
   where the paper's effect lies above the interval. Below 0: *contradicted*. *Not assessable*: our runs cannot answer it, and
   the note says why. *Provisional*: fewer than five seeds; with one seed it is the only word.
-* **seeds needed**: with that many seeds, 80 of 100 studies would find the paper's effect (p < .05, not corrected). The number
-  is estimated from our few seeds, so it is an order of magnitude.
+* **power**, in the notes: the share of studies with our users and as many seeds as ours that would find the paper's effect, if
+  it is true (p < .05, not corrected). Where it is low, a claim that is not confirmed may hold all the same.
+* **seeds needed**: with that many seeds, 80 of 100 studies would find it. Both are estimated from our few seeds, so they are
+  rough: the seeds an order of magnitude.
 * Protocol `fixed50`: every model after 50 epochs, as in the released code of RD; nothing is chosen. Protocol `validation`,
   with Caser and Fossil: the epoch with the best MAP on validation data, chosen in separate runs. BPR-MF takes the epoch with
   the best validation H@5 of the same run, as DE-RRD does.

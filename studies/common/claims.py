@@ -13,7 +13,7 @@ import pandas as pd
 
 from rdcore.eval.significance import Comparison
 from rdcore.files import paths
-from studies.common import verdicts
+from studies.common import text, verdicts
 
 COLUMNS = ["claim", "source", "verdict", "reported", "ours", "low", "high", "p", "seeds", "seeds_needed", "note", "notebook"]
 OURS = "no paper: our question"
@@ -54,9 +54,9 @@ class Claim:
         if c is not None:
             word = self.verdict or verdicts.verdict(c, self.reported)
             effect = self.reported if self.needs is None else self.needs
-            needed = verdicts.seeds_needed(c, effect)
+            needed, power = verdicts.seeds_needed(c, effect), verdicts.power(c, effect)
             values = {"ours": c.difference, "low": c.low, "high": c.high, "p": c.p, "seeds": c.n_seeds}
-            notes = [*_notes(c, word, self.reported, effect, needed), *notes]
+            notes = [*_notes(c, word, self.reported, effect, power, needed), *notes]
         exists = self.notebook and (paths.root() / "notebooks" / f"{self.notebook}.py").exists()
         return values | {
             "claim": self.claim, "source": self.source, "verdict": word, "reported": self.reported,
@@ -64,7 +64,7 @@ class Claim:
         }  # fmt: skip
 
 
-def _notes(c: Comparison, word: str, reported: float, effect: float, needed: int | None) -> list[str]:
+def _notes(c: Comparison, word: str, reported: float, effect: float, power: float, needed: int | None) -> list[str]:
     """What a reader must know of the numbers of a row, in words."""
     found = []
     if c.n_seeds == 1:
@@ -73,6 +73,8 @@ def _notes(c: Comparison, word: str, reported: float, effect: float, needed: int
         found.append(f"{c.n_seeds} seeds; {verdicts.FEWEST_SEEDS} are the fewest for a verdict")
     if word.endswith(verdicts.SMALLER):
         found.append(f"{c.difference / reported:.0%} of the reported effect")
+    if not np.isnan(power):
+        found.append(f"power {text.probability(power)}")
     if c.n_seeds > 1 and needed is None and effect:
         found.append(f"more than {verdicts.MOST_SEEDS:,} seeds needed") if not np.isnan(effect) else None
     return found

@@ -14,7 +14,7 @@ import pandas as pd
 from rdcore.eval import significance
 from rdcore.eval.significance import Comparison
 from rdcore.store.runs import Record
-from studies.common import verdicts
+from studies.common import text, verdicts
 from studies.common.gap import GapShare, gap_recovered
 from studies.common.report import RunAtEpoch, at_epochs
 from studies.common.reported import reported
@@ -219,15 +219,16 @@ def per_seed(shown: Mapping[str, Matched]) -> pd.DataFrame:
 
 def all_tests(shown: Mapping[str, Matched]) -> pd.DataFrame:
     """Every pair of roles that has runs, on AP: difference, interval, effect size, p (nothing is corrected here), the
-    variances of seeds, users and noise, the verdict on "better", and the seeds needed for the paper's effect."""
+    spread of seeds, users and noise, the verdict on "better", and for the paper's effect the power and the seeds needed."""
     lines = []
     for label, found in shown.items():
         for a, b in PAIRS:
             if (c := found.compare(a, b)) is not None:
                 d = found.reported(a, b)
                 # "no worse" is another question: RD - T is answered by `no_worse`.
-                better = {} if (a, b) == ("RD-hybrid", "T") else {"better": verdicts.verdict(c, d),
-                                                                  "seeds needed": verdicts.seeds_needed(c, d)}  # fmt: skip
+                better = {} if (a, b) == ("RD-hybrid", "T") else {
+                    "better": verdicts.verdict(c, d), "power": verdicts.power(c, d), "seeds needed": verdicts.seeds_needed(c, d),
+                }  # fmt: skip
                 seed, user, noise = np.sqrt(c.layout.components)
                 lines.append({"runs": label, "what": named(a, b), "seeds": c.n_seeds, "users": c.n_users, **_effect(c),
                               "effect_size": c.effect_size, "p": c.p, "sd of seeds": seed, "sd of users": user,
@@ -259,6 +260,8 @@ def as_text(table: pd.DataFrame) -> pd.DataFrame:
     def cell(name: str, value) -> str:
         if pd.isna(value):
             return ""
+        if name == "power":
+            return text.probability(value)
         usual = "{:.4f}" if isinstance(value, float) else "{}"
         form = {"p": "{:.2g}", "sd of seeds": "{:.5f}"}.get(name, usual)
         return forms.get(name, form).format(value)

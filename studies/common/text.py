@@ -84,6 +84,15 @@ def p_value(value: float | None, least: float = 0.001) -> str:
     return "" if missing(value) else f"< {least:g}" if value < least else f"{value:.{digits}f}"
 
 
+def probability(value: float | None) -> str:
+    """A probability in percent, never 0 or 1.
+
+    >>> probability(0.412), probability(0.9991), probability(0.001)
+    ('41%', 'over 99%', 'below 1%')
+    """
+    return "" if missing(value) else "over 99%" if value >= 0.995 else "below 1%" if value < 0.005 else f"{value:.0%}"
+
+
 def count(n: int, what: str) -> str:
     """How many of something.
 

@@ -1,4 +1,4 @@
-"""The words for a comparison, the seeds that a claim needs, and many tests at once.
+"""The words for a comparison, its power and the seeds that a claim needs, and many tests at once.
 
 One set of words for every claim, here and in the tables (`VERDICTS`). They rest on the interval of
 `significance.compare` and on the effect that the paper reports, and never on how many seeds agree.
@@ -92,15 +92,31 @@ def seeds_needed(comparison: Comparison, effect: float) -> int | None:
     None where it cannot be said (one seed; no effect given) and where `MOST_SEEDS` do not suffice, because
     there are too few users.
     """
+    seeds = np.arange(2, MOST_SEEDS + 1)
+    enough = np.flatnonzero(_found(comparison, effect, seeds) >= POWER)  # none where it is NaN
+    return int(seeds[enough[0]]) if len(enough) else None
+
+
+def power(comparison: Comparison, effect: float) -> float:
+    """The share of studies with as many users and seeds as this one that find ``effect``, if it is true (p < .05, not corrected,
+    on its own side).
+
+    As rough as `seeds_needed`. NaN where it cannot be said: one seed, or no effect given.
+    """
+    return float(_found(comparison, effect, np.array([comparison.n_seeds]))[0])
+
+
+def _found(comparison: Comparison, effect: float, seeds: np.ndarray) -> np.ndarray:
+    """`power` with so many ``seeds`` (n,) each: (n,). The mean over its standard error follows a noncentral t."""
     seed, user, noise = comparison.layout.components
     if np.isnan(effect) or np.isnan(seed) or effect == 0:
-        return None
-    n_users, seeds = comparison.n_users, np.arange(2, MOST_SEEDS + 1)
+        return np.full(len(seeds), np.nan)
+    n_users = comparison.n_users
     squares = noise + n_users * seed, noise + seeds * user, noise + 0.0 * seeds  # expected, of so many seeds
     of_seeds, of_users = of_the_mean(*squares, seeds, n_users)
     variance = of_seeds + of_users
     if not variance.all():
-        return 2
+        return np.ones(len(seeds))
     needed = critical(of_seeds, of_users, seeds, n_users)
     # How much the standard error varies from study to study, as degrees of freedom.
     df = variance**2 / (of_seeds**2 / (seeds - 1) + of_users**2 / (n_users - 1))
@@ -108,9 +124,7 @@ def seeds_needed(comparison: Comparison, effect: float) -> int | None:
         shift = abs(effect) / np.sqrt(variance)
         found = stats.nct.sf(needed, df, shift)
     # Far out the noncentral t has no value in floating point; there the normal one is near enough.
-    found = np.where(np.isnan(found), stats.norm.sf(needed - shift), found)
-    enough = np.flatnonzero(found >= POWER)
-    return int(seeds[enough[0]]) if len(enough) else None
+    return np.where(np.isnan(found), stats.norm.sf(needed - shift), found)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

@@ -135,6 +135,7 @@ def test_tables_have_a_row_for_what_has_run(tmp_path: Path) -> None:
     c = found.compare("T", "S")
     assert rows.loc["T - S", "p"] == c.p and rows.loc["T - S", "better"] == verdicts.verdict(c, 0.0039)
     assert rows.loc["T - S", "seeds needed"] == verdicts.seeds_needed(c, 0.0039) and pd.isna(rows.loc["RD - T", "better"])
+    assert rows.loc["T - S", "power"] == verdicts.power(c, 0.0039) and np.isnan(rows.loc["RD - S", "power"]), "one seed"
     assert rows.loc["T - S", "sd of noise"] == pytest.approx(c.layout.ms_noise**0.5)
     assert rows.loc["T - S", "relative"] == pytest.approx(c.difference / c.mean_b)
     text = as_text(rows.reset_index())

@@ -12,7 +12,7 @@ import pytest
 from fabricated import USERS, record
 
 from rdcore.eval import significance
-from studies.common import claims, verdicts
+from studies.common import claims, text, verdicts
 from studies.common.claims import OURS, Claim
 from studies.common.profiles import PROFILES
 from studies.derrd import plan as derrd
@@ -82,13 +82,13 @@ def test_verdicts_come_from_the_numbers(tmp_path: Path, seeds: int, before: str)
     card = card_of(runs_with(tmp_path, gains, seeds))
     said = card["verdict"]
     first = card.loc[f"{BETTER} (Caser, Gowalla, fixed50)"]
-    assert first["verdict"] == f"{before}confirmed" and first["note"] == ""
+    assert first["verdict"] == f"{before}confirmed" and first["note"] == "power over 99%"
     assert first["ours"] == pytest.approx(0.0045, abs=3e-4) and first["low"] < first["ours"] < first["high"]
     assert first["reported"] == pytest.approx(0.0969 - 0.0919) and first["seeds"] == seeds and first["seeds_needed"] >= 2
     assert said[f"{NO_WORSE} (Caser, Gowalla, fixed50)"] == f"{before}confirmed", "within the margin"
     smaller = card.loc["The hybrid weighting beats 1/K: MAP (fixed50)"]
     assert smaller["verdict"] == f"{before}confirmed, smaller"
-    assert smaller["note"] == f"{smaller['ours'] / 0.0044:.0%} of the reported effect"
+    assert smaller["note"] == f"{smaller['ours'] / 0.0044:.0%} of the reported effect; power over 99%"
     assert said["Weighting by position importance beats 1/K: MAP (fixed50)"] == f"{before}contradicted"
     assert said["The hybrid weighting beats ranking discrepancy: MAP (fixed50)"] == "not run"
     assert said[f"{BETTER} (Fossil, Gowalla, fixed50)"] == "not run"
@@ -302,4 +302,4 @@ def test_a_table_of_claims_refuses_a_name_twice_and_corrects_by_family() -> None
     ]).set_index("claim")  # fmt: skip
     assert table.loc["a", "p"] == pytest.approx(min(1, 2 * c.p)) and np.isnan(table.loc["c", "p"]), "of no family"
     few = claims.table([Claim(claim="a", source="x", reported=1e-6, comparison=c)]).iloc[0]
-    assert pd.isna(few["seeds_needed"]) and few["note"] == "more than 1,000 seeds needed"
+    assert pd.isna(few["seeds_needed"]) and few["note"] == f"power {text.probability(verdicts.power(c, 1e-6))}; more than 1,000 seeds needed"

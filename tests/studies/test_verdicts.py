@@ -115,6 +115,27 @@ def test_so_many_seeds_find_the_effect_in_80_of_100_studies_and_one_fewer_do_not
     assert power(c.layout.components, c.n_users, needed - 1, effect) < 0.8
 
 
+@pytest.mark.parametrize("sds", [(0.001, 0.02, 0.05), (0.0, 0.05, 0.02), (0.003, 0.0, 0.05)])
+@pytest.mark.parametrize("n_seeds", [3, 5])
+def test_power_is_the_share_of_simulated_studies_that_find_the_effect(sds, n_seeds):
+    c = comparison(sds, n_seeds)
+    shares = []
+    for times in (0.5, 2, 3, 4):  # standard errors
+        effect = times * np.sqrt(c.layout.variance)
+        shares.append(verdicts.power(c, effect))
+        assert shares[-1] == pytest.approx(power(c.layout.components, c.n_users, n_seeds, effect), abs=0.05)
+    assert shares == sorted(shares) and shares[0] < 0.2 and shares[-1] > 0.5
+
+
+def test_power_belongs_to_the_seeds_needed_and_is_not_known_of_one_seed_or_no_effect():
+    c = comparison(n_seeds=5)
+    for effect in (0.0015, 0.002, 0.003):
+        assert (verdicts.power(c, effect) >= verdicts.POWER) == (verdicts.seeds_needed(c, effect) <= 5)
+        assert verdicts.power(c, -effect) == verdicts.power(c, effect)
+    assert np.isnan(verdicts.power(comparison(n_seeds=1), 0.002))
+    assert np.isnan(verdicts.power(c, 0.0)) and np.isnan(verdicts.power(c, float("nan")))
+
+
 def test_a_larger_effect_needs_fewer_seeds_and_too_few_users_are_said():
     c = comparison()
     needed = [verdicts.seeds_needed(c, effect) for effect in (0.0015, 0.003, 0.01, 1.0)]
