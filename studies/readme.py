@@ -36,8 +36,9 @@ with effect sizes, p-values and sources: [notebook 00](../notebooks/00_overview.
   lies above the interval and ours is less than half of it. Around 0: *inconclusive*, or *reported size excluded, sign open*
   where the paper's effect lies above the interval. Below 0: *contradicted*. *Not assessable*: our runs cannot answer it, and
   the note says why. *Provisional*: fewer than five seeds; with one seed it is the only word.
-* **power**, in the notes: the share of studies with our users and as many seeds as ours that would find the paper's effect (of
-  *no worse*: the margin), if it is true (p < .05, not corrected). Where it is low, an unconfirmed claim may hold all the same.
+* **power**, in the notes: the share of studies with our users and as many seeds as ours that would find the paper's effect, if
+  it is true (p < .05, not corrected; of *no worse*: that find it above minus the margin). Where it is low, a claim may hold
+  although it is not confirmed.
 * **seeds needed**: with that many seeds, 80 of 100 studies would find it. Both are estimated from our few seeds, so they are
   rough: the seeds an order of magnitude.
 * Protocol `fixed50`: every model after 50 epochs, as in the released code of RD; nothing is chosen. Protocol `validation`,

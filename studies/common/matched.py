@@ -226,9 +226,10 @@ def all_tests(shown: Mapping[str, Matched]) -> pd.DataFrame:
             if (c := found.compare(a, b)) is not None:
                 d = found.reported(a, b)
                 # "no worse" is another question: RD - T is answered by `no_worse`.
-                better = {} if (a, b) == ("RD-hybrid", "T") else {
-                    "better": verdicts.verdict(c, d), "power": verdicts.power(c, d), "seeds needed": verdicts.seeds_needed(c, d),
-                }  # fmt: skip
+                better = {}
+                if (a, b) != ("RD-hybrid", "T"):
+                    better = {"better": verdicts.verdict(c, d), "power": verdicts.power(c, d)}
+                    better["seeds needed"] = verdicts.seeds_needed(c, d)
                 seed, user, noise = np.sqrt(c.layout.components)
                 lines.append({"runs": label, "what": named(a, b), "seeds": c.n_seeds, "users": c.n_users, **_effect(c),
                               "effect_size": c.effect_size, "p": c.p, "sd of seeds": seed, "sd of users": user,

@@ -98,8 +98,8 @@ def seeds_needed(comparison: Comparison, effect: float) -> int | None:
 
 
 def power(comparison: Comparison, effect: float) -> float:
-    """The share of studies with as many users and seeds as this one that find ``effect``, if it is true (p < .05, not corrected,
-    on its own side).
+    """The share of studies with as many users and seeds as this one that find ``effect``, if it is true, on its own side
+    (p < .05, not corrected).
 
     As rough as `seeds_needed`. NaN where it cannot be said: one seed, or no effect given.
     """

@@ -302,4 +302,5 @@ def test_a_table_of_claims_refuses_a_name_twice_and_corrects_by_family() -> None
     ]).set_index("claim")  # fmt: skip
     assert table.loc["a", "p"] == pytest.approx(min(1, 2 * c.p)) and np.isnan(table.loc["c", "p"]), "of no family"
     few = claims.table([Claim(claim="a", source="x", reported=1e-6, comparison=c)]).iloc[0]
-    assert pd.isna(few["seeds_needed"]) and few["note"] == f"power {text.probability(verdicts.power(c, 1e-6))}; more than 1,000 seeds needed"
+    power = text.probability(verdicts.power(c, 1e-6))
+    assert pd.isna(few["seeds_needed"]) and few["note"] == f"power {power}; more than 1,000 seeds needed"
