@@ -25,6 +25,7 @@ from studies.common.earlier import as_before
 from studies.common.plan import Plan, unique
 from studies.common.profiles import PROFILES, SWEEPS
 from studies.common.style import look
+from studies.notebooks import page
 from studies.rd import ablation_report as reports
 from studies.rd import sweep_plots
 from studies.rd.ablations import (
@@ -407,6 +408,31 @@ def test_the_share_that_the_teacher_explains(tmp_path: Path):
     said = reports.attribution(frame)
     assert "lists of popular items: 25% (25% to 25%); lists of another student: 75% (75% to 75%)" in said
     assert said.endswith("The best of them is lists of another student: 25% of the gain needs the teacher.")
+
+
+def test_a_control_that_is_not_above_s_has_no_share_in_words(tmp_path: Path):
+    frame, _ = judged_controls(tmp_path, GAINS | {"lists of popular items": -0.09})
+    assert frame.set_index("control").loc["lists of popular items", "share of RD - S"] == pytest.approx(-4.5)
+    assert "lists of popular items: none; lists of another student: 75% (75% to 75%)" in reports.attribution(frame)
+    shown = reports.controls_in_words(frame).set_index("control")["share of RD - S"]
+    assert shown[["lists of popular items", "lists of another student"]].tolist() == ["none", "75% (75% to 75%)"]
+    assert shown[["S", TAUGHT]].tolist() == ["", ""]
+
+
+def test_a_student_with_another_rate_reaches_rd_or_does_not():
+    assert "one at equal training" in reports.at_another_rate(0.125, {POSITION: 0.121}, 2)
+    assert reports.at_another_rate(0.12, {POSITION: 0.121}, 2).endswith("better than both students alone.")
+    assert reports.at_another_rate(np.nan, {POSITION: 0.121}, 2) == reports.at_another_rate(0.1, {POSITION: np.nan}, 2) == ""
+
+
+def test_settings_are_named_by_what_their_sweeps_show():
+    sweeps = (("K", 0.001, "no"), ("w", 0.02, "yes"), ("size", 0.08, "yes"), ("x", np.nan, ""))
+    rows = [{"setting": name, "best": "a", "worst": "b", "best - worst": apart, "beyond chance": word}
+            for name, apart, word in sweeps]  # fmt: skip
+    assert page.beyond_chance(rows) == (
+        "Beyond chance: size (0.0800 between a and b), w (0.0200 between a and b). "
+        "Within it, so without need of tuning here: K."
+    )
 
 
 def test_controls_of_several_seeds_are_compared_over_those_that_both_have(tmp_path: Path):
