@@ -134,10 +134,10 @@ tests = matched.all_tests(shown)
 report.write_table(tests, "05_tests", profile, records, NOTEBOOK)
 page.show(matched.as_text(tests))
 effect = example.reported("RD-hybrid", "S")
-chances = {text: verdicts.power(c, part * effect) for text, part in {"": 1, "half of ": 0.5, "a quarter of ": 0.25}.items()}
-page.say(f"An example, {example.label}, RD - S with {S} seeds: of 100 such studies, "
-         + ", ".join(f"{100 * chance:.0f} would find {text}the paper's effect" for text, chance in chances.items())
-         + f" ({effect:+.4f}).", when=not np.isnan(effect))  # fmt: skip
+found, half, quarter = (100 * verdicts.power(c, part * effect) for part in (1, 0.5, 0.25))
+page.say(f"An example, RD - S of {example.label}: the paper's effect is {effect:+.4f}. Of 100 studies with {S} seeds, {found:.0f}",
+         f"would find it. If half of it were true, {half:.0f} would find that, and {quarter:.0f} if a quarter were.",
+         when=not np.isnan(effect))  # fmt: skip
 
 # %%
 compared = {f"{matched.named(*pair)}\n{label}": found.compare(*pair) for label, found in shown.items() for pair in PAIRS}

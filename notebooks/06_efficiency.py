@@ -102,6 +102,7 @@ assert torch.equal(lists, by_library)  # the library's lists are the same
 # %%
 at_size = efficiency.committed()
 page.folded("machine and versions", at_size.summary())
+page.say(efficiency.load_in_words(at_size))
 page.show(efficiency.side_by_side(efficiency.rd_table3(at_size)).astype(str), index=True)
 
 # %% [markdown]
@@ -133,6 +134,7 @@ report.write_table(table, "rd_table3", profile, [record], NOTEBOOK)
 page.show(pd.DataFrame([
     {"": label, "student / teacher": one.value, "low": one.low, "high": one.high} for label, one in record.ratios().items()
 ]), **dict.fromkeys(["student / teacher", "low", "high"], "{:.2f}"))  # fmt: skip
+page.say(efficiency.load_in_words(record))
 page.folded("machine and versions", record.summary())
 
 # %% [markdown]

@@ -338,6 +338,15 @@ def about_half(ratio: Ratio, device: str = "cpu") -> str:
     return "does not hold" if ratio.low > limit and ratio.quiet else "open"
 
 
+def load_in_words(record: Efficiency) -> str:
+    """One sentence: how busy the machine was (load average before and at the end), and whether its ratios count."""
+    load = record.content["load_average"]
+    said = f"load average {load[0]:.1f} before, {load[1]:.1f} at the end" if len(load) == 2 else "its load is not known"
+    if record.quiet:
+        return f"The machine was quiet ({said})."
+    return f"**The machine was busy** ({said}): other work moves these ratios, so they do not count as a measurement."
+
+
 def verdict(record: Efficiency, model: str, device: str = "cpu") -> str:
     """One sentence on the paper's claim that the student makes its lists in about half the time; asked at the size of the
     paper's data alone."""

@@ -255,6 +255,9 @@ def test_a_busy_machine_can_confirm_and_cannot_refute(load: tuple) -> None:
     assert efficiency.about_half(ratio_between(0.61, 0.7, load=load)) == "open"
     busy = made_up(times={"T": [1.0] * 6, "RD": [0.7] * 6}, load=load)
     assert "open, because the machine was busy" in efficiency.verdict(busy, "Caser")
+    said = efficiency.load_in_words(busy)
+    assert said.startswith("**The machine was busy**") and ("its load is not known" in said) == (not load)
+    assert efficiency.load_in_words(made_up()).startswith("The machine was quiet (load average ")
 
 
 def test_a_verdict_says_its_numbers() -> None:
