@@ -177,10 +177,9 @@ page.to_figures(profile)
 weighting, at_size = ablations.controls_on_record()
 paper = page.have({run.key: run for each in at_size for run in each.values()}, folded=True, profile="paper")
 verdicts, compared = reports.controls(at_size, paper)
-signed = dict.fromkeys(["MAP - S", "low", "high"], "{:+.4f}")
 page.write(verdicts, "controls_caser", list(paper.values()), NOTEBOOK, reports.controls_in_words(verdicts))
 page.say(f"Weights of **{weighting}**:")
-page.show(reports.controls_in_words(verdicts), **signed)
+page.show(reports.controls_in_words(verdicts))
 over = "users and seeds" if max(verdicts["seeds"]) > 1 else "users"
 fig = pictures.rows_of(compared, f"difference to S in MAP, 95 % interval over {over}", weighting)
 style.save(fig, "04_controls_caser", profile, list(paper.values()), NOTEBOOK)
@@ -197,7 +196,7 @@ own = page.have({run.key: run for run in controls.values()}, folded=True, **opti
 verdicts, compared = reports.controls([controls], own)
 if (profile, model) != ("paper", "Caser"):  # that is the table above
     report.write_table(verdicts, f"controls{suffix}", profile, list(own.values()), NOTEBOOK, reports.controls_in_words(verdicts))
-page.show(reports.controls_in_words(verdicts), **signed)
+page.show(reports.controls_in_words(verdicts))
 page.say(reports.attribution(verdicts))
 
 # %% tags=["nbval-check-output"]

@@ -108,6 +108,8 @@ def cell(column: str, value: object) -> str:
         return ""
     if column == "difference":
         return percent(value)
+    if column == "power":
+        return probability(value)
     if column in ("seeds", "users"):
         return f"{value:.0f}"
     if not isinstance(value, float):

@@ -16,6 +16,7 @@ from scipy import stats
 from rdcore.eval import significance
 from rdcore.store.experiment import Experiment, family
 from rdcore.store.runs import Record
+from studies.common import text
 from studies.common.gap import gap_recovered
 from studies.common.plan import unique
 from studies.rd.ablations import POSITION, TAUGHT, Sweeps, papers_alpha, points
@@ -240,9 +241,12 @@ def share_in_words(row: pd.Series) -> str:
 
 
 def controls_in_words(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table of `controls` for people: shares as `share_in_words`, without roles and keys."""
-    shown = frame.assign(**{"share of RD - S": [share_in_words(row) for _, row in frame.iterrows()]})
-    return shown.drop(columns=["key", "role", "share low", "share high"])
+    """The table of `controls` as text for people: shares as `share_in_words`, without roles and keys."""
+    forms = {"MAP": ".4f", "MAP - S": "+.4f", "low": "+.4f", "high": "+.4f"}
+    shown = {"control": frame["control"]}
+    shown |= {column: [text.number(value, form) for value in frame[column]] for column, form in forms.items()}
+    shown |= {"share of RD - S": [share_in_words(row) for _, row in frame.iterrows()], "seeds": frame["seeds"].astype(str)}
+    return pd.DataFrame(shown)
 
 
 def attribution(frame: pd.DataFrame) -> str:
