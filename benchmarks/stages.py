@@ -105,7 +105,7 @@ def _run(work: Callable, quick: bool, device: str, steps: int | None, threads: i
 
 def judged(table: pd.DataFrame) -> list[tuple[int, str, float, bool]]:
     """(row, condition, seconds over its unit, whether it holds) of every target's conditions. One on a stage that was not
-    measured beside it is left out."""
+    measured on the same device is left out."""
     found = []
     for row in table.itertuples():
         beside = table[table["device"] == row.device].set_index("stage")["seconds"]
@@ -157,7 +157,7 @@ def merged(table: pd.DataFrame, file: Path) -> pd.DataFrame:
 
 
 def write(table: pd.DataFrame, parts: pd.DataFrame, file: Path) -> list[Path]:
-    """Writes ``file`` and, beside it, the parts, and both as Markdown; rows that are there of other stages and devices stay."""
+    """Writes ``file`` and the parts next to it, both as Markdown; rows that are there of other stages and devices stay."""
     file.parent.mkdir(parents=True, exist_ok=True)
     files = [file, file.with_name(f"{file.stem}_parts{file.suffix}")]
     for path, frame in zip(files, (table, parts), strict=True):

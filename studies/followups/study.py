@@ -175,7 +175,7 @@ def same_as_teacher(own: pd.DataFrame) -> str:
 
 
 def of_method(method: str, table: pd.DataFrame | None = None) -> str:
-    """What a method's card says of its runs on record: the first metric of each study, in each size, beside
+    """What a method's card says of its runs on record: the first metric of each study, in each size, with
     the student alone; in brackets the authors' own numbers. "" without a run. table: followups.csv, where
     `tables` has made it already."""
     table = tables()["followups"] if table is None else table

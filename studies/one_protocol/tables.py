@@ -91,7 +91,7 @@ def long_table(plan: Plan, records: Sequence[Record]) -> pd.DataFrame:
 
 def over_the_chosen_decay(plan: Plan, records: Sequence[Record], alone: Sequence[Record]) -> pd.DataFrame:
     """Every method minus S with the weight decay that S's trials chose: role, difference in nDCG@10 among all items, its 95 %
-    interval, verdict. Beside `table`, whose S has the plan's decay.
+    interval, verdict. It completes `table`, whose S has the plan's decay.
 
     records: the rows of the table. alone: S with the chosen decay. Roles that have no seed with them are left out.
     """

@@ -39,9 +39,9 @@ def table(table2: pd.DataFrame) -> pd.DataFrame:
         common = set.intersection(*(set(epochs) for epochs in seeds))
         for metric in METRICS if common else ():
             values = [epochs[max(common)][metric] for epochs in seeds]
-            beside = ours.loc[(*where, metric)] if (*where, metric) in ours.index else {}
-            rows.append([*where, metric, max(common), beside.get("reported"), sum(values) / len(values), len(values),
-                         beside.get("replicated"), beside.get("seeds")])  # fmt: skip
+            own = ours.loc[(*where, metric)] if (*where, metric) in ours.index else {}
+            rows.append([*where, metric, max(common), own.get("reported"), sum(values) / len(values), len(values),
+                         own.get("replicated"), own.get("seeds")])  # fmt: skip
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
