@@ -1,7 +1,8 @@
 """Old module names, so that scripts and notebooks written for 0.1 keep working.
 
 `rdcore.runs` is now `rdcore.store.runs`, `rdcore.evaluation` is `rdcore.eval.metrics`, and so on. An old name
-imports the very same module object under its new name. New code uses the new names.
+imports the very same module object under its new name. A function that went to another module since, such as
+`agreement`, is there alone: CHANGELOG.md names them. New code uses the new names.
 """
 
 import importlib

@@ -104,10 +104,10 @@ def users_of(fit) -> tuple:
 
 def of_its_users(model, fit, what: str = "the model"):
     """``model``. Refuses one that knows each of its users and was fitted to others than those of ``fit``: it would answer with
-    what those have. Weights that are loaded into a new model say nothing of users, so nothing is checked; of a model saved
-    whole by an earlier rdcore, their number is."""
+    what those have. Weights that are loaded into a new model say nothing of users, so nothing is checked; of a model without
+    a memory that an earlier rdcore saved whole, their number is."""
     fitted = getattr(model, "fitted_users", None)
-    if fitted is None:
+    if fitted is None or (isinstance(fitted, int) and model.window > 0):
         return model
     n_users, *known = fitted if isinstance(fitted, tuple) else (fitted,)
     if n_users != fit.n_users:

@@ -123,6 +123,9 @@ def parts() -> list[tuple[str, str, str]]:
         *found,
         ("HTD's `as_released` (`level=\"prototypes\"`)", "built and compared step by step; its effect on a trained student "
          "is not measured, because HTD itself has not run", ""),
+        ("DLLM2Rec, Fit, FreqD, PCKD, VkD", "no run of paper size is planned ([notebook 12](../notebooks/12_followups.ipynb) "
+         "trains them small). DLLM2Rec's published tables rest on early stopping by the test items; of the others no number "
+         "could be read as text", ""),
         ("GRU4Rec", "not built: it was wanted if it costs little. Its authors train sessions side by side and carry the hidden "
          "state from step to step; here a training row is a prefix by itself, so it needs a loop of its own", ""),
         ("PHR", "not built: no code of the authors was found, and a network writes the map of every user and item: some 32 "

@@ -38,7 +38,8 @@ scores; not if all scores lie within about one unit (ials), for then they hardly
   kd-ce          the shares of the first 50 items (cross-entropy, the classic way)
   rce-kd         the same, also for what the student ranks high
   dllm2rec       as rd-position, and those most that the teacher is sure of
-From the teacher's vectors, with the teacher bpr, caser, fossil, sasrec, lightgcn or ials; up to thirty times as slow:
+From the teacher's vectors, with the teacher bpr, caser, fossil, sasrec, lightgcn or ials; slow: the steps of a bpr student
+take about 10 (ftd), 100 (de, htd) or 400 (freqd) times as long as alone:
   fit, vkd       the vectors themselves
   de, de-rrd     the same, with several experts; and with rrd
   pckd           de that keeps the student's order

