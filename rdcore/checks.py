@@ -116,7 +116,9 @@ def of_its_users(model, fit, what: str = "the model"):
         (labels, first), (_, here, now) = known, users_of(fit)
         others = 0 if first is None or now is None else int(((first != now) & (first >= 0) & (now >= 0)).sum())
         if labels != here or others:
-            why = "user_ids differ" if labels != here else f"user_ids only count, and the first items of {others} users differ"
+            why = "user_ids differ"
+            if labels == here:
+                why = f"user_ids only count, and the first items of {others} users differ: ids such as 'u7' would name them"
             raise ValueError(
                 f"{what} was fitted to {n_users} users, and the data have as many others: give it the same users, in the same "
                 f"order ({why})"

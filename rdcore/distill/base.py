@@ -66,7 +66,7 @@ class Frozen:
 
     def score(self, queries: Queries, items: Tensor, block: int = 512) -> Tensor:
         """Logits of each query's own items, some queries at a time: (B), (B, n) -> (B, n). The score of the id n_items is -inf,
-        as is a missing one (NaN): the teacher names no such item."""
+        as is a missing one (NaN): the teacher names no such item. +inf is refused."""
         none = items >= self.model.n_items
         items = items.long().masked_fill(none, 0)
         parts = [slice(k, k + block) for k in range(0, len(queries), block)]
@@ -74,7 +74,7 @@ class Frozen:
         return teacher_scores(scores).masked_fill(none, -torch.inf)
 
     def score_all(self, queries: Queries) -> Tensor:
-        """Logits of all items: B queries -> (B, n_items), -inf where one is missing (NaN)."""
+        """Logits of all items: B queries -> (B, n_items), -inf where one is missing (NaN). +inf is refused."""
         return teacher_scores(self._asked(lambda teacher: all_scores(teacher, queries)))
 
     def hint(self, queries: Queries) -> Tensor:

@@ -106,6 +106,12 @@ def test_files_that_cannot_be_used_are_named(tmp_path, text, message):
         read_lists(tmp_path / "x.csv", DATA)
 
 
+def test_a_line_of_tabs_is_a_row_of_a_tsv(tmp_path):
+    (tmp_path / "x.tsv").write_text("user\titem\tscore\n\t\t\nann\t10\tinf\n")
+    with pytest.raises(DataError, match="x.tsv, line 3: score 'inf'"):
+        read_lists(tmp_path / "x.tsv", DATA)
+
+
 def test_other_wrong_calls(tmp_path):
     (tmp_path / "x.run").write_text("ann 10 1\n")
     with pytest.raises(DataError, match="has 3 columns; a TREC run has 6"):
