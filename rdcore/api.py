@@ -62,7 +62,7 @@ def fit(
     if not hasattr(model, "build"):  # counted from the data, such as POP and ItemCF
         if method is not None:
             raise ValueError(f"{type(model).__name__} is counted from the data, and no teacher can change it: leave it out")
-        return contract.of_its_users(model.fit(fitted), fitted)
+        return contract.knowing_users(model.fit(fitted), fitted)
     settings = replace(settings, epochs=epochs) if epochs is not None else settings
     with seeded(stream_seed(seed, "initialisation"), "cpu"):
         student = built(model, fitted).to(device)
@@ -78,7 +78,7 @@ def fit(
     optimizer = make_optimizer(student, distillation, settings)
     with explained(lambda: "interrupted: rdcore.fit keeps nothing; load_or_train (docs/your-data.md) keeps a checkpoint"):
         train(student, instances, optimizer, settings, seed=seed, distillation=distillation, progress=progress)
-    return contract.of_its_users(student.eval(), fitted)
+    return contract.knowing_users(student.eval(), fitted)
 
 
 def evaluate(model: Model, data: Interactions | Stage, *, device: str = "cpu") -> dict[str, np.ndarray]:

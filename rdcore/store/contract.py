@@ -117,7 +117,7 @@ def built_for(experiment: Experiment, data: Interactions | Stage) -> Model:
     return built(experiment.model, data.fit if isinstance(data, Stage) else data)
 
 
-def of_its_users(model: Model, data: Interactions | Stage) -> Model:
+def knowing_users(model: Model, data: Interactions | Stage) -> Model:
     """``model``, which now knows which users it was fitted to (`rdcore.checks.of_its_users`), where it has something of each.
     Popularity has not; of the models with a memory, Caser and Fossil have."""
     if isinstance(model, (Caser, Fossil)) or (model.window == 0 and not isinstance(model, Popularity)):

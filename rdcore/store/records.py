@@ -186,7 +186,7 @@ class Run(Record):
             made = experiment.model.fit(contract.fitted_part(data, experiment.stage)).to(device).eval()
         else:
             made = self.restore(contract.built_for(experiment, data), epoch).to(device)
-        return contract.of_its_users(made, data)
+        return contract.knowing_users(made, data)
 
     def restore(self, model: Model, epoch: int | str | None = None) -> Model:
         """``model`` with the weights of an evaluated epoch, by default the last or chosen one
