@@ -93,12 +93,12 @@ class Matched:
         unpaired = np.sqrt((one.var(ddof=1) + other.var(ddof=1)) / n)
         return Pairing(float(np.corrcoef(one, other)[0, 1]), float((one - other).std(ddof=1) / np.sqrt(n)), float(unpaired))
 
-    def gap(self) -> GapShare | None:
-        """The share of the gap in MAP between T and S that RD-hybrid recovers."""
-        arrays = self.arrays("T", "S", "RD-hybrid")
-        if arrays is not None and "gap" not in self._made:
-            self._made["gap"] = gap_recovered(*arrays)
-        return None if arrays is None else self._made["gap"]
+    def gap(self, role: str = "RD-hybrid") -> GapShare | None:
+        """The share of the gap in MAP between T and S that a role recovers."""
+        arrays, key = self.arrays("T", "S", role), ("gap", role)
+        if arrays is not None and key not in self._made:
+            self._made[key] = gap_recovered(*arrays)
+        return None if arrays is None else self._made[key]
 
 
 def reported_value(dataset: str, model: str, role: str, metric: str) -> float:
@@ -140,19 +140,20 @@ class NoWorse:
     margin: float  # NaN where our own T - S is not above 0
 
 
-def no_worse(runs: Matched) -> NoWorse | None:
-    """Is RD-hybrid no worse than T (rule 6)? None without runs, or where the paper reports no gap for these data.
+def no_worse(runs: Matched, role: str = "RD-hybrid") -> NoWorse | None:
+    """Is RD, with the weights of a role, no worse than T (rule 6)? None without runs, or where the paper reports no gap for
+    these data.
 
     The margin is the smaller of half the paper's T - S and half the lower bound of our own. Where our own T - S is not
     the paper's, because it may be 0 or excludes the reported size and is less than half of it, there is no assay
     sensitivity: being as good as such a teacher says nothing about the claim, and it is not assessable.
     """
-    gap, theirs = runs.gap(), runs.reported("T", "S")
+    gap, theirs = runs.gap(role), runs.reported("T", "S")
     if gap is None or np.isnan(theirs):
         return None
-    c = runs.compare("RD-hybrid", "T", among=["S"])
+    c = runs.compare(role, "T", among=["S"])
     margin = verdicts.margin(theirs, gap.gap_low)
-    lead = verdicts.verdict(runs.compare("T", "S", among=["RD-hybrid"]), theirs)
+    lead = verdicts.verdict(runs.compare("T", "S", among=[role]), theirs)
     if lead.endswith(verdicts.CONFIRMED):
         return NoWorse(verdicts.no_worse(c, margin), c, gap, margin)
     return NoWorse(verdicts.with_seeds(verdicts.NOT_ASSESSABLE, c.n_seeds), c, gap, margin)

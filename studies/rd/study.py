@@ -13,12 +13,13 @@ from rdcore.store.records import Record
 from studies.common import claims, report, text
 from studies.common import plan as plans
 from studies.common.earlier import on_record
-from studies.common.matched import Matched, matched, reported_value
+from studies.common.matched import Matched, matched, no_worse, reported_value
 from studies.common.profiles import PROFILES
 from studies.common.report import at_epochs, rd_table2, rd_table4
 from studies.common.reported import reported
 from studies.common.selection import chosen_epochs, read_selection
 from studies.common.study import Result, against, as_table, made_on, of_table
+from studies.common.verdicts import FEWEST_SEEDS
 from studies.rd import claims as rd_claims
 from studies.rd import recipes, released
 from studies.rd.ablations import control_runs, faded_controls, sweep_runs
@@ -99,9 +100,10 @@ def rows(table: pd.DataFrame, model: str, metric: str) -> list[Result]:
 
 
 def headline() -> list[Result]:
-    """MAP of T, S and RD with both models."""
+    """MAP of T, S and RD with both models; of RD with position weights too, where it has been trained."""
     table = rd_table2(paper_records(), chosen_epochs())
-    return [one for model in ROWS for one in rows(table, model, "MAP") if one.role in ("T", "S", "RD")]
+    found = [one for model in ROWS for one in rows(table, model, "MAP")]
+    return [one for one in found if one.role in ("T", "S", "RD") or (one.role == "RD-position" and one.ours is not None)]
 
 
 def findings() -> list[str]:
@@ -120,7 +122,18 @@ def findings() -> list[str]:
     ):
         if words := _against(caser, a, b, p):
             found.append(f"{what}: MAP {words}.")
-    return found
+    return found + _as_good_as_the_teacher(caser)
+
+
+def _as_good_as_the_teacher(caser: Matched | None) -> list[str]:
+    """Position weights against the teacher itself, where there are seeds enough for a verdict."""
+    answer = no_worse(caser, "RD-position") if caser else None
+    if answer is None or answer.comparison.n_seeds < FEWEST_SEEDS:
+        return []
+    c = answer.comparison
+    ours, low, high = (text.percent(value / c.mean_b) for value in (c.difference, c.low, c.high))
+    return [f"RD with position weights against its teacher, Caser: MAP {ours} ({low} to {high}); no worse than the teacher: "
+            f"*{answer.verdict}* ({text.count(c.n_seeds, 'seed')})."]  # fmt: skip
 
 
 def _against(runs: Matched | None, a: str, b: str, p: pd.Series) -> str:

@@ -18,6 +18,7 @@ PAPER = PROFILES["paper"].rd[0]
 def made(folder: Path, gains: dict[str, float], seeds: dict[str, list[int]], spread: float = 0.0005) -> Matched:
     """Caser's runs on Gowalla: role -> what every user has more than with S, and the seeds of each role."""
     make = {"T": PAPER.teacher, "S": PAPER.student, "RD-hybrid": PAPER.distilled}
+    make["RD-position"] = lambda stage, seed: PAPER.distilled(stage, seed, "RD-position")
     records = []
     for role, gain in gains.items():
         for seed in seeds[role]:
@@ -109,6 +110,14 @@ def test_a_lead_of_the_teacher_that_is_not_the_papers_leaves_nothing_to_assess(t
     found = no_worse(made(tmp_path, {"T": 0.0012, "S": 0.0, "RD-hybrid": 0.0020}, every(5)))
     assert found.gap.gap_low > 0 and found.verdict == "not assessable" and found.margin > 0
     assert found.comparison.low > -found.margin, "by the margin alone it would be no worse"
+
+
+def test_no_worse_of_another_weighting_is_its_own(tmp_path: Path) -> None:
+    gains = {"T": 0.004, "S": 0.0, "RD-hybrid": 0.001, "RD-position": 0.0039}
+    found = made(tmp_path, gains, dict.fromkeys(gains, [1, 2, 3, 4, 5]))
+    hybrid, position = no_worse(found), no_worse(found, "RD-position")
+    assert (hybrid.verdict, position.verdict) == ("contradicted", "confirmed")
+    assert hybrid.gap.share == pytest.approx(0.25, abs=0.1) and position.gap.share == pytest.approx(0.975, abs=0.1)
 
 
 def test_the_answer_names_what_is_missing(tmp_path: Path) -> None:
