@@ -122,7 +122,7 @@ def findings() -> list[str]:
     ):
         if words := _against(caser, a, b, p):
             found.append(f"{what}: MAP {words}.")
-    return found + _as_good_as_the_teacher(caser)
+    return [*found, *_as_good_as_the_teacher(caser), *_fading(caser)]
 
 
 def _as_good_as_the_teacher(caser: Matched | None) -> list[str]:
@@ -134,6 +134,17 @@ def _as_good_as_the_teacher(caser: Matched | None) -> list[str]:
     ours, low, high = (text.percent(value / c.mean_b) for value in (c.difference, c.low, c.high))
     return [f"RD with position weights against its teacher, Caser: MAP {ours} ({low} to {high}); no worse than the teacher: "
             f"*{answer.verdict}* ({text.count(c.n_seeds, 'seed')})."]  # fmt: skip
+
+
+def _fading(caser: Matched | None) -> list[str]:
+    """How little the hybrid distils once it multiplies both weights, from the histories of its runs."""
+    runs = caser.by_role.get("RD-hybrid", {}) if caser else {}
+    if len(runs) < FEWEST_SEEDS:
+        return []
+    sums = pd.concat({seed: run.record.history["weights"].map(sum) for seed, run in runs.items()}, axis=1).mean(axis=1)
+    first, last = PROFILES["paper"].rd[0].methods["RD-hybrid"].weights.start_epoch, sums.index[-1]
+    return [f"The released hybrid nearly switches distillation off: its weights sum to {sums[first - 1]:.2f} up to epoch "
+            f"{first - 1}, to {sums[first]:.2f} in epoch {first} and to {sums[last]:.2f} in epoch {last} (Caser)."]  # fmt: skip
 
 
 def _against(runs: Matched | None, a: str, b: str, p: pd.Series) -> str:
