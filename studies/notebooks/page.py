@@ -183,10 +183,11 @@ def stage_of(dataset: str, stage: str, download: bool) -> Stage | None:
 
 
 def popularity_groups(described: Mapping[str, Experiment], n_groups: int) -> Callable[[Record], Mapping | None]:
-    """What finds a run's items by popularity: from its weights where it is one of ``described``, else from its record."""
+    """What finds a run's items by popularity: from its weights where it has some and is one of ``described``, else from its
+    record."""
 
     def measure(record: Record) -> Mapping | None:
-        if record.key not in described:
+        if record.key not in described or not isinstance(record, runs.Run):
             return item_groups.recorded(record)
         interactions = datasets.load(described[record.key].dataset)
         model = record.model(described[record.key], interactions)

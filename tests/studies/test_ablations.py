@@ -598,3 +598,11 @@ def test_what_the_notebook_shows_of_the_paper_is_optional(tmp_path: Path, monkey
     plan = ablation_runs(PAPER)
     assert runs.records(plan, profile="paper", optional=True) == [None] * len(plan)
     assert SWEEPS.keys() == PROFILES.keys()
+
+
+def test_a_committed_record_says_its_own_groups_of_items(tmp_path: Path) -> None:
+    """Also where the run is one of those that a notebook describes: a record without weights cannot be asked for scores."""
+    run = PROFILES["paper"].rd[0].student("F", 1)
+    kept = {"recall": [0.1, 0.2]}
+    of_record = record(tmp_path, run, {50: 0.1}, groups=kept)
+    assert page.popularity_groups({run.key: run}, 2)(of_record) == kept
