@@ -603,6 +603,7 @@ def test_what_the_notebook_shows_of_the_paper_is_optional(tmp_path: Path, monkey
 def test_a_committed_record_says_its_own_groups_of_items(tmp_path: Path) -> None:
     """Also where the run is one of those that a notebook describes: a record without weights cannot be asked for scores."""
     run = PROFILES["paper"].rd[0].student("F", 1)
-    kept = {"recall": [0.1, 0.2]}
+    counts = ("least", "most", "items", "interactions", "held_out", "found")
+    kept = {"n": 2, "recall": [0.1, 0.2]} | {name: [1, 2] for name in counts}
     of_record = record(tmp_path, run, {50: 0.1}, groups=kept)
     assert page.popularity_groups({run.key: run}, 2)(of_record) == kept
