@@ -512,7 +512,7 @@ def middle(record):
     return record.history["seconds"].median()
 
 
-needs = dict.fromkeys(("KD-CE", "CD", "RCE-KD"), "scores") | {"DLLM2Rec": "order, confidence"}
+needs = dict.fromkeys(("KD-CE", "CD", "RCE-KD"), "scores") | {"DLLM2Rec": "scores"}
 needs |= dict.fromkeys(("DCD", "IR-RRD", "UnKD", "HetComp"), "order")
 needs |= dict.fromkeys(("FTD", "HTD", "PCKD", "FreqD", "Fit", "VkD"), "vectors")
 cost = pd.DataFrame([

@@ -93,7 +93,8 @@ def interactions(value):
 
 def users_of(fit) -> tuple:
     """Who the users of `rdcore.data.Interactions` are: their number, a hash of their labels in order, and, where the labels
-    only count (0, 1, 2, ...) and so name nobody, the first item of each, (n_users,), -1 without one: every split leaves it."""
+    only count (0, 1, 2, ...) and so name nobody, the first item of each, (n_users,), -1 without one: a split by time leaves
+    it."""
     labels, first = fit.user_ids, None
     if labels.dtype.kind in "iu" and (labels[1:] == labels[:-1] + 1).all():
         some = fit.offsets[1:] > fit.offsets[:-1]

@@ -28,8 +28,8 @@ from studies.rd.recipes import recipe_runs
 HEAD = """# Not complete
 
 What was planned and is not done, and why. `rdcore readme` writes this page from the plans and the committed records, and a
-test compares it. Where no other reason is given, it is time: a run takes minutes to hours of one core, there are two, and a
-GPU was there for some of the runs only.
+test compares it. Where no other reason is given, it is time: a run takes minutes to hours of one core. Most
+records were made on two cores, some on a GPU.
 
 What does not replicate is in [DEVIATIONS.md](../DEVIATIONS.md#what-does-not-replicate-or-not-yet), every claim with its
 verdict in [results.md](results.md).
@@ -126,7 +126,7 @@ def parts() -> list[tuple[str, str, str]]:
         ("DLLM2Rec, Fit, FreqD, PCKD, VkD", "no run of paper size is planned ([notebook 12](../notebooks/12_followups.ipynb) "
          "trains them small). DLLM2Rec's published tables rest on early stopping by the test items; of the others no number "
          "could be read as text", ""),
-        ("GRU4Rec", "not built: it was wanted if it costs little. Its authors train sessions side by side and carry the hidden "
+        ("GRU4Rec", "not built: optional. Its authors train sessions side by side and carry the hidden "
          "state from step to step; here a training row is a prefix by itself, so it needs a loop of its own", ""),
         ("PHR", "not built: no code of the authors was found, and a network writes the map of every user and item: some 32 "
          "TFLOP an epoch on CiteULike, too much without a GPU", ""),

@@ -116,24 +116,25 @@ def findings() -> list[str]:
         each = "; ".join(f"{model} {words}" for model, words in said.items() if words)
         found.append(f"Ranking Distillation (RD, hybrid weights) against the student alone, MAP on Gowalla: {each}.")
     caser = runs.get(("Caser", PROTOCOLS["Caser"]))
-    for a, b, what in (
-        ("RD-position", "S", "RD with position weights against the student alone, Caser"),
-        ("RD-hybrid", "RD-position", "The hybrid weights of RD against position weights, Caser"),
-    ):
-        if words := _against(caser, a, b, p):
-            found.append(f"{what}: MAP {words}.")
-    return [*found, *_as_good_as_the_teacher(caser), *_fading(caser)]
+    compared = {
+        "against the student alone": _against(caser, "RD-position", "S", p),
+        "against the teacher": _against_teacher(caser),
+        "the hybrid weights against them": _against(caser, "RD-hybrid", "RD-position", p),
+    }
+    if any(compared.values()):
+        each = "; ".join(f"{what} {words}" for what, words in compared.items() if words)
+        found.append(f"RD with position weights alone, MAP, Caser: {each}.")
+    return found + _fading(caser)
 
 
-def _as_good_as_the_teacher(caser: Matched | None) -> list[str]:
-    """Position weights against the teacher itself, where there are seeds enough for a verdict."""
+def _against_teacher(caser: Matched | None) -> str:
+    """Position weights against the teacher itself; "" where there are too few seeds for a verdict."""
     answer = no_worse(caser, "RD-position") if caser else None
     if answer is None or answer.comparison.n_seeds < FEWEST_SEEDS:
-        return []
+        return ""
     c = answer.comparison
     ours, low, high = (text.percent(value / c.mean_b) for value in (c.difference, c.low, c.high))
-    return [f"RD with position weights against its teacher, Caser: MAP {ours} ({low} to {high}); no worse than the teacher: "
-            f"*{answer.verdict}* ({text.count(c.n_seeds, 'seed')})."]  # fmt: skip
+    return f"{ours} ({low} to {high}), no worse: *{answer.verdict}* ({text.count(c.n_seeds, 'seed')})"
 
 
 def _fading(caser: Matched | None) -> list[str]:
