@@ -35,6 +35,7 @@ import pandas as pd
 from rdcore import data, datasets
 from rdcore.data import Interactions
 from rdcore.datasets.catalog import CATALOG
+from rdcore.datasets.statistics import statistics, windows
 from rdcore.eval import metrics
 from studies.common import plots, report, style
 from studies.common.profiles import PROFILES
@@ -76,7 +77,7 @@ page.show(pd.DataFrame({"user": one, "item": interactions.items[rows], "name": n
                         "time in seconds": times[rows]}))  # fmt: skip
 
 # %% tags=["nbval-check-output"]
-stats = interactions.statistics()
+stats = statistics(interactions)
 page.say(f"{stats['users']:,} users, {stats['items']:,} items, {stats['interactions']:,} interactions.",
          "They are the catalogue's:", str(interactions.sha256() == datasets.content_hash(plan.dataset)))
 
@@ -110,7 +111,7 @@ style.save(fig, "01_timelines", profile, [], NOTEBOOK)
 counts = {}
 for name in ("V", "F"):
     stage = data.stage(interactions, name)
-    counts[name] = {"learnt from": len(stage.fit), "windows": stage.fit.windows(), "held out": len(stage.judge),
+    counts[name] = {"learnt from": len(stage.fit), "windows": windows(stage.fit), "held out": len(stage.judge),
                     "users without held-out items": stage.n_unjudged, "cold held-out items": stage.n_cold}  # fmt: skip
 page.show(pd.DataFrame(counts).rename_axis("stage").reset_index())
 

@@ -100,5 +100,5 @@ def test_the_walk_from_the_equation_to_readme_is_there():
         assert names and set(names) <= set(defined), file
 
 
-MOST_LINES = 4062
+MOST_LINES = 4_000
 LONGEST = {}  # files that may be longer than 300 lines

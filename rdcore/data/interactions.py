@@ -107,36 +107,12 @@ class Interactions:
         """Rows of each item, (n_items,): its popularity."""
         return np.bincount(self.items, minlength=self.n_items)
 
-    def windows(self, length: int = 5) -> int:
-        """Number of windows of `length` + 1 successive rows; a user with fewer rows has none."""
-        return int(np.maximum(self.counts() - length, 0).sum())
-
     def select(self, rows: np.ndarray, name: str | None = None) -> "Interactions":
         """The rows where the mask `rows` (N,) bool holds, with the same users, items and order."""
         if (rows := np.asarray(rows)).dtype != bool or len(rows) != len(self):
             raise DataError(f"interactions {self.name!r}: rows must be {len(self)} bool, not {len(rows)} {rows.dtype}")
         kept, times = np.concatenate([[0], np.cumsum(rows)]), None if self.times is None else self.times[rows]
         return replace(self, name=name or self.name, items=self.items[rows], offsets=kept[self.offsets], times=times)
-
-    def statistics(self, length: int = 5) -> dict[str, int | float]:
-        """The figures of the RD paper's Table 1, for a whole data set (not for a part of a split).
-
-        `sparsity` is 1 - interactions / (users * items). `windows` counts the instances of the final
-        models: windows of `length` + 1 rows in each user's sequence without their test rows.
-        """
-        users, items, counts, popularity = self.n_users, self.n_items, self.counts(), self.item_counts()
-        return {
-            "users": users,
-            "items": items,
-            "interactions": len(self),
-            "actions_per_user": len(self) / users,
-            "sparsity": 1 - len(self) / (users * items) if items else 1.0,
-            "windows": int(np.maximum(counts - 2 * counts // 10 - length, 0).sum()),
-            "min_actions_per_user": int(counts.min()),
-            "max_actions_per_user": int(counts.max()),
-            "min_actions_per_item": int(popularity.min()),
-            "max_actions_per_item": int(popularity.max()),
-        }
 
     def sha256(self) -> str:
         """Hash of items, offsets, n_items and item features, the same on every machine.

@@ -31,7 +31,7 @@ def split(interactions: Interactions) -> Split:
     validation, the rest train. Computed in integers, since 0.3 has no exact binary form. On Gowalla
     this gives the four files of the official repository byte for byte (tests/datasets/test_sources.py).
     """
-    test, held = _newest(interactions, 2), _newest(interactions, 3)
+    test, held = newest(interactions, 2), newest(interactions, 3)
     name = interactions.name
     return Split(
         interactions.select(~held, f"{name}/train"),
@@ -40,7 +40,7 @@ def split(interactions: Interactions) -> Split:
     )
 
 
-def _newest(interactions: Interactions, tenths: int) -> np.ndarray:
+def newest(interactions: Interactions, tenths: int) -> np.ndarray:
     """Which rows are among the last floor(tenths / 10 * n) of their user's n, (N,) bool."""
     checks.interactions(interactions)
     n = np.repeat(interactions.counts(), interactions.counts())
@@ -63,27 +63,6 @@ class _Held:
     def n_unjudged(self) -> int:
         """Users without a held-out row, whom the metrics leave out."""
         return int((self.held.counts() == 0).sum())
-
-    @cached_property
-    def n_tied(self) -> int:
-        """Users whose last fitted row and first held-out row have the same time; 0 without times. For them the split
-        follows the draw that orders equal times (`from_frame`), not the clock."""
-        return int(_tied(self.fit, self.held).sum())
-
-
-def cuts_in_ties(interactions: Interactions) -> int:
-    """Users whose cut before the test rows lies between two rows of one time; 0 without times."""
-    test = _newest(interactions, 2)
-    return int(_tied(interactions.select(~test), interactions.select(test)).sum())
-
-
-def _tied(before: Interactions, after: Interactions) -> np.ndarray:
-    """Whether each user's last time in `before` is their first in `after`, (n_users,) bool."""
-    if before.times is None or after.times is None:
-        return np.zeros(before.n_users, dtype=bool)
-    tied = (before.counts() > 0) & (after.counts() > 0)
-    tied[tied] = before.times[before.offsets[1:][tied] - 1] == after.times[after.offsets[:-1][tied]]
-    return tied
 
 
 @dataclass(frozen=True)
@@ -124,13 +103,11 @@ def stage(interactions: Interactions, name: Literal["V", "F"]) -> Stage:
     """
     if name not in STAGES:
         raise DataError(f"unknown stage {name!r}: it is 'V' (fit train, judge validation) or 'F' (fit both, judge test)")
-    test, held = _newest(interactions, 2), _newest(interactions, 3)
+    test, held = newest(interactions, 2), newest(interactions, 3)
     fitted, judged = (~held, held & ~test) if name == "V" else (~test, test)
     if not judged.any():
-        raise DataError(
-            f"data set {interactions.name!r}: no user has a row left to judge stage {name} by: bring users with "
-            f"more actions ({7 if name == 'V' else 5} are always enough)"
-        )
+        raise DataError(f"data set {interactions.name!r}: no user has a row left to judge stage {name} by: bring users with "
+                        f"more actions ({7 if name == 'V' else 5} are always enough)")  # fmt: skip
     refuse_revisits(interactions, judged, f"judge stage {name}")
     parts = zip((fitted, judged), STAGES[name], strict=True)
     return Stage(name, *(interactions.select(rows, f"{interactions.name}/{part}") for rows, part in parts))
@@ -153,11 +130,6 @@ class LeaveOneOut(_Held):
     def held(self) -> Interactions:
         """`test`."""
         return self.test
-
-    @cached_property
-    def n_tied(self) -> int:
-        """Users of whom two of last fitted, validation and test row have the same time."""
-        return int((_tied(self.fit, self.validation) | _tied(self.validation, self.test)).sum())
 
 
 def leave_one_out(interactions: Interactions) -> LeaveOneOut:

@@ -11,9 +11,8 @@ import pandas as pd
 from rdcore.checks import flag, integer, short
 from rdcore.data.errors import DataError
 from rdcore.data.interactions import Interactions
-from rdcore.data.splits import cuts_in_ties
 from rdcore.datasets.labels import label_codes, refuse_missing
-from rdcore.datasets.ties import tie_keys
+from rdcore.datasets.ties import cuts_in_ties, tie_keys
 from rdcore.datasets.times import missing_times, whole_times
 
 LOG = logging.getLogger(__name__)
@@ -45,7 +44,7 @@ def from_frame(
 
     Users and items get codes in ascending order of their labels. Float labels must be whole and exact,
     and become integers. Times follow `rdcore.datasets.times.whole_times`. How many users' split falls
-    inside a tie is logged, and is on record as `stage(...).n_tied`.
+    inside a tie is logged, and `rdcore.datasets.ties.n_tied` says of a stage.
     Raises DataError for a table without rows or columns, a missing value, labels without an order or
     damaged by rounding, times that cannot be read, or when nothing reaches `min_actions`.
     """

@@ -1,6 +1,32 @@
-"""Ties in time: an order of simultaneous events that depends on no label."""
+"""Ties in time: an order of simultaneous events that depends on no label, and the users whose split falls inside a tie."""
 
 import numpy as np
+
+from rdcore.data.interactions import Interactions
+from rdcore.data.splits import LeaveOneOut, Stage, newest
+
+
+def n_tied(part: Stage | LeaveOneOut) -> int:
+    """Users whose split follows the draw that orders equal times (`from_frame`), not the clock: their last fitted row and
+    their first held-out row have one time, or their validation and test row. 0 without times."""
+    if isinstance(part, LeaveOneOut):
+        return int((_tied(part.fit, part.validation) | _tied(part.validation, part.test)).sum())
+    return int(_tied(part.fit, part.judge).sum())
+
+
+def cuts_in_ties(interactions: Interactions) -> int:
+    """Users whose cut before the test rows lies between two rows of one time; 0 without times."""
+    test = newest(interactions, 2)
+    return int(_tied(interactions.select(~test), interactions.select(test)).sum())
+
+
+def _tied(before: Interactions, after: Interactions) -> np.ndarray:
+    """Whether each user's last time in `before` is their first in `after`, (n_users,) bool."""
+    if before.times is None or after.times is None:
+        return np.zeros(before.n_users, dtype=bool)
+    tied = (before.counts() > 0) & (after.counts() > 0)
+    tied[tied] = before.times[before.offsets[1:][tied] - 1] == after.times[after.offsets[:-1][tied]]
+    return tied
 
 
 def tie_keys(users: np.ndarray, items: np.ndarray, times: np.ndarray, seed: int) -> np.ndarray:

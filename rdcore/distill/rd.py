@@ -226,10 +226,8 @@ class RankingDistillation(Distillation):
     def prepare(self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False) -> None:
         self.seen, ranks, n_items = data.seen, self.discrepancy, data.seen.n_items
         if ranks and ranks.estimate == "shared" and ranks.samples > n_items:
-            raise ValueError(
-                f"samples must be <= {n_items}, the number of items, got {ranks.samples}: "
-                "lower samples, or take all of them with estimate='exact'"
-            )
+            raise ValueError(f"samples must be <= {n_items}, the number of items, got {ranks.samples}: lower samples, or take "
+                             "all of them with estimate='exact'")  # fmt: skip
         K, exclude, whose = self.settings.K, self.settings.exclude, self.settings.lists
         if whose == "random":
             rng = stream(0, "random lists", device=data.target.device)

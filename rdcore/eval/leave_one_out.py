@@ -68,13 +68,9 @@ class Judge:
         (''), among others of another draw ('-redraw') and among all items ('-full'), and of their validation item."""
         test, validation = self._sampled(model, self.drawn)
         redrawn, _ = self._sampled(model, self.redrawn)
-        return {
-            "": test,
-            "-redraw": redrawn,
-            "-full": full_ranks(model, self.test, device=self.device),
-            "-validation": validation,
-            "-validation-full": full_ranks(model, self.validation, device=self.device),
-        }
+        test_all, validation_all = (full_ranks(model, part, device=self.device) for part in (self.test, self.validation))
+        kinds = {"": test, "-redraw": redrawn, "-full": test_all}
+        return kinds | {"-validation": validation, "-validation-full": validation_all}
 
     def _sampled(self, model: Model, drawn: Tensor) -> list[np.ndarray]:
         return sampled_ranks(model, [self.test, self.validation], drawn, device=self.device)

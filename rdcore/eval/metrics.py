@@ -43,9 +43,8 @@ _SCORES_PER_CHUNK = 2**26
 def check_scores(scores: Tensor) -> None:
     """Raises ValueError for anything but (users, items) of float32 or float64 without NaN and +inf."""
     if scores.ndim != 2 or scores.dtype not in (torch.float32, torch.float64):
-        raise ValueError(
-            f"scores must be a (users, items) tensor of float32 or float64, got shape {tuple(scores.shape)} of {scores.dtype}"
-        )
+        raise ValueError("scores must be a (users, items) tensor of float32 or float64, got shape "
+                         f"{tuple(scores.shape)} of {scores.dtype}")  # fmt: skip
     # One pass: amax hands NaN on.
     if scores.numel() and not scores.amax() < float("inf"):
         raise ValueError("scores contain NaN or +inf: the model has diverged (items that it does not rank have the score -inf)")
@@ -54,10 +53,8 @@ def check_scores(scores: Tensor) -> None:
 def _check_ids(name: str, items: Tensor, n_items: int) -> None:
     # Negative ids would wrap around without a word, and ids too large abort a CUDA process.
     if items.numel() and not (0 <= int(items.min()) and int(items.max()) < n_items):
-        raise ValueError(
-            f"{name} items must lie in 0..{n_items - 1} (the padding id is not an item), "
-            f"got {int(items.min())}..{int(items.max())}"
-        )
+        raise ValueError(f"{name} items must lie in 0..{n_items - 1} (the padding id is not an item), got "
+                         f"{int(items.min())}..{int(items.max())}")  # fmt: skip
 
 
 def target_ranks(scores: Tensor, seen: tuple[Tensor, Tensor], targets: tuple[Tensor, Tensor]) -> Tensor:
@@ -90,10 +87,8 @@ def target_ranks(scores: Tensor, seen: tuple[Tensor, Tensor], targets: tuple[Ten
     _check_ids("target", items, n_items)
     counts = offsets.diff()
     if len(counts) != n_users or int(offsets[0]) != 0 or int(offsets[-1]) != len(items):
-        raise ValueError(
-            f"target offsets must run from 0 to {len(items)} in {n_users + 1} steps, "
-            f"got {len(offsets)} from {int(offsets[0])} to {int(offsets[-1])}"
-        )
+        raise ValueError(f"target offsets must run from 0 to {len(items)} in {n_users + 1} steps, got {len(offsets)} from "
+                         f"{int(offsets[0])} to {int(offsets[-1])}")  # fmt: skip
     rows = torch.repeat_interleave(torch.arange(n_users, device=device), counts)
     if torch.unique(rows * n_items + items).numel() != items.numel():
         raise ValueError("a user has the same target twice")

@@ -13,6 +13,7 @@ from scipy import sparse
 from rdcore.data import Interactions, Stage, stage
 from rdcore.data.queries import final_queries
 from rdcore.data.sampling import SeenItems
+from rdcore.datasets.ties import n_tied
 from rdcore.distill.base import Frozen
 from rdcore.eval import metrics
 from rdcore.eval.significance import Comparison, compare
@@ -167,9 +168,9 @@ def _warnings(done: Done, users: dict, part: Stage) -> Iterator[str]:
         if done.chosen[role].epoch == plan.training.epochs:
             yield f"The {NAMES[role]} was best after its last epoch, and may get better with more --epochs."
     judged = part.fit.n_users - part.n_unjudged
-    if part.n_tied > 0.05 * judged:
+    if (tied := n_tied(part)) > 0.05 * judged:
         yield (
-            f"For {part.n_tied:,} of {judged:,} users the last row to learn from and the first test row have the "
+            f"For {tied:,} of {judged:,} users the last row to learn from and the first test row have the "
             "same time: a fixed draw decides which is which."
         )
     if part.n_cold > 0.05 * len(part.judge):

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from rdcore import data, datasets
 from rdcore.data import Stage
 from rdcore.data.errors import DataError
+from rdcore.datasets.statistics import statistics
 from rdcore.eval import metrics
 from rdcore.eval.significance import Comparison
 from rdcore.store import groups, runs
@@ -106,7 +107,7 @@ def preparation(dataset: str, download: bool) -> pd.DataFrame | None:
     }
     rows = []
     for step, options in steps.items():
-        found = datasets.load(dataset, **options).statistics()
+        found = statistics(datasets.load(dataset, **options))
         counted = {"rows": found["interactions"], "users": found["users"], "places": found["items"]}
         rows.append({"step": step} | {name: f"{count:,}" for name, count in counted.items()})
     return pd.DataFrame(rows)

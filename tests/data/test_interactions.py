@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from rdcore.data import DataError, Interactions, stage
+from rdcore.datasets.statistics import statistics, windows
 
 
 def of_counts(counts, n_items=400, timed=True):
@@ -50,14 +51,14 @@ def test_rows_are_selected_by_a_mask(rows):
 
 def test_statistics_by_hand():
     data = of_counts([10, 6, 4], n_items=12)
-    found = data.statistics()
+    found = statistics(data)
     assert found["users"] == 3 and found["items"] == 12 and found["interactions"] == 20
     assert found["actions_per_user"] == pytest.approx(20 / 3) and found["sparsity"] == pytest.approx(1 - 20 / 36)
     # Without the test rows 8, 5 and 4 are left: 8 rows hold three windows of 5 + 1, the others none.
-    assert found["windows"] == 3 == stage(data, "F").fit.windows(5)
+    assert found["windows"] == 3 == windows(stage(data, "F").fit, 5)
     assert (found["min_actions_per_user"], found["max_actions_per_user"]) == (4, 10)
     assert (found["min_actions_per_item"], found["max_actions_per_item"]) == (1, 2)
-    assert data.windows(3) == 7 + 3 + 1
+    assert windows(data, 3) == 7 + 3 + 1
     assert data.positions().tolist() == [*range(10), *range(6), *range(4)]
 
 

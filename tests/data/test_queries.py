@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rdcore.data import Interactions
 from rdcore.data import queries as queries_module
 from rdcore.data.queries import Queries, final_queries, training_queries
+from rdcore.datasets.statistics import windows
 from rdcore.serve import PaddedQueries
 
 # Sequences in which every item occurs once in the whole table: an item then tells whose it is and when it was.
@@ -87,7 +88,7 @@ def test_no_window_makes_every_interaction_an_instance():
 
 def test_the_number_of_windows_is_that_of_the_data_layer_for_users_long_enough():
     fit, _ = unique_items([6, 9, 12])
-    assert len(training_queries(fit, 5, full_windows=True)[0]) == fit.windows(5) == 12
+    assert len(training_queries(fit, 5, full_windows=True)[0]) == windows(fit, 5) == 12
 
 
 CHOICES = {"slice": slice(2, 5), "list": torch.tensor([4, 0, 0]), "mask": torch.tensor([1, 0, 1, 0, 1, 0]).bool()}

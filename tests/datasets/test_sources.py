@@ -11,6 +11,8 @@ from published import load_or_skip
 
 from rdcore.data import DataError, from_frame, split, stage
 from rdcore.datasets import CATALOG, content_hash, fetch, load
+from rdcore.datasets.statistics import statistics
+from rdcore.datasets.ties import n_tied
 from rdcore.files import paths
 
 fetching = sys.modules["rdcore.datasets.fetch"]  # the module; `rdcore.datasets.fetch` is the function
@@ -60,7 +62,7 @@ def test_gowalla_is_the_authors(gowalla):
 
 
 def test_gowalla_has_the_papers_statistics(gowalla):
-    found = gowalla.statistics()
+    found = statistics(gowalla)
     assert (found["users"], found["items"], found["interactions"], found["windows"]) == (13_149, 14_009, 535_650, 367_611)
     assert round(found["actions_per_user"], 2) == 40.74 and round(100 * found["sparsity"], 2) == 99.71
     assert (found["min_actions_per_user"], found["max_actions_per_user"]) == (15, 764)
@@ -76,7 +78,7 @@ def test_movielens_has_its_published_size(movielens):
     assert movielens.counts().min() == 20
     ties = (np.diff(movielens.times) == 0) & (np.diff(movielens.users()) == 0)
     assert ties.sum() > 50_000 and abs((np.diff(movielens.items)[ties] > 0).mean() - 0.5) < 0.01  # no order by item
-    assert stage(movielens, "F").n_tied == 509
+    assert n_tied(stage(movielens, "F")) == 509
 
 
 def test_movielens_in_the_wheel_is_u_data(movielens, tmp_path):
@@ -106,7 +108,7 @@ def test_foursquare_is_what_was_published(foursquare):
 
 def test_foursquare_loses_rare_users_and_places_by_default(foursquare):
     merged, pairs, _ = foursquare
-    found = merged.statistics()
+    found = statistics(merged)
     assert (found["users"], found["items"], found["interactions"], found["windows"]) == (1062, 3895, 40_825, 27_780)
     assert round(100 * found["sparsity"], 2) == 99.01
     assert (found["min_actions_per_user"], found["min_actions_per_item"]) == (5, 5)
