@@ -309,7 +309,7 @@ def test_a_choice_that_is_none_is_named(change, said, tmp_path, monkeypatch):
     [
         (lambda m: m["measured"][0]["latency_ms"].append(1.0), "has of Caser T on cpu not the 20 rounds"),
         (lambda m: m["measured"][0].update(latency_ms=[1e308] * 20), "has 1e+308 as measured, entry 1, latency_ms, entry 1"),
-        (lambda m: m["measured"].pop(), "has T beside Fossil T on cpu, expected T and RD"),
+        (lambda m: m["measured"].pop(), "has T next to Fossil T on cpu, expected T and RD"),
         (lambda m: m["environment"].pop("cpu"), "has no 'cpu' in environment"),
         (lambda m: m.update(load_average=3), "has 3 as load_average, expected a list"),
     ],
