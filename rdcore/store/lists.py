@@ -251,9 +251,9 @@ def _numbers(path: Path, name: str, values: pd.Series) -> pd.Series:
 
 def _place(path: Path, row: int) -> str:
     """Where a reader finds a row of the table: its line in a text, where blank ones count, too."""
-    if Path(path.name.removesuffix(".gz")).suffix == ".parquet":
-        return f"row {row + 1}"
     suffix = Path(path.name.removesuffix(".gz")).suffix
+    if suffix == ".parquet":
+        return f"row {row + 1}"
     blank = " \r\n" if suffix == ".tsv" else None  # there a tab is no blank: it ends an empty field
     with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
         lines = [number for number, line in enumerate(file, 1) if line.strip(blank)]
