@@ -92,9 +92,12 @@ def prepared(settings):
     return model, method, Batch(index, instances.queries[index], instances.target[index], torch.zeros(9, 1, dtype=torch.long))
 
 
-def test_an_epoch_in_slow_motion():
+@pytest.mark.parametrize("size", [1, 300])  # at 300 a float32 holds no plain exponentials of the scores
+def test_an_epoch_in_slow_motion(size):
     settings = EXAMPLES["IR-RRD"]
     model, method, batch = prepared(settings)
+    with torch.no_grad():
+        model.item_factors.weight.mul_(size)
     scores = model.user.weight @ model.item_factors.weight.T
     users = sorted(set(batch.queries.user.tolist()))
     expected, touched = 0.0, set()

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from rdcore import fast
 from rdcore.checks import integer, number, one_of, short
 from rdcore.data.queries import final_queries_of
 from rdcore.data.sampling import OtherItems
@@ -140,8 +141,9 @@ class ItemSideRanking(Distillation):
         items, row = items[row >= 0], row[row >= 0]
         self.sums += torch.tensor([len(items), 1.0], device=items.device)
         logits = scores_of_users(student, student.encode(self.everyone), self.drawn[row], items)
+        ranked = fast.relaxed_loss if fast.applies(logits) and fast.narrow(logits) else relaxed_loss
         K = self.settings.K
-        return of_users + self.settings.weight * relaxed_loss(logits[:, :K], logits[:, K:]).sum()
+        return of_users + self.settings.weight * ranked(logits[:, :K], logits[:, K:]).sum()
 
     def log(self) -> dict:
         """items: how many a step taught, in the mean of the epoch; unlisted: how many leave too few
