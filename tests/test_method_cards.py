@@ -2,10 +2,13 @@
 
 import csv
 import importlib.util
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
+
+from studies.followups import study
 
 SCRIPT = Path(__file__).resolve().parents[1] / "docs" / "methods" / "cards.py"
 spec = importlib.util.spec_from_file_location("cards", SCRIPT)
@@ -47,3 +50,23 @@ def test_a_card_names_the_code_that_its_method_was_compared_with():
         assert f"{short} {commit}" in facts[name]["paper"], name
         for source in (row.split("|")[2] for row in rows if row.startswith(f"| {name} |")):
             assert commit in source or "the same" in source, name  # as in the row above
+
+
+def test_a_card_explains_the_greek_letters_of_its_equation():
+    facts = tomllib.loads((SCRIPT.parent / "facts.toml").read_text(encoding="utf-8"))
+    letters = re.compile(r"\\(?:lambda|tau|alpha|beta|gamma|epsilon|sigma|pi)(?:_\w)?(?![a-zA-Z])")
+    for name, each in facts.items():
+        explained = set(letters.findall(" ".join(symbol for symbol, _ in each["symbols"])))
+        assert set(letters.findall(each["equation"])) <= explained, name
+
+
+def test_a_card_says_what_stands_in_brackets():
+    told = [line for text in WRITTEN.values() for line in text.splitlines() if line.startswith("- Here: ") and " (0." in line]
+    assert told and all("(in brackets: the authors' log)" in line for line in told)
+
+
+def test_unkd_and_rare_items_are_as_in_its_runs():
+    """What UnKD's card says under "When to use it"."""
+    table = study.tables()["followups"].query("study == 'unkd' and metric == 'Recall@10-unpopular' and epoch == 'chosen'")
+    found = table[table["student_dim"] == 10].set_index("method")["mean"]
+    assert found["S"] < found["UnKD"] < found["RRD"]

@@ -176,13 +176,13 @@ def same_as_teacher(own: pd.DataFrame) -> str:
 
 def of_method(method: str, table: pd.DataFrame | None = None) -> str:
     """What a method's card says of its runs on record: the first metric of each study, in each size, with
-    the student alone; in brackets the authors' own numbers. "" without a run. table: followups.csv, where
-    `tables` has made it already."""
+    the student alone; in brackets the authors' own numbers, if there are any. "" without a run. table:
+    followups.csv, where `tables` has made it already."""
     table = tables()["followups"] if table is None else table
     known, parts = published(), []
     for study, (title, (metric, *_)) in OWN.items():
         own = final(table, study)
-        own, sizes = own[own["metric"] == metric], []
+        own, sizes, logged = own[own["metric"] == metric], [], False
         for row in own[own["method"] == method].itertuples():
             alone = own[(own["method"] == "S") & (own["student_dim"] == row.student_dim)]["mean"]
             pair = [("", row.mean, method), *(("S ", mean, "S") for mean in alone)]
@@ -190,9 +190,11 @@ def of_method(method: str, table: pd.DataFrame | None = None) -> str:
             for name, mean, role in pair:
                 paper = known.get((study, role, row.student_dim, metric))
                 said.append(f"{name}{mean:.4f}" + (f" ({paper:.4f})" if paper is not None else ""))
+                logged = logged or paper is not None
             sizes.append(f"d={row.student_dim} " + ", ".join(said))
         if sizes:
-            parts.append(f"{title}, {metric}: {'; '.join(sizes)}.")
+            brackets = " (in brackets: the authors' log)" * logged
+            parts.append(f"{title}, {metric}{brackets}: {'; '.join(sizes)}.")
     return " ".join(parts)
 
 
