@@ -1,0 +1,219 @@
+"""The scorecard: every claim's verdict, numbers and seeds, from records and from what the papers report."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from . import one_protocol
+from .layout import compare, critical, holm, seeds_needed, share_of, with_seeds, word
+from .rd import against, efficiency, paper_ratio, ratios, rows, stacked
+from .records import kept, paper, printed, reported
+from .significance import effect
+from .tables import table
+
+WEIGHTINGS = {"1/K": "RD-equal", "position importance": "RD-position", "ranking discrepancy": "RD-discrepancy"}
+CONTROLS = {"the lists of another student": "student", "lists of popular items": "popular", "lists of random items": "random"}
+NEGATIVES = {"S with K further uniform negatives": "S-negatives",
+             "S with K further negatives that S itself ranks high": "S-guided"}  # fmt: skip
+NAN = math.nan
+
+
+class Claim(NamedTuple):
+    """What records say of a claim; nothing where it has not run."""
+
+    reported: float = NAN
+    comparison: dict | None = None
+    family: str = ""
+    verdict: str = ""
+    """Instead of that of the comparison."""
+    needs: float | None = None
+    """The effect for which seeds are counted, where it is not the reported one."""
+    ours: dict | None = None
+    """Values of a claim that is no difference of two methods."""
+
+
+def table4(role: str) -> float:
+    return paper("rd_table4", dataset="gowalla", metric="MAP", role=role)
+
+
+def table2(model: str, **where: str) -> float:
+    return paper("rd_table2", dataset="gowalla", metric="MAP", model=model, **where)
+
+
+def baseline(name: str, model: str, protocol: str) -> Claim:
+    d = round(table2(model, role="RD") - table2(name), 4)
+    ours, theirs = rows(model, "RD-hybrid", protocol), rows(name, "baseline", "fixed50")
+    if ours and theirs and name != "BPR":  # counted: the same in every seed
+        theirs = dict.fromkeys(ours, next(iter(theirs.values())))
+    both = stacked([ours, theirs], "AP") if ours and theirs else []
+    return Claim(d, compare(*both) if both else None, "baselines")
+
+
+def no_worse(model: str, protocol: str, role: str, d: float) -> Claim:
+    """RD no worse than T by more than a margin: half of the smaller of the paper's gap T - S and the lower end of ours. Nothing
+    can be said where our own T does not clearly beat S, or by less than half of what the paper reports."""
+    c, gap = against(model, protocol, role, "T", among=("S",)), against(model, protocol, "T", "S", among=(role,))
+    if c is None:
+        return Claim(d)
+    theirs = effect(model, "T", "S")
+    margin = min(theirs, gap["low"]) / 2 if gap["low"] > 0 else NAN
+    needs = (0.0 if math.isnan(d) else d) + margin
+    if not word(gap, theirs).endswith("confirmed"):
+        return Claim(d, c, verdict=with_seeds("not assessable", c["seeds"]), needs=NAN if c["seeds"] > 2 else needs)
+    said = "confirmed" if c["low"] > -margin else "contradicted" if c["high"] < -margin else "inconclusive"
+    return Claim(d, c, verdict=with_seeds(said, c["seeds"]), needs=needs)
+
+
+def half_the_time(model: str, device: str) -> Claim:
+    """The median of the rounds' ratios; its interval by the order of the rounds: the median lies between the k-th and the k-th
+    last of n, except with a probability of 5 % at most. "About half" goes up to the largest ratio that the paper itself has."""
+    found, d = ratios(model, device, "lists_seconds"), paper_ratio("gowalla", model, device)
+    if found is None:
+        return Claim(d)
+    n, order = len(found), np.sort(found)
+    below = np.cumsum([math.comb(n, k) for k in range(n + 1)]) / 2**n
+    k = max(int(np.argmax(below >= 0.025)), 1)
+    value, low, high = float(np.median(found)), float(order[k - 1]), float(order[-k])
+    limit = max(paper_ratio(data, one, device) for data in ("gowalla", "foursquare") for one in ("Caser", "Fossil"))
+    load, threads = efficiency()["load_average"], efficiency()["environment"]["threads"]
+    quiet = len(load) == 2 and load[0] <= 0.5 and load[1] <= threads + 0.5
+    said = "confirmed" if high <= limit else "contradicted" if low > limit and quiet else "inconclusive"
+    said = "not assessable" if said == "inconclusive" and not quiet else said
+    return Claim(d, verdict=said, ours={"ours": value, "low": low, "high": high})
+
+
+def size(model: str) -> Claim:
+    """An identity: it follows from the dimensions."""
+    found = [[run.read("size")["parameters"] for run, _ in rows(model, role, "fixed50").values()] for role in ("S", "T")]
+    ours = {"ours": found[0][0] / found[1][0]} if all(found) else {}
+    theirs = paper("rd_table3", dataset="gowalla", model=model, quantity="parameter_ratio")
+    return Claim(theirs, verdict="not assessable", ours=ours)
+
+
+def overfits(model: str) -> Claim:
+    """What T has lost of its best MAP by its last epoch, minus what RD has, under the protocol with most seeds of both."""
+    found = {protocol: [rows(model, role, protocol) for role in ("T", "RD-hybrid")] for protocol in ("fixed50", "validation")}
+    both = max(found.values(), key=lambda two: len(set(two[0]) & set(two[1])))
+    seeds = sorted(set(both[0]) & set(both[1]))
+    if not seeds:
+        return Claim()
+    curves = [[[entry["MAP"] for entry in of[seed][0].read("metrics")] for seed in seeds] for of in both]
+    lost = [np.array([max(curve) - curve[-1] for curve in of]) for of in curves]
+    gain, n = lost[0] - lost[1], len(seeds)
+    if n < 2:
+        return Claim(verdict="provisional", ours={"ours": float(gain[0]), "seeds": n})
+    reach = [critical(n - 1) * float(x.std(ddof=1)) / math.sqrt(n) for x in (gain, lost[0])]
+    low, high = float(gain.mean()) - reach[0], float(gain.mean()) + reach[0]
+    said = "confirmed" if low > 0 else "contradicted" if high < 0 else "inconclusive"
+    said = "not assessable" if lost[0].mean() <= reach[1] else said
+    return Claim(verdict=with_seeds(said, n), ours={"ours": float(gain.mean()), "low": low, "high": high, "seeds": n})
+
+
+def of_the_teacher(dim: int) -> Claim:
+    """H@5 of a DE-RRD student over its teacher's, with Fieller's interval, which is held against the printed ratio."""
+    theirs = [float(row["value"]) for row in reported("derrd_table3") if (row["dataset"], row["model"], row["quantity"])
+              == ("citeulike", "BPR", "H@5_ratio") and float(row["phi"]) == dim / 200][0]  # fmt: skip
+    both = [one_protocol.rows("citeulike", role, "derrd") for role in ("DE-RRD", "T")]
+    seeds = sorted(set(both[0]) & set(both[1]))
+    if dim != 20 or not seeds:
+        return Claim(theirs)
+    student, teacher = (np.stack([of[seed].chosen_users("H@5") for seed in seeds]) for of in both)
+    there = ~np.isnan(student + teacher).any(0)
+    share, low, high = share_of(student[:, there], teacher[:, there])
+    said = "contradicted" if high < theirs else "confirmed" if low >= theirs else "inconclusive"
+    ours = {"ours": share, "low": low, "high": high, "seeds": len(seeds)}
+    return Claim(theirs, verdict=with_seeds(said, len(seeds)), ours=ours)
+
+
+def of_derrd(a: str, b: str) -> Claim:
+    """By H@5 on CiteULike. Our CD is not CD as published, so nothing is said of claims about that."""
+    both = [paper("derrd_table2", dataset="citeulike", model="BPR", metric="H@5", role=role) for role in (a, b)]
+    c = one_protocol.against("citeulike", a, b, "derrd", "H@5")
+    other = {"verdict": "not assessable", "needs": NAN} if b == "CD" and c else {}
+    return Claim(round(both[0] - both[1], 4), c, "DE-RRD", **other)
+
+
+@kept
+def strength(data: str, role: str) -> tuple[float, float]:
+    """The smallest and the largest distillation loss over base loss of a method's trials, in the epoch they chose."""
+    found = []
+    for run in one_protocol.trials(data, role, "one").values():
+        at = next(entry for entry in run.read("history") if entry["epoch"] == run.read("chosen")["epoch"])
+        found.append(at["distillation_loss"] / at["loss"])
+    return min(found), max(found)
+
+
+def of_one_protocol(data: str, role: str) -> Claim:
+    """Two methods are compared only where they were tried at strengths that overlap."""
+    c = one_protocol.against(data, role, "RD", "one", "N@10", "-full")
+    if c is None:
+        return Claim(family="one protocol")
+    (low, high), (lower, higher) = strength(data, role), strength(data, "RD")
+    return Claim(NAN, c, "one protocol", verdict="not assessable" if high < lower or higher < low else "")
+
+
+def claim(text: str) -> Claim | None:
+    """By its words; None for a claim that no record speaks about."""
+    if m := re.fullmatch(r"RD ranks better than the student alone: (\S+) \((\w+), Gowalla, (\w+)\)", text):
+        c = against(m[2], m[3], "RD-hybrid", "S", {"MAP": "AP"}.get(m[1], m[1]))
+        return Claim(effect(m[2], "RD-hybrid", "S", m[1]), c, "A" if m[1] == "MAP" else "B")
+    if m := re.fullmatch(r"RD ranks no worse than the teacher: MAP \((\w+), Gowalla, (\w+)\)", text):
+        return no_worse(m[1], m[2], "RD-hybrid", effect(m[1], "RD-hybrid", "T"))
+    if m := re.fullmatch(r"RD with (\w+) weights ranks no worse than the teacher: MAP \((\w+), Gowalla, (\w+)\)", text):
+        return no_worse(m[2], m[3], f"RD-{m[1]}", NAN)
+    if m := re.fullmatch(r"(The hybrid weighting|Weighting by .*) beats (.*): MAP \((\w+)\)", text):
+        a = "RD-hybrid" if m[1].startswith("The") else WEIGHTINGS[m[1].removeprefix("Weighting by ")]
+        b = WEIGHTINGS[m[2]]
+        return Claim(round(table4(a) - table4(b), 4), against("Caser", m[3], a, b), "C")
+    if m := re.fullmatch(r"Weighting by (.*) ranks better than the student alone: MAP \((\w+)\)", text):
+        role = WEIGHTINGS[m[1]]
+        return Claim(round(table4(role) - table2("Caser", role="S"), 4), against("Caser", m[2], role, "S"), "D")
+    if m := re.fullmatch(r"RD ranks better than (POP|ItemCF|BPR): MAP \((\w+), Gowalla, (\w+)\)", text):
+        return baseline(*m.groups())
+    if m := re.fullmatch(r"RD with (\w+) weights ranks better than (.*): MAP \((\w+), Gowalla, (\w+)\)", text):
+        scheme, other = f"RD-{m[1]}", m[2].removeprefix("with ")
+        role = NEGATIVES.get(other) or f"{scheme}-{CONTROLS[other]}"
+        return Claim(NAN, against(m[3], m[4], scheme, role), "controls")
+    if m := re.match(r"The distilled (\w+) has .* parameters", text):
+        return size(m[1])
+    if m := re.match(r"A distilled (\w+) makes its lists in about half the time( on a GPU)?", text):
+        return half_the_time(m[1], "gpu" if m[2] else "cpu")
+    if m := re.match(r"The teacher overfits more than RD: .*; (\w+), Gowalla\)", text):
+        return overfits(m[1])
+    if m := re.match(r"A DE-RRD student of (\d+) dimensions", text):
+        return of_the_teacher(int(m[1]))
+    if m := re.fullmatch(r"(\S+) ranks better than (the student alone|\S+): H@5 \(BPR, CiteULike\)", text):
+        return of_derrd(m[1], {"the student alone": "S"}.get(m[2], m[2]))
+    if m := re.fullmatch(r"(\S+) ranks better than RD: nDCG@10 among all items \(BPR, (\w+)\)", text):
+        return of_one_protocol(m[2].lower(), m[1])
+    return None
+
+
+@table("scorecard", "claim", words=("source", "note", "notebook"))
+def scorecard(name: str) -> Iterator[dict]:
+    """Every claim. One that no record speaks about has no number, and is not run or not assessable."""
+    shown = {row["claim"]: row["verdict"] for row in printed(name)}
+    made = {text: claim(text) for text in shown}
+    families: dict[str, dict[str, float]] = {}
+    for text, one in made.items():
+        if one and one.family:
+            c = one.comparison
+            tested = c and c["seeds"] > 2 and not one.verdict.endswith("not assessable") and not c["equal"]
+            families.setdefault(one.family, {})[text] = c["p"] if tested else NAN
+    p = {text: value for family in families.values() for text, value in holm(family).items()}
+    for text, one in made.items():
+        row = {"claim": text, "p": p.get(text, NAN)}
+        if one is None:
+            yield row | {"verdict": shown[text] if shown[text] in ("not run", "not assessable") else "not run"}
+            continue
+        row |= {"reported": one.reported, "verdict": one.verdict or "not run"} | (one.ours or {})
+        if c := one.comparison:
+            row |= {"ours": c["difference"], "low": c["low"], "high": c["high"], "seeds": c["seeds"]}
+            row["verdict"] = one.verdict or word(c, one.reported)
+            row["seeds_needed"] = seeds_needed(c, one.reported if one.needs is None else one.needs)
+        yield row
