@@ -15,12 +15,14 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from rdcore.checks import integer, of_its_users, plain, short, trainable
+from rdcore.checks import all_scores, integer, of_its_users, plain, short, trainable
 from rdcore.data.interactions import Interactions
-from rdcore.data.sampling import stream_seed
+from rdcore.data.queries import final_queries
+from rdcore.data.sampling import SeenItems, stream_seed
 from rdcore.data.splits import Stage, stage
 from rdcore.eval import metrics
-from rdcore.models.base import Model, built, check_model
+from rdcore.eval.topk import block_rows
+from rdcore.models.base import Model, built, check_model, evaluating
 from rdcore.store import contract
 from rdcore.store.interrupt import explained
 from rdcore.train.loop import Training, make_optimizer, seeded, train, training_data
@@ -117,6 +119,48 @@ def compare(
         rows[name]["parameters"] = sum(weights.numel() for weights in model.parameters())
     table = pd.DataFrame(rows).T
     return table.astype({"parameters": int})
+
+
+@torch.no_grad()
+def recommend(model: Model, data: Interactions | Stage, users=None, *, n: int = 10, device: str = "cpu") -> pd.DataFrame:
+    """The n best items of each user that they do not have yet: columns user, item, rank (from 1) and score, with the
+    labels of the data.
+
+    data: what users have, and what a model with a memory looks at: all interactions, or the fitted part of a
+    `Stage`. users: labels; by default all users.
+
+    >>> import rdcore
+    >>> clicks = rdcore.load("synthetic")
+    >>> model = rdcore.fit(clicks, rdcore.PopularitySettings())
+    >>> rdcore.recommend(model, clicks, users=[3], n=2)["rank"].tolist()
+    [1, 2]
+    """
+    contract.check_device(device)
+    contract.check_kind(data)
+    had = data if isinstance(data, Interactions) else data.fit
+    _check(model, had, device)
+    integer("n", n)
+    wanted = had.user_ids if users is None else list(users)
+    codes = pd.Index(had.user_ids).get_indexer(wanted)
+    if (codes < 0).any():
+        raise ValueError(f"users: the data have no user {short(wanted[int(codes.argmin())])}: take labels of the data, such "
+                         f"as {had.user_ids[0]}")  # fmt: skip
+    queries, n = final_queries(had).to(device), min(n, had.n_items)
+    seen = SeenItems(queries.items, queries.offsets, had.n_items)
+    rows, parts = block_rows(had.n_items, 512), []
+    with evaluating(model):
+        for codes_of_block in torch.from_numpy(codes).to(device).split(rows):
+            query = queries[codes_of_block]
+            scores = all_scores(model, query)
+            items = metrics.top_items(scores, seen.of(query.user), n)
+            known = items < had.n_items  # else nothing is left
+            found = scores.gather(1, items.clamp(max=had.n_items - 1))[known].cpu().numpy()
+            row, place = (each.cpu().numpy() for each in known.nonzero(as_tuple=True))
+            parts.append(pd.DataFrame({
+                "user": had.user_ids[query.user.cpu().numpy()[row]], "item": had.item_ids[items[known].cpu().numpy()],
+                "rank": place + 1, "score": found,
+            }))  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
 
 
 def _stage(data: Interactions | Stage) -> Stage:

@@ -12,6 +12,7 @@ import torch
 import rdcore
 from rdcore import api, models, serve
 from rdcore.data import stage
+from rdcore.data.queries import final_queries
 from rdcore.eval import metrics
 from rdcore.eval.leave_one_out import Judge
 from rdcore.store import runs
@@ -207,6 +208,53 @@ def test_a_user_with_all_items_is_named_as_the_data_name_them():
 def test_teacher_and_method_belong_together(clicks, given):
     with pytest.raises(ValueError, match="teacher and method belong together"):
         rdcore.fit(clicks, rdcore.BPRMFSettings(dim=4), epochs=1, **given)
+
+
+def test_recommended_are_the_best_items_that_a_user_does_not_have(clicks):
+    """The lists are those of `write_lists`, and of every item with its score."""
+    labels = {"user_ids": np.array([f"u{k}" for k in range(clicks.n_users)]), "item_ids": np.arange(clicks.n_items) + 1000}
+    named = type(clicks)("named", clicks.items, clicks.offsets, clicks.n_items, **labels)
+    model = rdcore.fit(named, rdcore.CaserSettings(dim=4), training=TRAINING)
+    lists = rdcore.recommend(model, named, ["u7", "u2"], n=5)
+    assert lists["user"].tolist() == ["u7"] * 5 + ["u2"] * 5 and lists["rank"].tolist() == [1, 2, 3, 4, 5] * 2
+    for place, user in enumerate((7, 2)):
+        with torch.no_grad():
+            scores = model.score_all(model.encode(final_queries(named)[torch.tensor([user])]))[0]
+        scores[named.items[named.offsets[user] : named.offsets[user + 1]]] = -torch.inf
+        best = scores.topk(5)
+        mine = lists[5 * place : 5 * place + 5]
+        assert mine["item"].tolist() == (best.indices + 1000).tolist()
+        assert np.allclose(mine["score"], best.values, atol=1e-6)
+    part = rdcore.stage(named, "F")
+    shorter = rdcore.recommend(model, part, n=5)
+    assert len(shorter) == 5 * named.n_users and not shorter.equals(rdcore.recommend(model, named, n=5))
+    assert len(rdcore.recommend(model, named, ["u3"], n=10_000)) == named.n_items - len(set(items_of(named, 3)))
+    assert len(rdcore.recommend(model, named, [])) == 0
+    with pytest.raises(ValueError, match="users: the data have no user 'zoe': take labels of the data, such as u0"):
+        rdcore.recommend(model, named, ["u1", "zoe"])
+    with pytest.raises(ValueError, match="n must be an integer >= 1, got 0"):
+        rdcore.recommend(model, named, n=0)
+
+
+def items_of(data, user):
+    return data.items[data.offsets[user] : data.offsets[user + 1]].tolist()
+
+
+def test_a_file_of_lists_teaches(clicks, tmp_path):
+    """As docs/your-data.md has it."""
+    write_lists(tmp_path / "lists.parquet", rdcore.fit(clicks, rdcore.EASESettings()), clicks, k=30, licence="", command="")
+    teacher = rdcore.read_lists(tmp_path / "lists.parquet", clicks).teacher()
+    student = rdcore.fit(clicks, rdcore.BPRMFSettings(dim=4), teacher=teacher, method=rdcore.UnKDSettings(depth=20), epochs=1)
+    assert student.n_items == clicks.n_items
+    with pytest.raises(ValueError, match="DE distils representations, but the teacher .ListedTeacher. shows none"):
+        rdcore.fit(clicks, rdcore.BPRMFSettings(dim=4), teacher=teacher, method=rdcore.DESettings(), epochs=1)
+
+
+def test_every_method_and_model_has_a_public_name():
+    from rdcore import distill
+
+    named = {name for module in (distill, models) for name in module.__all__ if name.endswith("Settings")}
+    assert named <= rdcore.PUBLIC.keys()
 
 
 def test_the_example_runs():

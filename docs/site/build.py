@@ -23,7 +23,7 @@ LINK = re.compile(r"\[([^\][]*)\]\(([^)\s#:\\]+)(?=[)#])(\)?)")  # to a file: an
 # The public names by the room that `rdcore` takes them from.
 GROUPS = {
     "Data": ("datasets", "data"),
-    "Train and compare": ("api", "train"),
+    "Train and compare": ("api", "train", "store"),
     "Models": ("models",),
     "Methods, and the weights of RD": ("distill",),
 }

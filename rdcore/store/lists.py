@@ -51,11 +51,16 @@ class GivenLists:
     without_score; users_without a list, and shortest, the length of the shortest list there is."""
 
     def __str__(self) -> str:
-        return ", ".join(f"{name.replace('_', ' ')}: {n:,}" for name, n in self.counts.items())
+        return counted(self.counts)
 
     def teacher(self) -> ListedTeacher:
         """A model that answers with these lists."""
         return ListedTeacher(self)
+
+
+def counted(counts: dict[str, int]) -> str:
+    """Counts in words, such as 'rows: 1,203, unknown users: 1'."""
+    return ", ".join(f"{name.replace('_', ' ')}: {n:,}" for name, n in counts.items())
 
 
 class ListedTeacher(Model):
@@ -125,15 +130,15 @@ def read_lists(path: Path | str, data: Interactions, *, columns: dict | None = N
     frame = frame[~again]
     if frame.empty and counts["without_score"]:
         raise DataError(
-            f"{path}: all scores of users and items of {data.name!r} are empty, NaN or -inf ({counts}): has the teacher "
-            "diverged? write finite scores, or ranks alone"
+            f"{path}: all scores of users and items of {data.name!r} are empty, NaN or -inf ({counted(counts)}): has the "
+            "teacher diverged? write finite scores, or ranks alone"
         )
     if frame.empty:
         first = [(name, row[0], str(known[name][0])) for name, row in written.to_dict("list").items() if row]
         shown = [f"{name} {theirs!r} (the data have {ours!r})" for name, theirs, ours in first]
         such = f", such as {' and '.join(shown)}" if shown else ""
         raise DataError(
-            f"{path} names no user and item of {data.name!r} ({counts}): "
+            f"{path} names no user and item of {data.name!r} ({counted(counts)}): "
             f"its labels must be those of the data's source{such}"
         )
     if {"rank", "score"} <= set(frame):
@@ -175,7 +180,10 @@ def _frame(path: Path, columns: dict) -> pd.DataFrame:
     except DataError:
         raise
     except (OSError, EOFError, ValueError) as error:  # pandas' and pyarrow's errors are ValueErrors
-        raise DataError(f"{path} cannot be read as lists ({str(error).strip()}): write it again") from None
+        raise DataError(
+            f"{path} cannot be read as lists ({str(error).strip()}): write it again, as .csv with commas (a text with a "
+            "comma in quotes), as .tsv with tabs, or as .parquet"
+        ) from None
     found = {}
     for name, usual in NAMES.items():
         wanted = [columns[name]] if name in columns else usual

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -189,6 +190,13 @@ def _about_lists(done: Done, part: Stage) -> Iterator[str]:
         "The teacher's lists come from outside. If it has learnt from rows that are test rows here, its numbers are "
         "too good, and the student's may be."
     )
+    counts = done.plan.teacher.read(part.fit).counts
+    if counts["unknown_users"] + counts["unknown_items"]:
+        yield (
+            f"Of {counts['rows']:,} rows of {Path(done.plan.teacher.path).name}, {counts['unknown_users']:,} name a user and "
+            f"{counts['unknown_items']:,} an item that is not in the data, or was left out of them (--min-actions). They teach "
+            "nothing. Labels have to be those of your table, character by character."
+        )
     n_items = part.fit.n_items
     lengths = (teacher.items < n_items).sum(1)
     seen = np.repeat(np.arange(part.fit.n_users), part.fit.counts())

@@ -204,10 +204,13 @@ def test_from_python_with_lists_of_a_teacher(tmp_path, frame):
 
     fit = stage(from_frame(frame, **columns, name="clicks", min_actions=5), "F").fit
     write_lists(clicks, EASESettings(lam=5.0).fit(fit), fit, k=12, licence="made up", command="test")
+    strange = pd.DataFrame({"user": ["ghost", "u3"], "item": ["1005", "ghost"], "rank": [1, 99], "score": [0.0, -9.0]})
+    pd.concat([pd.read_parquet(clicks).astype({"user": str, "item": str}), strange]).to_parquet(clicks)
     told = []
     result = distil(frame, **columns, out=tmp_path / "out", teacher=str(clicks), **QUICK, tell=told.append)
     assert result.table.loc["T", "nDCG@10"] > 0 and np.isnan(result.table.loc["T", "bytes"])
     assert any("come from outside" in line for line in result.warnings) and "rows: " in told[0]
+    assert any("rows of lists.parquet, 1 name a user and 1 an item that is not in the data" in line for line in result.warnings)
     assert all(path.exists() for path in result.files.values())
 
 
