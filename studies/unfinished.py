@@ -121,8 +121,6 @@ def parts() -> list[tuple[str, str, str]]:
         ))  # fmt: skip
     return [
         *found,
-        ("HTD's `as_released` (`level=\"prototypes\"`)", "built and compared step by step; its effect on a trained student "
-         "is not measured, because HTD itself has not run", ""),
         ("DLLM2Rec, Fit, FreqD, PCKD, VkD", "no run of paper size is planned ([notebook 12](../notebooks/12_followups.ipynb) "
          "trains them small). DLLM2Rec's published tables rest on early stopping by the test items; of the others no number "
          "could be read as text", ""),

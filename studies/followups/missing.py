@@ -20,8 +20,10 @@ TITLES = {
     "unkd": "c. UnKD, its split: until 20 evaluations bring nothing better",
     "rcekd": "d. RCE-KD, its split by item id: until 30 epochs bring nothing better",
 }
-TIMED = {"S": "BPR", "UnKD-released": "UnKD"}
+TIMED = {"S": "BPR", "HTD-prototypes": "HTD", "HTD-released": "HTD", "UnKD-released": "UnKD"}
 """Role -> its method's name in parity.csv, where it is another."""
+EVERY_SIZE = ("S", "FTD", "HTD")
+"""Roles of Topology Distillation that are trained at all of its sizes; other forms at the smallest."""
 
 
 class Proof(NamedTuple):
@@ -41,8 +43,8 @@ def planned() -> list[Proof]:
     found = []
     for name, protocol in PROTOCOLS.items():
         large, small = protocol.dims
-        sizes = SIZES if name == "td" else (small,)
-        rows = [("T", large), *((role, size) for role in ("S", *protocol.methods) for size in sizes)]
+        sizes = {role: SIZES if name == "td" and role in EVERY_SIZE else (small,) for role in ("S", *protocol.methods)}
+        rows = [("T", large), *((role, size) for role, own in sizes.items() for size in own)]
         for role, size in rows:
             command = f"python -m studies.followups.proofs {name} {role}"
             if role != "T" and size != small:

@@ -108,7 +108,10 @@ PROTOCOLS = {
     "td": Protocol(
         parts=td_parts, dims=(200, 10), evaluated=lambda epoch: epoch % 10 == 1,
         training=Training(epochs=101, batch_size=1024, learning_rate=1e-3, weight_decay=1e-3, negatives=1, reduction="sum"),
-        methods={"FTD": FTDSettings(), "HTD": HTDSettings()},
+        methods={
+            "FTD": FTDSettings(), "HTD": HTDSettings(), "HTD-prototypes": HTDSettings(level="prototypes"),
+            "HTD-released": HTDSettings(level="prototypes", as_released=True),
+        },
     ),
     "unkd": Protocol(
         parts=lambda: split_parts(splits.by_user_group), dims=(100, 10), evaluated=lambda epoch: epoch % 5 == 0,
