@@ -86,7 +86,8 @@ def long_table(plan: Plan, records: Sequence[Record]) -> pd.DataFrame:
             values = pd.Series([run.chosen[metric] for run in runs])
             what = [plan.dataset, family(runs[0].description), role, metric]
             rows.append([*what, values.mean(), values.std(), len(runs), trials, seconds])
-    return pd.DataFrame(rows, columns=LONG)
+    kinds = dict.fromkeys(["mean", "std", "train_seconds"], float)  # also without rows, or a table beside it gets 17 digits
+    return pd.DataFrame(rows, columns=LONG).astype(kinds)
 
 
 def over_the_chosen_decay(plan: Plan, records: Sequence[Record], alone: Sequence[Record]) -> pd.DataFrame:
