@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 from fabricated import record
 from harness import recompute
-from harness.recompute import layout, records, tables
+from harness.recompute import layout, notes, records, tables
 
 from studies.common.plan import unique
 from studies.common.profiles import PROFILES
@@ -94,6 +95,22 @@ def test_what_agrees() -> None:
     assert tables.agrees("0.123457", 0.12345678) and not tables.agrees("0.123458", 0.1234567)
     assert tables.agrees("5583901", 5583901) and not tables.agrees("5583902", 5583901), "counts have all their digits"
     assert tables.agrees("", float("nan")) and not tables.agrees("", 0.0) and not tables.agrees("0", float("nan"))
+
+
+def test_other_words_of_a_note_hold_nothing_that_is_computed() -> None:
+    assert notes.whole(["power 50%"], "", "power 50%; as printed") == "power 50%; as printed"
+    assert notes.whole(["power 50%"], "", "power 51%; as printed") == "power 50%"
+    assert notes.whole([], "", "power 51%") == "" and notes.whole([], "lost: T 1", "lost: T 2") == "lost: T 1"
+
+
+def test_a_table_prints_six_digits() -> None:
+    """As many as are compared; a count has all of its own."""
+    for name in recompute.committed():
+        for row in records.printed(name):
+            for column, text in row.items():
+                if re.fullmatch(r"-?\d+\.\d+(e-?\d+)?", text):
+                    digits = re.sub(r"e.*|\D", "", text).lstrip("0")
+                    assert len(digits) <= 6, f"{name}: {column} {text}"
 
 
 @pytest.fixture

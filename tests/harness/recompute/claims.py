@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import one_protocol
+from . import flexibility, notes, one_protocol
 from .layout import compare, critical, holm, seeds_needed, share_of, with_seeds, word
 from .rd import against, efficiency, paper_ratio, ratios, rows, stacked
 from .records import kept, paper, printed, reported
@@ -35,6 +35,8 @@ class Claim(NamedTuple):
     """The effect for which seeds are counted, where it is not the reported one."""
     ours: dict | None = None
     """Values of a claim that is no difference of two methods."""
+    note: str = ""
+    """What it says beside the numbers of its comparison, where that has numbers too."""
 
 
 def table4(role: str) -> float:
@@ -62,11 +64,15 @@ def no_worse(model: str, protocol: str, role: str, d: float) -> Claim:
         return Claim(d)
     theirs = effect(model, "T", "S")
     margin = min(theirs, gap["low"]) / 2 if gap["low"] > 0 else NAN
-    needs = (0.0 if math.isnan(d) else d) + margin
-    if not word(gap, theirs).endswith("confirmed"):
-        return Claim(d, c, verdict=with_seeds("not assessable", c["seeds"]), needs=NAN if c["seeds"] > 2 else needs)
+    needs, sensitive = (0.0 if math.isnan(d) else d) + margin, word(gap, theirs).endswith("confirmed")
+    three = stacked([rows(model, one, protocol) for one in (role, "S", "T")], "AP")
+    rd, student, teacher = (x[:, ~np.isnan(three[0]).any(0)] for x in three)
+    note = notes.of_the_gap(gap, theirs, share_of(rd - student, teacher - student), margin, sensitive)
+    if not sensitive:
+        needs = NAN if c["seeds"] > 2 else needs
+        return Claim(d, c, verdict=with_seeds("not assessable", c["seeds"]), needs=needs, note=note)
     said = "confirmed" if c["low"] > -margin else "contradicted" if c["high"] < -margin else "inconclusive"
-    return Claim(d, c, verdict=with_seeds(said, c["seeds"]), needs=needs)
+    return Claim(d, c, verdict=with_seeds(said, c["seeds"]), needs=needs, note=note)
 
 
 def half_the_time(model: str, device: str) -> Claim:
@@ -84,34 +90,57 @@ def half_the_time(model: str, device: str) -> Claim:
     quiet = len(load) == 2 and load[0] <= 0.5 and load[1] <= threads + 0.5
     said = "confirmed" if high <= limit else "contradicted" if low > limit and quiet else "inconclusive"
     said = "not assessable" if said == "inconclusive" and not quiet else said
-    return Claim(d, verdict=said, ours={"ours": value, "low": low, "high": high})
+    note = f"one {device.upper()}, our code for both; the interval is over repeated rounds; the paper's own ratios on a"
+    note += f" {device.upper()} go up to {limit:.2f}" + "; measured on a busy machine" * (said == "not assessable")
+    return Claim(d, verdict=said, ours={"ours": value, "low": low, "high": high}, note=note)
 
 
 def size(model: str) -> Claim:
     """An identity: it follows from the dimensions."""
     found = [[run.read("size")["parameters"] for run, _ in rows(model, role, "fixed50").values()] for role in ("S", "T")]
     ours = {"ours": found[0][0] / found[1][0]} if all(found) else {}
+    note = "an identity: it follows from the dimensions" + (f"; {found[0][0]:,} of {found[1][0]:,}" if ours else "")
     theirs = paper("rd_table3", dataset="gowalla", model=model, quantity="parameter_ratio")
-    return Claim(theirs, verdict="not assessable", ours=ours)
+    return Claim(theirs, verdict="not assessable", ours=ours, note=note)
 
 
 def overfits(model: str) -> Claim:
     """What T has lost of its best MAP by its last epoch, minus what RD has, under the protocol with most seeds of both."""
-    found = {protocol: [rows(model, role, protocol) for role in ("T", "RD-hybrid")] for protocol in ("fixed50", "validation")}
-    both = max(found.values(), key=lambda two: len(set(two[0]) & set(two[1])))
-    seeds = sorted(set(both[0]) & set(both[1]))
+    found = [[rows(model, role, protocol) for role in ("T", "RD-hybrid", "S")] for protocol in ("fixed50", "validation")]
+    three = max(found, key=lambda of: len(set(of[0]) & set(of[1])))
+    seeds = sorted(set(three[0]) & set(three[1]))
     if not seeds:
         return Claim()
-    curves = [[[entry["MAP"] for entry in of[seed][0].read("metrics")] for seed in seeds] for of in both]
+    curves = [[[entry["MAP"] for entry in of[seed][0].read("metrics")] for seed in seeds if seed in of] for of in three]
     lost = [np.array([max(curve) - curve[-1] for curve in of]) for of in curves]
     gain, n = lost[0] - lost[1], len(seeds)
+    note = ", ".join(f"{role} {x.mean():.4f}" for role, x in zip(("T", "RD", "S"), lost, strict=True) if len(x))
+    note = f"lost: {note}; the interval is over seeds alone; no numbers can be read from the figure"
     if n < 2:
-        return Claim(verdict="provisional", ours={"ours": float(gain[0]), "seeds": n})
-    reach = [critical(n - 1) * float(x.std(ddof=1)) / math.sqrt(n) for x in (gain, lost[0])]
+        return Claim(verdict="provisional", ours={"ours": float(gain[0]), "seeds": n}, note=note)
+    reach = [critical(n - 1) * float(x.std(ddof=1)) / math.sqrt(n) for x in (gain, lost[0], lost[1])]
     low, high = float(gain.mean()) - reach[0], float(gain.mean()) + reach[0]
     said = "confirmed" if low > 0 else "contradicted" if high < 0 else "inconclusive"
-    said = "not assessable" if lost[0].mean() <= reach[1] else said
-    return Claim(verdict=with_seeds(said, n), ours={"ours": float(gain.mean()), "low": low, "high": high, "seeds": n})
+    if lost[0].mean() <= reach[1]:
+        said, note = "not assessable", f"the teacher itself does not clearly overfit here; {note}"
+    elif lost[1].mean() > reach[2]:
+        note = f"RD does not stay flat either; {note}"
+    ours = {"ours": float(gain.mean()), "low": low, "high": high, "seeds": n}
+    return Claim(verdict=with_seeds(said, n), ours=ours, note=note)
+
+
+def whatever_the_models() -> Claim:
+    """Counts of gains with position weights: the sentence has no number that they could confirm."""
+    said, on_gowalla = [], False
+    for data, title in (("ml-100k", "MovieLens-100K"), ("gowalla", "Gowalla")):
+        gains = [row for row in flexibility.flexibility("") if (row["dataset"], row["method"], row["metric"])
+                 == (data, "RD-position", "MAP")]  # fmt: skip
+        if gains:
+            above, below = sum(row["low"] > 0 for row in gains), sum(row["high"] < 0 for row in gains)
+            pairs = f"{len(gains)} pair{'s' * (len(gains) != 1)}"
+            said.append(f"{title}, position weights: of {pairs} {above} clearly gain, {below} clearly lose")
+            on_gowalla |= data == "gowalla"
+    return Claim(verdict="not assessable" if on_gowalla else "not run", note="; ".join(said))
 
 
 def of_the_teacher(dim: int) -> Claim:
@@ -154,7 +183,10 @@ def of_one_protocol(data: str, role: str) -> Claim:
     if c is None:
         return Claim(family="one protocol")
     (low, high), (lower, higher) = strength(data, role), strength(data, "RD")
-    return Claim(NAN, c, "one protocol", verdict="not assessable" if high < lower or higher < low else "")
+    if high >= lower and higher >= low:
+        return Claim(NAN, c, "one protocol")
+    note = notes.of_strengths({role: (low, high), "RD": (lower, higher)})
+    return Claim(NAN, c, "one protocol", verdict="not assessable", note=note)
 
 
 def claim(text: str) -> Claim | None:
@@ -191,13 +223,13 @@ def claim(text: str) -> Claim | None:
         return of_derrd(m[1], {"the student alone": "S"}.get(m[2], m[2]))
     if m := re.fullmatch(r"(\S+) ranks better than RD: nDCG@10 among all items \(BPR, (\w+)\)", text):
         return of_one_protocol(m[2].lower(), m[1])
-    return None
+    return whatever_the_models() if text.startswith("RD works whatever the models") else None
 
 
-@table("scorecard", "claim", words=("source", "note", "notebook"))
+@table("scorecard", "claim", words=("source", "notebook"))
 def scorecard(name: str) -> Iterator[dict]:
     """Every claim. One that no record speaks about has no number, and is not run or not assessable."""
-    shown = {row["claim"]: row["verdict"] for row in printed(name)}
+    shown, said = ({row["claim"]: row[column] for row in printed(name)} for column in ("verdict", "note"))
     made = {text: claim(text) for text in shown}
     families: dict[str, dict[str, float]] = {}
     for text, one in made.items():
@@ -209,11 +241,14 @@ def scorecard(name: str) -> Iterator[dict]:
     for text, one in made.items():
         row = {"claim": text, "p": p.get(text, NAN)}
         if one is None:
-            yield row | {"verdict": shown[text] if shown[text] in ("not run", "not assessable") else "not run"}
+            row["verdict"] = shown[text] if shown[text] in ("not run", "not assessable") else "not run"
+            yield row | {"note": notes.whole([], "", said[text])}
             continue
         row |= {"reported": one.reported, "verdict": one.verdict or "not run"} | (one.ours or {})
         if c := one.comparison:
             row |= {"ours": c["difference"], "low": c["low"], "high": c["high"], "seeds": c["seeds"]}
-            row["verdict"] = one.verdict or word(c, one.reported)
-            row["seeds_needed"] = seeds_needed(c, one.reported if one.needs is None else one.needs)
-        yield row
+            wanted = one.reported if one.needs is None else one.needs
+            row |= {"verdict": one.verdict or word(c, one.reported), "seeds_needed": seeds_needed(c, wanted)}
+        about = [row["verdict"], one.reported, wanted, row["p"], len(families.get(one.family, ()))] if c else []
+        parts = notes.of_comparison(c, *about) if c else []
+        yield row | {"note": notes.whole(parts, one.note, said[text])}

@@ -39,9 +39,10 @@ def of_role(data: str, role: str, model: str = "BPR") -> list[Run]:
 
 def value(run: Run) -> float:
     """What the trials of its role vary."""
-    if run.role == "S":
-        return run.decay / of_role(run.data, "T", run.model)[0].decay
-    return run.weight
+    if run.role != "S":
+        return run.weight
+    teachers = of_role(run.data, "T", run.model)
+    return run.decay / teachers[0].decay if teachers else math.nan
 
 
 @kept
