@@ -49,8 +49,8 @@ def beside(where) -> str:
     for _, row in rows.iterrows():
         known = row["published"] if "published" in row else row["reported"]
         ours = f"{row['replicated']:.4f}".lstrip("0")
-        word = f"{row['metric']} {ours}" if pd.isna(known) else f"{row['metric']} {known:.4f}: ours {ours}".replace(" 0.", " .")
-        said.append(word)
+        word = "" if pd.isna(known) else f"{known:.4f}: ".lstrip("0")
+        said.append(f"{row['metric']} {word}ours {ours}")
     return f"{DATA[rows.iloc[0]['dataset']]}, " + "; ".join(said) if said else "-"
 
 

@@ -75,9 +75,11 @@ page.say_lines(
 #
 # A row is one claim: the paper's effect (a difference of means), ours with its 95 % interval over users and seeds (notebook 05), and a word:
 #
-# * **confirmed**: the interval excludes 0 on the claimed side, and ours is large enough; **confirmed, smaller**: it also excludes the paper's effect;
+# * **confirmed**: the interval excludes 0 on the claimed side; **confirmed, smaller**: it lies below the paper's effect, too, and ours is less than half of that;
 # * **reported size excluded, sign open**: it contains 0 but not the paper's effect; **inconclusive**: it contains both;
 # * **contradicted**: it excludes 0 on the other side; **provisional** before a word: fewer than five seeds; alone: one seed, so no verdict;
+# * of *no worse than the teacher*, a margin takes the place of 0 (notebook 05): **inconclusive**: the interval contains minus the margin. It may
+#   then lie below 0: the student ranks worse, and the question is whether by more than the margin;
 # * *not assessable*: these runs cannot decide it, the note says why; *not run*: nobody has trained it yet.
 #
 # With thousands of users even an unimportant difference has a tiny p-value. Read effect and interval first.

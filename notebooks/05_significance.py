@@ -116,7 +116,7 @@ page.say(page.in_words(c, "RD", "S"),
 #
 # `effect size` is the mean difference over its standard deviation between users: 0.2 is called small. `sd` columns are the spread
 # of single seeds, of single users and of the rest. The first table has a number for each seed, the second one has the tests. The
-# words: *confirmed* if the interval excludes 0 on the claimed side, *confirmed, smaller* if it also excludes the paper's effect,
+# words: *confirmed* if the interval excludes 0 on the claimed side, *confirmed, smaller* if it also excludes the paper's effect, of which ours is less than half,
 # *inconclusive* if it contains both; *provisional* comes before it with fewer than five seeds.
 #
 # *Power* is the share of studies like ours, with as many users and seeds, that would find the paper's effect if it were true. Where the

@@ -53,7 +53,7 @@ plan = PROFILES[profile].rd[0]
 # ## 1. Memory
 #
 # Nearly all parameters are vectors of users and items, so a model's size grows in proportion to $d$. The counts are those of Gowalla (13,149 users,
-# 14,009 items). The official code also stores a row for "no item"; with it our counts are the printed ones.
+# 14,009 items). The official code also stores a row for "no item"; with and without it our counts round to the printed ones.
 
 # %%
 printed = reported("rd_table3").query("dataset == 'gowalla' and quantity == 'parameters'").set_index(["model", "role"])["value"]

@@ -275,7 +275,7 @@ page.show(changes.reset_index("metric").reset_index(drop=True))
 #
 # DE with *attention* (shares without noise and temperature), with one *large* expert (as many parameters as all experts together)
 # and with one *small* one; RRD with the teacher's order of *all* items that are drawn (full), with the *interesting* ones alone,
-# and with the *top* of the list instead of a draw.
+# and with the *top* of the list instead of a draw. On `small` a row is one training: it shows no more than that each form works.
 
 # %%
 designs = page.have(derrd.all_designs(plan), **options)

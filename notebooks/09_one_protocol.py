@@ -125,6 +125,7 @@ for label, records in rows.items():
 # ## 6. The same in small
 #
 # The runs of this profile, trained now where they are missing. One small data set cannot rank the methods of four papers. It shows the protocol at work.
+# What is chosen is the weight of a method, and of S a factor of its weight decay.
 
 # %%
 options = {"profile": profile, "recompute": recompute, "jobs": jobs, "progress": True}

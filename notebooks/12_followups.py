@@ -145,11 +145,11 @@ same("CD", method, settings.weight * -(q * logsigmoid(y) + (1 - q) * logsigmoid(
 # ### 4. RCE-KD: close the set of items
 #
 # The authors of RCE-KD (Zhu & Zhang, 2025) show that cross-entropy over a set $J$ bounds the student's NDCG only if $J$ also
-# holds all items that the student ranks above those in it. So they take two sets. $O_u$ is the student's own first $K$. $J_u$ has
-# items $A_u$ drawn from the student's top, and those of the teacher's top that are neither in $O_u$ nor in $A_u$. The more of the
-# teacher's top is in $A_u$, the more $O_u$ counts. [Card](../docs/methods/rce_kd.md)
+# holds all items that the student ranks above those in it. So they take two sets. $S_u$ is the student's own first $K$. $J_u$ has
+# items $A_u$ drawn from the student's top, and those of the teacher's top that are neither in $S_u$ nor in $A_u$. The more of the
+# teacher's top is in $A_u$, the more $S_u$ counts. [Card](../docs/methods/rce_kd.md)
 #
-# $$L = \lambda \sum_{rows} (1 - g_u) \operatorname{CE}_{O_u} + g_u \operatorname{CE}_{J_u}, \qquad g_u = e^{-\beta \, |top_u \cap A_u| / K}$$
+# $$L = \lambda \sum_{rows} \bigl[ (1 - g_u) \operatorname{CE}_{S_u} + g_u \operatorname{CE}_{J_u} \bigr], \qquad g_u = e^{-\beta \, |top_u \cap A_u| / K}$$
 
 # %%
 method = ready(settings := plan.methods["RCE-KD"])
@@ -175,7 +175,7 @@ same("RCE-KD", method, settings.weight * total)
 # together. Each follows the other's softened score of one drawn item: $a$ for the student, $c$ for the teacher. Items are drawn
 # where the two rankings disagree, and they are also the negatives of the models' own losses. [Card](../docs/methods/bd.md)
 #
-# $$L = \sum_{rows} \lambda \operatorname{H}(t_{ua}, s_{ua}) + \lambda \operatorname{H}(s_{uc}, t_{uc}) - \log \sigma(t_{ui} - t_{uc}), \qquad
+# $$L = \sum_{rows} \bigl[ \lambda \operatorname{H}(t_{ua}, s_{ua}) + \lambda \operatorname{H}(s_{uc}, t_{uc}) - \log \sigma(t_{ui} - t_{uc}) \bigr], \qquad
 # \operatorname{H}(o, y) = -q \log \sigma(y) - (1 - q) \log(1 - \sigma(y)), \quad q = \sigma(o / \tau)$$
 
 # %%
@@ -246,8 +246,8 @@ same("IR-RRD", method, total)
 # ### 8. UnKD: orders among equally popular items
 #
 # A teacher's scores mix taste with popularity, and a student that copies them makes popular items more popular. UnKD (Chen et
-# al., WSDM 2023) cuts the items into groups of about equal popularity and teaches, inside each group, to rank the better placed
-# item $i$ of a drawn pair above the other item $j$. [Card](../docs/methods/unkd.md)
+# al., WSDM 2023) sorts items by popularity, cuts them into groups of equal total popularity, and teaches, inside each group, to
+# rank the better placed item $i$ of a drawn pair above the other item $j$. [Card](../docs/methods/unkd.md)
 #
 # $$L = \lambda \operatorname{mean}_{rows} \operatorname{mean}_{pairs} -\log \sigma(s_{ui} - s_{uj})$$
 
@@ -265,7 +265,7 @@ same("UnKD", method, settings.weight * (loss.sum(1) / real.sum(1)).mean())
 # lists is taught too. Here is this last phase, with one teacher: $P$ are some training items of the user, $h$ and $d$ the first
 # half and the first tenth of the list, and "rest" all other items that the user does not have. [Card](../docs/methods/hetcomp.md)
 #
-# $$L = \lambda \sum_{rows} \operatorname{R}(s_P; s_{rest \setminus h}) + \tfrac12 \bigl[ \operatorname{R}(s_h; s_{rest \setminus h}) + \operatorname{R}(s_d; s_{rest \setminus d}) \bigr]$$
+# $$L = \lambda \sum_{rows} \Bigl[ \operatorname{R}(s_P; s_{rest \setminus h}) + \tfrac12 \bigl( \operatorname{R}(s_h; s_{rest \setminus h}) + \operatorname{R}(s_d; s_{rest \setminus d}) \bigr) \Bigr]$$
 
 # %%
 method = ready(settings := plan.methods["HetComp"])
@@ -446,7 +446,8 @@ page.say(f"Losses computed by hand and by the library, with the same result: {le
 # Each method trains the student of notebook 07 once, on the same data, in the same order, with the same negatives. (BD is no such
 # run: it goes on from two trained models.) Released weights belong to other data, and a sum over pairs has another size than a
 # mean over users. So all weights follow **one rule**: on the batch above, the gradient of the method's loss is as long as the
-# gradient of the student's own loss (rounded to one digit). No weight is tuned.
+# gradient of the student's own loss (rounded to one digit). No weight is tuned. The column `as released` has the defaults of the
+# settings; those of CD and DCD are ours, because no released weight is known.
 
 
 # %%

@@ -34,8 +34,10 @@ with effect sizes, p-values and sources: [notebook 00](../notebooks/00_overview.
 * Intervals are 95 % intervals; they treat both users and seeds as random (notebook 05).
 * A **verdict** follows from the claim's own interval. Above 0: *confirmed*, or *confirmed, smaller* where the paper's effect
   lies above the interval and ours is less than half of it. Around 0: *inconclusive*, or *reported size excluded, sign open*
-  where the paper's effect lies above the interval. Below 0: *contradicted*. *Not assessable*: our runs cannot answer it, and
-  the note says why. *Provisional*: fewer than five seeds; with one seed it is the only word.
+  where the paper's effect lies above the interval. Below 0: *contradicted*. Of *no worse than the teacher*, minus the margin in
+  the note takes the place of 0: an interval around it is *inconclusive*, also where it lies below 0, so that the student does
+  rank worse. *Not assessable*: our runs cannot answer it, and the note says why. *Provisional*: fewer than five seeds; with
+  one seed it is the only word.
 * **power**, in the notes: the share of studies with our users and as many seeds as ours that would find the paper's effect, if
   it is true (p < .05, not corrected; of *no worse*: that find it above minus the margin). Where it is low, a claim may hold
   although it is not confirmed.

@@ -122,8 +122,8 @@ def parts() -> list[tuple[str, str, str]]:
     return [
         *found,
         ("DLLM2Rec, Fit, FreqD, PCKD, VkD", "no run of paper size is planned ([notebook 12](../notebooks/12_followups.ipynb) "
-         "trains them small). DLLM2Rec's published tables rest on early stopping by the test items; of the others no number "
-         "could be read as text", ""),
+         "trains them small), so that the effect of DLLM2Rec's `as_released` is not measured. Its published tables rest on "
+         "early stopping by the test items; of the others no number could be read as text", ""),
         ("GRU4Rec", "not built: optional. Its authors train sessions side by side and carry the hidden "
          "state from step to step; here a training row is a prefix by itself, so it needs a loop of its own", ""),
         ("PHR", "not built: no code of the authors was found, and a network writes the map of every user and item: some 32 "
