@@ -13,15 +13,14 @@ TOLERANCE = 5e-6
 
 
 def wrong(entries: list, answers: dict) -> list[str]:
-    """One line for every answer that is not within the tolerance."""
-    found = []
-    for entry in entries:
-        for what, expected in entry["expected"].items():
-            if (answer := answers.get(entry["id"], {}).get(what)) is None:
-                continue
-            difference = np.abs(np.asarray(answer, float) - np.asarray(expected, float)).max()
-            if not difference <= TOLERANCE:
-                found.append(f"{entry['id']}, {what}: {answer} instead of {expected}")
+    """One line for every answer that is not within the tolerance, or that answers nothing."""
+    found, known = [], {entry["id"]: entry["expected"] for entry in entries}
+    for name, given in answers.items():
+        for what, answer in given.items():
+            if (expected := known.get(name, {}).get(what)) is None:
+                found.append(f"{name}, {what}: losses.json has no such value")
+            elif np.shape(answer) != np.shape(expected) or not np.abs(np.subtract(answer, expected)).max() <= TOLERANCE:
+                found.append(f"{name}, {what}: {answer} instead of {expected}")
     return found
 
 

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import sys
+
+# Arguments of `studies.distil.distil` in its messages, which are options here.
+ARGUMENT = re.compile(
+    r"^(?:dim|epochs|seeds|jobs|method|teacher|student|weight)(?= must be)"
+    r"|(?<![\w/'.-])(?:min_actions|teacher_dim|batch_size|learning_rate)(?![\w/'.-])"
+)
 
 EXAMPLES = """examples:
   rdcore distil ratings.csv --out shop                      columns have usual names: userId, movieId, timestamp
@@ -122,7 +129,25 @@ def _numbers(text: str) -> tuple[float, ...]:
     return numbers
 
 
+def option_names(message: str) -> str:
+    """A message of `studies.distil.distil` with the names of the command line.
+
+    >>> option_names("dim must be an integer >= 1, got 0"), option_names("no items are left: lower min_actions")
+    ('--dim must be an integer >= 1, got 0', 'no items are left: lower --min-actions')
+    """
+    return ARGUMENT.sub(lambda found: {"weight": "--weights"}.get(found[0], f"--{found[0].replace('_', '-')}"), message)
+
+
 def distil(arguments: argparse.Namespace) -> int:
+    try:
+        return _distil(arguments)
+    except ValueError as error:
+        if (message := option_names(str(error))) == str(error):
+            raise
+        raise ValueError(message) from error
+
+
+def _distil(arguments: argparse.Namespace) -> int:
     from rdcore.checks import integer
     from studies.distil.tables import read_clicks
     from studies.distil.whole import distil as make

@@ -250,3 +250,15 @@ def test_the_checker_says_what_is_wrong(tmp_path, moved, status):
     done = subprocess.run([sys.executable, FILE.with_name("check.py"), file], capture_output=True, text=True)
     assert done.returncode == status and f"{len(answers)} of {len(ENTRIES)} entries answered, {status} wrong" in done.stdout
     assert ("ftd, loss" in done.stdout) == bool(status)
+
+
+def test_the_checker_names_what_answers_nothing(tmp_path):
+    """A misspelt id or field, a number where the gradient is a table: each would otherwise count as answered, none as wrong."""
+    answers = {"fdt": {"loss": 2.0}, "ftd": {"lost": 2.0}, "cd": {"gradient": 0}}
+    (tmp_path / "answers.json").write_text(json.dumps(answers))
+    checker = [sys.executable, FILE.with_name("check.py"), tmp_path / "answers.json"]
+    done = subprocess.run(checker, capture_output=True, text=True)
+    *lines, last = done.stdout.splitlines()
+    assert done.returncode == 1 and last == f"3 of {len(ENTRIES)} entries answered, 3 wrong"
+    assert lines[:2] == [f"{each}: losses.json has no such value" for each in ("fdt, loss", "ftd, lost")]
+    assert "cd, gradient: 0 instead of" in lines[2]

@@ -214,6 +214,19 @@ def test_from_python_with_lists_of_a_teacher(tmp_path, frame):
     assert all(path.exists() for path in result.files.values())
 
 
+@pytest.mark.parametrize(("given", "said"), [
+    (["--dim", "0"], "rdcore distil: --dim must be an integer >= 1, got 0"),
+    (["--method", "x"], "--method must be one of rd-position"),
+    (["--min-actions", "99"], "are left: lower --min-actions"), (["--weights", "-1"], "--weights must be a finite number"),
+    (["--teacher", "x"], "--teacher must be one of bpr"),
+])  # fmt: skip
+def test_a_wrong_option_is_named_as_it_was_given(tmp_path, frame, capsys, given, said):
+    frame.to_csv(tmp_path / "clicks.csv", index=False)
+    words = ["distil", str(tmp_path / "clicks.csv"), "--out", str(tmp_path / "out"), "--user", "who", "--item", "what"]
+    assert cli.main([*words, *given]) == 2 and said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_other_wrong_calls(tmp_path, frame):
     columns = {"user": "who", "item": "what", "time": "when", "out": tmp_path / "out"}
     with pytest.raises(ValueError, match="teacher must be one of bpr.*or the path"):
