@@ -21,7 +21,7 @@ from test_rrd import (
 
 from rdcore.data.sampling import stream
 from rdcore.distill import CDSettings
-from rdcore.distill.followups.cd import linear_places, positives_loss, soft_label_loss
+from rdcore.distill.followups.cd import items_at, linear_places, positives_loss, soft_label_loss
 from rdcore.distill.lists import exemplary_rankings
 from rdcore.models import Caser, CaserSettings, Popularity
 from rdcore.store.list_cache import ListCache
@@ -71,6 +71,15 @@ def test_linear_places_are_successive_draws():
     assert (every.sort(1).values == torch.arange(6)).all()
     short = linear_places(torch.tensor([3, 0, 9]), 4, torch.Generator().manual_seed(2)).tolist()
     assert sorted(short[0]) == [-1, 0, 1, 2] and short[0][-1] == -1 and short[1] == [-1] * 4 and min(short[2]) >= 0
+
+
+def test_items_at_places_are_those_of_the_whole_ranking():
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(40, 300, generator=generator)
+    scores[:, ::7] = -torch.inf  # seen: at the end
+    places = torch.stack([torch.randperm(250, generator=generator)[:9] for _ in scores])
+    expected = scores.argsort(dim=1, descending=True, stable=True).gather(1, places)
+    assert torch.equal(items_at(scores, places), expected)
 
 
 @pytest.mark.parametrize("mode", ["student", "teacher"])

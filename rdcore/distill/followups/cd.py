@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -143,6 +144,16 @@ def linear_places(length: Tensor, size: int, generator: torch.Generator) -> Tens
     return places
 
 
+def items_at(scores: Tensor, places: Tensor) -> Tensor:
+    """Items at ``places`` (B, n), counted from 0, of every row's ranking, best first: scores (B, n_items) -> (B, n). Which one of
+    equal scores comes first is left open."""
+    if scores.is_cuda:
+        return scores.argsort(dim=1, descending=True).gather(1, places)
+    # numpy finds single places without ordering the others: 2 of 14,000 in a quarter of the time.
+    rows = zip(scores.neg().numpy(), places.numpy(), strict=True)
+    return torch.from_numpy(np.stack([np.argpartition(row, place)[place] for row, place in rows]))
+
+
 class CollaborativeDistillation(Resampled):
     """CD: items drawn without replacement, from the student's ranking of unseen items at the beginning of the epoch
     (or of the step, see `Resampled`) or from the teacher's.
@@ -193,14 +204,13 @@ class CollaborativeDistillation(Resampled):
             part = queries[start : start + rows]
             scores = Frozen(guide).score_all(part)  # (rows, n_items)
             scores[self.seen.of(part.user)] = -torch.inf
-            order = scores.argsort(dim=1, descending=True)
             if linear is None:
                 weights = self.settings.log_weights(length[start : start + rows, None], guide.n_items)
                 places, real = weighted_places(weights, samples, self.rng)
                 places = places.masked_fill(~real, -1)
             else:
                 places = linear[start : start + rows]
-            items = order.gather(1, places.clamp(min=0))
+            items = items_at(scores, places.clamp(min=0))
             none = (places < 0) | (scores.gather(1, items) == -torch.inf)
             parts.append(items.masked_fill(none, guide.n_items))
         return torch.cat(parts)
