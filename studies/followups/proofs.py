@@ -129,7 +129,7 @@ PROTOCOLS = {
         methods={
             "CD": CDSettings(weight=0.5, samples=2, depth=None), "RRD": RRDSettings(K=100, L=200, weight=0.1),
             "DCD": DCDSettings(), "HetComp": HetCompSettings(), "KD-CE": KDCESettings(items="student"),
-            "KD-CE-all": KDCESettings(items="all"), "RCE-KD": RCEKDSettings(),
+            "RCE-KD": RCEKDSettings(),
         },
     ),
 }  # fmt: skip
