@@ -102,12 +102,13 @@ def part(matrix: Matrix, seeds: dict[str, tuple[int, ...]]) -> Matrix:
     return replace(matrix, students={name: replace(matrix.students[name], seeds=own) for name, own in seeds.items()})
 
 
-# Gowalla, RD's split. The teachers Caser, Fossil and ItemCF are the runs of RD's own tables; Fossil teaches after the epoch that
-# stage V chose there. Students have 32 numbers a vector. Their batches are four times RD's and their epochs fewer, so that the
-# whole matrix takes some 8 hours of a core; with RD's training it would take 58. Rates and epochs were chosen on stage V, seed
-# 101, for students of 50 numbers alone: MAP .0672 after 16 epochs of BPR-MF (.0583 at the rate .01), .0712 after 10 of Caser
-# (.0691 at .002), .0785 after 6 of SASRec. SASRec has 'sampled-ce': 'gbce' stayed at .011 there. LightGCN has the training of
-# its authors with batches and rate four times as large, for time. Weights and decays are those of the trials alone.
+# Gowalla, RD's split. The teachers Caser, Fossil and ItemCF are the runs of RD's own tables; Fossil teaches after the epoch
+# that stage V chose there. Students have 32 numbers a vector. Their batches are four times RD's and their epochs fewer, so
+# that the whole matrix takes some 8 hours of a core; with RD's training it would take 58. Rates and epochs were chosen on
+# stage V, seed 101, for students of 50 numbers alone: MAP .0672 after 16 epochs of BPR-MF (.0583 at the rate .01), .0712
+# after 10 of Caser (.0691 at .002), .0785 after 6 of SASRec. SASRec has 'sampled-ce': 'gbce' stayed at .011 there. LightGCN
+# has the training of its authors with batches and rate four times as large, for time. Weights and decays are those of the
+# trials alone.
 _CASER, _FOSSIL = PROFILES["paper"].rd
 _ATTENTION = {"window": 10, "blocks": 1, "loss": "sampled-ce"}
 _ATTENDING = Training(epochs=6, batch_size=2048, learning_rate=2e-3, negatives=1)

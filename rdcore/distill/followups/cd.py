@@ -145,8 +145,8 @@ def linear_places(length: Tensor, size: int, generator: torch.Generator) -> Tens
 
 
 def items_at(scores: Tensor, places: Tensor) -> Tensor:
-    """Items at ``places`` (B, n), counted from 0, of every row's ranking, best first: scores (B, n_items) -> (B, n). Which one of
-    equal scores comes first is left open."""
+    """Items at ``places`` (B, n), counted from 0, of every row's ranking, best first: scores (B, n_items) -> (B, n). Which one
+    of equal scores comes first is left open."""
     if scores.is_cuda:
         return scores.argsort(dim=1, descending=True).gather(1, places)
     # numpy finds single places without ordering the others: 2 of 14,000 in a quarter of the time.
