@@ -1,7 +1,7 @@
 """Interactions: who acted on what, in which order. Every model is trained and evaluated on them."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -19,39 +19,39 @@ class Interactions:
 
     name: str
     """Shown in tables and messages."""
-    items: np.ndarray
+    items: np.ndarray = field(repr=False)
     """(N,) int64, codes 0..n_items-1. The padding id `n_items` never occurs here."""
-    offsets: np.ndarray
+    offsets: np.ndarray = field(repr=False)
     """(n_users + 1,) int64. User u owns the rows offsets[u] to offsets[u+1]; there may be none."""
     n_items: int
     """Size of the catalogue, which may hold items that do not occur here."""
-    times: np.ndarray | None = None
+    times: np.ndarray | None = field(default=None, repr=False)
     """(N,) int64, not decreasing within a user, in the unit of the source; or None."""
-    user_ids: np.ndarray | None = None
+    user_ids: np.ndarray | None = field(default=None, repr=False)
     """(n_users,) labels of the source; by default the codes."""
-    item_ids: np.ndarray | None = None
+    item_ids: np.ndarray | None = field(default=None, repr=False)
     """(n_items,) labels of the source; by default the codes."""
     time_unit: str | None = None
     """'s', 'ms', 'us' or 'ns' since 1970-01-01 UTC where the source had dates; None for plain numbers."""
-    item_features: np.ndarray | None = None
+    item_features: np.ndarray | None = field(default=None, repr=False)
     """(n_items, F) float32, what is known of each item; or None. See `with_item_features`."""
 
     def __post_init__(self) -> None:
-        def put(field: str, value: object) -> None:
-            object.__setattr__(self, field, value)
+        def put(name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
 
         def check(ok: object, message: str) -> None:
             if not ok:
                 raise DataError(f"interactions {self.name!r}: {message}")
 
-        for field in ("items", "offsets", "times"):
-            value = getattr(self, field)
-            if value is None and field == "times":
+        for name in ("items", "offsets", "times"):
+            value = getattr(self, name)
+            if value is None and name == "times":
                 continue
             array = np.asarray(value)
-            check(array.ndim == 1, f"{field} must have one dimension, not {array.ndim}")
-            check(array.dtype.kind in "iu" or array.size == 0, f"{field} must be integers, not {array.dtype}")
-            put(field, np.ascontiguousarray(array, dtype=np.int64))
+            check(array.ndim == 1, f"{name} must have one dimension, not {array.ndim}")
+            check(array.dtype.kind in "iu" or array.size == 0, f"{name} must be integers, not {array.dtype}")
+            put(name, np.ascontiguousarray(array, dtype=np.int64))
         check(isinstance(self.n_items, (int, np.integer)), f"n_items must be an integer, not {self.n_items!r}")
         check(self.time_unit in (None, "s", "ms", "us", "ns"), f"time_unit must be s, ms, us or ns, not {self.time_unit!r}")
         put("n_items", int(self.n_items))
@@ -70,11 +70,11 @@ class Interactions:
             # Compared, not subtracted: a difference of two int64 may overflow.
             backwards = (self.times[1:] < self.times[:-1]) & (np.diff(self.users()) == 0)
             check(not backwards.any(), "times must not decrease within a user")
-        for field, count in (("user_ids", self.n_users), ("item_ids", self.n_items)):
-            labels = getattr(self, field)
+        for name, count in (("user_ids", self.n_users), ("item_ids", self.n_items)):
+            labels = getattr(self, name)
             labels = np.arange(count) if labels is None else np.asarray(labels)
-            check(labels.shape == (count,), f"{field} has shape {labels.shape}, expected ({count},)")
-            put(field, labels)
+            check(labels.shape == (count,), f"{name} has shape {labels.shape}, expected ({count},)")
+            put(name, labels)
         if self.item_features is not None:
             check(np.asarray(self.item_features).dtype.kind in "biuf", "item_features must be numbers")
             table = np.asarray(self.item_features, dtype=np.float32)

@@ -49,6 +49,11 @@ def test_rows_are_selected_by_a_mask(rows):
     assert of_counts([2, 1]).select([True, False, True]).counts().tolist() == [1, 1]
 
 
+def test_data_are_shown_in_one_line():
+    data = of_counts([10, 7], n_items=70)
+    assert repr(data) == "Interactions(name='t', n_items=70, time_unit=None)" and len(repr(stage(data, "F"))) < 200
+
+
 def test_statistics_by_hand():
     data = of_counts([10, 6, 4], n_items=12)
     found = statistics(data)
