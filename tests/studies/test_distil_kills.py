@@ -65,7 +65,8 @@ def test_killed_while_it_trains_and_while_it_writes_it_goes_on_with_the_same_res
     assert done() < RUNS and not (out / "report.html").exists()
     before = done()
     killed_when(started(clicks, out, jobs), lambda: done() > before + 2)
-    killed_when(started(clicks, out, jobs), lambda: any(out.glob(".student.onnx.*")))
+    # The draft of the exported student, or the student: the draft alone is there for less time than a busy machine looks away.
+    killed_when(started(clicks, out, jobs), lambda: any(out.glob("*student.onnx*")))
     assert done() == RUNS and not (out / "report.html").exists()
     kept = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/DONE")}
     finished(started(clicks, out, jobs))

@@ -59,7 +59,7 @@ def test_records_of_proofs_stand_beside_the_authors_numbers(tmp_path, monkeypatc
     assert table[(table["study"] == "td") & (table["metric"] == "R@50")]["epoch"].tolist() == [0, 100, 0, 100]
     assert table[table["study"] == "unkd"]["metric"].tolist() == ["Recall@10", "Recall@10-popular"]
     assert "0.2300 (0.2282)" in study.results() and "0.1700 (0.1788)" in study.results()
-    assert study.of_method("HTD").endswith("R@50: d=10 0.2300 (0.2282), S 0.1700 (0.1788).")
+    assert study.of_method("HTD").endswith("authors' log): d=10 0.2300 (0.2282), S 0.1700 (0.1788).")
 
 
 def test_a_study_is_on_the_page_with_its_first_run_and_a_student_that_is_the_teacher_is_named():
