@@ -134,6 +134,5 @@ class RelaxedRankingDistillation(Resampled):
         ordered = self.settings.K if self.settings.order == "relaxed" else logits.shape[1]
         parts = logits.tensor_split((ordered,), dim=1)
         if named is None:
-            quick = fast.applies(logits) and fast.narrow(logits)
-            return (fast.relaxed_loss if quick else relaxed_loss)(*parts)
+            return (fast.relaxed_loss if fast.narrow(logits) else relaxed_loss)(*parts)
         return partial_relaxed_loss(*parts, *named.tensor_split((ordered,), dim=1))

@@ -141,7 +141,7 @@ class ItemSideRanking(Distillation):
         items, row = items[row >= 0], row[row >= 0]
         self.sums += torch.tensor([len(items), 1.0], device=items.device)
         logits = scores_of_users(student, student.encode(self.everyone), self.drawn[row], items)
-        ranked = fast.relaxed_loss if fast.applies(logits) and fast.narrow(logits) else relaxed_loss
+        ranked = fast.relaxed_loss if fast.narrow(logits) else relaxed_loss
         K = self.settings.K
         return of_users + self.settings.weight * ranked(logits[:, :K], logits[:, K:]).sum()
 
