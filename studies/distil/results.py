@@ -185,12 +185,12 @@ def _warnings(done: Done, users: dict, part: Stage) -> Iterator[str]:
 def _about_lists(done: Done, part: Stage) -> Iterator[str]:
     if not hasattr(done.plan.teacher, "sha256"):
         return
-    teacher = done.plan.teacher.fit(part.fit)
+    lists = done.plan.teacher.read(part.fit)
+    teacher, counts = lists.teacher(), lists.counts
     yield (
         "The teacher's lists come from outside. If it has learnt from rows that are test rows here, its numbers are "
         "too good, and the student's may be."
     )
-    counts = done.plan.teacher.read(part.fit).counts
     if counts["unknown_users"] + counts["unknown_items"]:
         yield (
             f"Of {counts['rows']:,} rows of {Path(done.plan.teacher.path).name}, {counts['unknown_users']:,} name a user and "

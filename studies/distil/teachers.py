@@ -86,14 +86,14 @@ class ListsSettings(Settings):
     """Of the file: other lists are another teacher."""
 
     def fit(self, interactions: Interactions) -> ListedTeacher:
-        """The teacher: what the lists do not name has the score -inf. Raises ValueError where the file has changed, and
-        DataError where it cannot be read."""
-        if (here := file_hash(self.path)) != self.sha256:
-            raise ValueError(f"{self.path} has changed while it was used (its hash is {here[:12]}): start again")
+        """The teacher: what the lists do not name has the score -inf. Raises as ``read``."""
         return self.read(interactions).teacher()
 
     def read(self, interactions: Interactions) -> GivenLists:
-        """The lists of the file, which say what was left out of them."""
+        """The lists of the file, which say what was left out of them. Raises ValueError where the file has changed, and
+        DataError where it cannot be read."""
+        if (here := file_hash(self.path)) != self.sha256:
+            raise ValueError(f"{self.path} has changed while it was used (its hash is {here[:12]}): start again")
         return read_lists(self.path, interactions)
 
 
