@@ -176,25 +176,22 @@ def same_as_teacher(own: pd.DataFrame) -> str:
 
 def of_method(method: str, table: pd.DataFrame | None = None) -> str:
     """What a method's card says of its runs on record: the first metric of each study, in each size, with
-    the student alone; in brackets the authors' own numbers, if there are any. "" without a run. table:
+    the student alone, and the teacher; in brackets the authors' own numbers, if there are any. "" without a run. table:
     followups.csv, where `tables` has made it already."""
     table = tables()["followups"] if table is None else table
     known, parts = published(), []
     for study, (title, (metric, *_)) in OWN.items():
         own = final(table, study)
-        own, sizes, logged = own[own["metric"] == metric], [], False
-        for row in own[own["method"] == method].itertuples():
-            alone = own[(own["method"] == "S") & (own["student_dim"] == row.student_dim)]["mean"]
-            pair = [("", row.mean, method), *(("S ", mean, "S") for mean in alone)]
-            said = []
-            for name, mean, role in pair:
-                paper = known.get((study, role, row.student_dim, metric))
-                said.append(f"{name}{mean:.4f}" + (f" ({paper:.4f})" if paper is not None else ""))
-                logged = logged or paper is not None
-            sizes.append(f"d={row.student_dim} " + ", ".join(said))
-        if sizes:
-            brackets = " (in brackets: the authors' log)" * logged
-            parts.append(f"{title}, {metric}{brackets}: {'; '.join(sizes)}.")
+        own = own[own["metric"] == metric].set_index(["method", "student_dim"]).sort_index()["mean"]
+        if method not in own:
+            continue
+        papers = {place: known[study, *place, metric] for place in own.index if (study, *place, metric) in known}
+        said = {place: f"{mean:.4f}" + (f" ({papers[place]:.4f})" if place in papers else "") for place, mean in own.items()}
+        sizes = own[method].index
+        listed = [f"d={d} {said[method, d]}" + (f", S {said['S', d]}" if ("S", d) in said else "") for d in sizes]
+        listed += [f"T (d={d}) {said[place]}" for place in own.index if place[0] == "T" for d in place[1:]]
+        brackets = " (in brackets: the authors' log)" * any(place[0] in (method, "S", "T") for place in papers)
+        parts.append(f"{title}, {metric}{brackets}: {'; '.join(listed)}.")
     return " ".join(parts)
 
 
