@@ -74,8 +74,8 @@ def add_distil(commands: argparse._SubParsersAction) -> None:
                          default=argparse.SUPPRESS)  # fmt: skip
     option = command.add_argument_group(
         "your table", "The name of a column, or its number (the first is 1) if the file has no header line. Left out:\n"
-        "the column with a usual name, such as user_id, movieId or timestamp. Every row counts as liked:\n"
-        "take out beforehand what should not count, such as ratings below 4."
+        "the column with a usual name, such as user_id, movieId or timestamp. Every row counts as liked,\n"
+        "whatever its rating: leave out low ratings with --min-rating."
     ).add_argument  # fmt: skip
     for role, what in (
         ("user", "who acted"), ("item", "what they acted on"),
@@ -83,6 +83,9 @@ def add_distil(commands: argparse._SubParsersAction) -> None:
          "in which things happened"),
     ):  # fmt: skip
         option(f"--{role}", metavar="COLUMN", help=f"the column that says {what}", default=argparse.SUPPRESS)
+    option("--min-rating", type=float, metavar="X", default=argparse.SUPPRESS,
+           help="leave out rows with a rating below X; 4 is usual if there are 1 to 5 stars")  # fmt: skip
+    option("--rating", metavar="COLUMN", help="the column with the ratings, for --min-rating", default=argparse.SUPPRESS)
     option("--min-actions", type=int, default=5, metavar="N",
            help="leave out users and items with fewer than N rows; nothing can be learnt about them")  # fmt: skip
     option = command.add_argument_group("what is trained").add_argument
@@ -155,22 +158,25 @@ def _distil(arguments: argparse.Namespace) -> int:
 
     integer("jobs", arguments.jobs)
     given = {name: value for name, value in vars(arguments).items() if name not in ("command", "run", "clicks")}
-    columns = {role: given.pop(role, None) for role in ("user", "item", "time")}
-    clicks, rows = read_clicks(arguments.clicks, **columns, min_actions=arguments.min_actions)
+    columns = {role: given.pop(role, None) for role in ("user", "item", "time", "rating", "min_rating")}
+    clicks, rows, notes = read_clicks(arguments.clicks, **columns, min_actions=arguments.min_actions)
     print(f"{clicks.name}: {rows:,} rows; used: {len(clicks):,} rows, of {clicks.n_users:,} users and {clicks.n_items:,} items")
     if len(clicks) < rows:
-        print(f"left out: repeated rows of a user and an item; users with fewer than {arguments.min_actions} items, and "
-              "items with as few users (--min-actions)")  # fmt: skip
+        rated = "ratings that are too low; " * (columns["min_rating"] is not None)
+        print(f"left out, {rows - len(clicks):,} rows: {rated}repeated rows of a user and an item; users with fewer than "
+              f"{arguments.min_actions} items, and items with as few users (--min-actions)")  # fmt: skip
+    for line in notes:
+        print(f"note: {line}")
     if given.pop("only_split", False):
         path = write_split(clicks, arguments.out)
         print(f"written: {path}; let your recommender learn from its part train, and give its lists with --teacher")
         return 0
-    done = make(clicks, **given, rows=rows, progress=True, tell=lambda text: print(text, flush=True))
+    done = make(clicks, **given, rows=rows, notes=notes, progress=True, tell=lambda text: print(text, flush=True))
     shown = done.table[["model", "runs", *(name for name in done.table if name in ("nDCG@10", "P@10", "MAP", "bytes"))]]
     shown = shown.rename(columns={"bytes": "MB"}).assign(MB=shown["bytes"] / 1e6)
     print(shown.to_string(index=False, float_format="{:.4f}".format, na_rep="-", formatters={"MB": "{:.2f}".format}))
     print(done.conclusion)
-    for line in done.warnings:
+    for line in done.warnings[len(notes):]:  # these are printed above
         print(f"note: {line}")
     for name in ("report", "table", "student", "serve"):
         print(f"written: {done.files[name]}")

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from rdcore.files.whole import write_whole
 from rdcore.train.loop import Training
 from studies.distil import plan as plans
 from studies.distil import report, results, teachers
+from studies.distil.tables import about_ratings
 
 SERVE = '''"""Lists of some users from the distilled student: python serve.py USER ...
 
@@ -74,6 +75,7 @@ def distil(
     method: str = "rd-position", weights: tuple[float, ...] = (), seeds: int = 2, epochs: int = 20,
     batch_size: int = 512, learning_rate: float = 5e-3, min_actions: int = 5, jobs: int = 1,
     progress: bool = False, tell: Callable[[str], object] = lambda text: None, rows: int | None = None,
+    notes: Sequence[str] = (),
 ) -> Distilled:  # fmt: skip
     """Trains teacher, student and distilled student, and writes the page, table and served student.
 
@@ -82,13 +84,14 @@ def distil(
     with them after an interrupt. teacher: a name of `teachers.MODELS`, or the path of a file with
     its lists. method: a name of `plan.METHODS`. weights: the distillation weights to try, by
     default three of the method; the student alone tries as many weight decays. jobs: runs at a
-    time. rows: how many rows the source had, for the page.
+    time. rows: how many rows the source had, for the page. notes: what the page says first of the data.
 
     Raises ValueError, before anything is trained, for what does not fit together.
     """
     out = folder_of(out)
     if isinstance(clicks, pd.DataFrame):
-        rows = len(clicks)
+        rows, names = len(clicks), list(map(str, clicks.columns))
+        notes = [*notes, *filter(None, [about_ratings(clicks, names, (user, item, time))])]
         clicks = from_frame(clicks, user, item, time, name="clicks", min_actions=min_actions)
     interactions(clicks)
     for name, known in (("teacher", teachers.MODELS), ("student", teachers.STUDENTS)):
@@ -114,7 +117,7 @@ def distil(
         done = plans.carry_out(plan, jobs=jobs, progress=progress, tell=tell)
         with locked(out / "runs" / "page", f"another process is writing {out}, waiting for it"):
             remove_leftovers(out)
-            return write(done, out, rows)
+            return write(done, out, rows, notes)
 
 
 def remove_leftovers(out: Path) -> None:
@@ -124,7 +127,7 @@ def remove_leftovers(out: Path) -> None:
         shutil.rmtree(folder)
 
 
-def write(done: plans.Done, out: Path, rows: int | None) -> Distilled:
+def write(done: plans.Done, out: Path, rows: int | None, notes: Sequence[str] = ()) -> Distilled:
     """Everything but the runs, each file whole or absent; the page last."""
     data = done.plan.data
     earlier, part = results.stages(data)
@@ -134,7 +137,7 @@ def write(done: plans.Done, out: Path, rows: int | None) -> Distilled:
     if hasattr(done.plan.teacher, "sha256"):
         cost["T"] = dict.fromkeys(cost["T"], float("nan"))
     table = results.table(users, cost)
-    said, warned = results.conclusion(users), results.warnings(done, users, part, models["T"])
+    said, warned = results.conclusion(users), [*notes, *results.warnings(done, users, part, models["T"])]
     files = {
         "report": out / "report.html", "table": out / "table.csv", "student": out / "student.onnx",
         "labels": out / "student.npz", "serve": out / "serve.py", "runs": out / "runs",
@@ -169,7 +172,7 @@ def facts(data: Interactions, earlier: Stage, part: Stage, rows: int | None) -> 
     """Lines about data and split."""
     lines = [] if rows is None else [("rows of the file", rows)]
     lines += [
-        ("used (repeated, and of users or items with too few, left out)", len(data)), ("users", data.n_users),
+        ("used (left out: repeated rows, too low ratings, users or items with too few)", len(data)), ("users", data.n_users),
         ("items", data.n_items), ("to learn from, for trials", len(earlier.fit)), ("validation", len(earlier.judge)),
         ("to learn from, for final runs", len(part.fit)), ("test", len(part.judge)),
         ("users without a test row", part.n_unjudged), ("test rows of items that nobody had before", part.n_cold),

@@ -61,7 +61,7 @@ ROWS = "196,242,3,881250949\n186,302,3,891717742\n196,377,1,881250950\n"
 )
 def test_formats_as_they_come(tmp_path, name, text, columns):
     (tmp_path / name).write_text(text)
-    clicks, rows = read_clicks(tmp_path / name, *columns, min_actions=1)
+    clicks, rows, _ = read_clicks(tmp_path / name, *columns, min_actions=1)
     assert rows == 3 and clicks.user_ids.tolist() == [186, 196] and clicks.item_ids.tolist() == [242, 302, 377]
     assert clicks.items.tolist() == [1, 0, 2] and clicks.times is not None
 
@@ -102,7 +102,7 @@ def test_one_table_in_every_dress(tmp_path, form):
     (gzip.compress((HEAD + "1,2,3\n" * 999).encode(), mtime=0)[:40], r"x.csv is cut off or damaged .*: bring it again"),
     (b"PK\x03\x04rest", "x.csv is a ZIP archive: unpack it"), (b"PAR1", "x.csv is a Parquet file: name it .parquet"),
     (b'{"user": 1}', "x.csv is JSON: pandas.read_json"),
-    ("0\t2010-10-19T23:55:27Z\t30.23\t-97.79\t22847\n" * 2, "no header line, number the columns: --user 1"),
+    ("0\t2010-10-19T23:55:27Z\t30.23\t-97.79\t22847\n" * 2, r"it has \[1: '0', 2: '2010-10-19T.*give numbers: --user N"),
     ("caf\u00e9,item,time\n1,2,3\n".encode("latin-1"), "x.csv: .*write the table as UTF-8"),
     ("user,item,time,user\n1,2,3,1\n", "x.csv has 2 columns named 'user'"),
     (HEAD + "1,2,3,\n1,3,4,\n", "Expected 3 fields in line 2, saw 4"),
@@ -110,7 +110,7 @@ def test_one_table_in_every_dress(tmp_path, form):
     (HEAD + "1,2,2020-01-01\n1,4,soon\n", "has 'soon' in line 3, which is no ISO date"),
     (HEAD + "1,2,3\nNA,4,5\n", "x.csv, line 3: column 'user' is empty or says NA"), (HEAD + "1,\0,3\n", "empty text is no id"),
     (HEAD + "9e+16,2,3\n9e+16,3,4\n", "the text of a float '9e[+]16' in line 2"),
-    ("1,2,3\n1,3,4\n", "if the file has no header line, number the columns: --user 1 --item 2 --time 3"),
+    ("1,2,3\n1,3,4\n", r"it has \[1: '1', 2: '2', 3: '3'\].*, if the file has no header line, give numbers: --user N"),
 ])  # fmt: skip
 def test_what_cannot_be_read_is_named_by_file_line_and_value(tmp_path, content, message):
     with pytest.raises(DataError, match=message):
@@ -126,7 +126,7 @@ def test_numbers_of_columns_are_for_files_without_a_header(tmp_path):
 def test_amazon_with_dates(tmp_path):
     rows = "reviewerID,asin,overall,reviewTime\nA1,B2,5.0,2011-08-04\nA1,B7,4.0,2010-01-31\n"
     (tmp_path / "reviews.csv").write_text(rows)
-    clicks, _ = read_clicks(tmp_path / "reviews.csv", time="reviewTime", min_actions=1)
+    clicks = read_clicks(tmp_path / "reviews.csv", time="reviewTime", min_actions=1).clicks
     assert clicks.item_ids[clicks.items].tolist() == ["B7", "B2"]
 
 
@@ -134,20 +134,21 @@ def test_check_ins_as_snap_has_them(tmp_path):
     rows = "0\t2010-10-19T23:55:27Z\t30.23\t-97.79\t22847\n0\t2010-10-18T22:17:43Z\t30.26\t-97.76\t420315\n"
     with gzip.open(tmp_path / "checkins.txt.gz", "wt") as file:
         file.write(rows)
-    clicks, _ = read_clicks(tmp_path / "checkins.txt.gz", "1", "5", "2", min_actions=1)
+    clicks = read_clicks(tmp_path / "checkins.txt.gz", "1", "5", "2", min_actions=1).clicks
     assert clicks.item_ids[clicks.items].tolist() == [420315, 22847]
 
 
 def test_parquet_and_no_times(tmp_path, frame):
     frame.to_parquet(tmp_path / "x.parquet")
-    clicks, rows = read_clicks(tmp_path / "x.parquet", "who", "what", "none")
+    clicks, rows, _ = read_clicks(tmp_path / "x.parquet", "who", "what", "none")
     assert rows == len(frame) and clicks.times is None
 
 
 @pytest.mark.parametrize(
     ("text", "columns", "message"),
     [
-        ("", (), "x.csv, line 1 is empty"),
+        ("", (), "x.csv is empty: give the path"),
+        ("\nuser,item,time\n", (), "x.csv, line 1 is empty"),
         ("user,item,time\n1,2,3\n1,2,3,4\n", (), r"x.csv: .*line 3.*: mend this line"),
         ("user,thing,time\n1,2,3\n", (), r"x.csv: no column has a usual name of the item"),
         ("user,item,time,date\n1,2,3,4\n", (), "several columns may be the time.*--time"),
@@ -168,15 +169,72 @@ def test_no_file(tmp_path):
         read_clicks(tmp_path / "nothing.csv")
 
 
+# ---------------------------------------------------------------------------------------------------------------- ratings
+
+STARS = "userId,movieId,rating,timestamp\n" + "".join(f"{k},{k % 3},{k % 5 + 1},{k}\n" for k in range(20))
+
+
+def test_a_column_of_ratings_is_told(tmp_path):
+    (tmp_path / "x.csv").write_text(STARS)
+    (tmp_path / "u.data").write_text(STARS.split("\n", 1)[1])
+    pd.read_csv(tmp_path / "x.csv").to_parquet(tmp_path / "x.parquet")
+    for name, columns, option in (
+        ("x.csv", (), "give --min-rating 4,"), ("x.parquet", (), "give --min-rating 4,"),
+        ("u.data", "124", "give --rating 3 --min-rating 4,"),
+    ):  # fmt: skip
+        read = read_clicks(tmp_path / name, *columns, min_actions=1)
+        assert len(read.notes) == 1 and option in read.notes[0] and "(1 to 5)" in read.notes[0] and len(read.clicks) == 20
+
+
+@pytest.mark.parametrize("text", [
+    STARS.replace("rating", "price"), re.sub(r"(?<=,)\d(?=,\d+\n)", "1", STARS),  # another name; all the same
+    STARS.replace("movieId,rating", "x,item").replace("timestamp", "time"), re.sub(r"(\d)(?=,\d+\n)", r"\1*", STARS),
+])  # fmt: skip
+def test_what_is_no_rating(tmp_path, text):
+    (tmp_path / "x.csv").write_text(text)
+    assert read_clicks(tmp_path / "x.csv", min_actions=1).notes == []
+
+
+@pytest.mark.parametrize("other", ["0\t{}\t40.5\t{}", "0\t{}\t1\t{}", "0\t{}\t77\t{}"])
+def test_other_numbers_without_a_header_are_no_ratings(tmp_path, other):
+    (tmp_path / "x.tsv").write_text("\n".join(other.format(k, k) for k in range(9)))
+    assert read_clicks(tmp_path / "x.tsv", "1", "2", "4", min_actions=1).notes == []
+
+
+def test_low_ratings_are_left_out(tmp_path):
+    (tmp_path / "x.csv").write_text(STARS)
+    (tmp_path / "u.data").write_text(STARS.split("\n", 1)[1])
+    pd.read_csv(tmp_path / "x.csv").rename(columns={"rating": "how good"}).to_parquet(tmp_path / "x.parquet")
+    for name, columns, rating in (("x.csv", (), None), ("u.data", "124", "3"), ("x.parquet", (), "how good")):
+        clicks, rows, notes = read_clicks(tmp_path / name, *columns, rating=rating, min_rating=4, min_actions=1)
+        assert rows == 20 and clicks.user_ids.tolist() == [3, 4, 8, 9, 13, 14, 18, 19]
+        assert notes == [f"Only rows with at least 4 in {rating or 'rating'!r} count: 8 of 20."]
+
+
+@pytest.mark.parametrize(("text", "how", "message"), [
+    (STARS, {"min_rating": 9}, "no row has 9 or more in column 'rating', but at most 5: lower --min-rating"),
+    (STARS, {"rating": "rating"}, "--rating rating does nothing alone: add --min-rating"),
+    (STARS.replace("rating", "price"), {"min_rating": 4}, "no column has a usual name of the rating; .*name it with --rating"),
+    (STARS.replace(",1,0\n", ",good,0\n"), {"min_rating": 4}, "but column 'rating' has 'good' in line 2: mend it"),
+])  # fmt: skip
+def test_ratings_that_cannot_be_used(tmp_path, text, how, message):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_clicks(tmp_path / "x.csv", min_actions=1, **how)
+
+
 # ------------------------------------------------------------------------------------------------------------ the command
 
 
 def test_the_command_writes_everything_and_goes_on(tmp_path, frame, capsys, monkeypatch):
     monkeypatch.setenv("RDCORE_RUNS", str(tmp_path / "elsewhere"))
     source, out = tmp_path / "clicks.csv", tmp_path / "shop"
-    frame.to_csv(source, index=False)
+    frame.assign(stars=frame["what"] % 5).to_csv(source, index=False)
     words = ["distil", str(source), "--user", "who", "--item", "what", "--time", "when", "--out", str(out), *WORDS]
     assert cli.main(words) == 0, capsys.readouterr().err
+    told = capsys.readouterr().out
+    assert told.count("note: Column 'stars' looks like ratings (0 to 4)") == 1 and "note: One seed is too few" in told
+    assert "Column &#39;stars&#39; looks like ratings" in (out / "report.html").read_text()
     assert sorted(path.name for path in out.iterdir()) == [
         "report.html", "runs", "serve.py", "student.npz", "student.onnx", "student.onnx.data", "table.csv",
     ]  # fmt: skip
@@ -207,7 +265,9 @@ def test_from_python_with_lists_of_a_teacher(tmp_path, frame):
     strange = pd.DataFrame({"user": ["ghost", "u3"], "item": ["1005", "ghost"], "rank": [1, 99], "score": [0.0, -9.0]})
     pd.concat([pd.read_parquet(clicks).astype({"user": str, "item": str}), strange]).to_parquet(clicks)
     told = []
-    result = distil(frame, **columns, out=tmp_path / "out", teacher=str(clicks), **QUICK, tell=told.append)
+    rated = frame.assign(score=frame["what"] % 5)
+    result = distil(rated, **columns, out=tmp_path / "out", teacher=str(clicks), **QUICK, tell=told.append)
+    assert "Column 'score' looks like ratings" in result.warnings[0]
     assert result.table.loc["T", "nDCG@10"] > 0 and np.isnan(result.table.loc["T", "bytes"])
     assert any("come from outside" in line for line in result.warnings) and "rows: " in told[0]
     assert any("rows of lists.parquet, 1 name a user and 1 an item that is not in the data" in line for line in result.warnings)
@@ -438,7 +498,7 @@ def test_the_split_for_a_teacher_of_your_own(tmp_path, frame, capsys):
         words[words.index("--out") + 1] = out
         assert cli.main([*words, "--user", "who", "--item", "what", "--time", "when"]) == 2 and said in capsys.readouterr().err
     split = pd.read_csv(tmp_path / "o" / "split.csv")
-    clicks, _ = read_clicks(tmp_path / "x.csv", "who", "what", "when")
+    clicks = read_clicks(tmp_path / "x.csv", "who", "what", "when").clicks
     part = stage(clicks, "F")
     assert split["part"].value_counts()["test"] == len(part.judge) and len(split) == len(clicks)
     train = split[split["part"] == "train"]
