@@ -51,14 +51,14 @@ class Lists:
 
 def teacher_lists(
     teacher: Model, data: TrainingData, K: int, exclude: str, *, cache: Cache | None = None,
-    name: str = "exemplary", partial: bool = False, progress: bool = False,
+    name: str = "exemplary", partial: bool = False, progress: bool = False, setting: str = "K",
 ) -> Lists:  # fmt: skip
     """The teacher's top K items for every query of ``data``.
 
     Left out are the query's target (``exclude`` 'target'), everything the user has in training ('seen'), or nothing
     ('nothing'). A teacher without memory gives all queries of a user one list, so without 'target' it is asked once for
-    each user. ``name``: of the ranking, in the cache. An item that the teacher scores -inf, or not at all (NaN), is never
-    listed. Raises ValueError where a list is then shorter than K, unless ``partial``, and where all are empty.
+    each user. ``name``: of the ranking, in the cache. ``setting``: what K is called. An item that the teacher scores -inf or
+    NaN is never listed. Raises ValueError where a list is then shorter than K, unless ``partial``, and where all are empty.
     """
     per_user = exclude != "target" and teacher.window == 0
     queries = final_queries_of(data.queries) if per_user else data.queries
@@ -66,7 +66,7 @@ def teacher_lists(
     target = None if per_user or exclude == "nothing" else data.target
 
     def make() -> Tensor:
-        return exemplary_rankings(teacher, queries, K, target=target, seen=seen, progress=progress)
+        return exemplary_rankings(teacher, queries, K, target=target, seen=seen, progress=progress, setting=setting)
 
     if cache is None:
         items = make()
@@ -85,10 +85,10 @@ def teacher_lists(
     return Lists(items, per_user, teacher.n_items if short else None, short)
 
 
-def check_length(K: int, n_items: int) -> None:
-    """Raises ValueError where no list can be so long."""
+def check_length(K: int, n_items: int, setting: str = "K") -> None:
+    """Raises ValueError where no list can be so long. ``setting``: what K is called where it was given."""
     if K >= n_items:
-        raise ValueError(f"K or depth must be <= {n_items - 1}, all items but the target, got {K}")
+        raise ValueError(f"{setting} must be <= {n_items - 1}, all items but the target, got {K}: lower it")
 
 
 def refuse_nothing(lists: Tensor, n_items: int) -> None:
@@ -99,7 +99,7 @@ def refuse_nothing(lists: Tensor, n_items: int) -> None:
 
 def exemplary_rankings(
     teacher: Model, queries: Queries, K: int, *, target: Tensor | None,
-    seen: SeenItems | None = None, block: int | None = None, progress: bool = False,
+    seen: SeenItems | None = None, block: int | None = None, progress: bool = False, setting: str = "K",
 ) -> Tensor:  # fmt: skip
     """The teacher's top K items for every query, best first: (B, K) int32.
 
@@ -109,7 +109,7 @@ def exemplary_rankings(
     same list but for the padding id, which is never ranked here. Items scored -inf or NaN are not listed: behind the
     last one comes the id n_items. Raises ValueError for a score of +inf.
     """
-    check_length(K, teacher.n_items)
+    check_length(K, teacher.n_items, setting)
     lists = torch.empty((len(queries), K), dtype=torch.int32, device=queries.user.device)
     rows = block_rows(teacher.n_items, block or (2048 if queries.user.is_cuda else 512))
     starts = range(0, len(queries), rows)

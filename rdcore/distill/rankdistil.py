@@ -229,7 +229,7 @@ class RankDistil(Distillation):
     def prepare(self, teacher: Model, data: TrainingData, *, cache: Cache | None = None, progress: bool = False) -> None:
         self.freeze(teacher)
         self.seen, self.instances, p = data.seen, data.queries.user, self.settings.p
-        self.lists = teacher_lists(teacher, data, p, "seen", cache=cache, partial=True, progress=progress)
+        self.lists = teacher_lists(teacher, data, p, "seen", cache=cache, partial=True, progress=progress, setting="p")
         few = self.n_negatives(self.lists.users(data), self.lists.items) < self.drawn
         self.n_short = int((few | (self.lists.items[:, -1] == data.seen.n_items)).sum())
         self.partial = self.n_short > 0 or (self.settings.k or p) > p

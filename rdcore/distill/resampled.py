@@ -39,8 +39,8 @@ class Resampled(Distillation):
 
     def keep(self, data: TrainingData) -> None:
         """Takes what drawing needs from the data. Raises ValueError where no list can be so long."""
-        check_length(self.settings.depth or self.settings.samples, data.seen.n_items)
-        self.seen, self.everyone = data.seen, final_queries_of(data.queries)
+        how, self.seen, self.everyone = self.settings, data.seen, final_queries_of(data.queries)
+        check_length(how.depth or how.samples, data.seen.n_items, "depth" if how.depth else "samples")
 
     def draw(self, student: Model, queries: Queries, lists: Tensor | None) -> tuple[Tensor, ...]:
         """The sample of B queries: items (B, n) first, then whatever `compare` needs of them.

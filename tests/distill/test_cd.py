@@ -343,7 +343,7 @@ def test_nothing_of_it_is_trained_or_stored(data):
 
 def test_a_ranking_of_more_items_than_there_are_is_refused(data):
     fewest = N_ITEMS - int(data.counts().max())
-    with pytest.raises(ValueError, match="K or depth must be <= 39, all items but the target, got 40"):
+    with pytest.raises(ValueError, match="depth must be <= 39, all items but the target, got 40: lower it"):
         prepared(data, model("bpr", 2), model("bpr", 1), depth=40)
     distillation, _ = prepared(data, model("bpr", 2), model("bpr", 1), depth=fewest, samples=fewest)
     distillation.begin_epoch(model("bpr", 2), 1, 1, stream(1, "distillation"))

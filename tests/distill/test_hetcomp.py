@@ -200,7 +200,7 @@ def test_settings_and_teachers_are_checked():
             HetCompSettings(**wrong)
     with pytest.raises(ValueError, match=r"equally many checkpoints, got \[1, 2\]"):
         Trajectories([[with_opinions("BPR")], [with_opinions("BPR")] * 2])
-    with pytest.raises(ValueError, match="K or depth must be <= 39, all items but the target, got 40"):
+    with pytest.raises(ValueError, match="K must be <= 39, all items but the target, got 40: lower it"):
         prepared(with_opinions("BPR"), HetCompSettings(K=40, cut=6))
     with pytest.raises(ValueError, match="positives must be <= 6"):
         prepared(with_opinions("BPR"), HetCompSettings(K=10, cut=6, positives=7))

@@ -166,7 +166,7 @@ def test_a_teacher_without_memory_is_asked_once_a_user_and_teaches(data, tmp_pat
 
 
 def test_a_list_longer_than_there_are_items_is_refused(instances):
-    with pytest.raises(ValueError, match="K or depth must be <= 39"):
+    with pytest.raises(ValueError, match="^K must be <= 39"):
         exemplary_rankings(model(1), instances.queries, 40, target=instances.target)
     fewest = N_ITEMS - int(instances.seen.offsets.diff().max())
     full = exemplary_rankings(model(1), instances.queries, fewest, target=instances.target, seen=instances.seen)

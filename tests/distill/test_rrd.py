@@ -400,7 +400,7 @@ def test_nothing_of_it_is_trained_or_stored(data):
 def test_more_items_than_there_are_is_refused(data):
     student, teacher = model("bpr", 2), model("bpr", 1)
     fewest = N_ITEMS - int(data.counts().max())
-    with pytest.raises(ValueError, match="K or depth must be <= 39, all items but the target, got 40"):
+    with pytest.raises(ValueError, match="depth must be <= 39, all items but the target, got 40: lower it"):
         prepared(data, student, teacher, depth=40, L=0)
     most = int((data.counts() == data.counts().max()).sum())
     assert prepared(data, student, teacher, L=fewest - 8)[0].n_short == most

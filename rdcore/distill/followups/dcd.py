@@ -130,7 +130,7 @@ class DualCorrection(Distillation):
     ) -> None:
         self.everyone = final_queries_of(data.queries)
         self.lists = teacher_lists(
-            teacher, data, self.settings.depth, "seen", cache=cache, partial=True, progress=progress
+            teacher, data, self.settings.depth, "seen", cache=cache, partial=True, progress=progress, setting="depth"
         )
         self.n_short = self.lists.n_short
         if self.per_user:

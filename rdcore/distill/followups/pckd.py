@@ -141,7 +141,7 @@ class PreferenceConsistent(Distillation):
         self.freeze(teacher)
         self.features.prepare(teacher, data, cache=cache, progress=progress)
         depth, exclude = self.settings.depth, self.settings.exclude
-        check_length(depth, data.seen.n_items)
+        check_length(depth, data.seen.n_items, "depth")
         self.everyone, self.lists = final_queries_of(data.queries), None
         self.seen = data.seen if exclude == "seen" else None
         places = torch.arange(depth, dtype=torch.float64, device=data.target.device)

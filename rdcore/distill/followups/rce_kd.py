@@ -154,7 +154,7 @@ class RejuvenatedCrossEntropy(Distillation):
         self.everyone, self.n_items = final_queries_of(data.queries), data.seen.n_items
         K, exclude = self.settings.K, self.settings.exclude
         self.seen = data.seen if exclude == "seen" else None
-        check_length(self.settings.depth, data.seen.n_items)
+        check_length(self.settings.depth, data.seen.n_items, "depth")
         self.lists = teacher_lists(teacher, data, K, exclude, cache=cache, partial=True, progress=progress)
         left = data.seen.left[self.lists.users(data)]
         few = left < self.settings.depth if self.seen else left < 0
