@@ -271,11 +271,12 @@ changes = pd.concat({metric: derrd_tables.order_changes(table) for metric, table
 page.show(changes.reset_index("metric").reset_index(drop=True))
 
 # %% [markdown]
-# ## 8. Which part does it?
+# ## 8. Other forms of DE and RRD
 #
-# DE with *attention* (shares without noise and temperature), with one *large* expert (as many parameters as all experts together)
+# Each row changes one part: DE with *attention* (shares without noise and temperature), with one *large* expert (as many parameters as all experts together)
 # and with one *small* one; RRD with the teacher's order of *all* items that are drawn (full), with the *interesting* ones alone,
-# and with the *top* of the list instead of a draw. On `small` a row is one training: it shows no more than that each form works.
+# and with the *top* of the list instead of a draw. On `small` a row is one training: that shows that each form works, not which
+# is better.
 
 # %%
 designs = page.have(derrd.all_designs(plan), **options)

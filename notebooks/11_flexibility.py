@@ -96,9 +96,9 @@ hashes = {name: [lists_hash(steady_lists(model.fit(fit), fit, 10))[:12] for _ in
 page.say_lines(f"{name}: lists {first}, computed again {second}" for name, (first, second) in hashes.items())
 
 # %% [markdown]
-# How alike are the teachers' lists? Each teacher is trained or computed once; on profile `paper` as well, because
-# their weights are not part of the repository (five minutes of one core). A cell of the picture is the share of common items
-# in the lists of ten, mean over users; 1 is the same list.
+# How alike are the teachers' lists? Each teacher is trained or computed once. Profile `paper` does it too, because
+# weights are not part of the repository (five minutes of one core). The picture shows which share of the first ten items two
+# teachers have in common, mean over users; 1 is the same list.
 
 # %%
 seed = walk.seeds()[0]
@@ -120,12 +120,13 @@ style.save(fig, "11_teachers_alike", profile, trained, NOTEBOOK)
 #   chances.
 # * Intervals (95 %) treat users and seeds as random (notebook 05). A trained teacher is trained again for each seed. With one
 #   seed, the interval counts only the spread of users and is too narrow.
-# * With many cells some intervals exclude 0 by chance: of 54 cells about one on each side. So the tables also count the intervals
+# * With many cells some intervals exclude 0 by chance: of 54 cells about one on each side of 0. So the tables also count the intervals
 #   that remain after Holm's correction (notebook 05).
 #
 # ## 3. The whole matrix
 #
-# Committed records, on every profile: which data sets are complete, and which cells are not on record yet.
+# This section shows committed records, on every profile. First, how many cells of each student are on record: with all their
+# trials, with at least one seed, with three.
 
 # %%
 recorded = [results.on_record(matrix) for matrix in matrices.MATRICES["paper"]]
@@ -146,6 +147,9 @@ for found in shown:
     page.say_lines(results.in_words(found))
 
 # %% [markdown]
+# In the picture a filled mark has several seeds, a hollow one a single seed. With one seed the interval is over users alone,
+# although another seed would give another student.
+#
 # ## 4. The same in small
 #
 # The runs of this profile, trained now where they are missing: on `small` one student, BPR-MF, with one seed. On profile `paper` nothing is trained here.
@@ -171,16 +175,15 @@ cells = tables.together([tables.points(found.matrix, found.final, found.teaching
 page.say(f"{len(cells)} cells are on record for this profile, from {cells['teacher'].nunique()} teachers.")
 
 # %% [markdown]
-# A filled mark has several seeds, a hollow one a single seed: its interval is over users alone, although another seed would give
-# another student. How much a seed changes can be seen without any teacher:
+# How much does a seed alone change, without any teacher?
 
 # %%
 for found in here:
     page.say_lines(results.by_chance(found, jobs=jobs))
 
 # %% [markdown]
-# What would one seed have said about the cells that have several? *better*: its interval lies above 0; *worse*: below; *open*: it
-# contains 0.
+# What would one seed have said about the cells that have several? In the table, *better* is an interval above 0, *worse* one
+# below 0, and *open* one that contains 0.
 
 # %%
 parts = [tables.first_seed_and_all(found.final, tables.gains(found.matrix, found.final)) for found in [*here, *recorded]]
@@ -191,8 +194,11 @@ page.say(results.one_seed_in_words(seeds))
 # %% [markdown]
 # ## 5. What explains the gains?
 #
-# Two things may matter: how far the teacher is ahead of the student alone (its **lead**), and how **different** the two are: 1
-# minus the correlation between the users' average precision under the two models. It is 0 where both succeed for the same users.
+# Two things may matter:
+#
+# * the teacher's **lead**: how far its MAP is above that of the student alone;
+# * its **difference** from the student: 1 minus the correlation of the two models' average precision over users. It is 0 where
+#   both succeed for the same users.
 
 # %%
 for found in shown or own:
@@ -202,7 +208,8 @@ for found in shown or own:
     page.say(results.by_quality(found))
 
 # %% [markdown]
-# Each row has as many points as there are teachers. Such a correlation describes these few teachers; it is not a test.
+# Each row of the table has as many points as there are teachers. Such a correlation describes these few teachers; it is not a
+# test.
 #
 # ## What you have seen
 #

@@ -94,9 +94,9 @@ def one_seed_in_words(seeds: pd.DataFrame) -> str:
     if seeds.empty:
         return "No cell with several seeds is on record yet, so the seeds cannot be held against each other here."
     return (
-        f"In {(~seeds['same'].astype(bool)).sum()} of {len(seeds)} cells the first seed alone says something else than all of"
-        f" them. Between seeds, a cell's gain has a standard deviation of {seeds['std of seeds'].median():.4f} in MAP (median),"
-        f" the median gain is {seeds['all seeds'].median():+.4f}."
+        f"In {(~seeds['same'].astype(bool)).sum()} of {len(seeds)} cells the first seed alone says something else than all"
+        f" seeds together. Between seeds, a cell's gain has a standard deviation of {seeds['std of seeds'].median():.4f} in MAP"
+        f" (median of the cells); the median gain is {seeds['all seeds'].median():+.4f}."
     )
 
 
@@ -119,8 +119,7 @@ def progress(found: Sequence[Found]) -> pd.DataFrame:
 
 
 def in_words(found: Found) -> list[str]:
-    """What a matrix says, a sentence for each student: in how many cells the student gains, and for how many teachers by
-    every method."""
+    """What a matrix says of each student: in how many cells it gains, and taught by whom."""
     every, sentences = of.gains(found.matrix, found.final), []
     for student in dict.fromkeys(cell.student for cell in every):
         own = {cell: one for cell, one in every.items() if cell.student == student}
@@ -130,11 +129,31 @@ def in_words(found: Found) -> list[str]:
         by_all = [name for name in teachers if all(cell in above for cell in own if cell.teacher == name)]
         by_any = [name for name in teachers if any(cell.teacher == name for cell in above)]
         sentences.append(
-            f"**{student}**: of {text.count(len(own), 'cell')} {len(above)} are clearly better than the student alone and"
-            f" {len(below)} clearly worse; by chance alone about {0.025 * len(own):.1f} of each would be. It gains by some"
-            f" method from {', '.join(by_any) or 'no teacher'}, by every method from {', '.join(by_all) or 'none'}."
+            f"**{student}** is clearly better than alone in {len(above)} of {text.count(len(own), 'cell')} (the interval lies"
+            f" above 0) and clearly worse in {len(below)} (below 0); chance alone gives about {0.025 * len(own):.1f} of each."
+            f" {who_helps(teachers, by_any, by_all)}"
         )
     return sentences
+
+
+def who_helps(teachers: Sequence[str], by_any: Sequence[str], by_all: Sequence[str]) -> str:
+    """One sentence: which of the ``teachers`` make a student clearly better by any method, and which by all.
+
+    >>> who_helps(["EASE", "POP"], [], []), who_helps(["EASE", "POP"], ["EASE"], [])
+    ('No teacher makes it clearly better.', 'EASE makes it clearly better by at least one method, but not by every method.')
+    """
+
+    def joined(names: Sequence[str]) -> str:
+        return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+
+    if not by_any:
+        return "No teacher makes it clearly better."
+    every, one = len(by_any) == len(teachers) > 1, len(by_any) == 1
+    head = f"{'Every teacher' if every else joined(by_any)} {'makes' if every or one else 'make'} it clearly better by"
+    if len(by_all) == len(by_any):
+        return f"{head} every method."
+    few = f"{joined(by_all)} by" if by_all else "but not by" if one else "none of them by"
+    return f"{head} at least one method, {few} every method."
 
 
 def by_quality(found: Found) -> str:
@@ -143,7 +162,7 @@ def by_quality(found: Found) -> str:
     if len(cells) < 3:
         return ""
     ahead, behind = cells[cells["lead"] > 0], cells[cells["lead"] <= 0]
-    parts = [f"{(part['gain'] > 0).sum()} of {len(part)} where the teacher is {word} of the student alone"
+    parts = [f"{(part['gain'] > 0).sum()} of {text.count(len(part), 'cell')} whose teacher is {word} of the student alone"
              for part, word in ((ahead, "ahead"), (behind, "not ahead")) if len(part)]  # fmt: skip
     lead, different = (stats.spearmanr(cells["gain"], cells[name]).statistic for name in ("lead", "different"))
     return (

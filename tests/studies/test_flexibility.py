@@ -210,8 +210,27 @@ def test_counts_and_words_follow_from_the_intervals(final) -> None:
     found = results.Found(matrix=SMOKE, tried=[], chosen={}, final=final, teaching={})
     (sentence,) = results.in_words(found)
     above = sum(one.low > 0 for one in every.values())
-    assert f"of 4 cells {above} are clearly better" in sentence and "about 0.1 of each" in sentence
+    assert f"is clearly better than alone in {above} of 4 cells" in sentence and "about 0.1 of each" in sentence
+    helped = {name: [one.low > 0 for cell, one in every.items() if cell.teacher == name] for name in ("EASE", "Fossil")}
+    groups = [[name for name, better in helped.items() if which(better)] for which in (any, all)]
+    assert sentence.endswith(results.who_helps(list(helped), *groups))
     assert tables.wide(every).loc[0, "EASE"].startswith("+")
+
+
+@pytest.mark.parametrize(("by_any", "by_all", "said"), [
+    ("", "", "No teacher makes it clearly better."),
+    ("A", "", "A makes it clearly better by at least one method, but not by every method."),
+    ("A", "A", "A makes it clearly better by every method."),
+    ("AB", "", "A and B make it clearly better by at least one method, none of them by every method."),
+    ("AB", "B", "A and B make it clearly better by at least one method, B by every method."),
+    ("ABC", "AC", "A, B and C make it clearly better by at least one method, A and C by every method."),
+    ("ABC", "ABC", "A, B and C make it clearly better by every method."),
+    ("ABCD", "", "Every teacher makes it clearly better by at least one method, none of them by every method."),
+    ("ABCD", "B", "Every teacher makes it clearly better by at least one method, B by every method."),
+    ("ABCD", "ABCD", "Every teacher makes it clearly better by every method."),
+])  # fmt: skip
+def test_which_teachers_help_in_one_sentence(by_any, by_all, said) -> None:
+    assert results.who_helps("ABCD", list(by_any), list(by_all)) == said
 
 
 def test_one_seed_is_held_against_all(final) -> None:
