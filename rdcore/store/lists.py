@@ -26,11 +26,12 @@ from rdcore.store.steady import lists_hash, steady_lists
 
 NAMES = {
     "user": ("user", "user_id", "query", "query_id", "qid"),
-    "item": ("item", "item_id", "doc", "doc_id", "docid", "docno"),
+    "item": ("item", "item_id", "doc", "doc_id", "docno", "movie_id", "product_id", "asin", "parent_asin", "artist_id"),
     "rank": ("rank",),
     "score": ("score",),
     "confidence": ("confidence",),
 }
+"""What a column may be called, compared in small letters without "_"."""
 TREC = ["user", "Q0", "item", "rank", "score", "tag"]
 
 
@@ -167,6 +168,10 @@ def read_lists(path: Path | str, data: Interactions, *, columns: dict | None = N
     return GivenLists(listed, scores, confidence, data.n_items, counts)
 
 
+def _plain(column: object) -> str:
+    return str(column).lower().replace("_", "")
+
+
 def _frame(path: Path, columns: dict) -> pd.DataFrame:
     """user and item as text, the others as numbers, under their own names."""
     if unknown := set(columns) - set(NAMES):
@@ -186,12 +191,13 @@ def _frame(path: Path, columns: dict) -> pd.DataFrame:
         ) from None
     found = {}
     for name, usual in NAMES.items():
+        plain = set(map(_plain, usual))
         wanted = [columns[name]] if name in columns else usual
-        here = [column for column in frame.columns if column in wanted]
+        here = [column for column in frame.columns if column in wanted or (name not in columns and _plain(column) in plain)]
         if len(here) > 1 or (here and f"{here[0]}.1" in frame.columns):  # pandas' name of a second one
             raise DataError(
-                f"{path} has several columns that may be the {name}: {list(map(str, frame.columns))}: remove one, or name it "
-                f"with columns={{{name!r}: ...}}"
+                f"{path} has several columns that may be the {name}: {list(map(str, frame.columns))}: remove one, or in Python "
+                f"say which with columns={{{name!r}: ...}}"
             )
         if here:
             found[name] = frame[here[0]]
@@ -203,12 +209,12 @@ def _frame(path: Path, columns: dict) -> pd.DataFrame:
         elif name in ("user", "item") or name in columns:
             raise DataError(
                 f"{path} has no column {' or '.join(map(repr, wanted))}; it has "
-                f"{list(map(str, frame.columns))}: rename the right one, or name it with columns={{{name!r}: ...}}"
+                f"{list(map(str, frame.columns))}: rename the right one, or in Python say which with columns={{{name!r}: ...}}"
             )
     if not {"rank", "score"} & set(found):
         raise DataError(
             f"{path} has neither a rank nor a score; it has {list(map(str, frame.columns))}: add a column 'rank' "
-            "(1 is the best), or name one with columns={'score': ...}"
+            "(1 is the best), or in Python say which with columns={'score': ...}"
         )
     out = {name: _labels(path, found[name]) for name in ("user", "item")}
     for name in ("rank", "score", "confidence"):

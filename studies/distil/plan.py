@@ -145,14 +145,15 @@ class Plan:
         """Raises ValueError where the teacher cannot teach, or the student not learn, by the method. Models of made-up data
         show it before anything is trained."""
         teacher, student = teachers.example(self.teacher), teachers.example(self.student)
+        kind = "a file of lists" if hasattr(self.teacher, "sha256") else type(teacher).__name__
         instead = "or a method from lists, such as rd-position"
         if self.method in FROM_VECTORS and not has_hints(teacher):
             some = ", ".join(teachers.WITH_VECTORS)
-            raise ValueError(f"method {self.method} needs a teacher with vectors, and {type(teacher).__name__} has none: "
+            raise ValueError(f"method {self.method} needs a teacher with vectors, and {kind} has none: "
                              f"take {some}, {instead}")  # fmt: skip
         if self.method in FROM_SCORES and not scores_single_items(teacher):
             some = ", ".join(teachers.WITH_VECTORS)
-            raise ValueError(f"method {self.method} needs a teacher that scores single items, and {type(teacher).__name__} "
+            raise ValueError(f"method {self.method} needs a teacher that scores single items, and {kind} "
                              f"cannot: take {some}, a file of lists, {instead}")  # fmt: skip
         try:
             self.distillation(self.tried()[0]).build(student, teacher)

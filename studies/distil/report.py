@@ -45,7 +45,7 @@ PAGE = """<!doctype html>
 {% for row in rows %}<tr><td>{{ row.name }}</td><td>{{ row.runs }}</td>
 {% for value, low, high in row.metrics %}<td>{{ value }}<br><small>{{ low }} to {{ high }}</small></td>{% endfor %}</tr>
 {% endfor %}</table></div>
-<p>Every user's test rows are looked for among all items that are new to them; 1 would be perfect. P@10: which share of
+<p>Every user's test rows are looked for among all items that are new to them; more is better. P@10: which share of
 the first ten items are test rows. R@10: which share of the test rows are among the first ten. nDCG@10: the same, and higher
 places count more. MAP: over the whole list. In small print: 95 % intervals over users and seeds, or over users alone where
 a model has one run. The intervals of two models may overlap though one is clearly better, because both are
@@ -69,7 +69,7 @@ mark is the epoch that the final runs are trained for.
 <p>Bold: chosen. The student alone gets as many trials as the distilled one: of its weight decay, which keeps its vectors
 small. A distillation weight says how much the teacher counts, compared with the data.</p>
 <h2>Data and split</h2>
-<table><tr><th></th><th>rows</th></tr>
+<table><tr><th></th><th>number</th></tr>
 {% for name, count in data %}<tr><td>{{ name }}</td><td>{{ count }}</td></tr>
 {% endfor %}</table>
 <p>Each user's rows are cut by time: the oldest 70 % to learn from, the next 10 % to choose settings by (validation),
@@ -182,7 +182,7 @@ def _curves(done: Done) -> str:
     axes.set_xlabel("epoch")
     axes.set_ylabel(f"{METRIC}, validation")
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    figure.legend(frameon=False, loc="outside upper center", ncols=len(done.chosen))  # inside, it hides a line
     return _svg(figure, "curves")
 
 

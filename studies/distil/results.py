@@ -159,12 +159,13 @@ def _warnings(done: Done, users: dict, part: Stage) -> Iterator[str]:
     if plan.seeds < 5:
         few = "One seed is" if plan.seeds == 1 else f"{plan.seeds} seeds are"
         yield f"{few} too few to say which is better in general: take --seeds 5."
-    for role, option in (("S", "weight decay"), ("D", "--weights")):
+    for role, option in (("S", "weight decay"), ("D", "weight")):
         tried = [trial.value for trial in done.trials[role]]
         if len(tried) > 1 and done.chosen[role].value in (min(tried), max(tried)):
             yield (
                 f"The best {option} of the {NAMES[role]}, {done.chosen[role].value:g}, is at the end of those tried "
-                f"({', '.join(f'{value:g}' for value in tried)}): a better one may lie beyond."
+                f"({', '.join(f'{value:g}' for value in tried)}): a better one may lie beyond. "
+                + ("As many weight decays are tried as there are --weights." if role == "S" else "Give others with --weights.")
             )
         if done.chosen[role].epoch == plan.training.epochs:
             yield f"The {NAMES[role]} was best after its last epoch, and may get better with more --epochs."

@@ -180,7 +180,7 @@ def _form(path: Path) -> tuple[str | None, str, bool]:
     if not first:
         raise DataError(f"{path} is empty: give the path of your table of clicks")
     if not first.strip():
-        raise DataError(f"{path}, line 1 is empty: the first line names the columns, or is the first row")
+        raise DataError(f"{path}, line 1 is empty: remove it; the first line names the columns, or is the first row")
     separator = next((separator for separator in SEPARATORS if separator in first.strip()), ",")
     return packed, separator, f"{separator} " in first
 

@@ -15,7 +15,7 @@ import pandas as pd
 from joblib.externals.loky import get_reusable_executor
 
 from rdcore import __version__, serve
-from rdcore.checks import interactions
+from rdcore.checks import integer, interactions
 from rdcore.data import Interactions, Stage, from_frame
 from rdcore.files.disk import locked, remove_partials
 from rdcore.files.whole import write_whole
@@ -98,7 +98,10 @@ def distil(
         value = {"teacher": teacher, "student": student}[name]
         if value not in known and not (name == "teacher" and Path(value).is_file()):
             lists = ", or the path of a file with lists" if name == "teacher" else ""
-            raise ValueError(f"{name} must be one of {', '.join(known)}{lists}, got {str(value)!r}")
+            none = ", which is no file" if name == "teacher" else ""
+            raise ValueError(f"{name} must be one of {', '.join(known)}{lists}, got {str(value)!r}{none}")
+    integer("dim", dim)
+    integer("teacher_dim", teacher_dim)
     needs_export()
     teachers.check_size(str(teacher), teacher_dim, clicks)
     settings = teachers.model(teacher, teacher_dim) if teacher in teachers.MODELS else teachers.given(teacher)
@@ -110,6 +113,9 @@ def distil(
         weights=tuple(weights), seeds=seeds,
     )  # fmt: skip
     _, part = results.stages(clicks)
+    if (judged := clicks.n_users - part.n_unjudged) < 2:
+        raise ValueError(f"the models are compared over users with test rows, and {clicks.name} has {judged}: bring the rows "
+                         "of more users, or lower min_actions")  # fmt: skip
     needs_folder(out)
     if hasattr(settings, "sha256"):
         tell(f"lists of {teacher}: {settings.read(part.fit)}")
@@ -172,9 +178,10 @@ def facts(data: Interactions, earlier: Stage, part: Stage, rows: int | None) -> 
     """Lines about data and split."""
     lines = [] if rows is None else [("rows of the file", rows)]
     lines += [
-        ("used (left out: repeated rows, too low ratings, users or items with too few)", len(data)), ("users", data.n_users),
-        ("items", data.n_items), ("to learn from, for trials", len(earlier.fit)), ("validation", len(earlier.judge)),
-        ("to learn from, for final runs", len(part.fit)), ("test", len(part.judge)),
+        ("rows used (left out: repeated rows, too low ratings, users or items with too few)", len(data)),
+        ("users", data.n_users), ("items", data.n_items), ("rows to learn from, for trials", len(earlier.fit)),
+        ("validation rows", len(earlier.judge)), ("rows to learn from, for final runs", len(part.fit)),
+        ("test rows", len(part.judge)),
         ("users without a test row", part.n_unjudged), ("test rows of items that nobody had before", part.n_cold),
     ]  # fmt: skip
     return [(name, f"{count:,}") for name, count in lines]

@@ -67,6 +67,12 @@ def test_columns_of_other_names_a_confidence_and_scores_alone(tmp_path):
     assert lists.confidence[0].tolist() == [1, 0.5, 0.25] and lists.counts["without_score"] == 1
 
 
+@pytest.mark.parametrize("header", ["userId,movieId,Rank", "USER_ID,ParentAsin,rank", "qid,docid,rank"])
+def test_usual_names_in_any_case_and_without_underscores(tmp_path, header):
+    (tmp_path / "x.csv").write_text(f"{header}\nann,20,1\n")
+    assert read_lists(tmp_path / "x.csv", DATA).items[0].tolist() == [1]
+
+
 def test_a_teacher_of_lists_scores_what_they_name(tmp_path):
     queries = final_queries(DATA)
     teacher = read_lists(written(tmp_path, "csv"), DATA).teacher()
@@ -95,7 +101,7 @@ def test_a_teacher_of_lists_scores_what_they_name(tmp_path):
         ("user;item;rank\nann;10;1\n", "x.csv has one column, 'user;item;rank': separate the fields of a .csv file by commas"),
         ("user,item,rank\nann,10,1\nann,20,2,3\n", "cannot be read .*in line 3, saw 4.*: write it again, as .csv with commas"),
         ("", "x.csv cannot be read as lists"),
-        ("user,user_id,item,rank\nann,bob,10,1\n", r"several columns that may be the user.*columns=\{'user'"),
+        ("user,user_id,item,rank\nann,bob,10,1\n", r"several columns that may be the user.*Python say which with columns=\{'u"),
         ("user,item,rank,rank\nann,10,1,2\n", "several columns that may be the rank"),
         ("user,item,rank,score\nann,10,1,.1\nann,20,2,.9\n", "user ann: score 0.9 is higher than that of the rank before"),
     ],

@@ -278,7 +278,8 @@ def test_from_python_with_lists_of_a_teacher(tmp_path, frame):
     (["--dim", "0"], "rdcore distil: --dim must be an integer >= 1, got 0"),
     (["--method", "x"], "--method must be one of rd-position"),
     (["--min-actions", "99"], "are left: lower --min-actions"), (["--weights", "-1"], "--weights must be a finite number"),
-    (["--teacher", "x"], "--teacher must be one of bpr"),
+    (["--teacher", "x"], "--teacher must be one of bpr"), (["--teacher", "no.csv"], "got 'no.csv', which is no file"),
+    (["--teacher", "bpr", "--teacher-dim", "0"], "rdcore distil: --teacher-dim must be an integer >= 1, got 0"),
 ])  # fmt: skip
 def test_a_wrong_option_is_named_as_it_was_given(tmp_path, frame, capsys, given, said):
     frame.to_csv(tmp_path / "clicks.csv", index=False)
@@ -305,6 +306,10 @@ def test_other_wrong_calls(tmp_path, frame):
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(ValueError, match=f"cannot write to the folder {out} .*: give another one with --out"):
             distil(frame, **columns | {"out": out}, teacher="itemcf")
+    one = frame[frame["who"] == "u3"]
+    with pytest.raises(ValueError, match="users with test rows, and clicks has 1: bring the rows of more users"):
+        distil(one, **columns | {"out": tmp_path / "one"}, min_actions=1)
+    assert not (tmp_path / "one").exists()
     with pytest.raises(ValueError, match="give Interactions, not a str"):
         distil("clicks.csv", **columns)
     with pytest.raises(ValueError, match="--out is empty"):
