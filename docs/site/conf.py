@@ -62,6 +62,8 @@ mathjax3_config = {
 
 autodoc_default_options = {"members": True, "undoc-members": True, "show-inheritance": True, "ignore-module-all": True}
 autodoc_member_order = "bysource"
+# Followed, a field whose value is another module's object (IR-RRD's `users`) gives that module's source page dead links.
+viewcode_follow_imported_members = False
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
