@@ -31,7 +31,8 @@ PAGE = """<!doctype html>
  .wide { overflow-x: auto }
  h1 { overflow-wrap: anywhere }
  @media (max-width: 40rem) {
-  table { font-size: .8rem } th, td { padding: .3rem .2rem } small { white-space: normal } ul { padding-left: 1.2rem }
+  table { font-size: .8rem } th, td { padding: .3rem .2rem } ul { padding-left: 1.2rem }
+  td small { white-space: normal; font-size: .65rem }
  }
 </style></head><body>
 <h1>{{ title }}</h1>
@@ -43,7 +44,7 @@ PAGE = """<!doctype html>
 <h2>Quality on test data</h2>
 <div class="wide"><table><tr><th>model</th><th>runs</th>{% for name in metrics %}<th>{{ name }}</th>{% endfor %}</tr>
 {% for row in rows %}<tr><td>{{ row.name }}</td><td>{{ row.runs }}</td>
-{% for value, low, high in row.metrics %}<td>{{ value }}<br><small>{{ low }} to {{ high }}</small></td>{% endfor %}</tr>
+{% for value, low, high in row.metrics %}<td>{{ value }}<br><small>{{ low }}&nbsp;to {{ high }}</small></td>{% endfor %}</tr>
 {% endfor %}</table></div>
 <p>Every user's test rows are looked for among all items that are new to them; more is better. P@10: which share of
 the first ten items are test rows. R@10: which share of the test rows are among the first ten. nDCG@10: the same, and higher

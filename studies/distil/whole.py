@@ -46,7 +46,8 @@ if len(sys.argv) < 2:
 for label in sys.argv[1:]:
     place = np.flatnonzero(user_ids.astype(str) == label)
     if not len(place):
-        sys.exit(f"there is no user {label!r}: take a label of your data, such as {user_ids[0]}")
+        sys.exit(f"there is no user {label!r}: take a label of your data, such as {user_ids[0]}; users with too few rows are "
+                 "left out")
     past = items[offsets[place[0]] : offsets[place[0] + 1]]
     best, scores = session.run(None, {"user": place, "past": past[None]})
     for item, score in zip(best[0], scores[0], strict=True):

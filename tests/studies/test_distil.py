@@ -253,7 +253,7 @@ def test_the_command_writes_everything_and_goes_on(tmp_path, frame, capsys, monk
     lines = [line.split("\t") for line in served.stdout.splitlines()]
     assert len(lines) == 10 and not {int(item) for _, item, _ in lines} & mine, served.stderr
     stranger = subprocess.run([sys.executable, out / "serve.py", "zoe"], capture_output=True, text=True)
-    assert stranger.returncode == 1 and "there is no user 'zoe'" in stranger.stderr
+    assert stranger.returncode == 1 and "there is no user 'zoe'" in stranger.stderr and "are left out" in stranger.stderr
 
 
 def test_from_python_with_lists_of_a_teacher(tmp_path, frame):
