@@ -81,6 +81,8 @@ def read_clicks(
         notes.append(f"Only rows with at least {min_rating:g} in {columns['rating']!r} count: {len(frame):,} of {rows:,}.")
     elif note := about_ratings(frame, names, columns.values()):
         notes.append(note)
+    if (times := columns["time"]) and len(frame) > 1_000 and _few_steps(frame[times]):
+        notes.append(f"Column {times!r}, which says when, holds nothing but small numbers, as ratings do: is it the right one?")
     name = path.name.split(".")[0] or "data"
     try:
         clicks = from_frame(

@@ -195,6 +195,14 @@ def test_what_is_no_rating(tmp_path, text):
     assert read_clicks(tmp_path / "x.csv", min_actions=1).notes == []
 
 
+def test_ratings_in_the_place_of_times_are_asked_about(tmp_path):
+    rows = "".join(f"{k % 20},{k},{k % 5 + 1},{10**9 + k}\n" for k in range(2000))
+    (tmp_path / "u.csv").write_text(rows)
+    asked = [read_clicks(tmp_path / "u.csv", "1", "2", time, min_actions=1).notes for time in "34"]
+    assert asked[0] == ["Column '3', which says when, holds nothing but small numbers, as ratings do: is it the right one?"]
+    assert "looks like ratings" in asked[1][0] and len(asked[1]) == 1
+
+
 @pytest.mark.parametrize("other", ["0\t{}\t40.5\t{}", "0\t{}\t1\t{}", "0\t{}\t77\t{}"])
 def test_other_numbers_without_a_header_are_no_ratings(tmp_path, other):
     (tmp_path / "x.tsv").write_text("\n".join(other.format(k, k) for k in range(9)))
