@@ -1,9 +1,9 @@
 """SASRec by gBCE and the authors' training script (asash/gSASRec-pytorch), on the same batches.
 
 Their script runs whole; what it would read from files is fed to it: the model, a batch of whole sequences a step, and the
-negatives, the same for every position. Ours gets every prefix of these sequences as a query. Set alike: one table of items
-without the factor sqrt(d) and no position vectors on both sides; on ours no output projection of attention and their
-epsilon in layer norms. What is left to compare: the encoder with its padding, gBCE, and Adam's steps.
+negatives, the same for every position or each position's own. Ours gets every prefix of these sequences as a query. Set
+alike: no position vectors on both sides; on ours no factor sqrt(d), no output projection of attention and their epsilon in
+layer norms. What is left to compare: the encoder with its padding, one table of items or two, gBCE, and Adam's steps.
 """
 
 from __future__ import annotations
@@ -31,20 +31,24 @@ OURS = SASRecSettings(
 )  # fmt: skip
 
 
-def batches(steps: int, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
-    """Sequences of 2 to LENGTH + 1 items, padded on the left (ROWS, LENGTH + 1), and negatives (k,): our ids."""
+def batches(steps: int, shared: bool, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
+    """Sequences of 2 to LENGTH + 1 items, padded on the left (ROWS, LENGTH + 1), and negatives (ROWS, LENGTH + 1, k), where
+    ``shared`` the same at all positions: our ids."""
     rng, made = np.random.RandomState(seed), []
     for _ in range(steps):
         rows = np.full((ROWS, LENGTH + 1), N_ITEMS)
         for row, n in zip(rows, rng.randint(2, LENGTH + 2, ROWS), strict=True):
             row[-n:] = rng.randint(N_ITEMS, size=n)
-        made.append((torch.from_numpy(rows), torch.from_numpy(rng.randint(N_ITEMS, size=OURS.sampled))))
+        drawn = rng.randint(N_ITEMS, size=(*((1, 1) if shared else rows.shape), OURS.sampled))
+        made.append((torch.from_numpy(rows), torch.from_numpy(drawn).expand(*rows.shape, -1)))
     return made
 
 
 def pairs(ours: nn.Module, theirs: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
     """Weights that both have; theirs of real items."""
-    found = {"items": (ours.item_factors.weight, theirs.item_embedding.weight[1 : N_ITEMS + 1])}
+    found = {"items": (ours.item_factors.weight, theirs.get_output_embeddings().weight[1 : N_ITEMS + 1])}
+    if ours.inputs is not None:
+        found["inputs"] = ours.inputs.weight, theirs.item_embedding.weight[1 : N_ITEMS + 1]
     parts = {"norm": (ours.norm, theirs.seq_norm)}
     for b, (one, two) in enumerate(zip(ours.blocks, theirs.transformer_blocks, strict=True)):
         attention, other = one.attention, two.multihead_attention
@@ -59,14 +63,14 @@ def pairs(ours: nn.Module, theirs: nn.Module) -> dict[str, tuple[Tensor, Tensor]
     return {name: both for name, both in found.items() if not name.endswith("key bias")}  # nothing depends on a key's bias
 
 
-def fresh() -> tuple[nn.Module, nn.Module]:
-    """Ours and theirs, from their initial weights, in float64."""
+def fresh(tied: bool) -> tuple[nn.Module, nn.Module]:
+    """Ours and theirs with one table of items or two, from their initial weights, in float64."""
     torch.manual_seed(3)
     with official.modules(NAME, "gsasrec") as [module]:
         theirs = module.GSASRec(
-            N_ITEMS, LENGTH, OURS.dim, OURS.heads, OURS.blocks, OURS.dropout, reuse_item_embeddings=True
+            N_ITEMS, LENGTH, OURS.dim, OURS.heads, OURS.blocks, OURS.dropout, reuse_item_embeddings=tied
         ).double()  # fmt: skip
-    ours = OURS.build(1, N_ITEMS).double()
+    ours = replace(OURS, tied=tied).build(1, N_ITEMS).double()
     ours.dim = 1  # no factor sqrt(d)
     with torch.no_grad():
         for part in ours.modules():
@@ -86,7 +90,7 @@ def fresh() -> tuple[nn.Module, nn.Module]:
 
 def train_theirs(model: nn.Module, given: list[tuple[Tensor, Tensor]], folder: Path) -> dict:
     """Their script over all batches: its variables at the end, of which are ``loss_sum`` and ``last_hidden_state``."""
-    fed = [(rows + 1, (negatives + 1).expand(*rows.shape, -1)) for rows, negatives in given]
+    fed = [(rows + 1, negatives + 1) for rows, negatives in given]
     config = SimpleNamespace(
         dataset_name="", train_batch_size=ROWS, eval_batch_size=ROWS, sequence_length=LENGTH, negs_per_pos=OURS.sampled,
         gbce_t=OURS.calibration, max_batches_per_epoch=len(fed), max_epochs=1, metrics=[], recommendation_limit=10,
@@ -120,26 +124,28 @@ def prefixes(rows: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(history), torch.stack(target)
 
 
-def compare(steps: int, folder: Path, calibration: float = OURS.calibration) -> dict[str, float]:
+def compare(steps: int, folder: Path, *, tied: bool, shared: bool, calibration: float = 0.75) -> dict[str, float]:
     """Trains both for ``steps`` steps, ours with ``calibration``: the largest difference of the contexts in the last step
     and of the weights after it; that of the losses' sums; moved, how far the weights went."""
-    ours, theirs = fresh()
-    ours.settings = replace(OURS, calibration=calibration)
+    ours, theirs = fresh(tied)
+    ours.settings = replace(OURS, tied=tied, shared=shared, calibration=calibration)
     begin = {name: one.detach().clone() for name, (one, _) in pairs(ours, theirs).items()}
-    given = batches(steps)
+    given = batches(steps, shared)
     ran = train_theirs(theirs, given, folder)
     plan = Training(epochs=1, batch_size=1, learning_rate=1e-3, weight_decay=0.0, negatives=1)
     optimizer, total = make_optimizer(ours, None, plan), 0.0
     for rows, negatives in given:
         history, target = prefixes(rows)
         context = ours.encode_history(history)
+        negatives = negatives[:, 1:][rows[:, :-1] != N_ITEMS]  # (B, k), row by row, as in `prefixes`
+        negatives = negatives[0] if shared else negatives
         with mock.patch.object(torch, "randint", lambda *_, drawn=negatives, **__: drawn):
             loss = ours.query_loss(None, context, target, None).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         total += loss.item()
-    seen = given[-1][0][:, :-1] != N_ITEMS  # row by row, as in `prefixes`
+    seen = given[-1][0][:, :-1] != N_ITEMS
     both = pairs(ours, theirs)
     return {
         "context": float((context - ran["last_hidden_state"][seen]).detach().abs().max()),

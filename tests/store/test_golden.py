@@ -172,6 +172,9 @@ def named_runs() -> dict[str, Experiment]:
         "SASRec gBCE": plain(
             SASRecSettings(dim=4, window=1, loss="gbce", sampled=9, norm="pre"), "V", learning_rate=0.01
         ),
+        "SASRec gBCE, as gSASRec": plain(
+            SASRecSettings(dim=4, window=2, loss="gbce", sampled=9, shared=False, tied=False), "V", learning_rate=0.01
+        ),
         **distilled_runs(),
     }
 

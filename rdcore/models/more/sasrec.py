@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rdcore.checks import integer, one_of, within
+from rdcore.checks import flag, integer, one_of, within
 from rdcore.data.queries import Queries
 from rdcore.losses import log_loss
 from rdcore.models.base import DotProductModel
-from rdcore.settings import Settings, inert
+from rdcore.settings import Settings, added, inert
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +41,13 @@ class SASRecSettings(Settings):
     negatives of the training loop, one of them as published: kept for comparison, because it is
     much weaker than the others."""
     sampled: int = 256
-    """Items drawn uniformly in each step for 'gbce' and 'sampled-ce', shared by all its queries."""
+    """Items drawn uniformly for 'gbce' and 'sampled-ce': for all queries of a step together, or each."""
+    shared: bool = added(True)
+    """Whether a step's queries share one draw. False: each has its own, as in gSASRec."""
     calibration: float = 0.75
     """t of 'gbce', in [0, 1]; 0 is plain BCE."""
+    tied: bool = added(True)
+    """One table of items for input and output, as in SASRec. False: two, as in gSASRec; 'gbce' learns sooner with them."""
 
     def __post_init__(self):
         for name in ("dim", "window", "blocks", "heads", "sampled"):
@@ -54,8 +58,10 @@ class SASRecSettings(Settings):
         one_of("norm", self.norm, "original", "pre", "post")
         one_of("loss", self.loss, "ce", "gbce", "sampled-ce", "bce")
         within("calibration", self.calibration, "[0, 1]")
+        flag("tied", self.tied)
+        flag("shared", self.shared)
         if self.loss in ("ce", "bce"):
-            inert(self, f"loss={self.loss!r}", "sampled")
+            inert(self, f"loss={self.loss!r}", "sampled", "shared")
         if self.loss != "gbce":
             inert(self, f"loss={self.loss!r}", "calibration")
 
@@ -136,7 +142,7 @@ class Block(nn.Module):
 class SASRec(DotProductModel):
     """score(j) = <h, e_j>, where h is the last position's output of a causal transformer over
     sqrt(d) e_i + p_t for the user's last ``window`` items i, and e is one table for input and
-    output.
+    output, or with ``tied=False`` another one for the input.
 
     Positions t are counted from the right end of the window. One training query is one prefix: in
     the original a row is a user's whole sequence, cut at ``window``, with a loss at each position.
@@ -144,8 +150,8 @@ class SASRec(DotProductModel):
     Initialisation: as in antklen/sasrec-bert4rec-recsys23 29c272e, N(0, .02) for tables and
     weights, biases zero. Padded positions are masked as keys (as in kang205/SASRec;
     pmixer/SASRec.pytorch lets them in), so that results do not depend on the padding. Deviations:
-    attention has an output projection in all forms (the TensorFlow code has none); negatives of
-    'gbce' and 'sampled-ce' are shared by a step's queries and, as in gSASRec, may be positives.
+    attention has an output projection in all forms (the TensorFlow code has none). Negatives of
+    'gbce' and 'sampled-ce' may be positives, as in gSASRec.
     """
 
     def __init__(self, n_items: int, settings: SASRecSettings):
@@ -154,6 +160,7 @@ class SASRec(DotProductModel):
         self.settings = settings
         self.item_factors = nn.Embedding(n_items, settings.dim)
         self.item_bias = None
+        self.inputs = None if settings.tied else nn.Embedding(n_items, settings.dim)
         self.position = nn.Embedding(settings.window, settings.dim)
         self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.blocks))
         self.norm = nn.LayerNorm(settings.dim, eps=1e-8)
@@ -178,7 +185,8 @@ class SASRec(DotProductModel):
         """Last items (B, n), n <= window, most recent last, padded on the left -> (B, d)."""
         real = history != self.n_items  # (B, n)
         n = history.shape[1]
-        x = self.item_factors(history.clamp(max=self.n_items - 1)) * self.dim**0.5
+        table = self.item_factors if self.inputs is None else self.inputs
+        x = table(history.clamp(max=self.n_items - 1)) * self.dim**0.5
         x = (x + self.position.weight[-n:]) * real.unsqueeze(2)  # (B, n, d)
         x = F.dropout(x, self.settings.dropout, self.training)
         before = torch.ones(n, n, dtype=torch.bool, device=history.device).tril()
@@ -202,7 +210,8 @@ class SASRec(DotProductModel):
             return None
         if settings.loss == "ce":
             return F.cross_entropy(self.score_all(context), target, reduction="none")
-        drawn = torch.randint(self.n_items, (settings.sampled,), device=context.device)
+        rows = () if settings.shared else (len(context),)
+        drawn = torch.randint(self.n_items, (*rows, settings.sampled), device=context.device)
         positive = self.score(context, target[:, None])  # (B, 1)
         negative = self.score(context, drawn)  # (B, k)
         if settings.loss == "gbce":

@@ -20,7 +20,7 @@ from rdcore.train.loop import Training, make_optimizer, train, training_data
 
 EXAMPLES = {
     "SASRec ce": SASRecSettings(dim=4, window=3, heads=2),
-    "SASRec gbce": SASRecSettings(dim=4, window=3, blocks=1, loss="gbce", sampled=5),
+    "SASRec gbce": SASRecSettings(dim=4, window=3, blocks=1, loss="gbce", sampled=5, shared=False, tied=False),
     "SASRec bce pre": SASRecSettings(dim=4, window=3, loss="bce", norm="pre"),
     "SASRec sampled-ce post": SASRecSettings(
         dim=4, window=3, loss="sampled-ce", sampled=5, norm="post"
@@ -79,8 +79,9 @@ def slow_encode(model: SASRec, items: list[int]) -> list[float]:
         return state[f"{name}.weight"] @ x + state[f"{name}.bias"]
 
     place = state["position.weight"][model.window - len(items) :]
+    table = state["item_factors.weight" if model.settings.tied else "inputs.weight"]
     xs = [
-        state["item_factors.weight"][i] * math.sqrt(d) + p
+        table[i] * math.sqrt(d) + p
         for i, p in zip(items, place, strict=True)
     ]
     for b in range(len(model.blocks)):
@@ -125,9 +126,9 @@ def slow_encode(model: SASRec, items: list[int]) -> list[float]:
 
 @torch.no_grad()
 @pytest.mark.parametrize("norm", GOLDEN)
-@pytest.mark.parametrize("blocks", [1, 2, 3])
-def test_contexts_equal_a_slow_reference_at_every_prefix(norm, blocks):
-    model = built(norm=norm, blocks=blocks).eval()
+@pytest.mark.parametrize(("blocks", "tied"), [(1, True), (2, False), (3, True)])
+def test_contexts_equal_a_slow_reference_at_every_prefix(norm, blocks, tied):
+    model = built(norm=norm, blocks=blocks, tied=tied).eval()
     fit = random_sequences()
     queries, _ = training_queries(fit, 1)
     some = torch.nonzero(queries.end > queries.offsets[queries.user]).squeeze(1)[::7]
@@ -183,13 +184,14 @@ def test_without_positions_one_block_sees_a_set_and_two_blocks_an_order():
 
 
 @torch.no_grad()
-def test_scores_are_products_with_the_input_table():
-    model, fit = built().eval(), random_sequences()
+@pytest.mark.parametrize("tied", [True, False])
+def test_scores_are_products_with_the_output_table(tied):
+    model, fit = built(tied=tied).eval(), random_sequences()
     context = model.encode(final_queries(fit))
     expected = context @ model.item_factors.weight.T
     torch.testing.assert_close(model.score_all(context), expected, rtol=1e-5, atol=1e-5)
     assert sum(value.numel() for value in model.parameters()) == (
-        18 * 6 + 5 * 6 + 2 * (6 * (36 + 6) + 4 * 6) + 2 * 6
+        (1 if tied else 2) * 18 * 6 + 5 * 6 + 2 * (6 * (36 + 6) + 4 * 6) + 2 * 6
     )
 
 
@@ -214,9 +216,10 @@ def test_properties_of_the_losses():
         assert (of_positive < 0).all() and (of_negative > 0).all()
 
 
+@pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("loss", ["ce", "gbce", "sampled-ce", "bce"])
-def test_the_loss_of_a_query_by_hand(loss):
-    model = built(loss=loss, **({"sampled": 7} if loss in ("gbce", "sampled-ce") else {}))
+def test_the_loss_of_a_query_by_hand(loss, shared):
+    model = built(loss=loss, **({"sampled": 7, "shared": shared} if loss in ("gbce", "sampled-ce") else {}))
     queries, target = training_queries(random_sequences(), 1)
     context = model.encode(queries)
     torch.manual_seed(5)
@@ -227,7 +230,8 @@ def test_the_loss_of_a_query_by_hand(loss):
     scores = context @ model.item_factors.weight.T
     positive = scores.gather(1, target[:, None])
     torch.manual_seed(5)
-    negative = scores[:, torch.randint(18, (7,))]
+    drawn = torch.randint(18, (7,) if shared else (len(target), 7))
+    negative = scores[:, drawn] if shared else scores.gather(1, drawn)
     expected = {
         "ce": -scores.log_softmax(1).gather(1, target[:, None]).squeeze(1),
         "gbce": gbce_loss(positive, negative, 18, 0.75),
@@ -314,7 +318,8 @@ def test_it_learns_an_order_that_popularity_cannot_see(loss):
     "bad",
     [{"dim": 0}, {"heads": 3}, {"window": 0}, {"blocks": 0}, {"dropout": 1.0}, 
      {"norm": "none"}, {"loss": "bpr"}, {"loss": "gbce", "calibration": 1.5}, {"sampled": 5},
-     {"loss": "sampled-ce", "calibration": 0.5}, {"loss": "gbce", "sampled": 0}],
+     {"loss": "sampled-ce", "calibration": 0.5}, {"loss": "gbce", "sampled": 0},
+     {"tied": 1}, {"loss": "gbce", "shared": 0}, {"shared": False}],
     ids=str,
 )  # fmt: skip
 def test_bad_settings_are_refused_by_name(bad):

@@ -26,7 +26,7 @@ from rdcore.train.loop import Training, make_optimizer, train, training_data
 DATA = synthetic.generate(n_users=14, n_items=40, min_length=8, max_length=14, seed=2)
 STUDENTS = {
     "SASRec ce": SASRecSettings(dim=4, window=3, dropout=0.1),
-    "SASRec gbce": SASRecSettings(dim=4, window=3, blocks=1, loss="gbce", sampled=8),
+    "SASRec gbce": SASRecSettings(dim=4, window=3, blocks=1, loss="gbce", sampled=8, tied=False),
     "LightGCN": LightGCNSettings(dim=4, layers=2),
     "BPR": BPRMFSettings(dim=4),
     "Caser": CaserSettings(dim=4, window=3, horizontal=2),
