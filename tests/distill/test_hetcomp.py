@@ -156,6 +156,31 @@ def test_the_loss_is_the_slow_sum_over_rows(monkeypatch):
             assert method.loss(model, batch, 0, model.encode(batch.queries)).item() == pytest.approx(expected, rel=1e-4)
 
 
+def test_a_user_counts_once_in_the_authors_loop():
+    """Rows 0 to 29 are of a few users: as the port counts, each by their rows."""
+    model, method, batch = prepared(path([1, 2, 3]), replace(EXAMPLES["HetComp"], once=True))
+    users, rows = batch.queries.user.unique(return_counts=True)
+    assert rows.max() > 1
+    scores, expected = model.score_all(model.encode(method.everyone[users])).tolist(), 0.0
+    for own, user in zip(scores, users.tolist(), strict=True):
+        seen = DATA.items[DATA.offsets[user] : DATA.offsets[user + 1]].tolist()
+        unobserved = [item for item in range(DATA.n_items) if item not in seen]
+        expected += slow(own, seen[: method.positives.shape[1]], method.top[user].tolist(), unobserved)[0]
+    assert method.loss(model, batch, 0, model.encode(batch.queries)).item() == pytest.approx(0.05 * 2 * expected, rel=1e-4)
+    with pytest.raises(ValueError, match="once must be True or False"):
+        HetCompSettings(once=1)
+
+
+def test_the_early_phase_ends_by_the_mean_of_every_teacher():
+    """Each is taken to two digits, and then all are compared: 1.996 is 2, twice; their sum 3.992 is not 4."""
+    _, method, _ = prepared(path([1, 2, 3], ("BPR", "NeuMF")))
+    method.reached = torch.full((2, 1000), 2)
+    method.reached[:, :4] = 1
+    assert not method.is_early
+    method.reached[1, :6] = 1
+    assert method.is_early
+
+
 def test_users_move_on_by_themselves_and_never_back():
     """The first look only measures. A student that is the second checkpoint is there at once, and its users move on."""
     teacher = path([1, 2, 3])

@@ -137,8 +137,8 @@ def rejuvenated(modules, student, teacher, method) -> Side:
 
 
 def heterogeneous(modules, student, teacher, method) -> Side:
-    """HetComp's two losses: of the authors' class HetComp_MF, or of the port's, which sums over rows and doubles the
-    early one. What is taught to whom is ours."""
+    """HetComp's two losses: of the authors' class HetComp_MF, whose loop gives it each user of a batch once, or of the
+    port's, which sums over rows and doubles the early one. What is taught to whom is ours."""
     (module,), settings = modules, method.settings
     made = Vectors(*student)
     row, item = method.seen.of(torch.arange(len(student[0])))
@@ -159,7 +159,8 @@ def heterogeneous(modules, student, teacher, method) -> Side:
             released.top_items, released.v_result = method.top, 0 if method.is_early else 1
             taught = released.get_loss(user)
         else:
-            given = user, method.positives[user], method.top[user], mask[user]
+            users = user.unique()
+            given = users, method.positives[users], method.top[users], mask[users]
             taught = released.get_KD_loss(*given, not method.is_early)
         return made.base(user, positive, negative) + settings.weight * taught
 

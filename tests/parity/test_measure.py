@@ -36,6 +36,12 @@ def test_the_page_has_the_ratios_of_the_committed_table():
     table["ratio"] = table["seconds_official"] / table["seconds_ours"]
     rd = table[table["method"] == "RD"]["ratio"]
     assert f"({int(rd.min())} to {int(rd.max())} times as fast)" in said
-    later = table[~table["method"].isin(["BPR", "DE", "RRD", "Caser", "RD"])].set_index("method")["ratio"]
-    least, most = later.idxmin(), later.idxmax()
-    assert f"take {later[least]:.1f} ({least}) to {later[most]:.0f} ({most}) times as long in the released code" in said
+    later = table[~table["method"].isin(["BPR", "DE", "RRD", "Caser", "RD"])].sort_values("ratio")
+    least, most = later.iloc[0], later.iloc[-1]
+    said_of = f"take {least.ratio:.1f} ({least.method}) to {most.ratio:.0f} ({most.method}) times as long in the released code"
+    assert said_of in " ".join(said.split())
+    slow = table[table["ratio"] < 3]
+    slow = slow.loc[slow.groupby("method")["ratio"].idxmin()]
+    rows = [line.split(" | ") for line in said.split("| method | times as fast | what a step does |")[1].splitlines()[2:]]
+    listed = {row[0].strip("| "): row[1] for row in rows[: len(slow)]}
+    assert listed == {row.method.replace("BPR", "BPR-MF"): f"{row.ratio:.1f}" for row in slow.itertuples()}

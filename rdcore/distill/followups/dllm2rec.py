@@ -91,8 +91,9 @@ def weighted_loss(
 
 
 class WeightedList(Distillation):
-    """The ranking part of DLLM2Rec as in istarryn/DLLM2Rec b78cc65, main.py: L = weight mean_rows
-    `weighted_loss`, with the batch's first negative.
+    """The ranking part of DLLM2Rec as in istarryn/DLLM2Rec b78cc65, main.py, with its alpha = 0 (at 1,
+    its default, a term for robustness joins this loss): L = weight mean_rows `weighted_loss`, with
+    the batch's first negative.
 
     There the list and its distances are a language model's; here they are any teacher's. No
     gradient goes through the weights. The student's own list is asked in every step, in blocks of

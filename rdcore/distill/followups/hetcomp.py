@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from rdcore.checks import integer, number, short
+from rdcore.checks import flag, integer, number, short
 from rdcore.data.queries import Queries, final_queries_of
 from rdcore.distill.base import Batch, Cache, Distillation, TrainingData
 from rdcore.distill.followups.trajectories import Trajectories
@@ -29,7 +29,7 @@ FALL = 10.0  # ranks over which an item's importance, and the gain of a hit, fal
 class HetCompSettings(Settings):
     """How lists are taught and when a user moves on. The defaults are those of the port to one
     teacher with three checkpoints (woriazzc/RCEKD, MF on CiteULike), whose base loss stays. The
-    authors train without a base loss, ``Training(base_weight=0.0)``, with K=100 and positives=10.
+    authors train without a base loss, ``Training(base_weight=0.0)``, with K=100, positives=10 and once=True.
     """
 
     revision = 2  # since a list keeps its order behind place 1,000
@@ -40,7 +40,7 @@ class HetCompSettings(Settings):
     """How many of the user's first training items are taught with it. None: as many as the user
     with the fewest has."""
     weight: float = 0.005
-    """Factor of the loss, which is a sum over the rows of the batch."""
+    """Factor of the loss, which is a sum over the rows of the batch (see ``once``)."""
     early: float = 2.0
     """Further factor in the early phase, which lasts until practically all users have reached the
     last checkpoints."""
@@ -56,9 +56,13 @@ class HetCompSettings(Settings):
     """For a run of the store: earlier evaluated epochs of its one teacher, whose weights the store keeps
     on stages V and F. None: the run teaches the teacher's last list, fixed from the start. Several
     teachers are no run of the store; in Python they are given as `Trajectories`."""
+    once: bool = added(False)
+    """Whether a user counts once in a batch, as in the authors' loop. Off, they count as often as the batch has
+    rows of them, as in the port; so do those of a student with a memory."""
 
     def __post_init__(self):
         integer("K", self.K, least=10)
+        flag("once", self.once)
         for name in ("every", "cut"):
             integer(name, getattr(self, name))
         epochs = self.checkpoints
@@ -195,9 +199,8 @@ class HeterogeneousCompression(Distillation):
 
     @property
     def is_early(self) -> bool:
-        """Whether users are still on their way, in the mean to two digits."""
-        total = float(self.reached.double().mean(1).sum())
-        return round(total, 2) < self.last * len(self.reached)
+        """Whether users are still on their way to a teacher's last checkpoint, in the mean to two digits."""
+        return any(round(mean, 2) < self.last for mean in self.reached.double().mean(1).tolist())
 
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         trained = epoch - 1
@@ -257,7 +260,7 @@ class HeterogeneousCompression(Distillation):
             user, times = torch.unique(user, return_counts=True)
             queries = self.everyone[user]
             context = student.encode(queries)
-        if times is None:
+        if times is None or self.settings.once:
             times = torch.ones(len(user), device=user.device)
         compare = early_loss if self.is_early else list_loss
 
