@@ -136,8 +136,8 @@ def compare(name: str, *, steps: int, n: int = 300, batch: int = 100) -> dict[st
 
 def timed(name: str, steps: int = 3) -> tuple[float, float]:
     """Processor seconds of the steps of an epoch over CiteULike, theirs and ours: students of 20 dimensions, teachers of
-    200, batches of 1,024, our default settings (but HetComp's users once, where they are in the comparison). Draws and rankings in
-    front of an epoch are left out on both sides. The median of a few steps, times their number."""
+    200, batches of 1,024, our default settings (HetComp's users once, where they are in the comparison). Draws and
+    rankings in front of an epoch are left out on both sides. The median of a few steps, times their number."""
     every = ours_loop.training_data(fitted_part(load("citeulike"), "L"), 0, "cpu")
     index = torch.randperm(len(every.target), generator=torch.Generator().manual_seed(0))[: 1024 * steps]
     data = ours_loop.TrainingData(every.queries[index], every.target[index], every.seen)
