@@ -216,7 +216,7 @@ page.say("Is H@10 of every model lower, the more items there are to beat?", "Yes
 
 # %% [markdown]
 # At the paper's size the same happens to trained models. These are the committed runs of CiteULike (leave-one-out, notebook 07), first
-# among 499 and then among all 25,182 items:
+# among 499 drawn items and then among all items, 25,182, but those that the user has in training:
 
 # %%
 both = derrd_tables.rankings(derrd.committed_rows(), "H@10")
@@ -295,26 +295,35 @@ note("nDCG of rank_distill", "largest usual over released nDCG@10, Gowalla, 50 e
 # (RUCAIBox/RecSysDatasets 2003ec0, dataset_info/Gowalla/README.md).*
 #
 # Two of the five can be fetched and counted here. The files of the others are too large for the catalogue, or lie where it has no
-# address to trust; their counts are those of the source. A sixth is none: Graph-RSs-Reproducibility (sisinflab, 57423d1) has LightGCN's
-# files in another form. Its README says so, and its test file has the same 217,242 pairs (compared once).
+# address to trust; the last column says where their counts are from. A sixth is none: Graph-RSs-Reproducibility (sisinflab, 57423d1)
+# has LightGCN's pairs in another form: its README takes them from NGCF's repository, and its test file has the same 217,242 pairs
+# (compared once).
 
 # %%
 here = {} if profile == "smoke" else audit.versions()
 known = {
     "RD": ("gowalla", 13_149, 14_009, 535_650, "newest 20 % of each user"),
     "LightGCN (m1)": ("gowalla-m1", 29_858, 40_981, 1_027_370, "random 20 % of each user"),
-    "RCE-KD, PCKD": ("", 29_858, 40_988, 1_027_464, "80, 10, 10 % of each user (README)"),
+    "RCE-KD, PCKD": ("", 29_858, 40_988, 1_027_464, "80, 10, 10 % of each user"),
     "CCD": ("", 29_858, 40_988, 971_195, "six blocks, 80, 10, 10 % of each"),
-    "RecBole": ("", 107_092, 1_280_969, 3_981_334, "none: it is unfiltered"),
+    "RecBole": ("", 107_092, 1_280_969, 3_981_334, "none: unfiltered, repeats merged"),
 }
+elsewhere = {
+    "RCE-KD, PCKD": "no: the README's",
+    "CCD": "no: its files, by two programs",
+    "RecBole": "no: its page's",
+}
+README_TRAINING = 810_128  # pairs, as the README of RCE-KD has it; 100,508 and 116,828 are held out
+assert README_TRAINING + 100_508 + 116_828 == known["RCE-KD, PCKD"][3]
 gowalla = []
 for version, (name, *counts, how) in known.items():
-    checked = "no: not in the catalogue" if not name else "no: not fetched"
+    checked = elsewhere.get(version, "no: not fetched")
     if name in here:
         fit, test = here[name].fit, here[name].judge
         users = np.unique(np.concatenate([fit.users(), test.users()]))
         items = np.unique(np.concatenate([fit.items, test.items]))
         assert [len(users), len(items), len(fit) + len(test)] == counts
+        assert (len(fit) == README_TRAINING) == (name == "gowalla-m1")
         checked = "yes"
     gowalla.append([version, *(f"{count:,}" for count in counts), how, checked])
 columns = ["version", "users", "items", "interactions", "split", "counted here"]
@@ -329,7 +338,8 @@ page.show_or_note(table if reach else None, "Gowalla is not here")
 page.say(
     "**Verdict.** Five data sets go by this name. RecBole's is unfiltered. RD's has fewer than half of the",
     "users of the other three. These have the same number of users and nearly the same of items, but",
-    "other splits, and two of them even have training parts of the same size (810,128 pairs).",
+    "other splits; two of them, LightGCN's and RCE-KD's, even have training parts of the same size",
+    f"({README_TRAINING:,} pairs).",
     f"The same model has a recall of {reach['gowalla']:.4f} on one and of {reach['gowalla-m1']:.4f} on"
     " another." if len(reach) == 2 else "",
 )  # fmt: skip
@@ -490,14 +500,48 @@ note("The future", f"share of test items not yet seen in {where}", unknown.mean(
 # | DE-RRD (CIKM 2020), IR-RRD | SeongKu-Kang/DE-RRD_CIKM20 97b6bf6 | one random item, another for validation | 499 drawn items | validation, each metric its own epoch |
 # | Topology Distillation (KDD 2021) | SeongKu-Kang/Topology_Distillation_KDD21 44a694a | one random item, another for validation | all without training and validation items | nothing: curves over the epochs |
 # | BD (WWW 2021) | WonbinKweon/BD_WWW2021 0f22f9c | the two largest ids | all; training items keep a place | nothing: fixed epochs |
-# | UnKD (WSDM 2023) | chengang95/UnKD 57abd1a | random 20 % of each user; 20 % of the users validate | all without training items | NDCG@20 of the validating users |
+# | UnKD (WSDM 2023) | chengang95/UnKD 57abd1a | random 20 % of each user; 20 % of the users validate (CiteULike) | all without training items | NDCG@20 of the validating users |
 # | HetComp (WWW 2023) | SeongKu-Kang/HetComp_WWW23 59568a9 | random 20 % and 20 % of each user | all without training and validation items | R@50 on validation |
 # | RCE-KD; PCKD, FreqD | woriazzc/RCEKD 771322a; woriazzc/KDs a3a7a64 | the largest 20 % of the ids (CiteULike) | all without training items | NDCG@10 on validation |
 # | CCD (KDD 2024) | Gyu-Seok0/CCD_KDD24 47a00b1 | random 10 % and 10 % in each of six blocks | all without the block's training items | validation |
 # | DLLM2Rec (RecSys 2024) | istarryn/DLLM2Rec b78cc65 | the next item | all items | NDCG@20 on the test |
 #
-# One more, counted once and not run here: in CCD's six blocks of Yelp (files of 47a00b1) 973 of 38,910 test rows are also training rows of the
-# same block.
+# Five of these rows hold out items of one file, CiteULike's libraries. Here are their splits, read from the authors' files or built by
+# their rules, and one model without random numbers on all of them. It is ranked among all items that the user does not have in training,
+# so that rows differ by the split alone.
+
+# %%
+stages = audit.splits_of_citeulike(lists, kept) if real else {}
+rows = {}
+for name, stage in stages.items():
+    held = stage.judge.counts()
+    rows[name] = {
+        "training rows": len(stage.fit), "users tested": (held > 0).sum(), "test rows": held.sum(), "most of one user": held.max(),
+        UNSEEN: 1 - np.isin(stage.judge.items, stage.fit.items).mean(), "R@10 of ItemCF": recall(MODELS["ItemCF"], stage),
+    }  # fmt: skip
+beside = pd.DataFrame(rows).T.rename_axis("split of CiteULike by")
+counts = {name: "{:,.0f}" for name in beside.columns[:4]}
+page.show_or_note(beside.reset_index() if rows else None, "CiteULike is not here", **counts)
+
+# %%
+if rows:
+    reached = beside["R@10 of ItemCF"]
+    page.say(
+        f"**Verdict.** By the split alone, the same model has a recall from {reached.min():.4f} ({reached.idxmin()}) to",
+        f"{reached.max():.4f} ({reached.idxmax()}).",
+    )
+    draws = ["DE-RRD, IR-RRD", "Topology Distillation"]
+    page.say(
+        "Even two draws by the same rule, one random test item of each user, differ:",
+        " and ".join(f"{value:.4f}" for value in reached.reindex(draws)) + ".",
+        when=set(draws) <= set(reached.index),
+    )
+    for name, value in reached.items():
+        note("Splits of CiteULike", f"R@10 of ItemCF, {name}", value)
+
+# %% [markdown]
+# One more, counted by two programs and not run here: in CCD's six blocks of Yelp (files of 47a00b1) 973 of 38,910 test rows are also
+# training rows of the same block.
 #
 # ## All numbers of this page
 

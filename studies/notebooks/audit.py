@@ -12,6 +12,7 @@ from rdcore import data, datasets
 from rdcore.data import Stage
 from rdcore.data.errors import DataError
 from studies.common import style
+from studies.followups import splits
 
 MADE_UP = (
     "*The file was not fetched, so made-up data stand in to show the code. The numbers of this section mean nothing; "
@@ -48,6 +49,28 @@ def versions() -> dict[str, Stage]:
             found[name] = make()
         except DataError:
             continue
+    return found
+
+
+def splits_of_citeulike(lists: Sequence[Sequence[int]], lines: Sequence[Sequence[int]]) -> dict[str, Stage]:
+    """Who splits CiteULike -> what is fitted and what is tested, of those whose files can be had.
+
+    lists: the items of users with at least 5. lines: `n item item ...`, each of more than 5 numbers, which BD reads as items.
+    """
+    found = {}
+    for name, folds in {"DE-RRD, IR-RRD": "citeulike", "Topology Distillation": "citeulike-td"}.items():
+        try:
+            parts = data.leave_one_out(datasets.load(folds))
+        except DataError:
+            continue
+        found[name] = Stage("F", parts.fit, parts.test)
+    rows = splits.numbered(lines)
+    n_items = 1 + max(map(max, rows))
+    ends = ([list(dict.fromkeys(row[:-2])) for row in rows], [row[-2:-1] for row in rows])
+    found["BD, counts as items"] = Stage("F", *(splits.interactions("as BD reads it", end, n_items) for end in ends))
+    by_user, by_id = splits.by_user_group(), splits.by_item_id(splits.numbered(lists))
+    found["UnKD"] = Stage("F", by_user.fit, by_user.test)
+    found["RCE-KD, PCKD, FreqD"] = Stage("F", by_id.fit, by_id.test)
     return found
 
 

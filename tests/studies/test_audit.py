@@ -60,3 +60,16 @@ def test_the_picture_shows_what_a_split_by_id_does():
         assert train.max() == 1 and test.max() == 1, "low ids are all training, the last ones all test"
         assert style.smallest_words(fig) >= 8
     plt.close("all")
+
+
+def test_splits_of_citeulike_are_by_their_rules(nothing_can_be_fetched, monkeypatch):
+    """Files that cannot be had are left out. BD's test is the last number but one, and its training part has the count."""
+    lists = [[11, 12, 13, 14, 15, 16], [6, 11, 12, 13, 20]]
+    monkeypatch.setattr(splits, "libraries", lambda: splits.numbered(lists))
+    found = audit.splits_of_citeulike(lists, [[len(items), *items] for items in lists])
+    assert list(found) == ["BD, counts as items", "UnKD", "RCE-KD, PCKD, FreqD"]
+    as_bd = found["BD, counts as items"]
+    rows = [list(user) for part in (as_bd.fit, as_bd.judge) for user in np.split(part.items, part.offsets[1:-1])]
+    assert rows == [[0, 1, 2, 3, 4], [7, 0, 1, 2], [5], [3]]  # 6, the first count, is the second user's first item
+    assert [stage.judge.counts().tolist() for stage in found.values()][2] == [1, 1]
+    assert sum(found["UnKD"].judge.counts()) == 3 and len(found["UnKD"].fit) == 8

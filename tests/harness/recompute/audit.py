@@ -14,7 +14,7 @@ from .derrd import every
 from .rd import WEIGHTINGS, rows
 from .tables import Near, table
 
-OF_FILES = ("CiteULike by item id", "Gowalla", "Counts as items", "The future")
+OF_FILES = ("CiteULike by item id", "Gowalla", "Counts as items", "The future", "Splits of CiteULike")
 
 
 @table("protocol_audit", "point", "quantity", rest={"point": OF_FILES})
