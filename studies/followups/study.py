@@ -192,6 +192,9 @@ def of_method(method: str, table: pd.DataFrame | None = None) -> str:
         listed += [f"T (d={d}) {said[place]}" for place in own.index if place[0] == "T" for d in place[1:]]
         brackets = " (in brackets: the authors' log)" * any(place[0] in (method, "S", "T") for place in papers)
         parts.append(f"{title}, {metric}{brackets}: {'; '.join(listed)}.")
+        begun = table[(table["study"] == study) & (table["metric"] == "train_loss") & (table["epoch"].astype(str) == "0")]
+        if losses := {row.method: f"{row.mean:.1f}" for row in begun.itertuples() if row.method in (method, "S")}:
+            parts.append(f"Mean train loss of a batch in the first epoch: {losses[method]} (S {losses['S']}).")
     return " ".join(parts)
 
 

@@ -76,6 +76,8 @@ def test_the_first_epochs_losses_are_those_of_the_authors_log():
     table = study.tables()["followups"]
     loss = table[table["metric"] == "train_loss"].set_index("method")["mean"]
     assert loss["S"] == pytest.approx(706.2, abs=0.3) and loss["RRD"] == pytest.approx(822.5, abs=0.5)
+    said = study.of_method("IR-RRD", table)
+    assert said.endswith(f"in the first epoch: {loss['IR-RRD']:.1f} (S {loss['S']:.1f}).")
 
 
 @pytest.fixture
