@@ -22,6 +22,7 @@ from rdcore.losses import NOT_THERE
 from rdcore.models.base import Model
 from rdcore.settings import Settings, added
 
+ROWS = 64  # users whose scores stay in a cache
 FALL = 10.0  # ranks over which an item's importance, and the gain of a hit, fall by e
 
 
@@ -262,29 +263,30 @@ class HeterogeneousCompression(Distillation):
             context = student.encode(queries)
         if times is None or self.settings.once:
             times = torch.ones(len(user), device=user.device)
+
+        def part(context: Tensor, queries: Queries, top: Tensor, named: Tensor) -> tuple[Tensor, Tensor]:
+            """Scores of positives and list (b, P + K), and log E (b,)."""
+            scores = student.score_all(context)  # (b, n_items)
+            row, item = self.seen.of(queries.user)
+            known = torch.cat([row, named.nonzero()[:, 0]]), torch.cat([item, top[named]])
+            others = scores.index_put(known, scores.new_tensor(NOT_THERE)).logsumexp(1)
+            taught = torch.cat([self.positives[queries.user], top.masked_fill(~named, 0)], dim=1)
+            return scores.gather(1, taught), others
+
+        top = self.top[user]
+        named = top < student.n_items
+        # The backward pass needs two copies of all scores. Where they are too large, it computes them again.
+        kept = block_rows(student.n_items, len(user), copies=2) == len(user)
+        rows, parts = block_rows(student.n_items, ROWS, copies=4), []
+        for b in (slice(k, k + rows) for k in range(0, len(user), rows)):
+            given = context[b], queries[b], top[b], named[b]
+            parts.append(part(*given) if kept else checkpoint(part, *given, use_reentrant=False))
+        taught, others = map(torch.cat, zip(*parts, strict=True))
         compare = early_loss if self.is_early else list_loss
-
-        def part(context: Tensor, queries: Queries, times: Tensor) -> Tensor:
-            user, scores = queries.user, student.score_all(context)  # (rows, n_items)
-            positives, top, named = self.positives[user], self.top[user], None
-            shape = len(scores), student.n_items + 1  # the last: no item
-            known = torch.zeros(shape, dtype=torch.bool, device=scores.device)
-            known[self.seen.of(user)] = True
-            known.scatter_(1, top, True)
-            others = scores.masked_fill(known[:, :-1], NOT_THERE).logsumexp(1)
-            if self.n_short:
-                named = top < student.n_items
-                top = top.masked_fill(~named, 0)
-            parts = scores.gather(1, positives), scores.gather(1, top), others, named
-            return (times * compare(*parts)).sum()
-
-        rows = block_rows(student.n_items, 256, copies=4)
-        blocks = [slice(k, k + rows) for k in range(0, len(context), rows)]
-        losses = [
-            checkpoint(part, context[b], queries[b], times[b], use_reentrant=False) for b in blocks
-        ]
+        lists = taught.tensor_split((self.positives.shape[1],), dim=1)
+        losses = compare(*lists, others, named if self.n_short else None)  # (B,)
         factor = self.settings.weight * (self.settings.early if self.is_early else 1.0)
-        return factor * torch.stack(losses).sum()
+        return factor * (times * losses).sum()
 
     def log(self) -> dict:
         """reached: the mean number of the checkpoint, 0 the earliest; early: whether lists are still
