@@ -141,7 +141,8 @@ def test_a_long_list_is_kept_to_its_end():
 
 
 def test_the_loss_is_the_slow_sum_over_rows(monkeypatch):
-    """Also in blocks of a few rows."""
+    """Also in blocks of a few rows, whose scores are kept or computed again: with the same gradient."""
+    monkeypatch.setattr("rdcore.distill.followups.hetcomp.ROWS", 4)
     for teacher, phase in ((path([1, 2, 3]), 0), (with_opinions("BPR"), 1)):
         model, method, batch = prepared(teacher)
         scores = model.score_all(model.encode(batch.queries)).tolist()
@@ -151,9 +152,13 @@ def test_the_loss_is_the_slow_sum_over_rows(monkeypatch):
             unobserved = [item for item in range(DATA.n_items) if item not in own]
             expected += slow(scores[row], own[: method.positives.shape[1]], method.top[user].tolist(), unobserved)[phase]
         expected *= 0.05 * (2 if phase == 0 else 1)
+        gradients = []
         for size in (2**28, 4 * 40 * 4 * 3):
             monkeypatch.setattr("rdcore.eval.topk.BLOCK_BYTES", size)
-            assert method.loss(model, batch, 0, model.encode(batch.queries)).item() == pytest.approx(expected, rel=1e-4)
+            loss = method.loss(model, batch, 0, model.encode(batch.queries))
+            assert loss.item() == pytest.approx(expected, rel=1e-4)
+            gradients.append(torch.autograd.grad(loss, model.item_factors.weight)[0])
+        torch.testing.assert_close(*gradients)
 
 
 def test_a_user_counts_once_in_the_authors_loop():
