@@ -162,6 +162,8 @@ class Bidirectional(Distillation):
         self.column = (epoch - 1) % self.settings.every
         if self.column == 0 or not self.renewed:
             self._renew(student, rng)
+        drawn = [table[:, self.column] for table in (self.for_student, self.for_teacher)]
+        self.drawn = torch.stack(drawn, dim=1).long()  # (N, 2): a and c of this epoch
 
     @torch.no_grad()
     def _renew(self, student: Model, rng: torch.Generator) -> None:
@@ -192,21 +194,21 @@ class Bidirectional(Distillation):
                     kept[places] = drawn_items(weights, at, settings.every, rng).int()
         self.renewed.fill_(True)
 
-    def _drawn(self, table: Tensor, batch: Batch) -> Tensor:
-        return table[batch.index, self.column].long()[:, None]
-
     def negatives(self, batch: Batch) -> Tensor | None:
-        return self._drawn(self.for_student, batch) if self.settings.negatives == "drawn" else None
+        return self.wants(batch)[:, :1] if self.settings.negatives == "drawn" else None
 
     def wants(self, batch: Batch) -> Tensor:
         """a and c, (B, 2)."""
-        return torch.cat([self._drawn(self.for_student, batch), self._drawn(self.for_teacher, batch)], dim=1)
+        return self.drawn[batch.index]
 
     def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
         settings, partner, items = self.settings, self.partner, self.wants(batch)
+        drawn = settings.negatives == "drawn"
+        shown = [items, batch.target[:, None], *(() if drawn else (batch.negatives,))]
         with torch.set_grad_enabled(settings.teacher_learns):
             encoded = partner.encode(batch.queries)
-            t_a, t_c = partner.score(encoded, items).unbind(1)
+            followed, positive, negative = partner.score(encoded, torch.cat(shown, dim=1)).tensor_split((2, 3), dim=1)
+        t_a, t_c = followed.unbind(1)
         own = student.score(context, items) if batch.wanted is None else batch.wanted
         s_a, s_c = own.unbind(1)
         lesson = self.lesson[batch.queries.user]
@@ -214,12 +216,9 @@ class Bidirectional(Distillation):
         if not settings.teacher_learns:
             return total
         total = total + settings.weight * follow_loss(t_c, s_c, settings.temperature).sum()
-        negatives = items[:, 1:] if settings.negatives == "drawn" else batch.negatives
-        base = partner.query_loss(batch.queries, encoded, batch.target, negatives)
+        base = partner.query_loss(batch.queries, encoded, batch.target, items[:, 1:] if drawn else batch.negatives)
         if base is None:
-            shown = torch.cat([batch.target[:, None], negatives], dim=1)
-            positive, negative = partner.score(encoded, shown).tensor_split((1,), dim=1)
-            base = partner.base_loss(positive, negative)
+            base = partner.base_loss(positive, t_c[:, None] if drawn else negative)
         return total + base.sum()
 
     def log(self) -> dict:

@@ -213,22 +213,18 @@ class UnbiasedDistillation(Distillation):
         self.rng = rng
         if self.per_user:
             self.better, self.worse, self.real = self._drawn(self.lists, self.lengths)
+            self.pairs = torch.cat([self.better, self.worse], dim=1)  # (U, 2 P)
 
     def wants(self, batch: Batch) -> Tensor | None:
-        if not self.per_user:
-            return None
-        user = batch.queries.user
-        return torch.cat([self.better[user], self.worse[user]], dim=1).long()
+        return self.pairs.index_select(0, batch.queries.user).long() if self.per_user else None
 
     def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
         if self.per_user:
-            user = batch.queries.user
-            better, worse, real = self.better[user], self.worse[user], self.real[user]
+            items, real = self.wants(batch), self.real.index_select(0, batch.queries.user)
         else:
-            better, worse, real = self._drawn(*self._grouped(batch.queries))
-        logits = batch.wanted
-        if logits is None:
-            logits = student.score(context, torch.cat([better, worse], dim=1).long())
+            *pairs, real = self._drawn(*self._grouped(batch.queries))
+            items = torch.cat(pairs, dim=1).long()
+        logits = student.score(context, items) if batch.wanted is None else batch.wanted
         loss = pair_loss(*logits.chunk(2, dim=1), real, self.settings.over_pairs)
         return self.settings.weight * loss.mean()
 
