@@ -134,7 +134,7 @@ def compare(name: str, *, steps: int, n: int = 300, batch: int = 100) -> dict[st
     return side_by_side(name, wanted.settings, data, epochs, batch, (derrd.DIM, derrd.TEACHER_DIM), wanted.checkpoints)
 
 
-def timed(name: str, steps: int = 3) -> tuple[float, float]:
+def timed(name: str, steps: int = 9) -> tuple[float, float]:
     """Processor seconds of the steps of an epoch over CiteULike, theirs and ours: students of 20 dimensions, teachers of
     200, batches of 1,024, our default settings (HetComp's users once, where they are in the comparison). Draws and
     rankings in front of an epoch are left out on both sides. The median of a few steps, times their number."""
