@@ -21,9 +21,9 @@ def wrong(entries: list, answers: dict, tolerance: float = 5e-6) -> list[str]:
 
 
 if __name__ == "__main__":
-    files = [Path(__file__).with_name("losses.json"), *map(Path, sys.argv[1:2])]
+    files = [Path(__file__).with_name("losses.json"), *map(Path, sys.argv[1:])]
     entries, *given = (json.loads(file.read_text(encoding="utf-8")) for file in files)
-    answers = given[0] if given else {entry["id"]: entry["expected"] for entry in entries}  # its own
+    (answers,) = given or [{entry["id"]: entry["expected"] for entry in entries}]  # its own
     lines = wrong(entries, answers)
     print(*lines, f"{len(answers)} of {len(entries)} entries answered, {len(lines)} wrong", sep="\n")
     sys.exit(bool(lines))
