@@ -55,11 +55,11 @@ class HetCompSettings(Settings):
     """Length of the student's list that the distance is measured on."""
     checkpoints: tuple[int, ...] = added(())
     """For a run of the store: earlier evaluated epochs of its one teacher, whose weights the store keeps
-    on stages V and F. None: the run teaches the teacher's last list, fixed from the start. Several
+    on stages V and F. Empty: the run teaches the teacher's last list, fixed from the start. Several
     teachers are no run of the store; in Python they are given as `Trajectories`."""
     once: bool = added(False)
-    """Whether a user counts once in a batch, as in the authors' loop. Off, they count as often as the batch has
-    rows of them, as in the port; so do those of a student with a memory."""
+    """Whether a user counts once in a batch, as in the authors' loop. Off, a user counts as often as the batch
+    has rows of them, as in the port. With a student that has a memory, rows count in both cases."""
 
     def __post_init__(self):
         integer("K", self.K, least=10)
