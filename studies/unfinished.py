@@ -105,7 +105,8 @@ def parts() -> list[tuple[str, str, str]]:
     found = []
     if not published["model"].str.startswith("SASRec").any():
         found.append((
-            "SASRec on Amazon Beauty, full ranking", "not trained; about two hours of one core. Golden values and its form are tested",
+            "SASRec on Amazon Beauty, full ranking",
+            "not trained; about two hours of one core. Golden values and its form are tested",
             "`python -m benchmarks.published SASRec-gbce SASRec-ce`",
         ))  # fmt: skip
     if "gowalla" not in set(matrix["dataset"]):
