@@ -26,12 +26,15 @@ from rdcore.store.steady import lists_hash, steady_lists
 
 NAMES = {
     "user": ("user", "user_id", "query", "query_id", "qid"),
-    "item": ("item", "item_id", "doc", "doc_id", "docno", "movie_id", "product_id", "asin", "parent_asin", "artist_id"),
+    "item": ("item", "item_id", "doc", "doc_id", "docid", "docno"),
     "rank": ("rank",),
     "score": ("score",),
     "confidence": ("confidence",),
 }
-"""What a column may be called, compared in small letters without "_"."""
+"""What a column may be called."""
+ELSEWHERE = {"item": ("movieid", "productid", "asin", "parentasin", "artistid")}
+"""Further names, of public data. They count where no column has one of the names above as they are written there; those
+count then also in other letters and with or without "_"."""
 TREC = ["user", "Q0", "item", "rank", "score", "tag"]
 
 
@@ -191,9 +194,11 @@ def _frame(path: Path, columns: dict) -> pd.DataFrame:
         ) from None
     found = {}
     for name, usual in NAMES.items():
-        plain = set(map(_plain, usual))
         wanted = [columns[name]] if name in columns else usual
-        here = [column for column in frame.columns if column in wanted or (name not in columns and _plain(column) in plain)]
+        here = [column for column in frame.columns if column in wanted]
+        if not here and name not in columns:
+            plain = {*map(_plain, usual), *ELSEWHERE.get(name, ())}
+            here = [column for column in frame.columns if _plain(column) in plain]
         if len(here) > 1 or (here and f"{here[0]}.1" in frame.columns):  # pandas' name of a second one
             raise DataError(
                 f"{path} has several columns that may be the {name}: {list(map(str, frame.columns))}: remove one, or in Python "

@@ -6,7 +6,7 @@ import bz2
 import gzip
 import lzma
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,11 +93,11 @@ def read_clicks(
     return Clicks(clicks, rows, notes)
 
 
-def about_ratings(frame: pd.DataFrame, names: list[str], used: Iterable[str | None]) -> str | None:
+def about_ratings(frame: pd.DataFrame, names: list[str], used: Collection[str | None]) -> str | None:
     """A sentence, where a column that is not ``used`` looks like ratings, which then do not matter. names: of the columns."""
     for name, values in zip(names, (frame.iloc[:, place] for place in range(len(names))), strict=True):
         usual = _plain(name) in USUAL["rating"] or (name.isdigit() and _few_steps(values))
-        if name not in used and usual and pd.api.types.is_numeric_dtype(values) and values.min() < values.max():
+        if name not in used and usual and pd.api.types.is_numeric_dtype(values) and 0 <= values.min() < values.max():
             low, high = values.min(), values.max()
             option = f"--rating {name} " * name.isdigit() + f"--min-rating {0.8 * high:g}"
             return (

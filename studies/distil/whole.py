@@ -92,7 +92,7 @@ def distil(
     out = folder_of(out)
     if isinstance(clicks, pd.DataFrame):
         rows, names = len(clicks), list(map(str, clicks.columns))
-        notes = [*notes, *filter(None, [about_ratings(clicks, names, (user, item, time))])]
+        notes = [*notes, *filter(None, [about_ratings(clicks, names, [*map(str, (user, item, time))])])]
         clicks = from_frame(clicks, user, item, time, name="clicks", min_actions=min_actions)
     interactions(clicks)
     for name, known in (("teacher", teachers.MODELS), ("student", teachers.STUDENTS)):

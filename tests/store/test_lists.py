@@ -67,9 +67,12 @@ def test_columns_of_other_names_a_confidence_and_scores_alone(tmp_path):
     assert lists.confidence[0].tolist() == [1, 0.5, 0.25] and lists.counts["without_score"] == 1
 
 
-@pytest.mark.parametrize("header", ["userId,movieId,Rank", "USER_ID,ParentAsin,rank", "qid,docid,rank"])
+HEADERS = ["userId,movieId,Rank", "USER_ID,ParentAsin,rank", "qid,docid,rank", "user_id,item_id,rank,asin"]
+
+
+@pytest.mark.parametrize("header", HEADERS)
 def test_usual_names_in_any_case_and_without_underscores(tmp_path, header):
-    (tmp_path / "x.csv").write_text(f"{header}\nann,20,1\n")
+    (tmp_path / "x.csv").write_text(f"{header}\nann,20,1{',x' * (header.count(',') - 2)}\n")
     assert read_lists(tmp_path / "x.csv", DATA).items[0].tolist() == [1]
 
 

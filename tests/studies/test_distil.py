@@ -188,6 +188,7 @@ def test_a_column_of_ratings_is_told(tmp_path):
 
 @pytest.mark.parametrize("text", [
     STARS.replace("rating", "price"), re.sub(r"(?<=,)\d(?=,\d+\n)", "1", STARS),  # another name; all the same
+    re.sub(r"(?<=,)\d(?=,\d+\n)", r"-\g<0>", STARS),  # below 0
     STARS.replace("movieId,rating", "x,item").replace("timestamp", "time"), re.sub(r"(\d)(?=,\d+\n)", r"\1*", STARS),
 ])  # fmt: skip
 def test_what_is_no_rating(tmp_path, text):
