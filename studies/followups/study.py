@@ -176,8 +176,8 @@ def same_as_teacher(own: pd.DataFrame) -> str:
 
 def of_method(method: str, table: pd.DataFrame | None = None) -> str:
     """What a method's card says of its runs on record: the first metric of each study, in each size, with
-    the student alone, and the teacher; in brackets the authors' own numbers, if there are any. "" without a run. table:
-    followups.csv, where `tables` has made it already."""
+    the student alone, the method's other forms and the teacher; in brackets the authors' own numbers, if
+    there are any. "" without a run. table: followups.csv, where `tables` has made it already."""
     table = tables()["followups"] if table is None else table
     known, parts = published(), []
     for study, (title, (metric, *_)) in OWN.items():
@@ -189,6 +189,8 @@ def of_method(method: str, table: pd.DataFrame | None = None) -> str:
         said = {place: f"{mean:.4f}" + (f" ({papers[place]:.4f})" if place in papers else "") for place, mean in own.items()}
         sizes = own[method].index
         listed = [f"d={d} {said[method, d]}" + (f", S {said['S', d]}" if ("S", d) in said else "") for d in sizes]
+        forms = [(name, d) for name, d in own.index if name.startswith(f"{method}-") and not name.endswith("(T)")]
+        listed += [f"{name} (d={d}) {said[name, d]}" for name, d in forms]
         listed += [f"T (d={d}) {said[place]}" for place in own.index if place[0] == "T" for d in place[1:]]
         brackets = " (in brackets: the authors' log)" * any(place[0] in (method, "S", "T") for place in papers)
         parts.append(f"{title}, {metric}{brackets}: {'; '.join(listed)}.")

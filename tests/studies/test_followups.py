@@ -67,6 +67,7 @@ def test_a_study_is_on_the_page_with_its_first_run_and_a_student_that_is_the_tea
     for name in ("td", "unkd", "rcekd"):
         assert "| T " in study.of_study(table[table["method"] == "T"], name)
     assert study.of_study(table[table["method"].isin(["T", "S", "RRD"])], "irrrd") == "", "DE-RRD's own runs"
+    assert "; UnKD-released (d=10) 0." in study.of_method("UnKD", table) and "(T)" not in study.of_method("BD", table)
     words = "S of 200 numbers is T itself"
     assert words in study.of_study(table, "td") and words not in study.of_study(table[table["student_dim"] < 200], "td")
 
