@@ -392,7 +392,7 @@ def test_what_no_group_says_is_refused_by_the_method_itself(tmp_path):
             Plan(data=data, **models, method="freqd")
     (tmp_path / "x.csv").write_text("user,item,score\n0,1,8\n")
     for method in FROM_VECTORS:
-        with pytest.raises(ValueError, match=f"method {method} needs a teacher with vectors, and ListedTeacher has none"):
+        with pytest.raises(ValueError, match=f"method {method} needs a teacher with vectors, and a file of lists has none"):
             Plan(data=data, teacher=given(tmp_path / "x.csv"), student=BPRMFSettings(dim=2), method=method)
 
 
