@@ -204,7 +204,9 @@ class Bidirectional(Distillation):
     def loss(self, student: Model, batch: Batch, step: int | Tensor, context: Tensor) -> Tensor:
         settings, partner, items = self.settings, self.partner, self.wants(batch)
         drawn = settings.negatives == "drawn"
-        shown = [items, batch.target[:, None], *(() if drawn else (batch.negatives,))]
+        shown = [items]
+        if settings.teacher_learns:  # its own loss needs more, in the same look at its table
+            shown += [batch.target[:, None]] if drawn else [batch.target[:, None], batch.negatives]
         with torch.set_grad_enabled(settings.teacher_learns):
             encoded = partner.encode(batch.queries)
             followed, positive, negative = partner.score(encoded, torch.cat(shown, dim=1)).tensor_split((2, 3), dim=1)

@@ -212,8 +212,9 @@ class UnbiasedDistillation(Distillation):
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         self.rng = rng
         if self.per_user:
-            self.better, self.worse, self.real = self._drawn(self.lists, self.lengths)
-            self.pairs = torch.cat([self.better, self.worse], dim=1)  # (U, 2 P)
+            *pairs, self.real = self._drawn(self.lists, self.lengths)
+            self.pairs = torch.cat(pairs, dim=1)  # (U, 2 P)
+            self.better, self.worse = self.pairs.chunk(2, dim=1)  # parts of it, no copies
 
     def wants(self, batch: Batch) -> Tensor | None:
         return self.pairs.index_select(0, batch.queries.user).long() if self.per_user else None
