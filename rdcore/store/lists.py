@@ -171,7 +171,8 @@ def read_lists(path: Path | str, data: Interactions, *, columns: dict | None = N
     return GivenLists(listed, scores, confidence, data.n_items, counts)
 
 
-def _plain(column: object) -> str:
+def plain_name(column: object) -> str:
+    """A column's name as usual names are compared: in small letters, without "_"."""
     return str(column).lower().replace("_", "")
 
 
@@ -197,8 +198,8 @@ def _frame(path: Path, columns: dict) -> pd.DataFrame:
         wanted = [columns[name]] if name in columns else usual
         here = [column for column in frame.columns if column in wanted]
         if not here and name not in columns:
-            plain = {*map(_plain, usual), *ELSEWHERE.get(name, ())}
-            here = [column for column in frame.columns if _plain(column) in plain]
+            plain = {*map(plain_name, usual), *ELSEWHERE.get(name, ())}
+            here = [column for column in frame.columns if plain_name(column) in plain]
         if len(here) > 1 or (here and f"{here[0]}.1" in frame.columns):  # pandas' name of a second one
             raise DataError(
                 f"{path} has several columns that may be the {name}: {list(map(str, frame.columns))}: remove one, or in Python "

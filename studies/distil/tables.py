@@ -15,6 +15,7 @@ import pandas as pd
 
 from rdcore.checks import short
 from rdcore.data import DataError, Interactions, from_frame
+from rdcore.store.lists import plain_name
 
 USUAL = {
     "user": ("user", "userid", "uid", "customer", "customerid", "reviewerid", "visitorid"),
@@ -96,7 +97,7 @@ def read_clicks(
 def about_ratings(frame: pd.DataFrame, names: list[str], used: Collection[str | None]) -> str | None:
     """A sentence, where a column that is not ``used`` looks like ratings, which then do not matter. names: of the columns."""
     for name, values in zip(names, (frame.iloc[:, place] for place in range(len(names))), strict=True):
-        usual = _plain(name) in USUAL["rating"] or (name.isdigit() and _few_steps(values))
+        usual = plain_name(name) in USUAL["rating"] or (name.isdigit() and _few_steps(values))
         if name not in used and usual and pd.api.types.is_numeric_dtype(values) and 0 <= values.min() < values.max():
             low, high = values.min(), values.max()
             option = f"--rating {name} " * name.isdigit() + f"--min-rating {0.8 * high:g}"
@@ -191,7 +192,7 @@ def _names(path: Path, rows: pd.DataFrame, header: bool) -> list[str]:
     """Names of the columns. rows: the first two lines."""
     first = [str(name).strip() for name in rows.iloc[0]]
     if not header:
-        usual = [name for name in first if any(_plain(name) in names for names in USUAL.values())]
+        usual = [name for name in first if any(plain_name(name) in names for names in USUAL.values())]
         if usual:
             raise DataError(f"{path}, line 1: {usual[0]!r} is the name of a column: give names, such as --user {first[0]}")
         return [str(place + 1) for place in range(len(first))]
@@ -220,16 +221,12 @@ def _as_numbers(ids: pd.Series) -> pd.Series:
     return pd.Series(values[codes], index=ids.index, name=ids.name)
 
 
-def _plain(name: str) -> str:
-    return name.lower().replace("_", "")
-
-
 def _column(path: Path, columns: list[str], role: str, name: str | None) -> str | None:
     """The column of a role, None for a time that is not there."""
     if role == "time" and name == "none":
         return None
     if name is None:
-        fitting = [name for name in columns if _plain(name) in USUAL[role]]
+        fitting = [name for name in columns if plain_name(name) in USUAL[role]]
         if len(set(fitting)) != 1:
             wrong = f"several columns may be the {role}" if fitting else f"no column has a usual name of the {role}"
             none = ", or --time none if there are no times" if role == "time" else ""
