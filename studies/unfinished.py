@@ -40,8 +40,9 @@ Published curves and tables at the authors' settings, on their splits ([cards](m
 [numbers](results.md#the-later-methods)). {there} of {planned} runs of a, c and d are on record, each with one seed. A run's
 seconds are its own, on a CPU that was not quiet. Of a missing run they are estimated: from another run of the method in the
 study, or *by its steps*: those of a relative times the ratio of both methods' steps in
-[parity.md](../figures/tables/parity.md), and the rest of its time, as if both took equally many epochs. A proof that is
-interrupted begins again, and trains its teacher first where the weights are gone. BD's forms (two seeds each) are complete.
+[parity.md](../figures/tables/parity.md), and the rest of its time, as if both took equally many epochs. The same
+command goes on after an interrupt. It trains the teacher first where the weights are gone. BD's forms (two seeds each) are
+complete.
 """
 PARTS = """## Parts that are missing
 

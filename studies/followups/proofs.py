@@ -4,7 +4,8 @@
 
 trains one run and writes data/replicated/followups/NAME.json: a row of metrics for every evaluated epoch, and where the
 run was made. Weights go to runs/followups. A teacher is trained first where its weights are not there; a finished run is
-not repeated. A trial (--epochs) leaves no record there, but in runs/followups. Three protocols:
+not repeated, and the same command goes on after an interrupt. A trial (--epochs) leaves its record in runs/followups too.
+Three protocols:
 
 - td (Topology Distillation): its own fold of CiteULike; the test item among all items without the user's training and
   validation items, at epochs 1, 11, ..., 101; nothing is selected; the last weights of the teacher teach.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -54,6 +56,7 @@ from rdcore.files import paths
 from rdcore.files.whole import write_json, write_whole
 from rdcore.models import BPRMFSettings
 from rdcore.models.base import Model
+from rdcore.store.checkpoints import Checkpoints
 from rdcore.store.description import describe
 from rdcore.store.environment import environment
 from rdcore.train.loop import Training, make_optimizer, seeded, train, training_data
@@ -185,7 +188,7 @@ def judged(model: nn.Module, stage: Stage, groups: list[Tensor], empty_is_zero: 
 
 
 def _file(study: str, role: str, size: int, seed: int, epochs: int | None, end: str) -> Path:
-    """Where a run's record or weights are."""
+    """Where a run's record or weights are; without an ``end``, the folder of its checkpoint."""
     name = f"{study}-{role}-d{size}-seed{seed}" + (f"-{epochs}epochs" if epochs else "")
     committed = end == ".json" and not epochs
     return (paths.replicated() if committed else paths.runs()) / "followups" / f"{name}{end}"
@@ -229,40 +232,57 @@ def run(study: str, role: str, *, dim: int | None = None, seed: int = 1, epochs:
             method.prepare(teacher, data)
     if protocol.ego_decay:
         method = Decayed(protocol.ego_decay, method)
-    history, curve, best = [], [], {"epoch": 0, "value": -1.0, "weights": None}
+    optimizer = make_optimizer(model, method, training)
+    described = {"training": describe(training), "method": None if teacher is None else describe(protocol.methods[role])}
+    folder = _file(study, role, size, seed, epochs, "")
+    checkpoints = Checkpoints(folder, model=model, optimizer=optimizer, distillation=method)
+    best = {"epoch": 0, "value": -1.0, "weights": None, "at": 0}
+    start = {"epoch": 0, "history": [], "metrics": [], "seconds": 0.0, "resumed": -1, "curve": [], "best": best}
+    state = checkpoints.resume("cpu", "L") or start | {"described": described}
+    if state["described"] != described:
+        raise ValueError(f"{checkpoints.file} has another training or method: delete this file, and the run starts anew")
+    state["resumed"] += 1
+    earlier, curve, best = state["seconds"], state["curve"], state["best"]
 
-    def kept(path: Path, state: dict[str, Tensor]) -> None:
+    def kept(path: Path, tensors: dict[str, Tensor]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, lambda draft: save_file(state, draft))
+        write_whole(path, lambda draft: save_file(tensors, draft))
 
-    def after(epoch: int, log: dict) -> bool:
-        history.append({key: value for key, value in log.items() if not isinstance(value, list)})
-        if role == "T" and epoch in protocol.checkpoints:
-            kept(_file(study, role, size, seed, epochs, f"-epoch{epoch}.safetensors"), model.state_dict())
-        if not (protocol.evaluated(epoch) or epoch == training.epochs):
-            return False
-        stage = test if validation is None else validation
-        curve.append({"epoch": epoch, **judged(model, stage, [], protocol.empty_is_zero)})
-        value = curve[-1][protocol.chooses] if protocol.chooses else epoch
-        if value > best["value"]:
-            state = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-            best.update(epoch=epoch, value=value, weights=state, at=len(curve))
-        print(json.dumps(curve[-1] | {"seconds": log["seconds"]}), flush=True)
+    def stalled() -> bool:
         return bool(protocol.patience) and len(curve) - best["at"] >= protocol.patience
 
-    train(model, data, make_optimizer(model, method, training), training, seed=seed, distillation=method, after_epoch=after)
+    def after(epoch: int, log: dict) -> bool:
+        state["history"].append({key: value for key, value in log.items() if not isinstance(value, list)})
+        if role == "T" and epoch in protocol.checkpoints:
+            kept(_file(study, role, size, seed, epochs, f"-epoch{epoch}.safetensors"), model.state_dict())
+        if protocol.evaluated(epoch) or epoch == training.epochs:
+            stage = test if validation is None else validation
+            curve.append({"epoch": epoch, **judged(model, stage, [], protocol.empty_is_zero)})
+            value = curve[-1][protocol.chooses] if protocol.chooses else epoch
+            if value > best["value"]:
+                tensors = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+                best.update(epoch=epoch, value=value, weights=tensors, at=len(curve))
+            print(json.dumps(curve[-1] | {"seconds": log["seconds"]}), flush=True)
+        state["epoch"], state["seconds"] = epoch, earlier + time.perf_counter() - started
+        checkpoints.save(state, now=stalled() or epoch == training.epochs)
+        return stalled()
+
+    if not stalled():
+        train(
+            model, data, optimizer, training, seed=seed, distillation=method, first_epoch=state["epoch"] + 1, after_epoch=after
+        )
     model.load_state_dict(best["weights"])
     groups = popularity_groups(torch.from_numpy(fit.items), fit.n_items, 2) if study == "unkd" else []
     chosen = {"epoch": best["epoch"], **judged(model, test, groups, protocol.empty_is_zero)}
-    state = {"seconds": time.perf_counter() - started, "resumed": 0}
+    state["seconds"] = earlier + time.perf_counter() - started
     record = {
-        "study": study, "role": role, "dim": size, "seed": seed, "training": describe(training),
-        "method": None if teacher is None else describe(protocol.methods[role]),
-        "environment": environment("cpu", state), "chosen": chosen,
-        "judged": "test" if validation is None else "validation", "curve": curve, "history": history,
+        "study": study, "role": role, "dim": size, "seed": seed, **described, "environment": environment("cpu", state),
+        "chosen": chosen, "judged": "test" if validation is None else "validation", "curve": curve,
+        "history": state["history"],
     }  # fmt: skip
     kept(weights, best["weights"])
     write_json(file, record)
+    shutil.rmtree(folder)
     return record
 
 

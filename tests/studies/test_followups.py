@@ -131,6 +131,50 @@ def test_a_curve_is_written_and_not_trained_twice(small, which, role, monkeypatc
         proofs.main()
 
 
+@pytest.mark.parametrize("role", ["T", "HetComp"])
+def test_an_interrupted_run_goes_on_and_ends_in_the_same_numbers(small, role, monkeypatch):
+    def record(seed):
+        made = proofs.run("rcekd", role, seed=seed, epochs=8)
+        return {name: value for name, value in made.items() if name != "environment"} | {
+            "history": [{k: v for k, v in entry.items() if k != "seconds"} for entry in made["history"]]
+        }, made["environment"]
+
+    proofs.run("rcekd", "T", seed=2, epochs=8)
+    if role == "T":
+        monkeypatch.setattr(proofs.paths, "runs", lambda: small / "other")
+    whole, environment = record(2)
+    assert environment["resumed"] == 0 and not list(small.glob("**/checkpoint.pt"))
+    file = next(proofs.paths.runs().glob(f"followups/rcekd-{role}-*.json"))
+    for found in file.parent.glob(f"rcekd-{role}-*"):
+        found.unlink()
+    judged, calls = proofs.judged, []
+
+    def interrupted(*given):
+        calls.append(given)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return judged(*given)
+
+    monkeypatch.setattr(proofs, "judged", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        record(2)
+    assert not file.exists() and list(file.parent.glob("*/checkpoint.pt"))
+    again, environment = record(2)
+    assert again == whole and environment["resumed"] == 1
+    assert not list(file.parent.glob("*/checkpoint.pt"))
+
+
+def test_a_checkpoint_of_another_method_is_refused(small, monkeypatch):
+    monkeypatch.setattr(proofs, "judged", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setitem(proofs.PROTOCOLS, "rcekd", replace(proofs.PROTOCOLS["rcekd"], evaluated=lambda epoch: epoch == 3))
+    with pytest.raises(KeyboardInterrupt):
+        proofs.run("rcekd", "S", epochs=8)
+    decayed = replace(proofs.PROTOCOLS["rcekd"].training, weight_decay=0.5)
+    monkeypatch.setitem(proofs.PROTOCOLS, "rcekd", replace(proofs.PROTOCOLS["rcekd"], training=decayed))
+    with pytest.raises(ValueError, match=r"rcekd-S-d3-seed1-8epochs.checkpoint.pt has another training or method: delete"):
+        proofs.run("rcekd", "S", epochs=8)
+
+
 def test_two_models_go_on_alone_and_together(tmp_path, monkeypatch):
     monkeypatch.setattr(bidirectional.paths, "replicated", lambda: tmp_path)
     data = synthetic.generate(n_users=30, n_items=50, min_length=10, max_length=15, seed=1)
