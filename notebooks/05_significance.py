@@ -58,7 +58,7 @@ page.show(pd.DataFrame([{"runs": label, **{role: len(found.seeds(role)) for role
 
 # %% [markdown]
 # The table counts seeds. `fixed50` means that every model is used as it is after 50 epochs; `validation` that the number of epochs was chosen
-# on validation data. `RD-hybrid` is RD as the paper has it.
+# on validation data. `RD-hybrid` is RD with the weights of the released code (notebook 03).
 #
 # ## 1. The same users, several seeds
 #
@@ -116,8 +116,9 @@ page.say(page.in_words(c, "RD", "S"),
 #
 # `effect size` is the mean difference over its standard deviation between users: 0.2 is called small. `sd` columns are the spread
 # of single seeds, of single users and of the rest. The first table has a number for each seed, the second one has the tests. The
-# words: *confirmed* if the interval excludes 0 on the claimed side, *confirmed, smaller* if it also excludes the paper's effect, of which ours is less than half,
-# *inconclusive* if it contains both; *provisional* comes before it with fewer than five seeds.
+# words: *confirmed* if the interval excludes 0 on the claimed side, *confirmed, smaller* if it also excludes the paper's effect, of which ours is less than half;
+# *inconclusive* if it contains both, *reported size excluded, sign open* if it contains 0 alone; *contradicted* if it excludes 0 on the other side.
+# *Provisional* comes before the word with fewer than five seeds; with two there is none. The p-values of this table are not corrected (section 5).
 #
 # *Power* is the share of studies like ours, with as many users and seeds, that would find the paper's effect if it were true. Where the
 # power is low, an *inconclusive* says little about the claim. `seeds needed` is how many seeds give a power of 80 %, the usual aim.
@@ -151,7 +152,8 @@ style.save(fig, "05_intervals", profile, records, NOTEBOOK)
 # An interval is right if 95 of 100 such intervals hold the truth. This can be tested: draw data around a known difference, with
 # the spread of seeds, users and rest that was measured above. Other rules are tested too: *Satterthwaite's* degrees of freedom,
 # the usual choice for such a layout, which are too many with three seeds; the *bootstrap*, which draws users and seeds with
-# replacement, as if the three seeds were all that exist; and the *paired t over users*, which ignores seeds.
+# replacement, as if the seeds at hand were all that exist; and the *paired t over users*, which ignores seeds. The axis of the
+# picture is the share of $\sigma^2_\text{seed} / S$ alone; the seeds' part in section 2 has $\sigma^2_\text{rest} / (S\,U)$ in it, too.
 
 # %%
 several = {name.replace("\n", ", "): c for name, c in compared.items() if c.n_seeds > 1}
@@ -199,7 +201,9 @@ page.say(f"The p-values .01, .04 and .03 become {by_hand[0]:.2f}, {by_hand[1]:.2
 #
 # A test that finds no difference does not show that there is none: with few users nothing is ever found. "No worse" needs a **margin**, the most
 # that one is ready to lose. Here it is the smaller of two: half the paper's gap between T and S, and half the lower end of the interval of
-# our own gap. RD is no worse if the whole interval of RD - T lies above minus the margin. A data set without a reported gap has no margin.
+# our own gap. RD is no worse if the whole interval of RD - T lies above minus the margin; if it contains minus the margin, the answer is open, even
+# where RD does rank worse than T. A data set without a reported gap has no margin. And if T does not clearly beat S, or by less than half of the
+# paper's gap, being near T says little: *not assessable*. The verdicts are in notebook 00.
 
 # %%
 judged = {label: matched.no_worse(found) for label, found in shown.items()}

@@ -31,18 +31,23 @@ with effect sizes, p-values and sources: [notebook 00](../notebooks/00_overview.
 * **paper** is the number that the paper reports. The papers' full texts were not available: the numbers come from a poster,
   reading notes and logs. [data/reported](../data/reported/README.md) says how far to trust each of them.
 * **ours** is the mean over seeds, ± the standard deviation over seeds. **difference** is ours / paper - 1.
-* Intervals are 95 % intervals; they treat both users and seeds as random (notebook 05).
+* Intervals are 95 % intervals; they treat both users and seeds as random (notebook 05). With one seed they are over users
+  alone, and too narrow.
 * A **verdict** follows from the claim's own interval. Above 0: *confirmed*, or *confirmed, smaller* where the paper's effect
   lies above the interval and ours is less than half of it. Around 0: *inconclusive*, or *reported size excluded, sign open*
   where the paper's effect lies above the interval. Below 0: *contradicted*. Of *no worse than the teacher*, minus the margin in
   the note takes the place of 0: an interval around it is *inconclusive*, also where it lies below 0, so that the student does
   rank worse. *Not assessable*: our runs cannot answer it, and the note says why. *Provisional*: fewer than five seeds; with
   one seed it is the only word.
-* **power**, in the notes: the share of studies with our users and as many seeds as ours that would find the paper's effect, if
-  it is true (p < .05, not corrected; of *no worse*: that find it above minus the margin). Where it is low, a claim may hold
-  although it is not confirmed.
-* **seeds needed**: with that many seeds, 80 of 100 studies would find it. Both are estimated from our few seeds, so they are
-  rough: the seeds an order of magnitude.
+* The paper's effect is taken as it is printed: how uncertain it is itself, the sources do not say.
+* **power**, in the notes: the share of studies with as many users and seeds as ours that would find the paper's effect, if it
+  is true (p < .05, not corrected; of *no worse*: that find it above minus the margin; where the paper has no effect, that find
+  two equal methods so). Where it is low, a claim may hold although it is not confirmed.
+* **seeds needed**: with that many seeds, 80 of 100 studies would find it (for a verdict at least three). Both numbers come from
+  a noncentral t with the spread of our few seeds, so they are rough: the seeds an order of magnitude.
+* **Holm's correction**, in the notes, counts all planned claims of one question, also those not run. The questions are ours:
+  RD against S by MAP; the same by P@10 and nDCG@10; the weightings against each other; they against S; RD against POP, ItemCF
+  and BPR; DE-RRD; the controls of RD; the methods against RD under one protocol. *No worse*, ratios and curves have none.
 * Protocol `fixed50`: every model after 50 epochs, as in the released code of RD; nothing is chosen. Protocol `validation`,
   with Caser and Fossil: the epoch with the best MAP on validation data, chosen in separate runs. BPR-MF takes the epoch with
   the best validation H@5 of the same run, as DE-RRD does.

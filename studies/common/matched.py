@@ -139,6 +139,11 @@ class NoWorse:
     gap: GapShare
     margin: float  # NaN where our own T - S is not above 0
 
+    @property
+    def below(self) -> bool:
+        """Whether RD ranks worse than T all the same: its interval lies below 0, but not below minus the margin."""
+        return self.comparison.high < 0 and self.verdict.endswith((verdicts.CONFIRMED, verdicts.INCONCLUSIVE))
+
 
 def no_worse(runs: Matched, role: str = "RD-hybrid") -> NoWorse | None:
     """Is RD, with the weights of a role, no worse than T (rule 6)? None without runs, or where the paper reports no gap for

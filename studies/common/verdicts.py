@@ -39,7 +39,11 @@ def verdict(comparison: Comparison, reported: float = float("nan")) -> str:
 
     Two equal runs (no difference at all) and two seeds are not assessable. With fewer than five seeds
     "provisional" comes before the other words, and with one seed it is the only word.
+
+    Raises ValueError for a ``reported`` effect that is not above 0: the claim has to be turned round.
     """
+    if reported <= 0:
+        raise ValueError(f"the reported effect must be above 0, or NaN, got {reported}: compare b with a instead")
     c = comparison
     if c.low > 0:
         small = c.high < reported and c.difference < reported / 2  # False for NaN
@@ -101,7 +105,8 @@ def power(comparison: Comparison, effect: float) -> float:
     """The share of studies with as many users and seeds as this one that find ``effect``, if it is true, on its own side
     (p < .05, not corrected).
 
-    As rough as `seeds_needed`. NaN where it cannot be said: one seed, or no effect given.
+    As rough as `seeds_needed`, and an approximation: simulated studies find it as often to within .05. NaN where it cannot
+    be said: one seed, or no effect given.
     """
     return float(_found(comparison, effect, np.array([comparison.n_seeds]))[0])
 

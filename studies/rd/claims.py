@@ -100,6 +100,7 @@ def _no_worse(runs: Matched, role: str = "RD-hybrid") -> Claim:
         if judgement.verdict.endswith(verdicts.NOT_ASSESSABLE) and judgement.comparison.n_seeds >= verdicts.FEWEST_SEEDS:
             theirs = _paper(runs, "T", "S")
             note = f"no assay sensitivity: our own T - S is {gap.gap / theirs:.0%} of the paper's {theirs:.4f}; "
+        note += "RD does rank worse: the interval lies below 0; " * judgement.below
         note += f"margin {margin:.4f}; {gap.share:.0%} of the gap T - S recovered ({gap.low:.0%} to {gap.high:.0%})"
         needs = float("nan") if note.startswith("no assay") else np.nan_to_num(claim.reported) + margin
     return Claim(**(_fields(claim) | {"comparison": judgement.comparison, "verdict": judgement.verdict, "note": note,
@@ -199,8 +200,8 @@ def _half_the_time(model: str, device: str) -> Claim:
     if ratio is None:
         return Claim(claim=claim, source=RD, reported=efficiency.reported_ratio(model, device), notebook=TIMES)
     note = (
-        f"one {device.upper()}, our code for both; the interval is over repeated rounds; the paper's own ratios on a"
-        f" {device.upper()} go up to {limit:.2f}"
+        f"one {device.upper()}, our code for both, not the authors'; the interval is over repeated rounds; the paper's own"
+        f" ratios on a {device.upper()} go up to {limit:.2f}"
     )
     words = {"holds": verdicts.CONFIRMED, "does not hold": verdicts.CONTRADICTED, "open": verdicts.INCONCLUSIVE}
     word = words[efficiency.about_half(ratio, device)]

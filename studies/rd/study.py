@@ -19,7 +19,7 @@ from studies.common.report import at_epochs, rd_table2, rd_table4
 from studies.common.reported import reported
 from studies.common.selection import chosen_epochs, read_selection
 from studies.common.study import Result, against, as_table, made_on, of_table
-from studies.common.verdicts import FEWEST_SEEDS
+from studies.common.verdicts import FEWEST_SEEDS, NOT_ASSESSABLE
 from studies.rd import claims as rd_claims
 from studies.rd import recipes, released
 from studies.rd.ablations import control_runs, faded_controls, sweep_runs
@@ -107,34 +107,46 @@ def headline() -> list[Result]:
 
 
 def findings() -> list[str]:
-    """RD against the student alone, and position weights against the hybrid, where there are seeds enough for a verdict."""
+    """RD against the student alone and against the teacher, and position weights against both and against the hybrid, where
+    there are seeds enough for a verdict."""
     found = []
     runs = matched(paper_records(), chosen_epochs())
     p = claims.table(rd_claims.claims(runs)).set_index("claim")["p"]
-    said = {model: _against(runs.get((model, PROTOCOLS[model])), "RD-hybrid", "S", p) for model in PROTOCOLS}
-    if any(said.values()):
-        each = "; ".join(f"{model} {words}" for model, words in said.items() if words)
-        found.append(f"Ranking Distillation (RD, hybrid weights) against the student alone, MAP on Gowalla: {each}.")
+    hybrid = {model: runs.get((model, protocol)) for model, protocol in PROTOCOLS.items()}
+    compared = {
+        "against the student alone": {model: _against(of, "RD-hybrid", "S", p) for model, of in hybrid.items()},
+        "against the teacher": {model: _against_teacher(of, "RD-hybrid") for model, of in hybrid.items()},
+    }
+    each = {what: "; ".join(f"{model} {words}" for model, words in of.items() if words) for what, of in compared.items()}
+    if any(each.values()):
+        said = "; ".join(f"{what}: {words}" for what, words in each.items() if words)
+        found.append(f"Ranking Distillation (RD) with hybrid weights, MAP on Gowalla, {said}.")
     caser = runs.get(("Caser", PROTOCOLS["Caser"]))
     compared = {
-        "against the student alone": _against(caser, "RD-position", "S", p),
-        "against the teacher": _against_teacher(caser),
-        "the hybrid weights against them": _against(caser, "RD-hybrid", "RD-position", p),
+        "against S": _against(caser, "RD-position", "S", p),
+        "against T": _against_teacher(caser, "RD-position"),
+        "hybrid weights against them": _against(caser, "RD-hybrid", "RD-position", p),
     }
     if any(compared.values()):
         each = "; ".join(f"{what} {words}" for what, words in compared.items() if words)
-        found.append(f"RD with position weights alone, MAP, Caser: {each}.")
+        found.append(f"RD with position weights, MAP, Caser: {each}.")
     return found + _fading(caser)
 
 
-def _against_teacher(caser: Matched | None) -> str:
-    """Position weights against the teacher itself; "" where there are too few seeds for a verdict."""
-    answer = no_worse(caser, "RD-position") if caser else None
+def _against_teacher(runs: Matched | None, role: str) -> str:
+    """Whether RD with the weights of a role is no worse than the teacher; "" where there are too few seeds for a verdict."""
+    answer = no_worse(runs, role) if runs else None
     if answer is None or answer.comparison.n_seeds < FEWEST_SEEDS:
         return ""
-    c = answer.comparison
+    if answer.verdict == NOT_ASSESSABLE:
+        return f"*{answer.verdict}*"
+    c, paper = answer.comparison, runs.reported(role, "T") / reported_value("gowalla", runs.model, "T", "MAP")
     ours, low, high = (text.percent(value / c.mean_b) for value in (c.difference, c.low, c.high))
-    return f"{ours} ({low} to {high}), no worse: *{answer.verdict}* ({text.count(c.n_seeds, 'seed')})"
+    behind = text.count(c.n_seeds, "seed") + "; it does rank worse" * answer.below
+    return (
+        f"{ours} ({low} to {high}; paper: {text.percent(paper)}), no worse (margin {answer.margin / c.mean_b:.1%}):"
+        f" *{answer.verdict}* ({behind})"
+    )
 
 
 def _fading(caser: Matched | None) -> list[str]:

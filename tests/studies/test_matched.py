@@ -1,5 +1,6 @@
 """Runs side by side: the seeds and users that two roles share, the verdicts in words, the tables of notebook 05."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,16 @@ def test_a_lead_of_the_teacher_that_is_not_the_papers_leaves_nothing_to_assess(t
     found = no_worse(made(tmp_path, {"T": 0.0012, "S": 0.0, "RD-hybrid": 0.0020}, every(5)))
     assert found.gap.gap_low > 0 and found.verdict == "not assessable" and found.margin > 0
     assert found.comparison.low > -found.margin, "by the margin alone it would be no worse"
+
+
+@pytest.mark.parametrize(("low", "high", "verdict", "below"), [
+    (-0.003, -0.001, "inconclusive", True), (-0.001, -0.0005, "provisional confirmed", True),
+    (-0.003, 0.001, "inconclusive", False), (-0.004, -0.003, "contradicted", False), (-0.003, -0.001, "not assessable", False),
+])  # fmt: skip
+def test_who_is_no_worse_by_the_margin_may_be_worse_all_the_same(tmp_path: Path, low, high, verdict, below) -> None:
+    found = no_worse(made(tmp_path, {"T": 0.004, "S": 0.0, "RD-hybrid": 0.004}, every(5)))
+    comparison = replace(found.comparison, low=low, high=high)
+    assert replace(found, comparison=comparison, verdict=verdict).below is below
 
 
 def test_no_worse_of_another_weighting_is_its_own(tmp_path: Path) -> None:

@@ -51,6 +51,13 @@ def test_seeds_that_disagree_are_no_rule():
     assert verdicts.verdict(c, 0.5) == "confirmed"
 
 
+@pytest.mark.parametrize("reported", [0.0, -0.5])
+def test_a_claimed_effect_is_above_0(reported):
+    """Else two losses of one size would be called a contradiction."""
+    with pytest.raises(ValueError, match="must be above 0"):
+        verdicts.verdict(made(-0.6, -0.2), reported)
+
+
 def test_two_runs_of_the_same_are_not_assessable():
     x = np.ones((5, 10))
     assert verdicts.verdict(significance.compare(x, x), 0.5) == "not assessable"
