@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import lzma
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pandas as pd
@@ -15,7 +18,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from rdcore.checks import all_scores, integer, interactions, of_its_users
+from rdcore.checks import all_scores, integer, interactions, of_its_users, plain, short
 from rdcore.data.errors import DataError
 from rdcore.data.interactions import Interactions
 from rdcore.data.queries import Queries, final_queries
@@ -100,8 +103,9 @@ def read_lists(path: Path | str, data: Interactions, *, columns: dict | None = N
     """The lists of a file, for the users and items of ``data``.
 
     path: .parquet; .csv or .tsv with a header; anything else is a TREC run (user Q0 item rank score
-    tag, without a header). Users and items are the labels of the source, compared as text. A list
-    is in the order of ``rank``, else of falling ``score``, equal ones in the order of the file.
+    tag, without a header). Users and items are the labels of the source, compared as text; where
+    those of the data are integers, 7.0 in a text is 7. A list is in the order of ``rank``, equal
+    ranks (and all, without ranks) by falling ``score``, equal ones in the order of the file.
     columns: which column of the file is "user", "item", "rank", "score" or "confidence", where it
     does not have one of the usual names.
 
@@ -115,9 +119,11 @@ def read_lists(path: Path | str, data: Interactions, *, columns: dict | None = N
     interactions(data)
     path = Path(path)
     frame = _frame(path, columns or {})
+    if frame.empty:
+        raise DataError(f"{path} has no rows: write the teacher's lists to it")
     counts = {"rows": len(frame)}
     known = {"user": data.user_ids, "item": data.item_ids}
-    users, items = (pd.Index(pd.Series(labels).astype(str)).get_indexer(frame[name]) for name, labels in known.items())
+    users, items = (_codes(labels, frame[name]) for name, labels in known.items())
     written = frame[["user", "item"]].head(1)
     frame = frame.assign(user=users, item=items)
     counts["unknown_users"] = int((users < 0).sum())
@@ -126,9 +132,8 @@ def read_lists(path: Path | str, data: Interactions, *, columns: dict | None = N
     named = frame["score"] > -np.inf if "score" in frame else np.ones(len(frame), dtype=bool)
     counts["without_score"] = int((~named).sum())
     frame = frame[named]
-    by, falling = ("rank", False) if "rank" in frame else ("score", True)
-    key = -frame[by] if falling else frame[by]
-    frame = frame.iloc[np.lexsort((key.to_numpy(), frame["user"].to_numpy()))]
+    falls = frame.assign(score=-frame["score"]) if "score" in frame else frame
+    frame = frame.iloc[np.lexsort([falls[name] for name in ("score", "rank", "user") if name in falls])]  # the last one first
     again = frame.duplicated(["user", "item"])  # the best place of an item stays
     counts["duplicates"] = int(again.sum())
     frame = frame[~again]
@@ -138,12 +143,11 @@ def read_lists(path: Path | str, data: Interactions, *, columns: dict | None = N
             "teacher diverged? write finite scores, or ranks alone"
         )
     if frame.empty:
-        first = [(name, row[0], str(known[name][0])) for name, row in written.to_dict("list").items() if row]
-        shown = [f"{name} {theirs!r} (the data have {ours!r})" for name, theirs, ours in first]
-        such = f", such as {' and '.join(shown)}" if shown else ""
+        first = [(name, row[0], str(known[name][0])) for name, row in written.to_dict("list").items()]
+        such = " and ".join(f"{name} {short(theirs)} (the data have {short(ours)})" for name, theirs, ours in first)
         raise DataError(
             f"{path} names no user and item of {data.name!r} ({counted(counts)}): "
-            f"its labels must be those of the data's source{such}"
+            f"its labels must be those of the data's source, such as {such}"
         )
     if {"rank", "score"} <= set(frame):
         largest = frame["score"].abs().groupby(frame["user"]).transform("max").to_numpy()
@@ -171,6 +175,14 @@ def read_lists(path: Path | str, data: Interactions, *, columns: dict | None = N
     return GivenLists(listed, scores, confidence, data.n_items, counts)
 
 
+def _codes(labels: np.ndarray, given: pd.Series) -> np.ndarray:
+    """Places of labels of text (N,) among those of the data, -1 for unknown ones: (N,). A column of integers with a gap is
+    written by pandas as 7.0."""
+    if labels.dtype.kind in "iu":
+        given = given.str.replace(r"^(-?[0-9]+)\.0+$", r"\1", regex=True)
+    return pd.Index(pd.Series(labels).astype(str)).get_indexer(given)
+
+
 def plain_name(column: object) -> str:
     """A column's name as usual names are compared: in small letters, without "_"."""
     return str(column).lower().replace("_", "")
@@ -188,7 +200,7 @@ def _frame(path: Path, columns: dict) -> pd.DataFrame:
         raise DataError(f"{path} does not exist: correct the path") from None
     except DataError:
         raise
-    except (OSError, EOFError, ValueError) as error:  # pandas' and pyarrow's errors are ValueErrors
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:  # pandas' and pyarrow's are ValueErrors
         raise DataError(
             f"{path} cannot be read as lists ({str(error).strip()}): write it again, as .csv with commas (a text with a "
             "comma in quotes), as .tsv with tabs, or as .parquet"
@@ -229,12 +241,35 @@ def _frame(path: Path, columns: dict) -> pd.DataFrame:
     return pd.DataFrame(out)
 
 
+def _opened(path: Path) -> TextIO:
+    """A text, also a packed one."""
+    return (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rt", encoding="utf-8")
+
+
+def _suffix(path: Path) -> str:
+    """What says how a file is written, in small letters: .csv of X.CSV and of x.csv.gz."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """The table of a Parquet file. An index with a name is a column: pandas writes one after ``set_index`` or ``groupby``."""
+    frame = pd.read_parquet(path)
+    names = [name for name in frame.index.names if name is not None and name not in frame.columns]
+    return frame.reset_index(names) if names else frame
+
+
 def _table(path: Path) -> pd.DataFrame:
-    suffix = Path(path.name.removesuffix(".gz")).suffix
+    suffix = _suffix(path)
     if suffix == ".parquet":
-        return pd.read_parquet(path)
+        return read_parquet(path)
+    with open(path, "rb") as file:
+        if file.read(4) == b"PAR1":
+            raise DataError(f"{path} is a Parquet file: name it .parquet")
     if suffix in (".csv", ".tsv"):
-        return pd.read_csv(path, sep="," if suffix == ".csv" else "\t", dtype=str, keep_default_na=False)
+        with _opened(path) as file:
+            spaced = ", " in file.readline()  # then in all lines
+        sep = "," if suffix == ".csv" else "\t"
+        return pd.read_csv(path, sep=sep, dtype=str, keep_default_na=False, skipinitialspace=spaced and suffix == ".csv")
     frame = pd.read_csv(path, sep=r"\s+", header=None, dtype=str, keep_default_na=False)
     if frame.shape[1] != len(TREC):
         raise DataError(
@@ -264,18 +299,26 @@ def _numbers(path: Path, name: str, values: pd.Series) -> pd.Series:
         highest = name == "score" and numbers.iloc[row] == np.inf
         remedy = "; the item that comes first needs a higher score than the others, no more" if highest else ""
         raise DataError(
-            f"{path}, {_place(path, row)}: {name} {values.iloc[row]!r} is no finite number: mend or remove the row{remedy}"
+            f"{path}, {_place(path, row)}: {name} {_shown(values.iloc[row])} is no finite number: mend or remove the row"
+            f"{remedy}"
         )
     return numbers
 
 
+def _shown(value: object) -> str:
+    """A value for a message."""
+    if isinstance(value, np.ndarray):
+        return "a list (frame.explode of pandas gives every item a row)"
+    return short(plain(value))
+
+
 def _place(path: Path, row: int) -> str:
     """Where a reader finds a row of the table: its line in a text, where blank ones count, too."""
-    suffix = Path(path.name.removesuffix(".gz")).suffix
+    suffix = _suffix(path)
     if suffix == ".parquet":
         return f"row {row + 1}"
     blank = " \r\n" if suffix == ".tsv" else None  # there a tab is no blank: it ends an empty field
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
+    with _opened(path) as file:
         lines = [number for number, line in enumerate(file, 1) if line.strip(blank)]
     return f"line {lines[row + (suffix in ('.csv', '.tsv'))]}"
 

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import lzma
 import re
+import zlib
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,7 @@ import pandas as pd
 
 from rdcore.checks import short
 from rdcore.data import DataError, Interactions, from_frame
-from rdcore.store.lists import plain_name
+from rdcore.store.lists import plain_name, read_parquet
 
 USUAL = {
     "user": ("user", "userid", "uid", "customer", "customerid", "reviewerid", "visitorid"),
@@ -133,7 +134,7 @@ def _rated(path: Path, frame: pd.DataFrame, column: str, least: float) -> pd.Dat
 
 def _parquet(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_parquet(path)
+        return read_parquet(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is no Parquet file ({error}): write it again") from None
 
@@ -150,7 +151,9 @@ def _text(path: Path, given: dict, *, header: bool) -> tuple[pd.DataFrame, dict,
         ids = {columns["user"]: str, columns["item"]: str}
         own = [name if name in columns.values() else place for place, name in enumerate(names)]  # others may share a name
         frame = pd.read_csv(path, header=0 if header else None, names=own, index_col=False, dtype=ids, **how)
-    except (EOFError, gzip.BadGzipFile, lzma.LZMAError) as error:
+    except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
+        if getattr(error, "errno", None):  # of the disk; those of gzip and bz2 have no number
+            raise
         raise DataError(f"{path} is cut off or damaged ({error}): bring it again") from None
     except UnicodeError as error:
         raise DataError(f"{path}: {str(error).strip()}: write the table as UTF-8 text") from None

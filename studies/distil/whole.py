@@ -42,12 +42,12 @@ session = onnxruntime.InferenceSession(str(here / "student.onnx"), options, prov
 known = np.load(here / "student.npz")
 items, offsets, user_ids, item_ids = (known[name] for name in ("items", "offsets", "user_ids", "item_ids"))
 if len(sys.argv) < 2:
-    sys.exit(f"usage: python serve.py USER ...   (such as {user_ids[0]})")
+    sys.exit(f"usage: python serve.py USER ...   (such as {str(user_ids[0])!r})")
 for label in sys.argv[1:]:
     place = np.flatnonzero(user_ids.astype(str) == label)
     if not len(place):
-        sys.exit(f"there is no user {label!r}: take a label of your data, such as {user_ids[0]}; users with too few rows are "
-                 "left out")
+        sys.exit(f"there is no user {label!r}: take a label of your data, such as {str(user_ids[0])!r}; users with too "
+                 "few rows are left out")
     past = items[offsets[place[0]] : offsets[place[0] + 1]]
     best, scores = session.run(None, {"user": place, "past": past[None]})
     for item, score in zip(best[0], scores[0], strict=True):
@@ -117,9 +117,11 @@ def distil(
     if (judged := clicks.n_users - part.n_unjudged) < 2:
         raise ValueError(f"the models are compared over users with test rows, and {clicks.name} has {judged}: bring the rows "
                          "of more users, or lower min_actions")  # fmt: skip
-    needs_folder(out)
     if hasattr(settings, "sha256"):
         tell(f"lists of {teacher}: {settings.read(part.fit)}")
+    needs_folder(out)
+    refuse_strangers(files_of(out))
+    needs_folder(out / "runs")
     with run_store(out / "runs", workers=jobs > 1):
         done = plans.carry_out(plan, jobs=jobs, progress=progress, tell=tell)
         with locked(out / "runs" / "page", f"another process is writing {out}, waiting for it"):
@@ -145,10 +147,7 @@ def write(done: plans.Done, out: Path, rows: int | None, notes: Sequence[str] = 
         cost["T"] = dict.fromkeys(cost["T"], float("nan"))
     table = results.table(users, cost)
     said, warned = results.conclusion(users), [*notes, *results.warnings(done, users, part, models["T"])]
-    files = {
-        "report": out / "report.html", "table": out / "table.csv", "student": out / "student.onnx",
-        "labels": out / "student.npz", "serve": out / "serve.py", "runs": out / "runs",
-    }  # fmt: skip
+    files = files_of(out)
     n = min(10, data.n_items)
     serve.export(models["D"], files["student"], n=n, about={"data_hash": data.sha256(), "run": done.runs["D"][0].key})
     sample = np.unique(np.linspace(0, data.n_users - 1, serve.CHECKED).astype(int))
@@ -186,6 +185,23 @@ def facts(data: Interactions, earlier: Stage, part: Stage, rows: int | None) -> 
         ("users without a test row", part.n_unjudged), ("test rows of items that nobody had before", part.n_cold),
     ]  # fmt: skip
     return [(name, f"{count:,}") for name, count in lines]
+
+
+def files_of(out: Path) -> dict[str, Path]:
+    """What is written in the folder, by name."""
+    return {
+        "report": out / "report.html", "table": out / "table.csv", "student": out / "student.onnx",
+        "labels": out / "student.npz", "serve": out / "serve.py", "runs": out / "runs",
+    }  # fmt: skip
+
+
+def refuse_strangers(files: dict[str, Path]) -> None:
+    """Raises ValueError for a file that would be replaced and that no call has written, because there are no runs yet, and
+    for a folder in the place of a file."""
+    new = not files["runs"].exists()
+    for name, file in files.items():
+        if name != "runs" and (file.is_dir() or (new and file.exists())):
+            raise ValueError(f"{file} is there already, and would be replaced: move it, or give another folder with --out")
 
 
 def folder_of(out: str | Path) -> Path:

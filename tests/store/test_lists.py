@@ -2,6 +2,7 @@
 back."""
 
 import json
+import lzma
 
 import numpy as np
 import pandas as pd
@@ -76,6 +77,30 @@ def test_usual_names_in_any_case_and_without_underscores(tmp_path, header):
     assert read_lists(tmp_path / "x.csv", DATA).items[0].tolist() == [1]
 
 
+@pytest.mark.parametrize(("name", "text", "items"), [
+    ("x.csv", "user,item,rank\nann,20.0,2\nann,30.0,1\n", [2, 1]),  # pandas writes integers so, if one is missing
+    ("X.CSV", "user,item,rank\nann,20,2\nann,30,1\n", [2, 1]), ("x.csv", "user, item, rank\nann, 20, 2\nann, 30, 1\n", [2, 1]),
+    ("x.run", "ann Q0 20 1 .5 mine\nann Q0 30 1 .9 mine\nann Q0 40 1 .5 mine\n", [2, 1, 3]),  # trec_eval reads no ranks
+    ("x.csv", "user,item,rank\nann,20,1\nann,30,0\n", [2, 1]),
+])  # fmt: skip
+def test_lists_as_programs_write_them(tmp_path, name, text, items):
+    (tmp_path / name).write_text(text)
+    assert read_lists(tmp_path / name, DATA).items[0].tolist() == items
+
+
+def test_ids_of_text_are_compared_as_they_are(tmp_path):
+    data = Interactions("x", np.array([0, 1]), np.array([0, 1, 2]), 2, user_ids=np.array([" a", "7.0"], dtype=object),
+                        item_ids=np.array(["07", "7"], dtype=object))  # fmt: skip
+    (tmp_path / "x.csv").write_text("user,item,rank\n a,07,1\n a,7,2\n7,7,1\n7.0,7.0,1\n7.0,7,2\n")
+    lists = read_lists(tmp_path / "x.csv", data)
+    assert lists.items.tolist() == [[0, 1], [1, 2]] and lists.counts["unknown_users"] == lists.counts["unknown_items"] == 1
+
+
+def test_an_index_with_a_name_is_a_column(tmp_path):
+    FRAME.set_index(["user", "item"]).to_parquet(tmp_path / "x.parquet")
+    assert read_lists(tmp_path / "x.parquet", DATA).items.tolist() == [[2, 1], [3, 0], [5, 5]]
+
+
 def test_a_teacher_of_lists_scores_what_they_name(tmp_path):
     queries = final_queries(DATA)
     teacher = read_lists(written(tmp_path, "csv"), DATA).teacher()
@@ -103,7 +128,7 @@ def test_a_teacher_of_lists_scores_what_they_name(tmp_path):
         ("user,item,score\nann,10,1e39\n", "x.csv, line 2: score '1e39' is no finite number"),
         ("user;item;rank\nann;10;1\n", "x.csv has one column, 'user;item;rank': separate the fields of a .csv file by commas"),
         ("user,item,rank\nann,10,1\nann,20,2,3\n", "cannot be read .*in line 3, saw 4.*: write it again, as .csv with commas"),
-        ("", "x.csv cannot be read as lists"),
+        ("", "x.csv cannot be read as lists"), ("user,item,rank\n", "x.csv has no rows"),
         ("user,user_id,item,rank\nann,bob,10,1\n", r"several columns that may be the user.*Python say which with columns=\{'u"),
         ("user,item,rank,rank\nann,10,1,2\n", "several columns that may be the rank"),
         ("user,item,rank,score\nann,10,1,.1\nann,20,2,.9\n", "user ann: score 0.9 is higher than that of the rank before"),
@@ -135,6 +160,13 @@ def test_other_wrong_calls(tmp_path):
     (tmp_path / "x.tsv").write_bytes(b"\xff\xfe")
     for name in ("x.parquet", "x.tsv"):
         with pytest.raises(DataError, match=f"{name} cannot be read as lists"):
+            read_lists(tmp_path / name, DATA)
+    FRAME.to_parquet(tmp_path / "x.pq")
+    FRAME.groupby("user", as_index=False).agg(list).to_parquet(tmp_path / "x.parquet")
+    (tmp_path / "x.csv.xz").write_bytes(lzma.compress(b"user,item,rank\n")[:-9] + bytes(9))
+    for name, message in (("x.pq", "is a Parquet file: name it .parquet"), ("x.csv.xz", "cannot be read as lists"),
+                          ("x.parquet", "row 1: rank a list .frame.explode of pandas gives every item a row.")):  # fmt: skip
+        with pytest.raises(DataError, match=message):
             read_lists(tmp_path / name, DATA)
     with pytest.raises(DataError, match=r"frame.to_parquet\('lists.parquet'\)"):
         read_lists(FRAME, DATA)

@@ -117,6 +117,15 @@ def test_what_cannot_be_read_is_named_by_file_line_and_value(tmp_path, content, 
         made_of(tmp_path, content)
 
 
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_damaged_packed_file_is_named(tmp_path, pack):
+    content = bytearray(pack(b"".join(b"%d,%d,%d\n" % (k % 7, k * k % 1009, k) for k in range(9000))))
+    content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
+    (tmp_path / "x.csv").write_bytes(content)
+    with pytest.raises(DataError, match="x.csv.*: (bring it again|mend this line)"):
+        read_clicks(tmp_path / "x.csv", "1", "2", "3", min_actions=1)
+
+
 def test_numbers_of_columns_are_for_files_without_a_header(tmp_path):
     (tmp_path / "x.csv").write_text(HEAD + "1,2,3\n")
     with pytest.raises(DataError, match="x.csv, line 1: 'user' is the name of a column: give names, such as --user user"):
@@ -136,6 +145,12 @@ def test_check_ins_as_snap_has_them(tmp_path):
         file.write(rows)
     clicks = read_clicks(tmp_path / "checkins.txt.gz", "1", "5", "2", min_actions=1).clicks
     assert clicks.item_ids[clicks.items].tolist() == [420315, 22847]
+
+
+def test_an_index_with_a_name_is_a_column_of_parquet(tmp_path, frame):
+    frame.set_index(["who", "what"]).to_parquet(tmp_path / "x.parquet")
+    clicks = read_clicks(tmp_path / "x.parquet", "who", "what", "when").clicks
+    assert clicks.user_ids.tolist() == sorted(frame["who"].unique())
 
 
 def test_parquet_and_no_times(tmp_path, frame):
@@ -262,7 +277,8 @@ def test_the_command_writes_everything_and_goes_on(tmp_path, frame, capsys, monk
     lines = [line.split("\t") for line in served.stdout.splitlines()]
     assert len(lines) == 10 and not {int(item) for _, item, _ in lines} & mine, served.stderr
     stranger = subprocess.run([sys.executable, out / "serve.py", "zoe"], capture_output=True, text=True)
-    assert stranger.returncode == 1 and "there is no user 'zoe'" in stranger.stderr and "are left out" in stranger.stderr
+    assert stranger.returncode == 1 and "are left out" in stranger.stderr
+    assert "there is no user 'zoe': take a label of your data, such as 'u" in stranger.stderr
 
 
 def test_from_python_with_lists_of_a_teacher(tmp_path, frame):
@@ -315,6 +331,16 @@ def test_other_wrong_calls(tmp_path, frame):
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(ValueError, match=f"cannot write to the folder {out} .*: give another one with --out"):
             distil(frame, **columns | {"out": out}, teacher="itemcf")
+    for name, make in (("serve.py", Path.touch), ("report.html", Path.mkdir)):
+        (tmp_path / name / "shop").mkdir(parents=True)
+        make(tmp_path / name / "shop" / name)
+        with pytest.raises(ValueError, match=f"{name} is there already, and would be replaced: move it, or give another"):
+            distil(frame, **columns | {"out": tmp_path / name / "shop"}, teacher="itemcf")
+        assert [path.name for path in (tmp_path / name / "shop").iterdir()] == [name]
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "runs").touch()
+    with pytest.raises(ValueError, match="cannot write to the folder .*runs .*: give another one with --out"):
+        distil(frame, **columns | {"out": tmp_path / "taken"}, teacher="itemcf")
     one = frame[frame["who"] == "u3"]
     with pytest.raises(ValueError, match="users with test rows, and clicks has 1: bring the rows of more users"):
         distil(one, **columns | {"out": tmp_path / "one"}, min_actions=1)
