@@ -46,7 +46,8 @@ class GivenLists:
     """Lists of a teacher from outside, in the codes of a data set.
 
     items (n_users, K) int32, best first, padded at the end with n_items. scores, confidence
-    (n_users, K) float32, NaN where nothing is named, or None where the file has none.
+    (n_users, K) float32, NaN where nothing is named, or None where the file has none. No method of
+    rdcore reads confidence: DLLM2Rec takes it from how far scores fall.
     """
 
     items: np.ndarray
