@@ -8,11 +8,16 @@ import re
 import shlex
 import sys
 
+from rdcore.files.disk import DiskError
+
 # Arguments of `studies.distil.distil` in its messages, which are options here.
 ARGUMENT = re.compile(
     r"^(?:dim|epochs|seeds|jobs|method|teacher|student|weight)(?= must be)"
     r"|(?<![\w/'.-])(?:min_actions|teacher_dim|batch_size|learning_rate)(?![\w/'.-])"
 )
+
+STORE = "set RDCORE_ROOT (RDCORE_RUNS, for the run store alone) to a folder"
+"""What `rdcore.files.disk` says of a disk that cannot be written: here the runs are in the folder of --out."""
 
 EXAMPLES = """examples:
   rdcore distil ratings.csv --out shop                      columns have usual names: userId, movieId, timestamp
@@ -138,16 +143,17 @@ def option_names(message: str) -> str:
     >>> option_names("dim must be an integer >= 1, got 0"), option_names("no items are left: lower min_actions")
     ('--dim must be an integer >= 1, got 0', 'no items are left: lower --min-actions')
     """
+    message = message.replace(STORE, "give --out a folder")
     return ARGUMENT.sub(lambda found: {"weight": "--weights"}.get(found[0], f"--{found[0].replace('_', '-')}"), message)
 
 
 def distil(arguments: argparse.Namespace) -> int:
     try:
         return _distil(arguments)
-    except ValueError as error:
+    except (ValueError, DiskError) as error:
         if (message := option_names(str(error))) == str(error):
             raise
-        raise ValueError(message) from error
+        raise (DiskError if isinstance(error, DiskError) else ValueError)(message) from error
 
 
 def _distil(arguments: argparse.Namespace) -> int:

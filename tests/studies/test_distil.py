@@ -2,6 +2,7 @@
 
 import argparse
 import bz2
+import errno
 import gzip
 import lzma
 import os
@@ -19,12 +20,13 @@ import rdcore
 from rdcore.data import DataError, Interactions, stage
 from rdcore.data.queries import final_queries
 from rdcore.datasets import synthetic
+from rdcore.files.disk import writing
 from rdcore.models import BPRMFSettings, CaserSettings, EASESettings
 from rdcore.models.base import has_hints, scores_single_items
 from rdcore.store.lists import read_lists, write_lists
 from rdcore.train.loop import Training
 from studies import cli
-from studies.distil import command, distil, results, teachers
+from studies.distil import command, distil, results, teachers, whole
 from studies.distil.plan import FROM_LISTS, FROM_SCORES, FROM_VECTORS, METHODS, Plan, carry_out
 from studies.distil.tables import read_clicks
 from studies.distil.teachers import given
@@ -311,6 +313,17 @@ def test_a_wrong_option_is_named_as_it_was_given(tmp_path, frame, capsys, given,
     words = ["distil", str(tmp_path / "clicks.csv"), "--out", str(tmp_path / "out"), "--user", "who", "--item", "what"]
     assert cli.main([*words, *given]) == 2 and said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_is_said_with_the_option_that_helps(tmp_path, frame, capsys, monkeypatch):
+    def full(*given, **options):
+        with writing(tmp_path / "o"):
+            raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(whole, "distil", full)
+    frame.rename(columns={"who": "user", "what": "item", "when": "time"}).to_csv(tmp_path / "x.csv", index=False)
+    assert cli.main(["distil", str(tmp_path / "x.csv"), "--out", str(tmp_path / "o")]) == 2
+    assert "the disk is full: free some space, or give --out a folder on another disk" in capsys.readouterr().err
 
 
 def test_other_wrong_calls(tmp_path, frame):
