@@ -203,7 +203,7 @@ page.say(f"The p-values .01, .04 and .03 become {by_hand[0]:.2f}, {by_hand[1]:.2
 # that one is ready to lose. Here it is the smaller of two: half the paper's gap between T and S, and half the lower end of the interval of
 # our own gap. RD is no worse if the whole interval of RD - T lies above minus the margin; if it contains minus the margin, the answer is open, even
 # where RD does rank worse than T. A data set without a reported gap has no margin. And if T does not clearly beat S, or by less than half of the
-# paper's gap, being near T says little: *not assessable*. The verdicts are in notebook 00.
+# paper's gap, being near T says little: *not assessable*. Notebook 00 has the verdicts on all claims.
 
 # %%
 judged = {label: matched.no_worse(found) for label, found in shown.items()}
@@ -217,7 +217,7 @@ fig = result_plots.margins(rows)
 style.save(fig, "05_margins", profile, records, NOTEBOOK)
 
 # %%
-page.say_lines(page.gap_in_words(found.gap(), label) for label, found in shown.items())
+print("\n".join(matched.answers(found) for found in shown.values()))
 
 # %% [markdown]
 # ## 7. Who gains?

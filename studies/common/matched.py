@@ -185,7 +185,8 @@ def answers(runs: Matched) -> str:
     else:
         within = "no margin" if np.isnan(judgement.margin) else f"margin {judgement.margin:.4f}"
         word = judgement.verdict.capitalize()
-        lines.append(f"  Is RD no worse than T? {word}: {_in_numbers(judgement.comparison, 'RD - T')}, {within}.")
+        below = "; it does rank worse" if judgement.below else ""
+        lines.append(f"  Is RD no worse than T? {word}: {_in_numbers(judgement.comparison, 'RD - T')}, {within}{below}.")
     gap = runs.gap()
     if gap is not None and np.isnan(gap.share):
         themselves = "T itself is worse than S" if gap.gap_high < 0 else "T and S themselves do not differ clearly"

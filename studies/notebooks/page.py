@@ -23,7 +23,6 @@ from rdcore.store import groups, runs
 from rdcore.store.experiment import Experiment
 from rdcore.store.runs import Record
 from studies.common import earlier, item_groups, manifest, report, style
-from studies.common.gap import GapShare
 from studies.common.matched import Matched
 from studies.common.plan import Plan
 from studies.common.profiles import PROFILES
@@ -195,16 +194,6 @@ def popularity_groups(described: Mapping[str, Experiment], n_groups: int) -> Cal
         return groups.by_item_popularity(model, data.stage(interactions, "F"), n_groups=n_groups)
 
     return measure
-
-
-def gap_in_words(gap: GapShare | None, label: str) -> str:
-    """How much of the teacher's lead over the student RD recovers, as one sentence."""
-    if gap is None:
-        return f"{label}: no seed has all of T, S and RD."
-    if np.isnan(gap.share):
-        between = f"{gap.gap_low:+.4f} to {gap.gap_high:+.4f}"
-        return f"{label}: T is not clearly better than S ({between}), so there is no gap to recover."
-    return f"{label}: RD recovers **{gap.share:.0%}** of the gap between T and S ({gap.low:.0%} to {gap.high:.0%})."
 
 
 _writes = {"profile": "small"}
