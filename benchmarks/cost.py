@@ -1,7 +1,7 @@
 """Is distillation worth it? Quality against size and time, of teacher, student alone and distilled student.
 
     pip install 'rdcore[serve,index]'
-    python -m benchmarks.cost                  # a quarter of an hour of one core; --trial: seconds, small numbers
+    python -m benchmarks.cost                  # a quarter of an hour of one quiet core; --trial: seconds, small numbers
     python -m benchmarks.cost --only gowalla   # or ml-100k, made-up: the other rows of the table stay
 
 Quality: BPR-MF, stage F, all items ranked, textbook nDCG of ten. The students are trained alone, and taught by a larger
@@ -14,7 +14,7 @@ Runs are kept in the run store.
 
 Time: from a user to the ten best new items, in one thread, for one user and for 512 at once; ONNX Runtime with the exported
 file (`exact`), or faiss with inverted lists of the item vectors (`ivf`: a sixteenth of the lists is visited, and more items are
-asked for than wanted, because known ones are left out). It is the CPU time of the thread, the median of some calls: on a
+asked for than wanted, because known ones are left out). It is the CPU time of the thread, the median of many calls: on a
 busy machine it is steadier than a clock, on a quiet one the same. bytes: the exported file, with `ivf` the index as well.
 
 A million items: random vectors in a thousand clusters. What is given there in place of quality is the share of the ten exact
@@ -69,7 +69,7 @@ class Size:
     seeds: int = 3
     items: int = 1_000_000
     users: int = 13_149
-    calls: tuple[int, int] = (30, 2)
+    calls: tuple[int, int] = (500, 4)
     """For one user and for a batch."""
     batch: int = 512
 
