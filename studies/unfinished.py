@@ -21,6 +21,7 @@ from studies.flexibility.study import runs as matrix_runs
 from studies.followups import missing
 from studies.followups.plan import runs as later_runs
 from studies.one_protocol.plan import all_runs as one_protocol_runs
+from studies.rd import released
 from studies.rd.ablations import control_runs, sweep_runs
 from studies.rd.plan import baselines, choices_of, fixed_runs, runs_of, trials, tuned_fossil
 from studies.rd.recipes import recipe_runs
@@ -117,11 +118,17 @@ def parts() -> list[tuple[str, str, str]]:
             "the matrix of teachers and students on Gowalla", "no cell of it has all its runs; see 11 below",
             "`rdcore train --list --only gowalla`",
         ))  # fmt: skip
-    if not (paths.replicated() / "released.json").exists():
+    minutes = {"T": 30, "S": 15, "RD-position": 17, "RD-hybrid": 39}
+    trained = {run["role"] for run in released.runs()}
+    if left := [role for role in minutes if role not in trained]:
+        again = "T" not in left and left != ["S"]
+        wanted = ["T", *left] if again else left
         found.append((
-            "the released code of RD as a whole", "no record; about two hours of a core and a checkout of that code. "
-            "[What is known](../DEVIATIONS.md#whole-trainings-with-the-released-code) comes from an earlier run by hand",
-            "`python tests/parity/train_released.py T S RD-position RD-hybrid`",
+            f"the released code of RD as a whole: {', '.join(left)}",
+            f"no record; about {sum(minutes[role] for role in wanted)} minutes of a quiet core"
+            f"{', with T again, whose weights are not kept' if again else ''}, and a checkout of that code. [What is "
+            "known](../DEVIATIONS.md#whole-trainings-with-the-released-code) comes from an earlier run by hand",
+            f"`python tests/parity/train_released.py {' '.join(wanted)}`",
         ))  # fmt: skip
     return [
         *found,

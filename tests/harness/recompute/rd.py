@@ -115,6 +115,24 @@ def recipes(name: str) -> Iterator:
                    **summary([run.at(epochs)[metric] for run in group])}  # fmt: skip
 
 
+@table("rd_released", "dataset", "model", "role", "metric")
+def released(name: str) -> Iterator[dict]:
+    """The released code at the last epoch at which it has numbers for every seed, next to ours after 50."""
+    found: dict[str, list[dict[int, dict]]] = {}
+    for run in json.loads((records.ROOT / "data" / "replicated" / "released.json").read_text()):
+        found.setdefault(run["role"], []).append({at["epoch"]: at for at in run["metrics"] if at["MAP"] is not None})
+    for role, seeds in found.items():
+        last = max(set.intersection(*map(set, seeds)))
+        for metric in OF_TABLE4:
+            of_role = "rd_table4" if role == "RD-position" else "rd_table2"
+            known = {"dataset": "gowalla", "model": "Caser", "metric": metric}
+            theirs = paper(of_role, **known, role=role.removesuffix("-hybrid"))
+            ours = summary([run.at(epoch)[metric] for run, epoch in rows("Caser", role, "fixed50").values()])
+            yield {**known, "role": role.removesuffix("-hybrid"), "epoch": last, "reported": theirs,
+                   "released": sum(at[last][metric] for at in seeds) / len(seeds), "released_seeds": len(seeds),
+                   "replicated": ours["replicated"], "seeds": ours["seeds"]}  # fmt: skip
+
+
 # ------------------------------------------------------------------------------------------- notebooks 01 to 03
 
 
