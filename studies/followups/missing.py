@@ -124,6 +124,14 @@ def item_side() -> list[dict[str, str]]:
     return rows
 
 
+def state(proof: Proof) -> str:
+    """Whether a run is on record."""
+    if proof.content is None:
+        return "no"
+    epoch = study.cut_short(proof.content)
+    return f"ended by hand after epoch {epoch}" if epoch else "yes"
+
+
 def section() -> str:
     """Of docs/open.md: a table for each study."""
     every, parts = planned(), []
@@ -133,8 +141,8 @@ def section() -> str:
         else:
             rows = [
                 {
-                    "run": one.role, "d": str(one.dim), "on record": "yes" if one.content else "no",
-                    "command": "" if one.content else f"`{one.command}`",
+                    "run": one.role, "d": str(one.dim), "on record": state(one),
+                    "command": "" if state(one) == "yes" else f"`{one.command}`",
                     "seconds": f"{seconds(one.content):,.0f}" if one.content else cost(one, every),
                 }
                 for one in every if one.study == name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from studies.common import plan as plans
 from studies.common.reported import reported
 from studies.common.study import Result
 from studies.followups.plan import BATCHES, INSTANCES, PLANS, runs
+from studies.followups.proofs import PROTOCOLS
 
 __all__ = ["findings", "headline", "results", "runs", "tables", "teachers_of", "write_tables"]
 
@@ -65,6 +66,26 @@ def proofs() -> list[Proof]:
     """The runs in data/replicated/followups, in the order of their names."""
     files = sorted((paths.replicated() / "followups").glob("*.json"))
     return [Proof(file.stem, json.loads(file.read_text(encoding="utf-8"))) for file in files]
+
+
+def cut_short(run: Mapping[str, Any]) -> int:
+    """The epoch in which the run of a proof was ended by hand; 0 where it ended as its protocol says, after its last epoch
+    or after as many evaluations without a better value as the patience."""
+    protocol = PROTOCOLS.get(run["study"])
+    if protocol is None or not protocol.patience:
+        return 0
+    values = [row[protocol.chooses] for row in run["curve"]]
+    last = run["curve"][-1]["epoch"]
+    waited = len(values) - 1 - values.index(max(values))
+    return 0 if waited >= protocol.patience or last == run["training"]["epochs"] else last
+
+
+def ended_by_hand(study: str, methods: Collection[str]) -> str:
+    """A sentence on the runs of some methods that were ended by hand; "" without one."""
+    found = [(proof.content["role"], cut_short(proof.content)) for proof in proofs() if proof.content["study"] == study]
+    found = [(role, epoch) for role, epoch in found if epoch and role in methods]
+    words = "{} was ended by hand after epoch {}, for time: its validation metric still rose."
+    return " ".join(words.format(role, epoch) for role, epoch in found)
 
 
 def rows_of_proof(proof: Proof) -> list[dict]:
@@ -162,7 +183,8 @@ def of_study(table: pd.DataFrame, study: str) -> str:
     order = {name: k for k, name in enumerate(("T", "S"))}
     rows.sort(key=lambda row: (order.get(row[""], 2), int(row["d"])))
     title, _ = OWN[study]
-    return f"### {title}\n\n" + text.markdown(pd.DataFrame(rows).fillna("")) + same_as_teacher(own)
+    by_hand = ended_by_hand(study, set(own["method"]))
+    return f"### {title}\n\n" + text.markdown(pd.DataFrame(rows).fillna("")) + same_as_teacher(own) + f"\n\n{by_hand}".rstrip()
 
 
 def same_as_teacher(own: pd.DataFrame) -> str:
@@ -194,6 +216,8 @@ def of_method(method: str, table: pd.DataFrame | None = None) -> str:
         listed += [f"T (d={d}) {said[place]}" for place in own.index if place[0] == "T" for d in place[1:]]
         brackets = " (in brackets: the authors' log)" * any(place[0] in (method, "S", "T") for place in papers)
         parts.append(f"{title}, {metric}{brackets}: {'; '.join(listed)}.")
+        if by_hand := ended_by_hand(study, {method}):
+            parts.append(by_hand)
         begun = table[(table["study"] == study) & (table["metric"] == "train_loss") & (table["epoch"].astype(str) == "0")]
         if losses := {row.method: f"{row.mean:.1f}" for row in begun.itertuples() if row.method in (method, "S")}:
             parts.append(f"Mean train loss of a batch in the first epoch: {losses[method]} (S {losses['S']}).")

@@ -10,6 +10,7 @@ import pandas as pd
 from rdcore.files import paths
 from rdcore.files.whole import natural, positive, read_json
 from studies.common import text
+from studies.common.matched import reported_value
 
 METRICS = ["P@10", "nDCG@10", "MAP"]
 COLUMNS = ["dataset", "model", "role", "metric", "epoch", "reported", "released", "released_seeds", "replicated", "seeds"]
@@ -28,7 +29,7 @@ def table(table2: pd.DataFrame) -> pd.DataFrame:
     """One row per role and metric: the paper's number, the released code's, ours under `fixed50`, each mean over seeds.
 
     epoch: the last one at which all seeds of the released code have numbers (its loss may overflow, after which there are
-    none). table2: `report.rd_table2`, which has the paper's and ours.
+    none). table2: `report.rd_table2`, which has ours.
     """
     rows, ours = [], table2[table2["protocol"] == "fixed50"].set_index(["dataset", "model", "role", "metric"])
     found: dict[tuple, list[dict[int, dict]]] = {}
@@ -40,8 +41,9 @@ def table(table2: pd.DataFrame) -> pd.DataFrame:
         for metric in METRICS if common else ():
             values = [epochs[max(common)][metric] for epochs in seeds]
             own = ours.loc[(*where, metric)] if (*where, metric) in ours.index else {}
-            rows.append([*where, metric, max(common), own.get("reported"), sum(values) / len(values), len(values),
-                         own.get("replicated"), own.get("seeds")])  # fmt: skip
+            theirs = reported_value(*where, metric)  # Table 4's for position weights
+            rows.append([*where, metric, max(common), theirs, sum(values) / len(values), len(values), own.get("replicated"),
+                         own.get("seeds")])  # fmt: skip
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -15,7 +15,7 @@ from rdcore.distill import FTDSettings, HetCompSettings, UnKDSettings
 from rdcore.models import BPRMFSettings
 from rdcore.train.loop import Training
 from studies.derrd.plan import all_runs as derrd_runs
-from studies.followups import bidirectional, plan, proofs, splits, study
+from studies.followups import bidirectional, missing, plan, proofs, splits, study
 
 
 def test_what_is_trained_already_is_not_planned_under_another_key():
@@ -173,6 +173,23 @@ def test_a_checkpoint_of_another_method_is_refused(small, monkeypatch):
     monkeypatch.setitem(proofs.PROTOCOLS, "rcekd", replace(proofs.PROTOCOLS["rcekd"], training=decayed))
     with pytest.raises(ValueError, match=r"rcekd-S-d3-seed1-8epochs.checkpoint.pt has another training or method: delete"):
         proofs.run("rcekd", "S", epochs=8)
+
+
+def test_a_run_that_was_ended_by_hand_is_called_so(monkeypatch):
+    there = next(proof for proof in study.proofs() if proof.key == "rcekd-RCE-KD-d20-seed1")
+    assert study.cut_short(there.content) == 0 and study.ended_by_hand("rcekd", {"RCE-KD"}) == ""
+    patience, whole = proofs.PROTOCOLS["rcekd"].patience, there.content["curve"]
+    assert [study.cut_short(there.content | {"curve": whole[:-cut]}) for cut in (1, patience)] == [
+        whole[-2]["epoch"], whole[-patience - 1]["epoch"]
+    ]  # fmt: skip
+    cut = there._replace(content=there.content | {"curve": whole[:-1]})
+    monkeypatch.setattr(study, "proofs", lambda: [cut])
+    words = f"RCE-KD was ended by hand after epoch {whole[-2]['epoch']}, for time"
+    assert words in study.ended_by_hand("rcekd", {"RCE-KD", "T"}) and study.ended_by_hand("rcekd", {"T"}) == ""
+    assert words in study.results() and words in study.of_method("RCE-KD")
+    row = next(line for line in missing.section().splitlines() if line.startswith("| RCE-KD "))
+    assert f"| ended by hand after epoch {whole[-2]['epoch']} " in row
+    assert "`python -m studies.followups.proofs rcekd RCE-KD`" in row
 
 
 def test_two_models_go_on_alone_and_together(tmp_path, monkeypatch):
