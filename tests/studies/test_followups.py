@@ -53,7 +53,8 @@ def test_records_of_proofs_stand_beside_the_authors_numbers(tmp_path, monkeypatc
         record = {"study": "td", "role": role, "dim": 10, "seed": 1, "curve": curve, "chosen": curve[-1]}
         (tmp_path / f"followups/td-{role}-d10-seed1.json").write_text(json.dumps(record))
     chosen = {"epoch": 7, "R@10": 0.2, "R@10-popular": 0.3}
-    record = {"study": "unkd", "role": "UnKD", "dim": 10, "seed": 1, "curve": [chosen], "chosen": chosen}
+    whole = {"training": {"epochs": 7}, "curve": [{"epoch": 7, "N@20": 0.1}]}
+    record = {"study": "unkd", "role": "UnKD", "dim": 10, "seed": 1, **whole, "chosen": chosen}
     (tmp_path / "followups/unkd-UnKD-d10-seed1.json").write_text(json.dumps(record))
     table = study.tables()["followups"]
     assert table[(table["study"] == "td") & (table["metric"] == "R@50")]["epoch"].tolist() == [0, 100, 0, 100]
