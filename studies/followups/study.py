@@ -62,9 +62,9 @@ def table_runs() -> list[tuple[str, Experiment]]:
     return [(study, run) for study, run in planned if is_committed(run)]
 
 
-def proofs() -> list[Proof]:
-    """The runs in data/replicated/followups, in the order of their names."""
-    files = sorted((paths.replicated() / "followups").glob("*.json"))
+def proofs(names: str = "*") -> list[Proof]:
+    """The runs in data/replicated/followups whose names are such, in their order."""
+    files = sorted((paths.replicated() / "followups").glob(f"{names}.json"))
     return [Proof(file.stem, json.loads(file.read_text(encoding="utf-8"))) for file in files]
 
 
@@ -82,10 +82,9 @@ def cut_short(run: Mapping[str, Any]) -> int:
 
 def ended_by_hand(study: str, methods: Collection[str]) -> str:
     """A sentence on the runs of some methods that were ended by hand; "" without one."""
-    found = [(proof.content["role"], cut_short(proof.content)) for proof in proofs() if proof.content["study"] == study]
-    found = [(role, epoch) for role, epoch in found if epoch and role in methods]
     words = "{} was ended by hand after epoch {}, for time: its validation metric still rose."
-    return " ".join(words.format(role, epoch) for role, epoch in found)
+    found = [(role, cut_short(proof.content)) for role in sorted(methods) for proof in proofs(f"{study}-{role}-d*")]
+    return " ".join(words.format(role, epoch) for role, epoch in found if epoch)
 
 
 def rows_of_proof(proof: Proof) -> list[dict]:
