@@ -35,9 +35,15 @@ NAMES = {
     "confidence": ("confidence",),
 }
 """What a column may be called."""
-ELSEWHERE = {"item": ("movieid", "productid", "asin", "parentasin", "artistid")}
-"""Further names, of public data. They count where no column has one of the names above as they are written there; those
-count then also in other letters and with or without "_"."""
+CLICKS = {
+    "user": ("user", "userid", "uid", "customer", "customerid", "reviewerid", "visitorid"),
+    "item": (
+        "item", "itemid", "iid", "movieid", "product", "productid", "asin", "parentasin", "locationid", "venueid",
+        "businessid", "artistid", "bookid",
+    ),
+}
+"""Names in tables of clicks, as `plain_name` writes them. A file of lists may use them too: they count where no column
+has one of the names above as they are written there; those count then also in other letters and with or without "_"."""
 TREC = ["user", "Q0", "item", "rank", "score", "tag"]
 
 
@@ -211,7 +217,7 @@ def _frame(path: Path, columns: dict) -> pd.DataFrame:
         wanted = [columns[name]] if name in columns else usual
         here = [column for column in frame.columns if column in wanted]
         if not here and name not in columns:
-            plain = {*map(plain_name, usual), *ELSEWHERE.get(name, ())}
+            plain = {*map(plain_name, usual), *CLICKS.get(name, ())}
             here = [column for column in frame.columns if plain_name(column) in plain]
         if len(here) > 1 or (here and f"{here[0]}.1" in frame.columns):  # pandas' name of a second one
             raise DataError(

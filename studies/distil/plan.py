@@ -145,7 +145,7 @@ class Plan:
         """Raises ValueError where the teacher cannot teach, or the student not learn, by the method. Models of made-up data
         show it before anything is trained."""
         teacher, student = teachers.example(self.teacher), teachers.example(self.student)
-        kind = "a file of lists" if hasattr(self.teacher, "sha256") else type(teacher).__name__
+        kind = "a file of lists" if isinstance(self.teacher, teachers.ListsSettings) else type(teacher).__name__
         instead = "or a method from lists, such as rd-position"
         if self.method in FROM_VECTORS and not has_hints(teacher):
             some = ", ".join(teachers.WITH_VECTORS)

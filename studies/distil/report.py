@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from rdcore.files.whole import write_whole
 from studies.distil.plan import METRIC, Done
 from studies.distil.results import NAMES, SHOWN
+from studies.distil.teachers import ListsSettings
 
 COLOURS = {"POP": "#8C8C8C", "T": "#0072B2", "S": "#E69F00", "D": "#009E73"}
 
@@ -142,7 +143,7 @@ def _who(done: Done) -> str:
 
 def _name(settings) -> str:
     """What a model is, in a word or two."""
-    if hasattr(settings, "sha256"):
+    if isinstance(settings, ListsSettings):
         return f"lists of {Path(settings.path).name}"
     size = f", {settings.dim} numbers a vector" if hasattr(settings, "dim") else ""
     return type(settings).__name__.removesuffix("Settings").replace("BPRMF", "BPR-MF") + size

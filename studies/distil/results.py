@@ -21,6 +21,7 @@ from rdcore.eval.significance import Comparison, compare
 from rdcore.eval.topk import block_rows
 from rdcore.models.base import Model, evaluating
 from studies.distil.plan import FROM_SCORES, METRIC, Done
+from studies.distil.teachers import ListsSettings
 
 SHOWN = {"nDCG@10": "nDCG@10", "P@10": "P@10", "R@10": "R@10", "MAP": "AP"}
 """Column of the table -> metric of single users."""
@@ -126,7 +127,7 @@ def _about_scores(done: Done, part: Stage, teacher: Model) -> Iterator[str]:
     asked, n, block = Frozen(teacher), min(10, part.fit.n_items), block_rows(part.fit.n_items, SAMPLED)
     scores = torch.cat([asked.score_all(queries[k : k + block]).topk(n).values for k in range(0, len(queries), block)])
     apart = [float(row[0] - row[-1]) for row in (row[row > -torch.inf] for row in scores) if len(row) > 1]
-    listed = hasattr(done.plan.teacher, "sha256")
+    listed = isinstance(done.plan.teacher, ListsSettings)
     if listed and done.plan.teacher.read(part.fit).scores is None:
         yield (
             f"The teacher's file has no scores. {done.plan.method} reads scores: an item counts with the length of the list "
@@ -184,7 +185,7 @@ def _warnings(done: Done, users: dict, part: Stage) -> Iterator[str]:
 
 
 def _about_lists(done: Done, part: Stage) -> Iterator[str]:
-    if not hasattr(done.plan.teacher, "sha256"):
+    if not isinstance(done.plan.teacher, ListsSettings):
         return
     lists = done.plan.teacher.read(part.fit)
     teacher, counts = lists.teacher(), lists.counts

@@ -16,14 +16,10 @@ import pandas as pd
 
 from rdcore.checks import short
 from rdcore.data import DataError, Interactions, from_frame
-from rdcore.store.lists import plain_name, read_parquet
+from rdcore.store.lists import CLICKS, plain_name, read_parquet
 
 USUAL = {
-    "user": ("user", "userid", "uid", "customer", "customerid", "reviewerid", "visitorid"),
-    "item": (
-        "item", "itemid", "iid", "movieid", "product", "productid", "asin", "parentasin", "locationid", "venueid",
-        "businessid", "artistid", "bookid",
-    ),
+    **CLICKS,
     "time": ("time", "timestamp", "ts", "date", "datetime", "unixreviewtime", "when", "day"),
     "rating": ("rating", "ratings", "ratingvalue", "score", "stars", "star", "starrating", "overall"),
 }

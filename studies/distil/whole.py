@@ -117,7 +117,7 @@ def distil(
     if (judged := clicks.n_users - part.n_unjudged) < 2:
         raise ValueError(f"the models are compared over users with test rows, and {clicks.name} has {judged}: bring the rows "
                          "of more users, or lower min_actions")  # fmt: skip
-    if hasattr(settings, "sha256"):
+    if isinstance(settings, teachers.ListsSettings):
         tell(f"lists of {teacher}: {settings.read(part.fit)}")
     needs_folder(out)
     refuse_strangers(files_of(out))
@@ -143,7 +143,7 @@ def write(done: plans.Done, out: Path, rows: int | None, notes: Sequence[str] = 
     users = results.per_user(done, part)
     models = {role: done.runs[role][0].model(done.experiments[role][0], data) for role in ("T", "S", "D")}
     cost = {role: results.cost(model, part) for role, model in models.items()}
-    if hasattr(done.plan.teacher, "sha256"):
+    if isinstance(done.plan.teacher, teachers.ListsSettings):
         cost["T"] = dict.fromkeys(cost["T"], float("nan"))
     table = results.table(users, cost)
     said, warned = results.conclusion(users), [*notes, *results.warnings(done, users, part, models["T"])]

@@ -141,11 +141,11 @@ def section() -> str:
         else:
             rows = [
                 {
-                    "run": one.role, "d": str(one.dim), "on record": state(one),
-                    "command": "" if state(one) == "yes" else f"`{one.command}`",
+                    "run": one.role, "d": str(one.dim), "on record": there,
+                    "command": "" if there == "yes" else f"`{one.command}`",
                     "seconds": f"{seconds(one.content):,.0f}" if one.content else cost(one, every),
                 }
-                for one in every if one.study == name
+                for one in every if one.study == name for there in [state(one)]
             ]  # fmt: skip
         parts.append(f"### {title}\n\n{text.markdown(pd.DataFrame(rows))}")
     return "\n\n".join(parts)

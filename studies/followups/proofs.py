@@ -96,6 +96,13 @@ class Protocol:
     checkpoints: tuple[int, ...] = ()
     """Epochs of the teacher that are kept in addition to its chosen one, for HetComp."""
 
+    def stalled(self, curve: list[dict]) -> bool:
+        """Whether the last evaluations, as many as the patience, brought no better value of the metric that chooses."""
+        if not self.patience or not curve:
+            return False
+        values = [row[self.chooses] for row in curve]
+        return len(values) - 1 - values.index(max(values)) >= self.patience
+
 
 def td_parts() -> tuple[Interactions, None, Stage]:
     judge = Judge(datasets.load("citeulike-td"))
@@ -236,7 +243,7 @@ def run(study: str, role: str, *, dim: int | None = None, seed: int = 1, epochs:
     described = {"training": describe(training), "method": None if teacher is None else describe(protocol.methods[role])}
     folder = _file(study, role, size, seed, epochs, "")
     checkpoints = Checkpoints(folder, model=model, optimizer=optimizer, distillation=method)
-    best = {"epoch": 0, "value": -1.0, "weights": None, "at": 0}
+    best = {"epoch": 0, "value": -1.0, "weights": None}
     start = {"epoch": 0, "history": [], "metrics": [], "seconds": 0.0, "resumed": -1, "curve": [], "best": best}
     state = checkpoints.resume("cpu", "L") or start | {"described": described}
     if state["described"] != described:
@@ -248,9 +255,6 @@ def run(study: str, role: str, *, dim: int | None = None, seed: int = 1, epochs:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, lambda draft: save_file(tensors, draft))
 
-    def stalled() -> bool:
-        return bool(protocol.patience) and len(curve) - best["at"] >= protocol.patience
-
     def after(epoch: int, log: dict) -> bool:
         state["history"].append({key: value for key, value in log.items() if not isinstance(value, list)})
         if role == "T" and epoch in protocol.checkpoints:
@@ -261,13 +265,13 @@ def run(study: str, role: str, *, dim: int | None = None, seed: int = 1, epochs:
             value = curve[-1][protocol.chooses] if protocol.chooses else epoch
             if value > best["value"]:
                 tensors = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-                best.update(epoch=epoch, value=value, weights=tensors, at=len(curve))
+                best.update(epoch=epoch, value=value, weights=tensors)
             print(json.dumps(curve[-1] | {"seconds": log["seconds"]}), flush=True)
         state["epoch"], state["seconds"] = epoch, earlier + time.perf_counter() - started
-        checkpoints.save(state, now=stalled() or epoch == training.epochs)
-        return stalled()
+        checkpoints.save(state, now=protocol.stalled(curve) or epoch == training.epochs)
+        return protocol.stalled(curve)
 
-    if not stalled():
+    if not protocol.stalled(curve):
         train(
             model, data, optimizer, training, seed=seed, distillation=method, first_epoch=state["epoch"] + 1, after_epoch=after
         )

@@ -74,10 +74,8 @@ def cut_short(run: Mapping[str, Any]) -> int:
     protocol = PROTOCOLS.get(run["study"])
     if protocol is None or not protocol.patience:
         return 0
-    values = [row[protocol.chooses] for row in run["curve"]]
     last = run["curve"][-1]["epoch"]
-    waited = len(values) - 1 - values.index(max(values))
-    return 0 if waited >= protocol.patience or last == run["training"]["epochs"] else last
+    return 0 if protocol.stalled(run["curve"]) or last == run["training"]["epochs"] else last
 
 
 def ended_by_hand(study: str, methods: Collection[str]) -> str:

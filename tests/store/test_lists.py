@@ -68,7 +68,9 @@ def test_columns_of_other_names_a_confidence_and_scores_alone(tmp_path):
     assert lists.confidence[0].tolist() == [1, 0.5, 0.25] and lists.counts["without_score"] == 1
 
 
-HEADERS = ["userId,movieId,Rank", "USER_ID,ParentAsin,rank", "qid,docid,rank", "user_id,item_id,rank,asin"]
+HEADERS = [
+    "userId,movieId,Rank", "USER_ID,ParentAsin,rank", "qid,docid,rank", "user_id,item_id,rank,asin", "reviewerID,BookId,rank",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("header", HEADERS)

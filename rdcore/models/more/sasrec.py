@@ -74,8 +74,11 @@ def gbce_loss(positive: Tensor, negative: Tensor, n_items: int, calibration: flo
     """Generalised BCE of every query: positive (B, 1), negative (B, k) logits -> (B,).
 
     [ beta softplus(-s+) + sum softplus(s-) ] / (k + 1) with beta = 1 - t (1 - alpha), alpha =
-    k / (n_items - 1) and t = ``calibration`` (Petrov and Macdonald, RecSys 2023, equation 11).
+    k / (n_items - 1) and t = ``calibration`` (Petrov and Macdonald, RecSys 2023, equation 11). Raises
+    ValueError for one item, of which there are no negatives.
     """
+    if n_items < 2:
+        raise ValueError(f"n_items must be at least 2, got {n_items}: gBCE compares an item with others")
     k = negative.shape[1]
     beta = 1 - calibration * (1 - k / (n_items - 1))
     return (beta * F.softplus(-positive).sum(1) + F.softplus(negative).sum(1)) / (k + 1)

@@ -199,6 +199,8 @@ def test_golden_losses():
     positive, negative = torch.tensor([[1.0]]), torch.tensor([[0.5, -0.2]])
     assert gbce_loss(positive, negative, 101, 0.75).item() == pytest.approx(0.5517434, abs=1e-6)
     assert gbce_loss(positive, negative, 101, 0.0).item() == pytest.approx(0.62849251, abs=1e-6)
+    with pytest.raises(ValueError, match="n_items must be at least 2, got 1"):
+        gbce_loss(positive, negative, 1, 0.75)
     assert sampled_cross_entropy(positive, negative).item() == pytest.approx(0.64591137, abs=1e-6)
 
 
