@@ -282,7 +282,7 @@ on_test = pd.DataFrame({role: record.metrics[shown].iloc[-1] for role, record in
 on_test["MAP - S"] = on_test["MAP"] - on_test.loc["S", "MAP"]
 on_test["share of the gap"] = on_test["MAP - S"] / (on_test.loc["T", "MAP"] - on_test.loc["S", "MAP"])
 table = on_test.rename_axis("role").reset_index()
-report.write_table(table, "03_schemes", profile, list(records.values()), NOTEBOOK)
+report.write_table(table.assign(seed=seed), "03_schemes", profile, list(records.values()), NOTEBOOK)
 page.show(table, **{"MAP - S": "{:+.4f}", "share of the gap": "{:.0%}"})
 
 # %% [markdown]
@@ -321,7 +321,7 @@ compared = {role: significance.compare(ap[role], ap["S"]) for role in ap if role
 rows = pd.DataFrame([
     {"role": role, "MAP - S": c.difference, "low": c.low, "high": c.high} for role, c in compared.items()
 ])  # fmt: skip
-report.write_table(rows, "03_against_student", profile, list(records.values()), NOTEBOOK)
+report.write_table(rows.assign(seed=seed), "03_against_student", profile, list(records.values()), NOTEBOOK)
 page.show(rows, **dict.fromkeys(["MAP - S", "low", "high"], "{:+.4f}"))
 
 # %%

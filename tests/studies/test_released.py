@@ -43,6 +43,7 @@ def test_it_stands_beside_the_paper_and_us_at_the_last_epoch_with_numbers(keep):
     assert tuple(table.loc[("RD-position", "MAP"), ["released", "reported"]]) == (0.097, 0.0945)
     shown = released.results(TABLE2)
     assert "0.0940" in shown and "seeds, released" in shown and "0.5000" not in shown
+    assert shown.count("has no numbers after") == 1 and "RD has no numbers after epoch 40: the released loss overflows" in shown
 
 
 def test_a_damaged_file_is_named(keep):

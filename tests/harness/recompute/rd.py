@@ -173,7 +173,7 @@ def schemes(name: str) -> Iterator[dict]:
         if one := of_first_seed(role):
             ours = {metric: one[0].at(50)[metric] for metric in OF_TABLE4}
             gain = ours["MAP"] - lead["S"]
-            yield {"role": role, **ours, "MAP - S": gain, "share of the gap": gain / (lead["T"] - lead["S"])}
+            yield {"role": role, **ours, "MAP - S": gain, "share of the gap": gain / (lead["T"] - lead["S"]), "seed": 1}
 
 
 @table("03_against_student", "role")
@@ -183,7 +183,7 @@ def against_student(name: str) -> Iterator[dict]:
     for role in ("T", *WEIGHTINGS):
         if one := of_first_seed(role):
             c = compare(one[0].users(50, "AP")[None], student)
-            yield {"role": role, "MAP - S": c["difference"], "low": c["low"], "high": c["high"]}
+            yield {"role": role, "MAP - S": c["difference"], "low": c["low"], "high": c["high"], "seed": 1}
 
 
 # ------------------------------------------------------------------------------------------- notebook 06
