@@ -162,7 +162,10 @@ def write(done: plans.Done, out: Path, rows: int | None, notes: Sequence[str] = 
 
 
 def write_split(data: Interactions, out: str | Path) -> Path:
-    """Writes all rows that count as split.csv in the folder, each user's oldest first: user, item, and the part they are in."""
+    """Writes all rows that count as split.csv in the folder, each user's oldest first: user, item, and the part they are in.
+
+    Raises ValueError where another split.csv is there, because a teacher may have learnt from it.
+    """
     out = folder_of(out)
     earlier, part = results.stages(data)
     tables = [
@@ -170,8 +173,11 @@ def write_split(data: Interactions, out: str | Path) -> Path:
         for name, rows in (("train", earlier.fit), ("validation", earlier.judge), ("test", part.judge))
     ]
     needs_folder(out)
-    write_whole(out / "split.csv", lambda file: pd.concat(tables).to_csv(file, index=False))
-    return out / "split.csv"
+    path, made = out / "split.csv", pd.concat(tables).to_csv(index=False, lineterminator="\n").encode()
+    if path.is_dir() or (path.exists() and path.read_bytes() != made):
+        raise ValueError(f"{path} is there already, and would be replaced: move it, or give another folder with --out")
+    write_whole(path, lambda file: file.write_bytes(made))
+    return path
 
 
 def facts(data: Interactions, earlier: Stage, part: Stage, rows: int | None) -> list[tuple[str, str]]:

@@ -550,6 +550,14 @@ def test_the_split_for_a_teacher_of_your_own(tmp_path, frame, capsys):
     for out, said in (("", "--out is empty"), (str(tmp_path / "x.csv"), "cannot write to the folder")):
         words[words.index("--out") + 1] = out
         assert cli.main([*words, "--user", "who", "--item", "what", "--time", "when"]) == 2 and said in capsys.readouterr().err
+    words[words.index("--out") + 1] = str(tmp_path / "o")
+    names = ["--user", "who", "--item", "what"]
+    before = (tmp_path / "o" / "split.csv").read_bytes()
+    assert cli.main([*words, *names, "--time", "when"]) == 0, "the same split once more"
+    frame[::-1].to_csv(tmp_path / "x.csv", index=False)
+    assert cli.main([*words, *names, "--time", "none"]) == 2 and "split.csv is there already" in capsys.readouterr().err
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    assert (tmp_path / "o" / "split.csv").read_bytes() == before
     split = pd.read_csv(tmp_path / "o" / "split.csv")
     clicks = read_clicks(tmp_path / "x.csv", "who", "what", "when").clicks
     part = stage(clicks, "F")
