@@ -320,10 +320,10 @@ def _shown(value: object) -> str:
 
 
 def _place(path: Path, row: int) -> str:
-    """Where a reader finds a row of the table: its line in a text, where blank ones count, too."""
+    """Where a reader finds a row of the table: its line in a text, where blank ones count, too; elsewhere its place from 0."""
     suffix = _suffix(path)
     if suffix == ".parquet":
-        return f"row {row + 1}"
+        return f"row {row}"
     blank = " \r\n" if suffix == ".tsv" else None  # there a tab is no blank: it ends an empty field
     with _opened(path) as file:
         lines = [number for number, line in enumerate(file, 1) if line.strip(blank)]

@@ -167,7 +167,7 @@ def test_other_wrong_calls(tmp_path):
     FRAME.groupby("user", as_index=False).agg(list).to_parquet(tmp_path / "x.parquet")
     (tmp_path / "x.csv.xz").write_bytes(lzma.compress(b"user,item,rank\n")[:-9] + bytes(9))
     for name, message in (("x.pq", "is a Parquet file: name it .parquet"), ("x.csv.xz", "cannot be read as lists"),
-                          ("x.parquet", "row 1: rank a list .frame.explode of pandas gives every item a row.")):  # fmt: skip
+                          ("x.parquet", "row 0: rank a list .frame.explode of pandas gives every item a row.")):  # fmt: skip
         with pytest.raises(DataError, match=message):
             read_lists(tmp_path / name, DATA)
     with pytest.raises(DataError, match=r"frame.to_parquet\('lists.parquet'\)"):
