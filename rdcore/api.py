@@ -37,7 +37,7 @@ def fit(
     data: all interactions, of which each user's newest fifth is left out for `evaluate`; or a `Stage` that says
     what to fit. model: settings such as ``CaserSettings(dim=20)``. teacher, method: a trained model and the
     settings of a distillation such as ``RDSettings()``; both or neither. training: batch size, learning rate and
-    so on; ``epochs`` replaces its number of epochs.
+    so on; ``epochs`` replaces its number of epochs. Models, teachers and methods of your own: docs/your-own.md.
 
     Raises ValueError for settings that do not fit together, and FloatingPointError when the loss diverges.
 
@@ -69,12 +69,13 @@ def fit(
     with seeded(stream_seed(seed, "initialisation"), "cpu"):
         student = built(model, fitted).to(device)
         trainable(student)
-        distillation = method.build(student, teacher).to(device) if method else None
+        distillation = contract.distillation_of(method, student, teacher, device) if method else None
     instances = training_data(
         fitted, student.window, device, full_windows=student.full_windows, share=settings.share, seed=seed
     )
     if distillation:
         distillation.prepare(teacher, instances, progress=progress)
+        contract.check_apart(distillation, student, teacher)
         if progress and distillation.n_short:
             tqdm.write(contract.SHORTER.format(distillation.n_short))
     optimizer = make_optimizer(student, distillation, settings)
@@ -112,7 +113,7 @@ def compare(
     known = metrics.mean(metrics.per_user(torch.ones(1, dtype=torch.int64), np.array([0, 1])))
     show = (show,) if isinstance(show, str) else tuple(show)
     if lost := [metric for metric in show if metric not in known]:
-        raise ValueError(f"show names no metric {short(lost[0])}; there are: {', '.join(known)}")
+        raise ValueError(f"show names no metric {short(lost[0])}; there are: {', '.join(known)}. docs/your-own.md has others")
     for name, model in models.items():
         means = metrics.mean(metrics.evaluate(model, part, device=device))
         rows[name] = {metric: means[metric] for metric in show}
@@ -171,14 +172,15 @@ def _stage(data: Interactions | Stage) -> Stage:
 def _settings(what: str, value: object, *makes: str, such: str) -> None:
     """Raises ValueError unless it is an object of settings, not their class, a name or a model."""
     if isinstance(value, (type, Model)) or not any(hasattr(value, name) for name in makes):
-        raise ValueError(f"{what} must be settings such as {such}, got {short(value)}")
+        raise ValueError(f"{what} must be settings such as {such}, got {short(value)}; docs/your-own.md writes others")
 
 
 def _check(model: Model, fitted: Interactions, device: str, what: str = "the model") -> None:
     """Raises ValueError for a model of other items, or of other users where it knows each of them; on another device, or with
     weights that are no numbers."""
     if not isinstance(model, nn.Module):
-        raise ValueError(f"{what} must be a trained model, such as rdcore.fit returns, got {short(model)}")
+        raise ValueError(f"{what} must be a trained model, such as rdcore.fit returns, got {short(model)}; docs/your-own.md "
+                         "makes one of scores in a matrix or a function")  # fmt: skip
     check_model(model, fitted.n_items)
     of_its_users(model, fitted, what)
     if places := {weights.device.type for weights in model.parameters()} - {torch.device(device).type}:

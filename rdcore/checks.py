@@ -173,8 +173,28 @@ def per_query(model, loss, n_queries: int):
     return loss
 
 
+def one_number(distillation, loss):
+    """``loss``. Refuses anything but one number, the mean or sum over a batch."""
+    if tuple(getattr(loss, "shape", (0,))) != () or not hasattr(loss, "backward"):
+        found = f"shape {tuple(loss.shape)}" if hasattr(loss, "shape") else short(loss)
+        raise ValueError(f"{type(distillation).__name__}.loss must return one number, shape (), got {found}: the mean over the "
+                         "batch, or its sum where the class says reduction = \"sum\"")  # fmt: skip
+    return loss
+
+
+def place_weights(scheme, weights, K: int, n_queries: int):
+    """``weights``. Refuses anything but a number for each of the K places, of all lists or of each query's."""
+    if tuple(getattr(weights, "shape", ())) not in ((K,), (n_queries, K)) or not hasattr(weights, "backward"):
+        found = f"shape {tuple(weights.shape)}" if hasattr(weights, "backward") else short(weights)
+        raise ValueError(f"{type(scheme).__name__} must return a tensor with a weight for each place of the lists, ({K},) or "
+                         f"({n_queries}, {K}), got {found}")  # fmt: skip
+    return weights
+
+
 def trainable(model) -> None:
-    """Refuses a model in which there is nothing to train."""
+    """Refuses a model that is not one, or in which there is nothing to train."""
+    if not hasattr(model, "query_loss"):
+        raise ValueError(f"{type(model).__name__} must be a subclass of rdcore.models.Model")
     if not any(True for _ in model.parameters()):
         raise ValueError(f"{type(model).__name__} has no parameters to train: its settings need fit(interactions), not build")
 

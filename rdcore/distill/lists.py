@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from rdcore.checks import all_scores, teacher_scores
+from rdcore.checks import all_scores, one_of, teacher_scores
 from rdcore.data.queries import Queries, final_queries_of
 from rdcore.data.sampling import SeenItems
 from rdcore.distill.base import Batch, Cache, TrainingData
@@ -60,6 +60,7 @@ def teacher_lists(
     each user. ``name``: of the ranking, in the cache. ``setting``: what K is called. An item that the teacher scores -inf or
     NaN is never listed. Raises ValueError where a list is then shorter than K, unless ``partial``, and where all are empty.
     """
+    one_of("exclude", exclude, "target", "seen", "nothing")
     per_user = exclude != "target" and teacher.window == 0
     queries = final_queries_of(data.queries) if per_user else data.queries
     seen = data.seen if exclude == "seen" else None

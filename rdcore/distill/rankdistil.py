@@ -108,7 +108,8 @@ class RankDistilSettings(Settings):
         if self.asks_for_scores and not scores_single_items(teacher):
             raise ValueError(
                 f"the teacher, {type(teacher).__name__}, cannot score single items: of RankDistil "
-                "it can teach form 'C' with orders='exact', and 'B' and 'P' with psi='order'"
+                "it can teach form 'C' with orders='exact', and 'B' and 'P' with psi='order'; a class of your own can with "
+                "score(context, items)"
             )
         return RankDistil(self)
 

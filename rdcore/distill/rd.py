@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rdcore.checks import flag, integer, number, one_of, short
+from rdcore.checks import flag, integer, number, one_of, place_weights, short
 from rdcore.data.sampling import shared_items, stream, unseen_items
 from rdcore.distill import rd_rank
 from rdcore.distill.base import Batch, Cache, Distillation, TrainingData
@@ -33,7 +33,8 @@ class Scheme(Settings):
     """What a weighting is: settings that turn ranks into weights."""
 
     def needs_rank(self, epoch: int) -> bool:
-        """Whether ``__call__`` looks at the student's ranks in this epoch (1-based)."""
+        """Whether ``__call__`` looks at the student's ranks in this epoch (1-based). How they are found, its field
+        ``discrepancy`` says, a `Discrepancy`."""
         return False
 
     def __call__(self, K: int, rank: Tensor | None, epoch: int, device=None) -> Tensor:
@@ -189,7 +190,7 @@ class RDSettings(Settings):
     def __post_init__(self):
         integer("K", self.K)
         if not hasattr(self.weights, "needs_rank") or isinstance(self.weights, type):
-            raise ValueError(f"weights must be a scheme such as Hybrid(), got {short(self.weights)}")
+            raise ValueError(f"weights must be a scheme such as Hybrid(), got {short(self.weights)}; your own is a Scheme")
         one_of("exclude", self.exclude, "target", "seen")
         number("weight", self.weight)
         one_of("lists", self.lists, "teacher", "popular", "random")
@@ -230,8 +231,7 @@ class RankingDistillation(Distillation):
                              "all of them with estimate='exact'")  # fmt: skip
         K, exclude, whose = self.settings.K, self.settings.exclude, self.settings.lists
         if whose == "random":
-            rng = stream(0, "random lists", device=data.target.device)
-            items = unseen_items(data.queries.user, K, data.seen, rng)
+            items = unseen_items(data.queries.user, K, data.seen, stream(0, "random lists", device=data.target.device))
             self.lists = Lists(items.int(), per_user=False)
             return
         if whose == "popular":
@@ -243,6 +243,9 @@ class RankingDistillation(Distillation):
     def begin_epoch(self, student: Model, epoch: int, n_batches: int, rng: torch.Generator) -> None:
         self.epoch, self.rng = epoch, rng
         self.ranked = self.settings.weights.needs_rank(epoch)
+        if self.ranked and self.discrepancy is None:
+            raise ValueError(f"{type(self.settings.weights).__name__} needs the student's ranks: a field discrepancy = "
+                             "Discrepancy() in it says how they are found")  # fmt: skip
         self.sum_weights = torch.zeros(self.settings.K, dtype=torch.float64, device=rng.device)
         self.n_queries = torch.zeros((), dtype=torch.float64, device=rng.device)
         if self.ranked and self.discrepancy.estimate == "shared":
@@ -257,6 +260,7 @@ class RankingDistillation(Distillation):
             logits = student.score(context, self.lists.of(batch))
         rank = self.rank(student, batch, step, context.detach(), logits.detach()) if self.ranked else None
         weights = self.settings.weights(self.settings.K, rank, self.epoch, logits.device)
+        weights = place_weights(self.settings.weights, weights, *logits.shape[::-1])
         if (named := self.lists.named(batch)) is not None:  # a place without an item has no weight
             weights = weights * named
         self.sum_weights += weights * len(logits) if weights.dim() == 1 else weights.sum(0)

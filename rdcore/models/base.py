@@ -133,10 +133,10 @@ def built(settings, fit: Interactions) -> Model:
 
 def check_model(model: Model, n_items: int) -> None:
     """Raises ValueError where a model does not say how far it looks back, or ranks other items."""
-    for name, least in (("window", 0), ("n_items", 1)):
+    for name, least, what in (("window", 0, "how many past items it looks at"), ("n_items", 1, "how many items it ranks")):
         value = getattr(model, name, None)
         if type(value) is not int or value < least:
-            raise ValueError(f"{type(model).__name__}.{name} must be an integer >= {least}, got {short(value)}")
+            raise ValueError(f"{type(model).__name__}.{name} must be an integer >= {least}, got {short(value)}: {what}")
     if model.n_items != n_items:
         raise ValueError(f"{type(model).__name__} ranks {model.n_items} items, and the data have {n_items}")
 
@@ -154,7 +154,8 @@ def scores_single_items(model: Model) -> bool:
 def must_score_single_items(teacher: Model, who: str) -> None:
     """Raises ValueError where ``who`` asks the teacher for what it cannot give."""
     if not scores_single_items(teacher):
-        raise ValueError(f"{who} asks the teacher for scores of single items, which {type(teacher).__name__} cannot give")
+        raise ValueError(f"{who} asks the teacher for scores of single items, which {type(teacher).__name__} cannot give: take "
+                         "another teacher, or define score(context, items) in a class of your own")  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from rdcore import datasets
-from rdcore.checks import users_of
+from rdcore.checks import short, users_of
 from rdcore.data import Interactions, Stage, stage
+from rdcore.distill.base import Distillation
 from rdcore.eval import leave_one_out
 from rdcore.files.whole import read_json
 from rdcore.models import Caser, Fossil, Popularity
@@ -108,6 +109,25 @@ def check_all(experiment: Experiment, data: Interactions | Stage | None, device:
         data = datasets.load(experiment.dataset)
     check_data(experiment, data)
     return data
+
+
+def distillation_of(settings, student: Model, teacher: Model | None, device) -> Distillation:
+    """The distillation that ``settings`` make, on ``device``. Raises ValueError where it is none."""
+    made = settings.build(student, teacher)
+    if not isinstance(made, Distillation):
+        raise ValueError(f"{type(settings).__name__}.build(student, teacher) must return a Distillation, got {short(made)}")
+    return made.to(device)
+
+
+def check_apart(distillation: Distillation, student: Model, teacher: Model | None) -> None:
+    """Raises ValueError where a prepared distillation has a model as a part of itself: it would train the teacher, or the
+    student in two ways."""
+    parts = {id(weights) for weights in distillation.parameters()}
+    for model, remedy in ((teacher, "self.freeze(teacher) in prepare keeps it apart, as self.teacher"),
+                          (student, "loss and begin_epoch are given it")):  # fmt: skip
+        if model is not None and any(id(weights) in parts for weights in model.parameters()):
+            role = "teacher" if model is teacher else "student"
+            raise ValueError(f"{type(distillation).__name__} holds the {role} as a part of itself and would train it: {remedy}")
 
 
 def built_for(experiment: Experiment, data: Interactions | Stage) -> Model:

@@ -183,12 +183,13 @@ def _prepare(experiment: Experiment, data: Interactions | Stage, folder: Path, d
         model = built(experiment.model, stages.fit).to(device)
         trainable(model)
         if experiment.distillation:
-            distillation = experiment.distillation.build(model, teachers).to(device)
+            distillation = contract.distillation_of(experiment.distillation, model, teachers, device)
     instances = training_data(
         stages.fit, model.window, device, full_windows=model.full_windows, share=settings.share, seed=seed
     )
     if distillation:
         distillation.prepare(teachers, instances, cache=cache, progress=progress)
+        contract.check_apart(distillation, model, teachers)
     optimizer = make_optimizer(model, distillation, settings)
     return _Work(stages, model, instances, optimizer, distillation, teacher, taught_by)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from rdcore.checks import integer, number, one_of, per_query, within
+from rdcore.checks import integer, number, one_number, one_of, per_query, within
 from rdcore.data.interactions import Interactions
 from rdcore.data.queries import training_queries
 from rdcore.data.sampling import SeenItems, equal_draws, stream, stream_seed, unseen_items
@@ -108,20 +108,11 @@ def make_optimizer(model: Model, distillation: Distillation | None, settings: Tr
 
 
 def train(
-    model: Model,
-    data: TrainingData,
-    optimizer: torch.optim.Adam,
-    settings: Training,
-    *,
-    seed: int,
-    distillation: Distillation | None = None,
-    first_epoch: int = 1,
-    after_epoch: Callable[[int, dict], bool | None] = lambda epoch, log: None,
-    progress: bool = False,
-    description: str = "training",
-    report: Callable[[str], None] = lambda text: None,
-    graphs: bool = True,
-) -> None:
+    model: Model, data: TrainingData, optimizer: torch.optim.Adam, settings: Training, *,
+    seed: int, distillation: Distillation | None = None, first_epoch: int = 1,
+    after_epoch: Callable[[int, dict], bool | None] = lambda epoch, log: None, progress: bool = False,
+    description: str = "training", report: Callable[[str], None] = lambda text: None, graphs: bool = True,
+) -> None:  # fmt: skip
     """Trains ``model`` in place for the epochs ``first_epoch`` .. ``settings.epochs`` (1-based).
 
     Every random stream comes from (seed, name, epoch), so starting at ``first_epoch`` with the model and the optimizer of the
@@ -177,7 +168,7 @@ def batch_loss(
         return base, None
     if wanted is not None:
         batch = replace(batch, wanted=rest)
-    distilled = distillation.loss(model, batch, step, context)
+    distilled = one_number(distillation, distillation.loss(model, batch, step, context))
     if distillation.reduction != reduction:
         distilled = distilled * len(batch.target) if reduction == "sum" else distilled / len(batch.target)
     return base, distilled
