@@ -51,8 +51,9 @@ def stage_by_date(interactions: Interactions, date: object, name: Literal["V", "
 
     No model sees what happened after the moment it is asked for. date: a number in the unit of
     `times`, or, where the source had dates, an ISO text, datetime or datetime64. Rows of a user on an
-    item that they had before are left out of the evaluation. Raises DataError without times, and where
-    no row is left on a side.
+    item that they had before are left out of the evaluation. A user without a row before `date` is
+    evaluated too: a model that knows its users has learnt nothing of them (docs/your-own.md#a-split).
+    Raises DataError without times, and where no row is left on a side.
     """
     if not isinstance(interactions, Interactions):
         raise DataError(f"a date cuts Interactions, not a {type(interactions).__name__}: give all of them (data.from_frame)")
