@@ -16,7 +16,7 @@ def integer(name: str, value: object, least: int = 1) -> None:
     ValueError: epochs must be an integer >= 1, got 0
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be an integer >= {least}, got {short(value)}")
+        raise ValueError(f"{name} must be an integer >= {least}, got {short(value)}{_item(value)}")
 
 
 def plain(value):
@@ -29,13 +29,18 @@ def plain(value):
     return value.item() if hasattr(value, "item") else value
 
 
+def _item(value: object) -> str:
+    """What to do with a number of numpy or torch: descriptions of runs hold Python's."""
+    return ": take its .item(), a number of Python" if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else ""
+
+
 def number(name: str, value: object, least: float | None = 0, *, above: bool = False) -> None:
     """Refuses anything but a finite number >= ``least`` (None: any), or > ``least`` where
     ``above``; also True and False."""
     low = least is not None and is_number(value) and (value <= least if above else value < least)
     if not is_number(value) or low:
         bound = "" if least is None else f" {'>' if above else '>='} {least:g}"
-        raise ValueError(f"{name} must be a finite number{bound}, got {short(value)}")
+        raise ValueError(f"{name} must be a finite number{bound}, got {short(value)}{_item(value)}")
 
 
 def within(name: str, value: object, interval: str) -> None:
@@ -171,6 +176,15 @@ def per_query(model, loss, n_queries: int):
         found = f"shape {tuple(loss.shape)}" if hasattr(loss, "shape") else short(loss)
         raise ValueError(f"{type(model).__name__}.base_loss must return the loss of each query, ({n_queries},), got {found}")
     return loss
+
+
+def single_scores(model, given, items):
+    """``given``. Refuses anything but a score for each of the ``items`` (B, n)."""
+    if tuple(getattr(given, "shape", ())) != tuple(items.shape) or not hasattr(given, "backward"):
+        found = f"shape {tuple(given.shape)}" if hasattr(given, "shape") else short(given)
+        raise ValueError(f"{type(model).__name__}.score must return a tensor of scores in the shape of the items, "
+                         f"{tuple(items.shape)}, got {found}")  # fmt: skip
+    return given
 
 
 def one_number(distillation, loss):

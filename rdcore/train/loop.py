@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from rdcore.checks import integer, number, one_number, one_of, per_query, within
+from rdcore.checks import integer, number, one_number, one_of, per_query, single_scores, within
 from rdcore.data.interactions import Interactions
 from rdcore.data.queries import training_queries
 from rdcore.data.sampling import SeenItems, equal_draws, stream, stream_seed, unseen_items
@@ -157,8 +157,8 @@ def batch_loss(
     wanted = distillation.wants(batch) if distillation else None
     base = model.query_loss(batch.queries, context, batch.target, batch.negatives)  # (B,) or None
     if base is None:
-        items = [batch.target[:, None], batch.negatives, *(() if wanted is None else [wanted])]
-        logits = model.score(context, torch.cat(items, dim=1))
+        items = torch.cat([batch.target[:, None], batch.negatives, *(() if wanted is None else [wanted])], dim=1)
+        logits = single_scores(model, model.score(context, items), items)
         n = 1 + batch.negatives.shape[1]
         positive, negative, rest = logits.tensor_split((1, n), dim=1)
         base = per_query(model, model.base_loss(positive, negative), len(batch.index))  # (B,)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -154,6 +155,30 @@ def test_a_teacher_without_scores_of_single_items_is_told_how_to_have_them(metho
                 rdcore.fit(DATA, SMALL, teacher=teacher, method=method, training=TRAINING)
         else:
             rdcore.fit(DATA, SMALL, teacher=teacher, method=method, training=TRAINING)
+
+
+def test_scores_in_another_shape_are_refused():
+    class Sums(Single):
+        def __init__(self):
+            super().__init__()
+            self.scores = nn.Parameter(self.scores)
+
+        def score(self, context, items):
+            return super().score(context, items).sum(1)
+
+    made = type("OwnSettings", (), {"build": lambda self, n_users, n_items: Sums()})()
+    with pytest.raises(ValueError, match=r"Sums.score must return a tensor of scores .* \(64, 2\), got shape \(64,\)"):
+        rdcore.fit(DATA, made, training=TRAINING)
+
+
+@pytest.mark.parametrize("settings, field, value", [
+    (rdcore.RDSettings, "K", np.int64(5)), (rdcore.RDSettings, "weight", np.float32(0.5)),
+    (rdcore.Training, "epochs", torch.tensor(3)),
+])  # fmt: skip
+def test_numbers_of_numpy_and_torch_are_told_how_to_become_pythons(settings, field, value):
+    with pytest.raises(ValueError, match=f"{field} must be .*: take its .item"):
+        settings(**{field: value})
+    settings(**{field: value.item()})
 
 
 class Plain(nn.Module):
