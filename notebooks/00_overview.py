@@ -52,7 +52,7 @@ page.to_figures(profile)  # only `paper` writes files
 # ## 1. The first claim, in one picture
 #
 # Quality on Gowalla: **MAP** is the mean over users of the average precision of their ranking; `nDCG@10` looks at the first ten items (notebook
-# 02 computes both by hand). Black lines are the paper's numbers. A mark is one of our training runs. Filled marks: every model after 50
+# 02 explains both). Black lines are the paper's numbers. A mark is one of our training runs. Filled marks: every model after 50
 # epochs (`fixed50`). Hollow marks: the number of epochs was chosen on validation data.
 
 # %%
@@ -82,6 +82,10 @@ page.say_lines(
 #   then lie below 0: the student ranks worse, and the question is whether by more than the margin;
 # * *not assessable*: these runs cannot decide it, the note says why; *not run*: nobody has trained it yet.
 #
+# The last rows, from *RD with position weights ranks no worse* on, are questions of ours, which no paper asks. Section 4 explains the weightings
+# (hybrid, position importance, 1/K). Notebook 04, section 5, explains the rows with other lists or further negatives. POP (popularity), ItemCF (neighbouring
+# items) and BPR (matrix factorisation) are the paper's baselines.
+#
 # With thousands of users even an unimportant difference has a tiny p-value. Read effect and interval first.
 
 # %%
@@ -101,7 +105,8 @@ page.show(card["verdict"].value_counts().rename_axis("verdict").rename("claims")
 # %% [markdown]
 # ## 3. Quality, next to the paper's Table 2
 #
-# Numbers for T, RD and S of both models after 50 epochs. `difference` is ours relative to the paper's.
+# Numbers for T, RD and S of both models, after 50 epochs (`fixed50`) and with the number of epochs chosen (`validation`). `difference` is ours relative to the
+# paper's.
 
 # %%
 table2 = report.rd_table2(records, chosen)
@@ -113,7 +118,7 @@ page.folded_table("Table 2 in full, with the rows that have not run", report.wid
 # %% [markdown]
 # ## 4. Which weights are best? The paper's Table 4
 #
-# RD can weigh the items of the teacher's list in several ways (notebook 03): all alike (`RD-equal`), by the teacher's position, by the
+# RD can weigh the items of the teacher's list in several ways (notebook 03): all alike (`RD-equal`, 1/K), by the teacher's position, by the
 # discrepancy of the two ranks, or by the product of both (`RD-hybrid`).
 
 # %%

@@ -71,6 +71,8 @@ page.say(f"Data: {plan.dataset}. T has vectors of {plan.models['T'].dim} numbers
 # The user's own vector $P_u$ stands for their long-term taste. The score of item $j$ is a dot product:
 #
 # $$\hat y_j = W_{2,j} \cdot [z \,;\, P_u] + b_{2,j}, \qquad z = \sigma(W_1 [\text{all filter values}] + b_1).$$
+#
+# $[z \,;\, P_u]$ is the two vectors one after the other, $W_{2,j}$ and $b_{2,j}$ are the item's own vector and number, $\sigma$ is the logistic function.
 
 # %%
 fig = method_plots.caser_diagram(plan.models["T"])
@@ -167,7 +169,7 @@ page.say(f"{training.epochs} epochs, batches of {training.batch_size}, learning 
 
 # %% [markdown]
 # The baseline is **popularity**: everybody is shown the items that most people had. A model that does not beat it has learnt nothing
-# about single users. (On profile `paper` popularity is counted if the data are on this machine.)
+# about single users. A curve is called *flat* where it gains or loses less than 5 % in the last quarter of the epochs. (On profile `paper` popularity is counted if the data are on this machine.)
 
 # %%
 popular = {stage: page.popularity(plan.dataset, stage) for stage in ("V", "F")}  # V: on validation, F: on test

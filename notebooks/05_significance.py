@@ -115,7 +115,7 @@ page.say(page.in_words(c, "RD", "S"),
 # ## 3. All differences
 #
 # `effect size` is the mean difference over its standard deviation between users: 0.2 is called small. `sd` columns are the spread
-# of single seeds, of single users and of the rest. The first table has a number for each seed, the second one has the tests. The
+# of single seeds, of single users and of the rest (`noise`). The first table has a number for each seed, the second one has the tests. The
 # words: *confirmed* if the interval excludes 0 on the claimed side, *confirmed, smaller* if it also excludes the paper's effect, of which ours is less than half;
 # *inconclusive* if it contains both, *reported size excluded, sign open* if it contains 0 alone; *contradicted* if it excludes 0 on the other side.
 # *Provisional* comes before the word with fewer than five seeds; with two there is none. The p-values of this table are not corrected (section 5).
@@ -125,7 +125,7 @@ page.say(page.in_words(c, "RD", "S"),
 # Both are computed from the spread of few seeds, so they are rough. They are empty where the paper has no number.
 #
 # The runs of ml-100k train S and RD at the same learning rate. At a larger rate of its own, S alone reaches the best RD (notebook 03,
-# section 6). So *confirmed* means there: a gain at equal training.
+# section 6). So a gain there is one at equal training.
 
 # %%
 table = matched.per_seed(shown)

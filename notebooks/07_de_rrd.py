@@ -16,7 +16,7 @@
 # teacher has more to give:
 #
 # * **DE**, distillation experts, passes on what the teacher *knows*: its vectors of users and items;
-# * **RRD**, relaxed ranking distillation, passes on what it *predicts*: the order of the items at the top, above all the rest in any order;
+# * **RRD**, relaxed ranking distillation, passes on what it *predicts*: the order of its top items, which come before all others; these may have any order;
 # * **DE-RRD** is both.
 
 # %% tags=["parameters"]
@@ -59,8 +59,8 @@ page.say(f"Data: {plan.dataset}. Teacher and student are matrix factorisations (
 # ## 1. How quality is measured here
 #
 # Of each user's items one is held out for validation and one for test. The test item is ranked among itself and 499 items that the user does
-# not have. With its rank $p$ (1 is best), `H@N` is 1 if $p \le N$, and `N@N` is $1/\log_2(p + 1)$ if $p \le N$, else 0; both are averaged over
-# users. A model is measured as it was after the epoch with the best H@5 on the validation items.
+# not have. With its rank $p$ (1 is best), `H@N` is 1 if $p \le N$, `M@N` is $1/p$ and `N@N` $1/\log_2(p + 1)$ if $p \le N$, else all are 0; they are averaged
+# over users. A model is measured as it was after the epoch with the best H@5 on the validation items.
 
 # %%
 ranks = np.array([1, 3, 8, 40])  # of four users
@@ -124,7 +124,8 @@ torch.testing.assert_close(mixture_by_hand(h_S, s, experts), experts(h_S, s))
 page.say(f"Untrained experts miss the teacher's vectors of these {len(users)} users by {D.mean():.2f} on average (squared).")
 
 # %% [markdown]
-# The lower the temperature, the nearer a mixture is to *one* expert. The picture shows made-up shares of 48 users (one column each) at three temperatures.
+# The lower the temperature, the nearer a mixture is to *one* expert. The picture shows made-up shares of 48 users (one column each): $\alpha$ itself,
+# and what becomes of it at three temperatures $\tau$ (its labels say T).
 
 # %%
 shares = torch.softmax(1.5 * torch.randn(48, plan.methods["DE"].M, generator=stream(1, "shown alpha")), dim=1)
@@ -136,7 +137,7 @@ style.save(fig, "07_selection", profile, [], NOTEBOOK)
 # ## 3. RRD: the top in order, above the rest
 #
 # In each epoch $K$ **interesting** items are drawn from the top of the teacher's list (the item of rank $k$ with a probability proportional to
-# $e^{-k/T}$) and put into the teacher's order $\pi$. $L$ **uninteresting** items $\nu$ are drawn from what is not on the list. The student, with scores $y$, should
+# $e^{-k/T}$; here $T$ is a temperature, not the teacher) and put into the teacher's order $\pi$. $L$ **uninteresting** items $\nu$ are drawn from what is not on the list. The student, with scores $y$, should
 # make it likely that the interesting items are drawn first, and in order:
 #
 # $$L_{RRD} = -\sum_{k=1}^{K} \log \frac{e^{y_{\pi_k}}}{\sum_{i \ge k} e^{y_{\pi_i}} + \sum_l e^{y_{\nu_l}}} .$$
@@ -182,8 +183,9 @@ style.save(fig, "07_sampled_lists", profile, [], NOTEBOOK)
 # %% [markdown]
 # ## 4. CD, the competitor
 #
-# Collaborative Distillation (Lee et al., ICDM 2019) draws items by their rank on the *student's* list and takes the teacher's opinion of each, $q_i = \sigma(t_i / T)$,
-# as a label between 0 and 1: $L_{CD} = -\sum_i \bigl(q_i \log \sigma(y_i) + (1 - q_i) \log(1 - \sigma(y_i))\bigr)$.
+# Collaborative Distillation (Lee et al., ICDM 2019) draws items by their rank on the *student's* list and takes the teacher's opinion of each as a label
+# between 0 and 1, $q_i = \sigma(t_i / T)$ with the teacher's score $t_i$ and a temperature $T$: $L_{CD} = -\sum_i \bigl(q_i \log \sigma(y_i) + (1 - q_i) \log(1 - \sigma(y_i))\bigr)$.
+# As published it draws from all items that the user does not have; the runs below draw from the first places of the student's list alone.
 
 # %%
 with torch.no_grad():
@@ -201,6 +203,7 @@ torch.testing.assert_close(by_hand, cd.soft_label_loss(q, y))  # the library's i
 # ## 5. The result at the paper's size
 #
 # These are committed records of CiteULike (5,220 users, 25,182 items), on every profile. First the paper's numbers with ours below them.
+# The row of CD is of our form (section 4): it says nothing about the paper's CD.
 
 # %%
 paper = derrd.committed_rows()
@@ -218,7 +221,8 @@ page.say_lines(page.in_words(c, role, "S", "H@5") for role, c in of_role.items()
 # %% [markdown]
 # ## 6. The same in small
 #
-# Now the runs of this profile.
+# Now the runs of this profile. With one seed, as on `small`, the intervals are over users alone and too narrow: notebook 09, section 6, has
+# three seeds and a tuned S on the same data, and fewer clear gains.
 
 # %%
 options = {"profile": profile, "recompute": recompute, "jobs": jobs, "progress": True}
@@ -261,7 +265,9 @@ page.say_lines(page.in_words(c, role, "S", "H@5") for role, c in small_of_role.i
 # ## 7. Ranked among 499 items, or among all?
 #
 # Among 499 drawn items a test item meets few of its strong rivals. Metrics on such a sample can even order methods differently (Krichene & Rendle, KDD
-# 2020). The picture compares three rankings at the paper's size: among the 499, among another 499, and among all items.
+# 2020). The picture compares three rankings at the paper's size: among the 499, among another 499 (hollow marks),
+# and among all items. In the table, `tau` is Kendall's τ of the two orders (1: the same), `turned` counts the pairs that change places, and `largest change`
+# is that of the metric.
 
 # %%
 tables = {metric: derrd_tables.rankings(paper, metric) for metric in ("H@10", "N@10")}

@@ -25,7 +25,7 @@
 profile: str = "small"  # smoke, small or paper; longer lists and more steps on paper
 seed: int = 1  # of teachers, starts and draws
 p: int = 10  # the teacher's top items
-items: int = 30  # on the short list that is drawn whole
+items: int = 30  # on the short list, all of which the pictures show
 temperature: float = 1.0  # divides the teacher's scores where they are used
 judged: int = 10  # places at the top that the sweeps look at
 
@@ -49,7 +49,7 @@ NOTEBOOK = "08_rankdistil"
 size = free_scores.size_of(profile)
 losses = {name: replace(loss, p=p) for name, loss in free_scores.LOSSES.items()}
 losses = {name: replace(loss, temperature=temperature) if loss.asks_for_scores else loss for name, loss in losses.items()}
-page.say(f"A short list of {items} items is drawn whole; sweeps use {size.lists} lists of {size.items:,} items.")
+page.say(f"Pictures of single items show a short list of {items} items; sweeps use {size.lists} lists of {size.items:,} items.")
 
 # %% [markdown]
 # ## 1. A distribution over orders
@@ -171,7 +171,7 @@ style.save(fig, "08_over_m", profile, [], NOTEBOOK)
 # %%
 uniform = table_m[table_m["negatives"] == "uniform"]
 best = uniform.loc[uniform.groupby("loss")["overlap"].idxmax()].set_index("loss")
-page.say_lines(f"{name}: overlap {row['overlap']:.2f}, order {row['order']:.2f} at its best m of {row['m']:.0f}." for name, row in best.iterrows())
+page.say_lines(f"{name}: overlap {row['overlap']:.2f}, order {row['order']:.2f} at m = {row['m']:.0f}, where its overlap is largest." for name, row in best.iterrows())
 
 # %% [markdown]
 # In B only $\Psi$ moves the positives. In P every positive has a term with each negative, so separating comes first and ordering

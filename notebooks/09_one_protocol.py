@@ -16,7 +16,8 @@
 # teaches the same small model (the student **S**) by the same large one (the teacher **T**):
 #
 # * **RD** (Ranking Distillation, 2018) with three weightings: hybrid (`RD`), `RD-position`, `RD-equal`; notebook 03;
-# * **CD** (Collaborative Distillation, 2019): the teacher's opinion of items drawn from the student's list; notebook 07;
+# * **CD** (Collaborative Distillation, 2019): the teacher's opinion of items drawn from the top of the student's list (as published: from all of it);
+#   notebook 07;
 # * **RRD**, **DE** and both, **DE-RRD** (2020); notebook 07;
 # * **RankDistil** (2021) in its forms C, B and P; notebook 08.
 
@@ -66,6 +67,7 @@ page.say(f"Chosen: {best}.")
 #
 # Committed records, on every profile. `over S` is the difference to the student alone in `N@10-full` (the metric of section 1) with its 95 % interval over
 # users and seeds; `p` is corrected for the number of methods (notebook 05).
+# *Clearly better* means that the interval lies above 0, before this correction.
 
 # %%
 rows = protocol.committed_comparisons()
@@ -87,8 +89,8 @@ page.say_lines(page.better_in_words(label, papers[label], table) for label, tabl
 #
 # As many trials do not mean as much distillation. The *strength* of a trial is its distillation loss over its base loss. Two methods
 # whose trials have no strength in common differ in strength and in kind: which of the two makes the difference cannot be said, and the
-# table calls them *not assessable*. It has what two of the papers say about methods that are here, and what our runs say. With so many
-# sentences, one may hold by chance.
+# table calls them *not assessable*. It lists what two of the papers conclude about methods that are here, and what our runs say. Among so many
+# conclusions one may hold by chance.
 
 # %%
 page.say_lines(f"**{label}**, strength of the trials: {protocol_tables.strengths_in_words(papers[label])}." for label in rows)
@@ -101,7 +103,7 @@ for label, table in said.items():
 # ## 4. Cost, and closeness to the teacher
 #
 # Points on the left of the time axis are cheap. Time is the whole training of a distilled student, as a multiple of the training
-# of S; the teacher's training is not counted. `overlap` is the share of common items in the lists of ten of student and teacher.
+# of S; the teacher's training is not counted. A method that ran on another kind of device than S has no point there. `overlap` is the share of common items in the lists of ten of student and teacher.
 # A student that agrees more with the teacher need not rank better.
 
 # %%

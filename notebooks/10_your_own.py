@@ -283,7 +283,7 @@ page.say("Is the teacher better than popularity?",
          "Yes." if significance.compare(ap["T"], ap["popularity"]).low > 0 else "No.")
 
 # %% [markdown]
-# RD does not help this student, and its teacher is only little better. The setting was not chosen for these data, so the result is
+# RD does not help this student, and the teacher is only a little better than it. The setting was not chosen for these data, so the result is
 # shown as it is: try others on stage `V`, $\lambda$, the weight and what the lists leave out.
 #
 # This compares two settings on one data set with one seed. To compare two *methods*, give each the same number of trials on stage `V`, and then

@@ -10,7 +10,7 @@
 # # 11 Any teacher, any student?
 #
 # **At the end of this notebook you will know** whether distillation works with any pair of models, how much a student gains from
-# each of six teachers, whether better teachers give larger gains, and how much of this one or two seeds can show.
+# each of six teachers, whether better teachers give larger gains, and how much of this a single seed can show.
 #
 # Ranking Distillation "is flexible because it is orthogonal to the choice of ranking models for teacher and student", says its abstract. The
 # paper then pairs each model with itself: a large Caser teaches a small Caser, a large Fossil a small Fossil. Here the large model (the teacher **T**)

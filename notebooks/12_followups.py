@@ -9,8 +9,8 @@
 # %% [markdown]
 # # 12 What came after: fifteen methods, one screen each
 #
-# **At the end of this notebook you will know** the idea, the equation and the few lines of code of each method that the field built on
-# Ranking Distillation and DE-RRD, what each needs from the teacher, and what it costs.
+# **At the end of this notebook you will know** the idea, the equation and the few lines of code of methods that came after
+# Ranking Distillation and DE-RRD or are compared with them, what each needs from the teacher, and what it costs.
 #
 # Every section has the same form: the idea in two sentences, the loss $L$, and plain code that computes it on one batch of real
 # data. An assertion says that the library gives the same number. Each method's card says how the code differs from the paper, and
@@ -22,7 +22,8 @@
 #
 # $$\operatorname{R}(a; b) = \sum_k \Bigl[ \log\Bigl( \sum_{i \ge k} e^{a_i} + \sum_l e^{b_l} \Bigr) - a_k \Bigr] .$$
 #
-# Each loss is multiplied by a weight $\lambda$ and added to the student's own (BPR) loss.
+# Each loss is multiplied by a weight $\lambda$ and added to the student's own (BPR) loss. *Rows* are the batch's training pairs $(u, i)$, $top_u$ is the teacher's first $K$ items,
+# $\operatorname{CE}$ is cross-entropy between the two softmaxes. $\tau$ is a temperature; $\beta$, $\gamma$, $\epsilon$, $\alpha$ and $a_1, a_2, a_3$ are settings.
 
 # %% tags=["parameters"]
 profile: str = "small"  # smoke, small or paper
@@ -175,8 +176,8 @@ same("RCE-KD", method, settings.weight * total)
 # together. Each follows the other's softened score of one drawn item: $a$ for the student, $c$ for the teacher. Items are drawn
 # where the two rankings disagree, and they are also the negatives of the models' own losses. [Card](../docs/methods/bd.md)
 #
-# $$L = \sum_{rows} \bigl[ \lambda \operatorname{H}(t_{ua}, s_{ua}) + \lambda \operatorname{H}(s_{uc}, t_{uc}) - \log \sigma(t_{ui} - t_{uc}) \bigr], \qquad
-# \operatorname{H}(o, y) = -q \log \sigma(y) - (1 - q) \log(1 - \sigma(y)), \quad q = \sigma(o / \tau)$$
+# $$\begin{aligned} L &= \sum_{rows} \bigl[ \lambda \operatorname{H}(t_{ua}, s_{ua}) + \lambda \operatorname{H}(s_{uc}, t_{uc}) - \log \sigma(t_{ui} - t_{uc}) \bigr], \\
+# \operatorname{H}(o, y) &= -q \log \sigma(y) - (1 - q) \log(1 - \sigma(y)), \quad q = \sigma(o / \tau) \end{aligned}$$
 
 # %%
 method = ready(settings := BDSettings())
@@ -417,7 +418,7 @@ same("FreqD", method, settings.weight * total)
 # ### 15. Fit and VkD: two controls
 #
 # **Fit** draws users and items uniformly (they need not be in the batch) and maps the student's vectors of them to the teacher's
-# by a small network. DE must beat it. **VkD** (Miles et al., CVPR 2024) does the same with an orthogonal matrix $Q$, after
+# by a small network. A method that copies vectors, such as DE, should beat it. **VkD** (Miles et al., CVPR 2024) does the same with an orthogonal matrix $Q$, after
 # subtracting the mean of the teacher's vectors. Cards: [Fit](../docs/methods/fit.md), [VkD](../docs/methods/vkd.md)
 #
 # $$L_{Fit} = \lambda \sum_e \| \mathbf t_e - p(\mathbf s_e) \|^2, \qquad L_{VkD} = \lambda \sum_e \| \mathbf t_e - \bar{\mathbf t} - Q \mathbf s_e \|^2, \quad Q^\top Q = I$$

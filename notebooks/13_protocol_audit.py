@@ -295,7 +295,7 @@ note("nDCG of rank_distill", "largest usual over released nDCG@10, Gowalla, 50 e
 # (RUCAIBox/RecSysDatasets 2003ec0, dataset_info/Gowalla/README.md).*
 #
 # Two of the five can be fetched and counted here. The files of the others are too large for the catalogue, or lie where it has no
-# address to trust; the last column says where their counts are from. A sixth is none: Graph-RSs-Reproducibility (sisinflab, 57423d1)
+# address to trust; the last column says where their counts are from. What looks like a sixth is not one: Graph-RSs-Reproducibility (sisinflab, 57423d1)
 # has LightGCN's pairs in another form: its README takes them from NGCF's repository, and its test file has the same 217,242 pairs
 # (compared once).
 
@@ -355,7 +355,7 @@ for name, value in reach.items():
 # the values at 1,000 epochs. rank_distill (4fb5237) prints test metrics every tenth epoch, although it also ships a validation
 # split.*
 #
-# How much does the choice of the epoch alone give? Our committed runs of CiteULike measured validation and test items in every epoch.
+# How much does the choice of the epoch alone give? Our committed runs of CiteULike measured H@5 on validation and test items in every epoch.
 
 # %%
 chosen = []

@@ -27,7 +27,8 @@ with effect sizes, p-values and sources: [notebook 00](../notebooks/00_overview.
 ## How to read the tables
 
 * **T** is the teacher and **S** the student trained alone. **RD**, **CD**, **DE** and so on are students of the size of S,
-  taught by T with that method.
+  taught by T with that method. **POP** (popularity), **ItemCF** (neighbouring items) and **BPR** (matrix factorisation) are
+  baselines; **1/K** weighs all items of the teacher's list alike.
 * **paper** is the number that the paper reports. The papers' full texts were not available: the numbers come from a poster,
   reading notes and logs. [data/reported](../data/reported/README.md) says how far to trust each of them.
 * **ours** is the mean over seeds, ± the standard deviation over seeds. **difference** is ours / paper - 1.
@@ -41,10 +42,10 @@ with effect sizes, p-values and sources: [notebook 00](../notebooks/00_overview.
   one seed it is the only word.
 * The paper's effect is taken as it is printed: how uncertain it is itself, the sources do not say.
 * **power**, in the notes: the share of studies with as many users and seeds as ours that would find the paper's effect, if it
-  is true (p < .05, not corrected; of *no worse*: that find it above minus the margin; where the paper has no effect, that find
-  two equal methods so). Where it is low, a claim may hold although it is not confirmed.
+  is true (p < .05, not corrected). Of *no worse*: the share whose interval would lie above minus the margin; where the paper has
+  no number, the true difference is taken to be 0. Where power is low, a claim may hold although it is not confirmed.
 * **seeds needed**: with that many seeds, 80 of 100 studies would find it (for a verdict at least three). Both numbers come from
-  a noncentral t with the spread of our few seeds, so they are rough: the seeds an order of magnitude.
+  a noncentral t with the spread of our few seeds, so they are rough; the number of seeds is an order of magnitude.
 * **Holm's correction**, in the notes, counts all planned claims of one question, also those not run. The questions are ours:
   RD against S by MAP; the same by P@10 and nDCG@10; the weightings against each other; they against S; RD against POP, ItemCF
   and BPR; DE-RRD; the controls of RD; the methods against RD under one protocol. *No worse*, ratios and curves have none.
