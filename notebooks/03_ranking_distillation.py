@@ -14,8 +14,8 @@
 # small recommender gets.
 #
 # A recommender learns from what users chose. But users never had the chance to choose most of what they would like, and a large
-# model has an opinion about that. **Ranking Distillation** (RD; J. Tang and K. Wang, KDD 2018) passes this opinion on. It knows
-# three models:
+# model has an opinion about that. **Ranking Distillation** (RD; J. Tang and K. Wang, KDD 2018) passes this opinion on. Three
+# models take part:
 #
 # * the **teacher T**, a large model that is trained first and then frozen,
 # * the **student S**, a small model trained on the users' choices alone,
@@ -30,7 +30,7 @@ recompute: bool = False  # profile paper: train instead of showing the committed
 jobs: int = 2  # runs trained at a time, one thread each
 K: int = 0  # length of the teacher's list; 0: the profile's
 alpha: float = 0.0  # weight of the distillation loss; 0: the profile's
-example: int = 32500  # the training example that is shown
+example: int = 5500  # the training example that is shown
 
 # %%
 import time
@@ -112,7 +112,8 @@ page.say(f"The user last had: {', '.join(names[query.history(S.window)[0].tolist
 # ## 2. Where does the student rank these items?
 #
 # The **student's rank** $\hat r$ of an item is the number of items that the student scores higher, among those that the user has
-# not had. Ranks count from 0.
+# not had. In equations and code ranks count from 0, in tables and pictures from 1. Several items of the list can have the same
+# rank, because items that the user has had do not count.
 
 # %%
 with torch.no_grad():
@@ -296,6 +297,8 @@ style.save(fig, "03_learning_curves", profile, list(records.values()), NOTEBOOK)
 
 # %% [markdown]
 # The hybrid starts with the position weights and then fades: the more the student agrees with the teacher, the smaller its weights.
+# Those of `RD-hybrid-normalised` are divided by their sum for each query. But where the student ranks every item of a list at least as
+# high as the teacher does, all are 0 and stay 0. So the mean over queries falls below 1 here, too.
 
 # %%
 weighted = [records[role] for role in ("RD-hybrid", "RD-hybrid-normalised", "RD-position") if role in records]

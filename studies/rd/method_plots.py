@@ -107,10 +107,10 @@ def rank_weights(hybrid: Hybrid, K: int, ranks: Tensor) -> Figure:
     place = np.arange(1, K + 1)
     axes[2].bar(place - 0.2, raw, 0.4, color=GREEN, label="raw (released code)")
     axes[2].bar(place + 0.2, normalised, 0.4, color=PINK, label="normalised (paper)")
-    ticks = [f"{r}\n({int(rank) + 1})" for r, rank in zip(place, ranks, strict=True)]
+    ticks = [f"{r}\n{int(rank) + 1}" for r, rank in zip(place, ranks, strict=True)]
     axes[2].set_xticks(place, ticks, fontsize=10)
-    axes[2].set(xlabel="teacher's rank (student's below)", title="hybrid on one query", ylim=(0, 1))
-    axes[2].legend()
+    axes[2].set(xlabel="teacher's rank, below it the student's", title="hybrid on one query", ylim=(0, 1.3), yticks=np.linspace(0, 1, 6))
+    axes[2].legend(loc="upper right")  # above the highest bar there can be
     return fig
 
 
@@ -152,12 +152,13 @@ def weight_curves(records: Sequence[Record]) -> Figure:
     grid = fig.add_gridspec(2, len(records), height_ratios=(1.2, 1))
     panels = [fig.add_subplot(grid[0, column]) for column in range(len(records))]
     totals = fig.add_subplot(grid[1, :])
+    highest = max(np.max(record.history["weights"].tolist()) for record in records)
     for ax, record in zip(panels, records, strict=True):
         weights = np.array(record.history["weights"].tolist())
         shades = plt.cm.cividis(np.linspace(0, 0.9, weights.shape[1]))
         for position, colour in enumerate(shades):
             ax.plot(record.history.index, weights[:, position], color=colour, linewidth=1.3)
-        ax.set(xlabel="epoch", title=record.description["role"], ylim=(0, 1.02))
+        ax.set(xlabel="epoch", title=record.description["role"], ylim=(0, 1.05 * highest))
         draw(totals, record, record.history.index, weights.sum(1))
     whole_epochs(*panels, totals, most=5)
     panels[0].set_ylabel("mean weight of a position")

@@ -139,6 +139,14 @@ def test_weights_are_drawn_as_they_are():
     np.testing.assert_allclose(heights, torch.cat([raw, raw / raw.sum()]), rtol=1e-6)
 
 
+def test_a_weight_of_one_ends_below_the_legend():
+    fig = method_plots.rank_weights(Hybrid(), 3, torch.tensor([0, 0, 50]))  # one weight above 0, normalised: 1
+    fig.draw_without_rendering()
+    ax = fig.axes[2]
+    assert max(bar.get_height() for bar in ax.patches) == pytest.approx(1)
+    assert ax.transData.inverted().transform(ax.get_legend().get_window_extent())[0, 1] > 1
+
+
 def test_all_hybrid_weights_zero_is_a_picture_too():
     fig = method_plots.rank_weights(Hybrid(), 3, torch.zeros(3, dtype=torch.long))
     assert not any(bar.get_height() for bar in fig.axes[2].patches)
@@ -158,6 +166,8 @@ def test_weight_curves_have_a_line_for_each_position_and_their_sum(tmp_path):
     fig = method_plots.weight_curves(records)
     *panels, totals, _ = fig.axes
     assert [len(ax.lines) for ax in panels] == [K, K]
+    highest = max(line.get_ydata().max() for ax in panels for line in ax.lines)
+    assert [ax.get_ylim()[1] for ax in panels] == pytest.approx([1.05 * highest] * 2)  # the axis ends where the weights do
     assert totals.lines[0].get_ydata()[0] == pytest.approx(sum(records[0].history["weights"].iloc[0]))
 
 
