@@ -42,8 +42,8 @@ with effect sizes, p-values and sources: [notebook 00](../notebooks/00_overview.
   one seed it is the only word.
 * The paper's effect is taken as it is printed: how uncertain it is itself, the sources do not say.
 * **power**, in the notes: the share of studies with as many users and seeds as ours that would find the paper's effect, if it
-  is true (p < .05, not corrected). Of *no worse*: the share whose interval would lie above minus the margin; where the paper has
-  no number, the true difference is taken to be 0. Where power is low, a claim may hold although it is not confirmed.
+  is true (p < .05, not corrected). Of *no worse*: the share whose interval would lie above minus the margin; where the paper
+  has no number, the true difference is taken to be 0. Where power is low, a claim may hold although it is not confirmed.
 * **seeds needed**: with that many seeds, 80 of 100 studies would find it (for a verdict at least three). Both numbers come from
   a noncentral t with the spread of our few seeds, so they are rough; the number of seeds is an order of magnitude.
 * **Holm's correction**, in the notes, counts all planned claims of one question, also those not run. The questions are ours:
