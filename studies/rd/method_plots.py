@@ -109,7 +109,8 @@ def rank_weights(hybrid: Hybrid, K: int, ranks: Tensor) -> Figure:
     axes[2].bar(place + 0.2, normalised, 0.4, color=PINK, label="normalised (paper)")
     ticks = [f"{r}\n{int(rank) + 1}" for r, rank in zip(place, ranks, strict=True)]
     axes[2].set_xticks(place, ticks, fontsize=10)
-    axes[2].set(xlabel="teacher's rank, below it the student's", title="hybrid on one query", ylim=(0, 1.3), yticks=np.linspace(0, 1, 6))
+    axes[2].set(xlabel="teacher's rank, below it the student's", title="hybrid on one query")
+    axes[2].set(ylim=(0, 1.3), yticks=np.linspace(0, 1, 6))
     axes[2].legend(loc="upper right")  # above the highest bar there can be
     return fig
 
