@@ -4,12 +4,15 @@
     python examples/serve.py student.onnx USER ...   # users by their labels in the data set
 """
 
+import os
 import sys
 
 import numpy as np
 import onnxruntime
 
-path, *labels = sys.argv[1:] or sys.exit(f"usage: python {sys.argv[0]} student.onnx USER ...")
+if len(sys.argv) < 3 or not os.path.isfile(sys.argv[1]):
+    sys.exit(f"usage: python {sys.argv[0]} student.onnx USER ...   (a file of rdcore export, and labels of users)")
+path, *labels = sys.argv[1:]
 options = onnxruntime.SessionOptions()
 # The weights stay in their file, mapped into memory: no second copy in another layout, which pays for large batches only.
 options.add_session_config_entry("session.disable_prepacking", "1")

@@ -87,6 +87,8 @@ def fit(
 def evaluate(model: Model, data: Interactions | Stage, *, device: str = "cpu") -> dict[str, np.ndarray]:
     """Metrics of every user, each (n_users,); NaN for a user without a held-out item.
 
+    Their names: AP (its mean is MAP), MRR, and, for n in 3, 5 and 10, P@n, R@n, HR@n, nDCG@n (as the official code cuts it)
+    and nDCG@n-standard; `rdcore.eval.metrics.per_user` defines them.
     All items are ranked that the user does not have in the fitted part (full ranking, no sampled candidates).
     """
     contract.check_device(device)
