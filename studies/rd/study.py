@@ -157,7 +157,18 @@ def _fading(caser: Matched | None) -> list[str]:
     sums = pd.concat({seed: run.record.history["weights"].map(sum) for seed, run in runs.items()}, axis=1).mean(axis=1)
     first, last = PROFILES["paper"].rd[0].methods["RD-hybrid"].weights.start_epoch, sums.index[-1]
     return [f"The released hybrid nearly switches distillation off: its weights sum to {sums[first - 1]:.2f} up to epoch "
-            f"{first - 1}, to {sums[first]:.2f} in epoch {first} and to {sums[last]:.2f} in epoch {last} (Caser)."]  # fmt: skip
+            f"{first - 1}, to {sums[first]:.2f} in epoch {first} and to {sums[last]:.2f} in epoch {last} (Caser).{_theirs()}"]
+
+
+def _theirs() -> str:
+    """What the authors' own code reaches with either weights; "" without both."""
+    means = released.table(rd_table2(paper_records(), chosen_epochs())).query("metric == 'MAP'").set_index("role")
+    if not {"RD", "RD-position"} <= set(means.index):
+        return ""
+    hybrid, position = (means.loc[role] for role in ("RD", "RD-position"))
+    seeds = text.count(min(hybrid["released_seeds"], position["released_seeds"]), "seed")
+    with_each = f"MAP {hybrid['released']:.4f}, with position weights {position['released']:.4f}"
+    return f" Trained by that code itself: {with_each} ({seeds})."
 
 
 def _against(runs: Matched | None, a: str, b: str, p: pd.Series) -> str:

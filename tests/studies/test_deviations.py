@@ -36,7 +36,8 @@ DERRD = ("derrd_table2", "dataset == 'citeulike' and model == 'BPR' and metric =
 
 
 @pytest.mark.parametrize(("heading", "source", "roles"), [
-    ("RD with Caser", CASER, ["T", "S", "RD-hybrid", "RD-hybrid-normalised", "RD-position"]),
+    ("RD with Caser", CASER, ["T", "S", "RD-hybrid", "RD-hybrid-normalised", "RD-position", "RD-reciprocal", "RD-equal",
+                              "RD-discrepancy"]),
     ("RD with Fossil", FOSSIL, ["T", "S", "RD"]),
     ("DE-RRD on CiteULike", DERRD, ["T", "S", "RD", "CD", "DE", "RRD", "DE-RRD"]),
 ], ids=["Caser", "Fossil", "DE-RRD"])  # fmt: skip
