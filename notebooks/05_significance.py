@@ -114,9 +114,9 @@ page.say(page.in_words(c, "RD", "S"),
 # %% [markdown]
 # ## 3. All differences
 #
-# `effect size` is the mean difference over its standard deviation between users: 0.2 is called small. `sd` columns are the spread
-# of single seeds, of single users and of the rest (`noise`). The first table has a number for each seed, the second one has the tests. The
-# words: *confirmed* if the interval excludes 0 on the claimed side, *confirmed, smaller* if it also excludes the paper's effect, of which ours is less than half;
+# The table shows every difference with its interval; one folded table has a number for each seed, another one all columns: there
+# `effect size` is the mean difference over its standard deviation between users (0.2 is called small), and the `sd` columns are the
+# spread of single seeds, of single users and of the rest (`noise`). The words of `better`: *confirmed* if the interval excludes 0 on the claimed side, *confirmed, smaller* if it also excludes the paper's effect, of which ours is less than half;
 # *inconclusive* if it contains both, *reported size excluded, sign open* if it contains 0 alone; *contradicted* if it excludes 0 on the other side.
 # *Provisional* comes before the word with fewer than five seeds; with two there is none. The p-values of this table are not corrected (section 5).
 #
@@ -133,7 +133,9 @@ report.write_table(table, "05_per_seed", profile, records, NOTEBOOK)
 page.folded_table("MAP of every seed", matched.as_text(table))
 tests = matched.all_tests(shown)
 report.write_table(tests, "05_tests", profile, records, NOTEBOOK)
-page.show(matched.as_text(tests))
+first = ["runs", "what", "seeds", "difference", "low", "high", "p", "better", "power", "seeds needed"]
+page.show(matched.as_text(tests[first]))
+page.folded_table("All columns", matched.as_text(tests))
 effect = example.reported("RD-hybrid", "S")
 found, half, quarter = (100 * verdicts.power(c, part * effect) for part in (1, 0.5, 0.25))
 page.say(f"An example, RD - S of {example.label}: the paper's effect is {effect:+.4f}. Of 100 studies with {S} seeds, {found:.0f}",

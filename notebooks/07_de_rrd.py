@@ -125,7 +125,7 @@ page.say(f"Untrained experts miss the teacher's vectors of these {len(users)} us
 
 # %% [markdown]
 # The lower the temperature, the nearer a mixture is to *one* expert. The picture shows made-up shares of 48 users (one column each): $\alpha$ itself,
-# and what becomes of it at three temperatures $\tau$ (its labels say T).
+# and what becomes of it at three temperatures $\tau$.
 
 # %%
 shares = torch.softmax(1.5 * torch.randn(48, plan.methods["DE"].M, generator=stream(1, "shown alpha")), dim=1)

@@ -93,7 +93,7 @@ def learning_curves(
         quality.axhline(popularity, color=GREY, linestyle=":", label="popularity")
         quality.set_ylim(bottom=0)
     whole_epochs(loss, quality)
-    loss.set(xlabel="epoch", ylabel="ranking loss a training instance", title="Training")
+    loss.set(xlabel="epoch", ylabel="ranking loss per training example", title="Training")
     quality.set(xlabel="epoch", ylabel=f"{metric} on {measured_on}", title=measured_on.capitalize())
     # Outside the axes: with eight methods there is no free corner inside.
     fig.legend(*quality.get_legend_handles_labels(), loc="outside right center")

@@ -32,7 +32,7 @@ def schedule(settings: DESettings, trained: Sequence[Record], temperatures: Sequ
         left.axhline(temperature, color=GREY, linestyle=":", linewidth=1, label=label)
     for record in trained:
         left.axvline(record.last_epoch, color=ROLES["DE"].colour, linestyle="--", label=f"training ends ({record.last_epoch})")
-    left.set(yscale="log", xlabel="epoch", ylabel="temperature T", title="Planned")
+    left.set(yscale="log", xlabel="epoch", ylabel="temperature $\\tau$", title="Planned")
     whole_epochs(left, right)
     left.legend(loc="upper right", bbox_to_anchor=(1, 0.9))
     for record in trained:
@@ -51,7 +51,7 @@ def selections(alpha: Tensor, temperatures: Sequence[float], seed: int) -> Figur
     """What the Gumbel-softmax makes of the shares ``alpha`` (entities, M), drawn with the same noise at every temperature:
     one column for each entity, one row for each expert."""
     columns = {r"$\alpha$": alpha}
-    columns |= {f"T = {t:g}": gumbel_softmax(alpha, t, stream(seed, "shown noise")) for t in temperatures}
+    columns |= {f"$\\tau$ = {t:g}": gumbel_softmax(alpha, t, stream(seed, "shown noise")) for t in temperatures}
     fig, axes = plt.subplots(len(columns), 1, figsize=(9, 0.55 + 1.15 * len(columns)), sharex=True)
     for ax, (title, share) in zip(axes, columns.items(), strict=True):
         picture = ax.imshow(share.T.numpy(), vmin=0, vmax=1, aspect="auto", interpolation="nearest")
@@ -108,7 +108,7 @@ def sampled_and_full(tables: Mapping[str, pd.DataFrame]) -> Figure:
             ax.plot([row["sampled"], row["drawn again"]], [row["all items"]] * 2, color=colour, linewidth=1, alpha=0.6)
             ax.plot(row["drawn again"], row["all items"], marker, color=colour, markerfacecolor="white", markersize=7)
             ax.plot(row["sampled"], row["all items"], marker, color=colour, markersize=8, label=role)
-        ax.set(xlabel=f"{metric} among 499 drawn items (hollow: others)", ylabel=f"{metric} among all items")
+        ax.set(xlabel=f"{metric} among 499 drawn items (hollow: among other 499)", ylabel=f"{metric} among all items")
         ax.margins(0.08)
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center")
     return fig

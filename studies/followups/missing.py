@@ -147,7 +147,8 @@ def section() -> str:
                 }
                 for one in every if one.study == name for there in [state(one)]
             ]  # fmt: skip
-        parts.append(f"### {title}\n\n{text.markdown(pd.DataFrame(rows))}")
+        frame = pd.DataFrame(rows)
+        parts.append(f"### {title}\n\n{text.markdown(frame.loc[:, (frame != '').any()])}")
     return "\n\n".join(parts)
 
 

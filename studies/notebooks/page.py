@@ -238,7 +238,8 @@ def better_in_words(label: str, plan: Plan, table: pd.DataFrame) -> str:
     better = [role for role in methods if by_name.loc[role, "low"] > 0]
     worse = [role for role in methods if by_name.loc[role, "high"] < 0]
     return (
-        f"**{label}**: {len(better)} of {len(methods)} methods are clearly better than S ({', '.join(better) or 'none'})"
+        f"**{label}**: {len(better)} of {len(methods)} methods {'is' if len(better) == 1 else 'are'} clearly better than S "
+        f"({', '.join(better) or 'none'})"
         + (f", {', '.join(worse)} worse" if worse else "") + "."
     )  # fmt: skip
 

@@ -28,13 +28,15 @@ def test_the_manifest_has_every_file_and_every_file_is_there(manifest) -> None:
 
 
 def test_every_source_still_writes_what_the_manifest_says(manifest) -> None:
-    """By its name, or by the beginning of one that is put together: a table that nothing writes any more says old numbers."""
+    """By its name, or by the beginning of one that is put together: a table that nothing writes any more says old numbers.
+    What a notebook saves under ``walk.name`` is of very small models on profile `paper`, and goes elsewhere."""
     for name, entry in manifest.items():
         source = paths.root() / "notebooks" / f"{entry['source']}.py"
         if source.exists():
             stem = name.split("/")[-1].split(".")[0]
             begun = re.findall(r'f"([0-9a-z_]+)\{', source.read_text())
-            written = re.findall(r'"([0-9a-z_]+)"', source.read_text())
+            of_walk = re.findall(r'"([0-9a-z_]+)", walk\.name', source.read_text())
+            written = {*re.findall(r'"([0-9a-z_]+)"', source.read_text())} - {*of_walk}
             assert stem in written or stem.startswith(tuple(begun)), f"{name}: {entry['source']} does not write it"
 
 
