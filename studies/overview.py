@@ -58,20 +58,24 @@ def not_run(missing: Sequence[Experiment]) -> pd.DataFrame:
     return groups.agg(runs="size", roles=lambda found: ", ".join(dict.fromkeys(found))).reset_index()
 
 
-def against_the_paper(runs: Sequence[RunAtEpoch], roles: Sequence[str], dataset: str, metrics: Sequence[str]) -> Figure:
-    """One data set, a row for each model: of every role the paper's number, and ours seed by seed under each protocol."""
-    reported_here = reported("rd_table2").query("dataset == @dataset")
+def against_the_paper(
+    runs: Sequence[RunAtEpoch], roles: Mapping[str, str], dataset: str, metrics: Sequence[str]
+) -> Figure:
+    """One data set, a row for each model: of every role the paper's number, and ours seed by seed under each protocol.
+    roles: role -> its label."""
+    tables = [reported("rd_table2").replace({"role": {"RD": "RD-hybrid"}}), reported("rd_table4")]
+    reported_here = pd.concat(tables).query("dataset == @dataset").drop_duplicates(["model", "role", "metric"])
     models = sorted({run.model for run in runs}) or ["Caser"]
     protocols = sorted({run.protocol for run in runs})
-    fig, axes = plt.subplots(len(models), len(metrics), figsize=(5 * len(metrics), 3.4 * len(models) + 0.4), squeeze=False)
+    width = len(metrics) * max(5, 0.9 * len(roles))
+    fig, axes = plt.subplots(len(models), len(metrics), figsize=(width, 3.4 * len(models) + 0.4), squeeze=False)
     for row, model in zip(axes, models, strict=True):
         theirs = reported_here.query("model == @model").set_index(["role", "metric"])["value"]
         of_model = [run for run in runs if run.model == model]
         for ax, metric in zip(row, metrics, strict=True):
             for place, role in enumerate(roles):
-                key = ("RD" if role == "RD-hybrid" else role, metric)
-                if key in theirs.index:
-                    ax.plot([place - 0.32, place + 0.32], [theirs[key]] * 2, color="black", linewidth=1.5)
+                if (role, metric) in theirs.index:
+                    ax.plot([place - 0.32, place + 0.32], [theirs[role, metric]] * 2, color="black", linewidth=1.5)
                 for column, protocol in enumerate(protocols):
                     x = place + 0.24 * (column - (len(protocols) - 1) / 2)
                     values = [j.record.metrics.loc[j.epoch, metric] for j in of_model
@@ -79,7 +83,7 @@ def against_the_paper(runs: Sequence[RunAtEpoch], roles: Sequence[str], dataset:
                     colour, _, marker = look(role)
                     ax.plot([x] * len(values), values, marker, color=colour, alpha=0.85, linestyle="none",
                             markerfacecolor=colour if column == 0 else "white")  # fmt: skip
-            ax.set_xticks(range(len(roles)), [role.removesuffix("-hybrid") for role in roles])
+            ax.set_xticks(range(len(roles)), list(roles.values()))
             ax.set(ylabel=metric, xlim=(-0.5, len(roles) - 0.5), title=text.where(dataset, model))
             ax.grid(axis="x", visible=False)
             ax.margins(y=0.15)
