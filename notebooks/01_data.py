@@ -10,8 +10,8 @@
 # # 01 The data
 #
 # **At the end of this notebook you will know** what a recommender is trained and tested on here, how each user's actions are cut into
-# training and test, and what two details of that cut do to the numbers: actions at the same time, and training data that is newer than
-# test data.
+# training and test, and two details of that cut that a reader of its numbers should know: actions at the same time, and training data
+# that is newer than test data.
 #
 # The data are *sequences*: who acted on what, in which order.
 #
@@ -120,9 +120,9 @@ page.show(pd.DataFrame(counts).rename_axis("stage").reset_index())
 #
 # People rate a whole page of films at once, so many rows of a user have the same time. Which of them is "later", and so becomes a
 # test row? If ties were broken by the number of the item, the test would prefer items with high numbers. In MovieLens those are
-# the rarer films, so the numbers of every method would change. Here ties are broken by a hash of user, item and time, which
-# favours nobody. The next table breaks them in three ways and measures *popularity*, which shows everybody the most popular
-# items.
+# the rarer films, so the numbers of a method would depend on how much it likes popular films. Here ties are broken by a hash of
+# user, item and time, which favours nobody. The next table breaks them in three ways and measures *popularity*, which shows
+# everybody the most popular items.
 
 # %%
 same_user = np.diff(interactions.users()) == 0
@@ -157,9 +157,9 @@ page.say(f"{tied.sum() / len(interactions):.0%} of the rows have the time of the
 # %% [markdown]
 # ## 5. What a cut for each user leaks
 #
-# The cut is made user by user. So a model may learn from what one user did in March and be tested on what another did in January.
-# It then knows about films before they came out. The papers do it this way, and so does the replication; a cut by one date for
-# all users would be stricter.
+# The cut is made user by user. So a model may learn from what one user did in March and be tested on what another did in January:
+# it may know about a film before it came out. The papers do it this way, and so does the replication; a cut by one date for all
+# users would be stricter. How much this adds to the numbers is not measured here.
 
 # %%
 newer = np.searchsorted(np.sort(times[from_the_end <= 2 * c // 10]), times[from_the_end > 3 * c // 10]).mean()
@@ -191,8 +191,8 @@ page.show(compared)
 # ## 7. Few are active, few are popular
 #
 # Each point of the next picture says which share of the users (or items) has at least that many interactions. Both axes are
-# logarithmic. The few popular items on the right are the reason why showing everybody the most popular items is a strong
-# baseline.
+# logarithmic. The few popular items on the right are the reason why showing everybody the most popular items finds so much, and
+# why every model has to be compared with that.
 
 # %%
 fig = plots.distributions(interactions)
@@ -222,7 +222,7 @@ page.show_or_note(steps, "`rdcore fetch foursquare-nyc` brings the files")
 # ## What you have seen
 #
 # * Each user's newest fifth is the test, and settings are chosen on the tenth before it.
-# * Rows with equal times are common; a rule that follows the item's number changes the result of every method.
+# * In MovieLens rows with equal times are common; a rule that follows the item's number changes the result of popularity.
 # * A cut for each user lets a model learn from the future of other users; the papers accept that.
 #
 # ## Provenance
