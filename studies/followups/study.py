@@ -180,8 +180,17 @@ def of_study(table: pd.DataFrame, study: str) -> str:
     order = {name: k for k, name in enumerate(("T", "S"))}
     rows.sort(key=lambda row: (order.get(row[""], 2), int(row["d"])))
     title, _ = OWN[study]
-    by_hand = ended_by_hand(study, set(own["method"]))
+    by_hand = "\n\n".join(filter(None, [ended_by_hand(study, set(own["method"])), one_list(study, set(own["method"]))]))
     return f"### {title}\n\n" + text.markdown(pd.DataFrame(rows).fillna("")) + same_as_teacher(own) + f"\n\n{by_hand}".rstrip()
+
+
+def one_list(study: str, methods: Collection[str]) -> str:
+    """A line on a HetComp that had no earlier checkpoint of its teacher: its record says that no epoch was an early one."""
+    of_hetcomp = proofs(f"{study}-HetComp-*") if "HetComp" in methods else []
+    if not of_hetcomp or any(proof.content["history"][0]["early"] for proof in of_hetcomp):
+        return ""
+    return ("HetComp had its teacher's last list from the first epoch on: the teacher is best before the first checkpoint that "
+            "is kept. So its row does not test the way from easy to hard lists, which is its idea.")  # fmt: skip
 
 
 def same_as_teacher(own: pd.DataFrame) -> str:
@@ -213,8 +222,7 @@ def of_method(method: str, table: pd.DataFrame | None = None) -> str:
         listed += [f"T (d={d}) {said[place]}" for place in own.index if place[0] == "T" for d in place[1:]]
         brackets = " (in brackets: the authors' log)" * any(place[0] in (method, "S", "T") for place in papers)
         parts.append(f"{title}, {metric}{brackets}: {'; '.join(listed)}.")
-        if by_hand := ended_by_hand(study, {method}):
-            parts.append(by_hand)
+        parts += filter(None, [ended_by_hand(study, {method}), one_list(study, {method})])
         begun = table[(table["study"] == study) & (table["metric"] == "train_loss") & (table["epoch"].astype(str) == "0")]
         if losses := {row.method: f"{row.mean:.1f}" for row in begun.itertuples() if row.method in (method, "S")}:
             parts.append(f"Mean train loss of a batch in the first epoch: {losses[method]} (S {losses['S']}).")

@@ -194,6 +194,16 @@ def test_a_run_that_was_ended_by_hand_is_called_so(monkeypatch):
     assert "`python -m studies.followups.proofs rcekd RCE-KD`" in row
 
 
+def test_a_hetcomp_without_earlier_checkpoints_is_called_so(monkeypatch):
+    words = "HetComp had its teacher's last list from the first epoch on"
+    assert words in study.results() and words in study.of_method("HetComp") and words not in study.of_method("RCE-KD")
+    there = next(proof for proof in study.proofs() if proof.key == "rcekd-HetComp-d20-seed1")
+    first = there.content["history"][0] | {"early": 1.0}
+    early = there._replace(content=there.content | {"history": [first, *there.content["history"][1:]]})
+    monkeypatch.setattr(study, "proofs", lambda names="*": [early] if fnmatch(early.key, names) else [])
+    assert study.one_list("rcekd", {"HetComp"}) == ""
+
+
 def test_two_models_go_on_alone_and_together(tmp_path, monkeypatch):
     monkeypatch.setattr(bidirectional.paths, "replicated", lambda: tmp_path)
     data = synthetic.generate(n_users=30, n_items=50, min_length=10, max_length=15, seed=1)
