@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 
 def integer(name: str, value: object, least: int = 1) -> None:
@@ -15,8 +15,12 @@ def integer(name: str, value: object, least: int = 1) -> None:
     Traceback (most recent call last):
     ValueError: epochs must be an integer >= 1, got 0
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be an integer >= {least}, got {short(value)}{_item(value)}")
+
+    def wrong(value: object) -> bool:
+        return not isinstance(value, int) or isinstance(value, bool) or value < least
+
+    if wrong(value):
+        raise ValueError(f"{name} must be an integer >= {least}, got {short(value)}{_item(value, wrong)}")
 
 
 def plain(value):
@@ -29,18 +33,22 @@ def plain(value):
     return value.item() if hasattr(value, "item") else value
 
 
-def _item(value: object) -> str:
-    """What to do with a number of numpy or torch: descriptions of runs hold Python's."""
-    return ": take its .item(), a number of Python" if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else ""
+def _item(value: object, wrong: Callable[[object], bool]) -> str:
+    """What to do with a number of numpy or torch that is right as Python's, which descriptions of runs hold."""
+    single = hasattr(value, "item") and getattr(value, "ndim", 0) == 0
+    return ": take its .item(), a number of Python" if single and not wrong(value.item()) else ""
 
 
 def number(name: str, value: object, least: float | None = 0, *, above: bool = False) -> None:
     """Refuses anything but a finite number >= ``least`` (None: any), or > ``least`` where
     ``above``; also True and False."""
-    low = least is not None and is_number(value) and (value <= least if above else value < least)
-    if not is_number(value) or low:
+
+    def wrong(value: object) -> bool:
+        return not is_number(value) or (least is not None and (value <= least if above else value < least))
+
+    if wrong(value):
         bound = "" if least is None else f" {'>' if above else '>='} {least:g}"
-        raise ValueError(f"{name} must be a finite number{bound}, got {short(value)}{_item(value)}")
+        raise ValueError(f"{name} must be a finite number{bound}, got {short(value)}{_item(value, wrong)}")
 
 
 def within(name: str, value: object, interval: str) -> None:
@@ -51,9 +59,13 @@ def within(name: str, value: object, interval: str) -> None:
     ValueError: dropout must lie in [0, 1), got 1
     """
     low, high = map(float, interval[1:-1].split(","))
-    inside = is_number(value) and low <= value <= high
-    if not inside or (value == low and interval[0] == "(") or (value == high and interval[-1] == ")"):
-        raise ValueError(f"{name} must lie in {interval}, got {short(value)}")
+
+    def wrong(value: object) -> bool:
+        inside = is_number(value) and low <= value <= high
+        return not inside or (value == low and interval[0] == "(") or (value == high and interval[-1] == ")")
+
+    if wrong(value):
+        raise ValueError(f"{name} must lie in {interval}, got {short(value)}{_item(value, wrong)}")
 
 
 def is_number(value: object) -> bool:

@@ -173,12 +173,21 @@ def test_scores_in_another_shape_are_refused():
 
 @pytest.mark.parametrize("settings, field, value", [
     (rdcore.RDSettings, "K", np.int64(5)), (rdcore.RDSettings, "weight", np.float32(0.5)),
-    (rdcore.Training, "epochs", torch.tensor(3)),
+    (rdcore.Training, "epochs", torch.tensor(3)), (rdcore.Training, "share", np.float32(0.5)),
 ])  # fmt: skip
 def test_numbers_of_numpy_and_torch_are_told_how_to_become_pythons(settings, field, value):
-    with pytest.raises(ValueError, match=f"{field} must be .*: take its .item"):
+    with pytest.raises(ValueError, match=f"{field} must .*: take its .item"):
         settings(**{field: value})
     settings(**{field: value.item()})
+
+
+@pytest.mark.parametrize("settings, field, value", [
+    (rdcore.RDSettings, "K", np.int64(0)), (rdcore.RDSettings, "K", np.float32(5)),
+    (rdcore.RDSettings, "weight", np.float64(-1)), (rdcore.Training, "share", np.float32(2)),
+])  # fmt: skip
+def test_numbers_that_are_wrong_in_python_too_are_told_no_such_remedy(settings, field, value):
+    with pytest.raises(ValueError, match=f"{field} must .*, got np.[a-z0-9]*.[-0-9.]*.$"):
+        settings(**{field: value})
 
 
 class Plain(nn.Module):
