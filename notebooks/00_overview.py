@@ -118,9 +118,10 @@ page.folded_table("Table 2 in full, with the rows that have not run", report.wid
 # %% [markdown]
 # ## 4. Which weights are best? The paper's Table 4
 #
-# RD can weigh the items of the teacher's list in several ways (notebook 03): all alike (`RD-equal`, 1/K), by the teacher's position, by the
-# discrepancy of the two ranks, or by the product of both (`RD-hybrid`). In the picture the black lines are the paper's numbers, which has
-# none for 1/r and for the product divided by its sum (*normalised*), and the marks are our seeds.
+# RD can weigh the items of the teacher's list in several ways (notebook 03): all alike (`RD-equal`, 1/K), by the teacher's position (`RD-position`,
+# and `RD-reciprocal` with 1/r, r: the place), by the discrepancy of the two ranks (`RD-discrepancy`), or by the product of both (`RD-hybrid`). In the
+# picture a black line is the paper's number, and a mark is one of our seeds. The paper has no number for 1/r. For the product it has one: its text
+# divides the product by its sum (*normalised*), the released code does not, and the line stands at the released form.
 
 # %%
 weightings = {"S": "S", "RD-equal": "1/K", "RD-reciprocal": "1/r", "RD-position": "position", "RD-discrepancy": "discre-\npancy",

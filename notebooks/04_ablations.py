@@ -189,8 +189,8 @@ style.save(fig, "04_controls_caser", profile, list(paper.values()), NOTEBOOK)
 page.say(reports.attribution(verdicts))
 
 # %% [markdown]
-# The same with runs of this profile: the model of sections 1 to 4 and the weights of RD-position. (Notebook 03 trains Caser, so it has
-# other gains than Fossil here.)
+# The same with runs of this profile: the model of sections 1 to 4 and the weights of RD-position. (Notebook 03 trains Caser. Where the model
+# is Fossil here, its gains are others.)
 
 # %%
 controls = ablations.controls(plan, "F", seed)
