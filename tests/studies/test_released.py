@@ -35,7 +35,7 @@ def test_without_a_run_there_is_nothing(keep):
 def test_it_stands_beside_the_paper_and_us_at_the_last_epoch_with_numbers(keep):
     """The hybrid's weights are no numbers at epoch 50 of seed 2; the paper has position weights in Table 4."""
     hybrid = run("RD-hybrid", 1, {30: 0.09, 40: 0.093, 50: 0.99}), run("RD-hybrid", 2, {30: 0.09, 40: 0.095, 50: None})
-    keep(*hybrid, run("RD-position", 1, {50: 0.097}))
+    keep(*hybrid, run("RD-position", 1, {50: 0.097}), run("S", 1, {30: 0.09}))  # S ended early; nothing overflowed
     table = released.table(TABLE2).set_index(["role", "metric"])
     row = table.loc["RD", "MAP"]
     assert (row["epoch"], row["released_seeds"], row["reported"], row["replicated"], row["seeds"]) == (40, 2, 0.0969, 0.0943, 3)
