@@ -10,9 +10,10 @@ import sys
 import numpy as np
 import onnxruntime
 
-if len(sys.argv) < 3 or not os.path.isfile(sys.argv[1]):
+if len(sys.argv) < 3:
     sys.exit(f"usage: python {sys.argv[0]} student.onnx USER ...   (a file of rdcore export, and labels of users)")
 path, *labels = sys.argv[1:]
+os.path.isfile(path) or sys.exit(f"{path} is no file: give the one that rdcore export has written")
 options = onnxruntime.SessionOptions()
 # The weights stay in their file, mapped into memory: no second copy in another layout, which pays for large batches only.
 options.add_session_config_entry("session.disable_prepacking", "1")

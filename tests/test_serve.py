@@ -188,9 +188,10 @@ def test_the_script_needs_neither_torch_nor_rdcore(exported) -> None:
     np.testing.assert_allclose([float(row[2]) for row in rows], expected, atol=2e-6)
     stranger = subprocess.run([sys.executable, str(script), str(path), "Eve"], capture_output=True, text=True)
     assert stranger.returncode == 1 and stranger.stderr == f"{path} knows no user 'Eve'\n"
-    for wrong in ([], ["-h"], [str(path)], ["nowhere.onnx", "0"]):
+    for wrong, said in (([], "usage: python"), (["-h"], "usage: python"), ([str(path)], "usage: python"),
+                        (["nowhere.onnx", "0"], "nowhere.onnx is no file: give the one that rdcore export")):  # fmt: skip
         alone = subprocess.run([sys.executable, str(script), *wrong], capture_output=True, text=True)
-        assert alone.returncode == 1 and alone.stderr.startswith("usage: python")
+        assert alone.returncode == 1 and alone.stderr.startswith(said)
 
 
 def test_labels_are_kept_and_nothing_is_a_pickle(tmp_path: Path) -> None:
