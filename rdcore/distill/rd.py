@@ -33,8 +33,8 @@ class Scheme(Settings):
     """What a weighting is: settings that turn ranks into weights."""
 
     def needs_rank(self, epoch: int) -> bool:
-        """Whether ``__call__`` looks at the student's ranks in this epoch (1-based). How they are found, its field
-        ``discrepancy`` says, a `Discrepancy`."""
+        """Whether ``__call__`` looks at the student's ranks in this epoch (1-based). Its field ``discrepancy``,
+        a `Discrepancy`, says how they are found."""
         return False
 
     def __call__(self, K: int, rank: Tensor | None, epoch: int, device=None) -> Tensor:

@@ -71,7 +71,8 @@ def without_memory(method: str, student: Model, teacher: Model) -> None:
         if model.window > 0 or not scores_single_items(model):
             raise ValueError(
                 f"{method} ranks users for an item, so it needs models without a memory that score single items; "
-                f"the {role} ({type(model).__name__}) is none; a class of your own is with window = 0 and score(context, items)"
+                f"the {role} ({type(model).__name__}) is none; a class of your own is one with window = 0 and "
+                "score(context, items)"
             )
 
 
