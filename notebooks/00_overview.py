@@ -122,6 +122,9 @@ page.folded_table("Table 2 in full, with the rows that have not run", report.wid
 # and `RD-reciprocal` with 1/r, r: the place), by the discrepancy of the two ranks (`RD-discrepancy`), or by the product of both (`RD-hybrid`). In the
 # picture a black line is the paper's number, and a mark is one of our seeds. The paper has no number for 1/r. For the product it has one: its text
 # divides the product by its sum (*normalised*), the released code does not, and the line stands at the released form.
+#
+# The weightings have different seeds here, and seeds differ as much as weightings do. So the order of the means below is no result: the claims of
+# section 2 compare two weightings within the same seeds.
 
 # %%
 weightings = {"S": "S", "RD-equal": "1/K", "RD-reciprocal": "1/r", "RD-position": "position", "RD-discrepancy": "discre-\npancy",

@@ -31,7 +31,8 @@ with effect sizes, p-values and sources: [notebook 00](../notebooks/00_overview.
   baselines; **1/K** weighs all items of the teacher's list alike.
 * **paper** is the number that the paper reports. The papers' full texts were not available: the numbers come from a poster,
   reading notes and logs. [data/reported](../data/reported/README.md) says how far to trust each of them.
-* **ours** is the mean over seeds, ± the standard deviation over seeds. **difference** is ours / paper - 1.
+* **ours** is the mean over seeds, ± the standard deviation over seeds. **difference** is ours / paper - 1. Rows of one table
+  may have different seeds: the claims below compare two rows within the same ones.
 * Intervals are 95 % intervals; they treat both users and seeds as random (notebook 05). With one seed they are over users
   alone, and too narrow.
 * A **verdict** follows from the claim's own interval. Above 0: *confirmed*, or *confirmed, smaller* where the paper's effect

@@ -189,8 +189,10 @@ def one_list(study: str, methods: Collection[str]) -> str:
     of_hetcomp = proofs(f"{study}-HetComp-*") if "HetComp" in methods else []
     if not of_hetcomp or any(proof.content["history"][0]["early"] for proof in of_hetcomp):
         return ""
-    return ("HetComp had its teacher's last list from the first epoch on: the teacher is best before the first checkpoint that "
-            "is kept. So its row does not test the way from easy to hard lists, which is its idea.")  # fmt: skip
+    teacher = proofs(f"{study}-T-*-seed{of_hetcomp[0].content['seed']}")[0].content
+    return ("HetComp had its teacher's last list from the first epoch on: the teacher is best in epoch "
+            f"{teacher['chosen']['epoch']}, before its first checkpoint in epoch {PROTOCOLS[study].checkpoints[0]}. So the row "
+            "does not test the way from easy to hard lists, which is HetComp's idea.")  # fmt: skip
 
 
 def same_as_teacher(own: pd.DataFrame) -> str:

@@ -6,6 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from studies.common.matched import matched
+from studies.common.selection import chosen_epochs
+from studies.rd.study import paper_records
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "DEVIATIONS.md").read_text(encoding="utf-8")
 
@@ -54,6 +58,13 @@ def test_tables_are_those_of_the_records(heading, source, roles) -> None:
     else:
         (seeds,) = set(found["seeds"])
         assert f"{ {3: 'three', 5: 'five'}[int(seeds)]} seeds" in PAGE.split(f"\n### {heading}")[1].split("|---")[0]
+
+
+def test_differences_to_s_are_those_of_the_same_seeds() -> None:
+    ours = matched(paper_records(), chosen_epochs())["Caser", "fixed50"]
+    roles = ["RD-hybrid", "RD-hybrid-normalised", "RD-position", "RD-reciprocal", "RD-equal", "RD-discrepancy"]
+    apart = [f"{ours.compare(role, 'S').difference:+.4f}".replace("0.", ".", 1) for role in roles]
+    assert shown("RD with Caser")["minus S of the same seeds"] == ["", "", *apart]
 
 
 def test_the_whole_trainings_are_those_of_the_released_code() -> None:

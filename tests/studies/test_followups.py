@@ -195,7 +195,8 @@ def test_a_run_that_was_ended_by_hand_is_called_so(monkeypatch):
 
 
 def test_a_hetcomp_without_earlier_checkpoints_is_called_so(monkeypatch):
-    words = "HetComp had its teacher's last list from the first epoch on"
+    words = ("HetComp had its teacher's last list from the first epoch on: the teacher is best in epoch 48, before its first "
+             "checkpoint in epoch 51.")  # fmt: skip
     assert words in study.results() and words in study.of_method("HetComp") and words not in study.of_method("RCE-KD")
     there = next(proof for proof in study.proofs() if proof.key == "rcekd-HetComp-d20-seed1")
     first = there.content["history"][0] | {"early": 1.0}
