@@ -164,11 +164,13 @@ def _fading(caser: Matched | None) -> list[str]:
 
 
 def _theirs() -> str:
-    """What the authors' own code reaches with either weights; "" without both."""
+    """What the authors' own code reaches with either weights; "" without both at the same epoch."""
     means = released.table(rd_table2(paper_records(), chosen_epochs())).query("metric == 'MAP'").set_index("role")
     if not {"RD", "RD-position"} <= set(means.index):
         return ""
     hybrid, position = (means.loc[role] for role in ("RD", "RD-position"))
+    if hybrid["epoch"] != position["epoch"]:
+        return ""
     seeds = text.count(min(hybrid["released_seeds"], position["released_seeds"]), "seed")
     with_each = f"MAP {hybrid['released']:.4f}, with position weights {position['released']:.4f}"
     return f" Trained by that code itself: {with_each} ({seeds})."

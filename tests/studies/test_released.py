@@ -7,7 +7,7 @@ import pytest
 
 from rdcore.files import paths
 from studies.common.report import COLUMNS
-from studies.rd import released
+from studies.rd import released, study
 
 TABLE2 = pd.DataFrame(
     [["gowalla", "Caser", "RD", "MAP", protocol, 0.0969, ours, 0.0007, 3, 0.0] for protocol, ours in
@@ -44,6 +44,16 @@ def test_it_stands_beside_the_paper_and_us_at_the_last_epoch_with_numbers(keep):
     shown = released.results(TABLE2)
     assert "0.0940" in shown and "seeds, released" in shown and "0.5000" not in shown
     assert shown.count("has no numbers after") == 1 and "RD has no numbers after epoch 40: the released loss overflows" in shown
+
+
+def test_both_weights_are_compared_at_the_same_epoch_alone(keep, monkeypatch):
+    monkeypatch.setattr(study, "rd_table2", lambda records, chosen: TABLE2)
+    keep(run("RD-hybrid", 1, {40: 0.0931, 50: 0.0943}), run("RD-position", 1, {40: 0.0975, 50: 0.0961}))
+    assert study._theirs() == " Trained by that code itself: MAP 0.0943, with position weights 0.0961 (1 seed)."
+    keep(run("RD-hybrid", 1, {40: 0.0931, 50: None}), run("RD-position", 1, {40: 0.0975, 50: 0.0961}))
+    assert study._theirs() == ""
+    keep(run("RD-position", 1, {50: 0.0961}))
+    assert study._theirs() == ""
 
 
 def test_a_damaged_file_is_named(keep):
