@@ -123,8 +123,8 @@ page.folded_table("Table 2 in full, with the rows that have not run", report.wid
 # picture a black line is the paper's number, and a mark is one of our seeds. The paper has no number for 1/r. For the product it has one: its text
 # divides the product by its sum (*normalised*), the released code does not, and the line stands at the released form.
 #
-# The weightings have different seeds here, and seeds differ as much as weightings do. So the order of the means below is no result: the claims of
-# section 2 compare two weightings within the same seeds.
+# As long as some weightings have fewer seeds than others, the order of their means below is no result, because seeds differ as much as weightings do:
+# the claims of section 2 compare two weightings within the same seeds.
 
 # %%
 weightings = {"S": "S", "RD-equal": "1/K", "RD-reciprocal": "1/r", "RD-position": "position", "RD-discrepancy": "discre-\npancy",
