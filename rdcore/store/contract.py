@@ -121,13 +121,14 @@ def distillation_of(settings, student: Model, teacher: Model | None, device) -> 
 
 def check_apart(distillation: Distillation, student: Model, teacher: Model | None) -> None:
     """Raises ValueError where a prepared distillation has a model as a part of itself: it would train the teacher, or the
-    student in two ways."""
+    student twice in a step."""
     parts = {id(weights) for weights in distillation.parameters()}
-    for model, remedy in ((teacher, "self.freeze(teacher) in prepare keeps it apart, as self.teacher"),
-                          (student, "loss and begin_epoch are given it")):  # fmt: skip
+    for role, model, remedy in (
+        ("teacher", teacher, "would train it: self.freeze(teacher) in prepare keeps it apart, as self.teacher"),
+        ("student", student, "would train it twice: loss and begin_epoch are given it"),
+    ):
         if model is not None and any(id(weights) in parts for weights in model.parameters()):
-            role = "teacher" if model is teacher else "student"
-            raise ValueError(f"{type(distillation).__name__} holds the {role} as a part of itself and would train it: {remedy}")
+            raise ValueError(f"{type(distillation).__name__} holds the {role} as a part of itself and {remedy}")
 
 
 def built_for(experiment: Experiment, data: Interactions | Stage) -> Model:

@@ -84,7 +84,7 @@ def test_a_wrong_loss_is_refused(name):
 
 @pytest.mark.parametrize(("made", "message"), [
     (KeepsTeacher, r"KeepsTeacher holds the teacher as a part of itself and would train it: self.freeze\(teacher\) in prepare"),
-    (KeepsStudent, "KeepsStudent holds the student as a part of itself and would train it: loss and begin_epoch are given it"),
+    (KeepsStudent, "KeepsStudent holds the student as a part of itself and would train it twice: loss and begin_epoch"),
     (lambda student: None, r"OwnSettings.build\(student, teacher\) must return a Distillation, got None"),
     (lambda student: nn.Linear(1, 1), "must return a Distillation, got a Linear"),
 ])  # fmt: skip
