@@ -132,7 +132,8 @@ def findings() -> list[str]:
     }
     if any(compared.values()):
         each = "; ".join(f"{what} {words}" for what, words in compared.items() if words)
-        found.append(f"RD with position weights, MAP, Caser: {each}.")
+        all_of_them = "[Every weighting](figures/00_weightings.png)."
+        found.append(f"RD with position weights, MAP, Caser: {each}. {all_of_them}")
     return found + _fading(caser)
 
 
@@ -160,7 +161,7 @@ def _fading(caser: Matched | None) -> list[str]:
     sums = pd.concat({seed: run.record.history["weights"].map(sum) for seed, run in runs.items()}, axis=1).mean(axis=1)
     first, last = PROFILES["paper"].rd[0].methods["RD-hybrid"].weights.start_epoch, sums.index[-1]
     return [f"The released hybrid nearly switches distillation off: its weights sum to {sums[first - 1]:.2f} up to epoch "
-            f"{first - 1}, to {sums[first]:.2f} in epoch {first} and to {sums[last]:.2f} in epoch {last} (Caser).{_theirs()}"]
+            f"{first - 1}, to {sums[first]:.2f} in epoch {first}, to {sums[last]:.2f} in epoch {last} (Caser).{_theirs()}"]
 
 
 def _theirs() -> str:
@@ -173,7 +174,7 @@ def _theirs() -> str:
         return ""
     seeds = text.count(min(hybrid["released_seeds"], position["released_seeds"]), "seed")
     with_each = f"MAP {hybrid['released']:.4f}, with position weights {position['released']:.4f}"
-    return f" Trained by that code itself: {with_each} ({seeds})."
+    return f" Authors' code: {with_each} ({seeds})."
 
 
 def _against(runs: Matched | None, a: str, b: str, p: pd.Series) -> str:

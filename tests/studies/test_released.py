@@ -49,7 +49,7 @@ def test_it_stands_beside_the_paper_and_us_at_the_last_epoch_with_numbers(keep):
 def test_both_weights_are_compared_at_the_same_epoch_alone(keep, monkeypatch):
     monkeypatch.setattr(study, "rd_table2", lambda records, chosen: TABLE2)
     keep(run("RD-hybrid", 1, {40: 0.0931, 50: 0.0943}), run("RD-position", 1, {40: 0.0975, 50: 0.0961}))
-    assert study._theirs() == " Trained by that code itself: MAP 0.0943, with position weights 0.0961 (1 seed)."
+    assert study._theirs() == " Authors' code: MAP 0.0943, with position weights 0.0961 (1 seed)."
     keep(run("RD-hybrid", 1, {40: 0.0931, 50: None}), run("RD-position", 1, {40: 0.0975, 50: 0.0961}))
     assert study._theirs() == ""
     keep(run("RD-position", 1, {50: 0.0961}))
