@@ -175,7 +175,7 @@ def write_split(data: Interactions, out: str | Path) -> Path:
     needs_folder(out)
     path, made = out / "split.csv", pd.concat(tables).to_csv(index=False, lineterminator="\n").encode()
     if path.is_dir() or (path.exists() and path.read_bytes() != made):
-        raise ValueError(f"{path} is there already, and would be replaced: move it, or give another folder with --out")
+        raise taken(path)
     write_whole(path, lambda file: file.write_bytes(made))
     return path
 
@@ -207,7 +207,12 @@ def refuse_strangers(files: dict[str, Path]) -> None:
     new = not files["runs"].exists()
     for name, file in files.items():
         if name != "runs" and (file.is_dir() or (new and file.exists())):
-            raise ValueError(f"{file} is there already, and would be replaced: move it, or give another folder with --out")
+            raise taken(file)
+
+
+def taken(path: Path) -> ValueError:
+    """The error of a file that would be replaced."""
+    return ValueError(f"{path} is there already, and would be replaced: move it, or give another folder with --out")
 
 
 def folder_of(out: str | Path) -> Path:

@@ -132,6 +132,15 @@ def state(proof: Proof) -> str:
     return f"ended by hand after epoch {epoch}" if epoch else "yes"
 
 
+def row_of(proof: Proof, every: list[Proof]) -> dict[str, str]:
+    """A run in its study's table. every: all planned runs, of which a missing one takes its cost."""
+    there = state(proof)
+    return {
+        "run": proof.role, "d": str(proof.dim), "on record": there, "command": "" if there == "yes" else f"`{proof.command}`",
+        "seconds": f"{seconds(proof.content):,.0f}" if proof.content else cost(proof, every),
+    }  # fmt: skip
+
+
 def section() -> str:
     """Of docs/open.md: a table for each study."""
     every, parts = planned(), []
@@ -139,14 +148,7 @@ def section() -> str:
         if name == "irrrd":
             rows = item_side()
         else:
-            rows = [
-                {
-                    "run": one.role, "d": str(one.dim), "on record": there,
-                    "command": "" if there == "yes" else f"`{one.command}`",
-                    "seconds": f"{seconds(one.content):,.0f}" if one.content else cost(one, every),
-                }
-                for one in every if one.study == name for there in [state(one)]
-            ]  # fmt: skip
+            rows = [row_of(one, every) for one in every if one.study == name]
         frame = pd.DataFrame(rows)
         parts.append(f"### {title}\n\n{text.markdown(frame.loc[:, (frame != '').any()])}")
     return "\n\n".join(parts)

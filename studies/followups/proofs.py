@@ -268,8 +268,9 @@ def run(study: str, role: str, *, dim: int | None = None, seed: int = 1, epochs:
                 best.update(epoch=epoch, value=value, weights=tensors)
             print(json.dumps(curve[-1] | {"seconds": log["seconds"]}), flush=True)
         state["epoch"], state["seconds"] = epoch, earlier + time.perf_counter() - started
-        checkpoints.save(state, now=protocol.stalled(curve) or epoch == training.epochs)
-        return protocol.stalled(curve)
+        stalled = protocol.stalled(curve)
+        checkpoints.save(state, now=stalled or epoch == training.epochs)
+        return stalled
 
     if not protocol.stalled(curve):
         train(

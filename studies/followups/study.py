@@ -180,8 +180,13 @@ def of_study(table: pd.DataFrame, study: str) -> str:
     order = {name: k for k, name in enumerate(("T", "S"))}
     rows.sort(key=lambda row: (order.get(row[""], 2), int(row["d"])))
     title, _ = OWN[study]
-    by_hand = "\n\n".join(filter(None, [ended_by_hand(study, set(own["method"])), one_list(study, set(own["method"]))]))
-    return f"### {title}\n\n" + text.markdown(pd.DataFrame(rows).fillna("")) + same_as_teacher(own) + f"\n\n{by_hand}".rstrip()
+    said = "\n\n".join(remarks(study, set(own["method"])))
+    return f"### {title}\n\n" + text.markdown(pd.DataFrame(rows).fillna("")) + same_as_teacher(own) + f"\n\n{said}".rstrip()
+
+
+def remarks(study: str, methods: Collection[str]) -> list[str]:
+    """What to know of the runs of some methods, beside their numbers."""
+    return [said for said in (ended_by_hand(study, methods), one_list(study, methods)) if said]
 
 
 def one_list(study: str, methods: Collection[str]) -> str:
@@ -224,7 +229,7 @@ def of_method(method: str, table: pd.DataFrame | None = None) -> str:
         listed += [f"T (d={d}) {said[place]}" for place in own.index if place[0] == "T" for d in place[1:]]
         brackets = " (in brackets: the authors' log)" * any(place[0] in (method, "S", "T") for place in papers)
         parts.append(f"{title}, {metric}{brackets}: {'; '.join(listed)}.")
-        parts += filter(None, [ended_by_hand(study, {method}), one_list(study, {method})])
+        parts += remarks(study, {method})
         begun = table[(table["study"] == study) & (table["metric"] == "train_loss") & (table["epoch"].astype(str) == "0")]
         if losses := {row.method: f"{row.mean:.1f}" for row in begun.itertuples() if row.method in (method, "S")}:
             parts.append(f"Mean train loss of a batch in the first epoch: {losses[method]} (S {losses['S']}).")

@@ -81,13 +81,18 @@ def tables() -> dict[str, pd.DataFrame]:
     return {"rd_table2": rd_table2(records, chosen), "rd_table4": rd_table4(records, chosen)}
 
 
+def _of_released() -> pd.DataFrame:
+    """The released code's numbers with the paper's and ours."""
+    return released.table(rd_table2(paper_records(), chosen_epochs()))
+
+
 def write_tables() -> list[Path]:
     """The released code next to the paper and us, and other recipes, each once it has been trained."""
     others = recipes.on_record(PROFILES["paper"].rd[0])
     ours, roles = matched(paper_records(), chosen_epochs()).get(("Caser", "fixed50")), {run["role"] for run in released.runs()}
     shown = [run.record for role in sorted(roles) for run in ours.by_role.get(role, {}).values()] if ours else []
     made = {
-        "rd_released": (released.table(rd_table2(paper_records(), chosen_epochs())), shown),
+        "rd_released": (_of_released(), shown),
         "rd_recipes": (recipes.table(others), others),
     }
     return [report.write_table(table, name, "paper", records, "rdcore readme") for name, (table, records) in made.items()
@@ -166,7 +171,7 @@ def _fading(caser: Matched | None) -> list[str]:
 
 def _theirs() -> str:
     """What the authors' own code reaches with either weights; "" without both at the same epoch."""
-    means = released.table(rd_table2(paper_records(), chosen_epochs())).query("metric == 'MAP'").set_index("role")
+    means = _of_released().query("metric == 'MAP'").set_index("role")
     if not {"RD", "RD-position"} <= set(means.index):
         return ""
     hybrid, position = (means.loc[role] for role in ("RD", "RD-position"))
