@@ -57,9 +57,10 @@ from studies.rd import ablations, sweep_plots
 started = time.perf_counter()
 style.use_style()
 NOTEBOOK = "04_ablations"
-model = model or ("Caser" if profile == "paper" else "Fossil")
+standard = "Caser" if profile == "paper" else "Fossil"
+model = model or standard
 plan = dict(zip(("Caser", "Fossil"), PROFILES[profile].rd, strict=True))[model]
-suffix = {"Fossil": "", "Caser": "_caser"}[model]
+suffix = "" if model == standard else f"_{model.lower()}"
 options = {"profile": profile, "recompute": recompute, "jobs": jobs, "progress": True}
 seeds = [seed + 100 + more for more in range(len(plan.seeds["V"][: ablations.SEEDS]))]
 by_seed = [ablations.sweeps(plan, "V", each) for each in seeds]

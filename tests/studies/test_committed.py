@@ -15,6 +15,26 @@ from studies.rd import efficiency
 
 MEASURED = ("benchmark", "fuzz", "kills")  # tables of machines, which no notebook and no record is behind
 
+FOR_PROGRAMS = {  # table that other programs read -> its columns
+    "rd_table2 rd_table4 derrd_table2": "dataset,model,role,metric,protocol,reported,replicated,std,seeds,difference",
+    "rd_table3": "dataset,model,role,device,quantity,reported,replicated,std,repeats,ratio_reported,ratio_replicated",
+    "one_protocol": "dataset,model,method,metric,mean,std,seeds,trials,train_seconds",
+    "benchmark": "stage,device,seconds,floor_seconds,ratio,target",
+    "scorecard": "claim,source,verdict,reported,ours,low,high,p,seeds,seeds_needed,note,notebook",
+    "ablations": "dataset,model,role,sweep,value,metric,mean,std,seeds,stage",
+    "parity": "method,repository,commit,what,steps,max_difference,seconds_official,seconds_ours",
+    "followups": "study,dataset,model,method,student_dim,epoch,metric,mean,std,seeds",
+    "flexibility": "dataset,teacher,student,method,metric,gain,low,high,seeds",
+    "cost": "dataset,role,model,dim,quality_metric,quality,bytes,latency_ms,batch,index",
+}
+
+
+@pytest.mark.parametrize("names", FOR_PROGRAMS)
+def test_tables_for_programs_keep_their_names_and_columns(names: str) -> None:
+    for name in names.split():
+        first = (paths.figures() / "tables" / f"{name}.csv").read_text(encoding="utf-8").split("\n")[0]
+        assert first == FOR_PROGRAMS[names], name
+
 
 @pytest.fixture(scope="module")
 def manifest() -> dict[str, dict]:
