@@ -48,8 +48,9 @@ PAGE = """<!doctype html>
 {% for value, low, high in row.metrics %}<td>{{ value }}<br><small>{{ low }}&nbsp;to {{ high }}</small></td>{% endfor %}</tr>
 {% endfor %}</table></div>
 <p>Every user's test rows are looked for among all items that are new to them; more is better. P@10: which share of
-the first ten items are test rows. R@10: which share of the test rows are among the first ten. nDCG@10: the same, and higher
-places count more. MAP: over the whole list. In small print: 95 % intervals over users and seeds, or over users alone where
+the first ten items are test rows. R@10: which share of the test rows are among the first ten. nDCG@10: as P@10, but higher
+places count more, and of a user with fewer than ten test rows only that many places. MAP: over the whole list. In small
+print: 95 % intervals over users and seeds, or over users alone where
 a model has one run. The intervals of two models may overlap though one is clearly better, because both are
 measured on the same users: the sentence at the top compares them user by user.</p>
 {{ intervals | safe }}

@@ -6,6 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from rdcore.files import paths
+from rdcore.store.records import Record
 from studies.common.matched import matched
 from studies.common.selection import chosen_epochs
 from studies.rd.study import paper_records
@@ -89,3 +91,34 @@ def test_times_of_the_lists_are_those_of_table_3() -> None:
     said = " ".join(PAGE.split("### Time of the lists")[1].split("###")[0].split())
     assert f"{short(ours['Caser'], 2)} for Caser and {short(ours['Fossil'], 2)} for Fossil; the paper has" in said
     assert f"the paper has {short(papers['Caser'], 2)} and {short(papers['Fossil'], 2)}" in said
+
+
+CASERS_OTHER_TEACHERS = {  # weightings of seeds 1 and 2, and controls of seed 1
+    *((role, seed) for role in ("RD-equal", "RD-reciprocal", "RD-discrepancy", "RD-hybrid-normalised") for seed in (1, 2)),
+    *((f"RD-hybrid-{lists}", 1) for lists in ("random", "popular", "student")),
+}
+
+
+def test_the_runs_that_a_lost_teacher_taught_are_named() -> None:
+    """By the hashes of weights in the records of Caser."""
+    committed = [Record(file.parent) for file in paths.replicated().glob("*/description.json")]
+    records = {record.key: record for record in committed}
+    told, other = 0, set()
+    for record in records.values():
+        d = record.description
+        taught = record.environment.get("teacher_weights")
+        if d["dataset"] == "gowalla" and d["stage"] == "F" and d["model"]["type"] == "CaserSettings" and taught:
+            told += 1
+            if taught != records[d["teacher"]].environment["weights"][f"{d['teacher_epoch']:03d}"]:
+                other.add((d["role"], d["seed"]))
+    assert told > 30
+    assert other == CASERS_OTHER_TEACHERS, "DEVIATIONS.md, Devices, says which runs had another teacher than the one on record"
+
+
+def test_differences_of_weightings_with_one_teacher_are_those_of_the_records() -> None:
+    ours = matched(paper_records(), chosen_epochs())["Caser", "fixed50"]
+    page = PAGE.split("### Devices")[1].split("###")[0]
+    for one, other in (("hybrid", "equal"), ("hybrid", "discrepancy"), ("position", "equal"), ("discrepancy", "equal")):
+        by_seed = ours.compare(f"RD-{one}", f"RD-{other}").seed_differences
+        cells = [f"{sum(part) / len(part):+.4f}".replace("0.", ".", 1) for part in (by_seed[2:], by_seed)]
+        assert f"| {one} - {other} | {cells[0]} | {cells[1]} |" in page
