@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from random_data import random_sequences
 
 from rdcore.data import Interactions, Stage
 from rdcore.data.queries import final_queries
 from rdcore.eval.metrics import evaluate
 from rdcore.models import Popularity, PopularitySettings
+from rdcore.store.steady import lists_hash, steady_lists
 
 FIT = Interactions("few", np.array([2, 0, 2, 1, 2, 0]), np.array([0, 2, 4, 5, 6, 6]), 5)  # the last user has nothing
 
@@ -45,3 +47,11 @@ def test_evaluation_ranks_what_is_unseen_by_popularity(model):
     users = evaluate(model, Stage("F", FIT, wanted))
     assert users["MRR"][[0, 2]].tolist() == [1.0, 0.5]
     assert np.isnan(users["MRR"][[1, 3, 4]]).all()
+
+
+def test_its_lists_have_a_hash_that_stands_here():
+    """Every machine has to meet it."""
+    fit = random_sequences(80, 60)
+    lists = steady_lists(PopularitySettings().fit(fit), fit, 20)
+    assert lists_hash(lists) == "80e1e3cc0bf5dcfa05523a6798a1290baf00b96a7e35461e6e8de2463f068aa4"
+    assert (np.diff(fit.item_counts()[lists[fit.counts() == 0][0]]) <= 0).all()

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import random_data as shared
 import torch
 from implicit.nearest_neighbours import CosineRecommender
 from scipy import sparse
@@ -14,6 +15,7 @@ from rdcore.datasets import synthetic
 from rdcore.eval.metrics import evaluate, mean, popularity
 from rdcore.models import ItemCF, ItemCFSettings
 from rdcore.models.more import item_cf
+from rdcore.store.steady import lists_hash, steady_lists
 
 
 def random_sequences(n_users=25, n_items=18, seed=0) -> Interactions:
@@ -121,6 +123,16 @@ def test_similarities_and_scores_equal_those_of_the_library_implicit(neighbours)
             np.testing.assert_allclose(scores[user, unseen], expected[unseen], rtol=1e-5, atol=1e-6)
             compared += 1
     assert compared >= 3
+
+
+def test_its_lists_have_a_hash_that_stands_here():
+    """Every machine has to meet it; another order of the users changes no list."""
+    fit = shared.random_sequences(80, 60)
+    lists = steady_lists(ItemCFSettings(neighbours=10).fit(fit), fit, 20)
+    assert lists_hash(lists) == "d9c70d0ebe5c8ef71ae2310ca7ed2d855515c48984086103c4ffaa31de28e7a9"
+    order = np.random.RandomState(0).permutation(80)
+    moved = shared.renumbered(fit, order)
+    assert (lists[order] == steady_lists(ItemCFSettings(neighbours=10).fit(moved), moved, 20)).all()
 
 
 def test_a_large_catalogue_needs_no_matrix_of_items_by_items():
