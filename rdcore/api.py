@@ -90,6 +90,12 @@ def evaluate(model: Model, data: Interactions | Stage, *, device: str = "cpu") -
     Their names: AP (its mean is MAP), MRR, and, for n in 3, 5 and 10, P@n, R@n, HR@n, nDCG@n (as the official code cuts it)
     and nDCG@n-standard; `rdcore.eval.metrics.per_user` defines them.
     All items are ranked that the user does not have in the fitted part (full ranking, no sampled candidates).
+
+    >>> import rdcore
+    >>> clicks = rdcore.load("synthetic")
+    >>> popular = rdcore.fit(clicks, rdcore.PopularitySettings())
+    >>> rdcore.evaluate(popular, clicks)["AP"].shape == (clicks.n_users,)
+    True
     """
     contract.check_device(device)
     part = _stage(data)
@@ -104,6 +110,12 @@ def compare(
 
     The order of the rows is that of ``models``. One training of each model says little about small differences:
     `rdcore.eval.significance` compares several seeds.
+
+    >>> import rdcore
+    >>> clicks = rdcore.load("synthetic")
+    >>> popular = rdcore.fit(clicks, rdcore.PopularitySettings())
+    >>> rdcore.compare({"POP": popular}, clicks).columns.tolist()
+    ['MAP', 'nDCG@10', 'P@10', 'parameters']
     """
     contract.check_device(device)
     part = _stage(data)

@@ -47,6 +47,12 @@ def from_frame(
     inside a tie is logged, and `rdcore.datasets.ties.n_tied` says of a stage.
     Raises DataError for a table without rows or columns, a missing value, labels without an order or
     damaged by rounding, times that cannot be read, or when nothing reaches `min_actions`.
+
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"who": ["ann", "bob", "ann"], "what": ["tea", "tea", "cake"], "when": [1, 2, 3]})
+    >>> clicks = from_frame(rows, user="who", item="what", time="when")
+    >>> clicks.user_ids.tolist(), clicks.item_ids.tolist(), len(clicks)
+    (['ann', 'bob'], ['cake', 'tea'], 3)
     """
     _check_table(frame, name, user, item)
     if ties not in ("hash", "file"):

@@ -120,6 +120,13 @@ def read_lists(path: Path | str, data: Interactions, *, columns: dict | None = N
     user and item, a missing score (empty or NaN) or -inf, which stands for "never". Raises
     DataError, with the file, for a missing column, with the line too for a rank or score that is no
     number or +inf, and when nothing is left.
+
+    >>> import tempfile, rdcore
+    >>> clicks = rdcore.load("synthetic")
+    >>> path = Path(tempfile.mkdtemp()) / "lists.csv"
+    >>> pd.DataFrame({"user": [0, 0], "item": [7, 3], "rank": [1, 2]}).to_csv(path, index=False)
+    >>> read_lists(path, clicks).items[0].tolist()
+    [7, 3]
     """
     if isinstance(path, pd.DataFrame):
         raise DataError("lists are read from a file: frame.to_parquet('lists.parquet'), and give its path")
