@@ -7,44 +7,17 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from rdcore.data.sampling import stream
-from rdcore.distill import DESettings, RRDSettings
+from rdcore.distill import RRDSettings
 from rdcore.distill.de import gumbel_softmax
 from rdcore.distill.resampled import sampled_places
 from rdcore.eval.significance import Comparison
 from rdcore.store.runs import Record
-from studies.common.style import BLACK, BLUE, GREEN, GREY, RED, ROLES, SKY, interval, look, rows, whole_epochs
-
-
-def schedule(settings: DESettings, trained: Sequence[Record], temperatures: Sequence[float]) -> Figure:
-    """The temperature of every epoch, with the last epoch of the runs ``trained``; and the share of an entity's strongest
-    expert, epoch by epoch, as those runs logged it."""
-    fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.7))
-    epoch = np.arange(1, settings.anneal_epochs + 1)
-    left.plot(epoch, [settings.temperature(int(e)) for e in epoch], color=BLACK)
-    for place, temperature in enumerate(temperatures):
-        label = "temperatures of the picture above" if place == 0 else None
-        left.axhline(temperature, color=GREY, linestyle=":", linewidth=1, label=label)
-    for record in trained:
-        left.axvline(record.last_epoch, color=ROLES["DE"].colour, linestyle="--", label=f"training ends ({record.last_epoch})")
-    left.set(yscale="log", xlabel="epoch", ylabel="temperature $\\tau$", title="Planned")
-    whole_epochs(left, right)
-    left.legend(loc="upper right", bbox_to_anchor=(1, 0.9))
-    for record in trained:
-        for side, (colour, dash) in {"user": (BLUE, "-"), "item": (RED, "--")}.items():
-            strongest = record.history[f"{side}_strongest"]
-            right.plot(strongest.index, strongest, color=colour, linestyle=dash, label=f"{side}s")
-    right.set(xlabel="epoch", ylabel="mean share of the strongest expert", title="As trained", ylim=(0, 1.02))
-    if trained:
-        right.legend(loc="lower right")
-    else:
-        right.text(0.5, 0.5, "not run yet", transform=right.transAxes, ha="center", color="#555555")
-    return fig
+from studies.common.style import BLACK, GREEN, GREY, RED, ROLES, SKY, interval, look, rows, whole_epochs
 
 
 def selections(alpha: Tensor, temperatures: Sequence[float], seed: int) -> Figure:
@@ -122,27 +95,4 @@ def differences(compared: Mapping[str, Comparison], metric: str) -> Figure:
     ax.axvline(0, color=ROLES["S"].colour, linestyle="--", linewidth=1.3)
     rows(ax, [f"{role} - S" for role in compared])
     ax.set(xlabel=f"difference in {metric} of the test items, 95 % interval")
-    return fig
-
-
-def weight_grid(table: pd.DataFrame) -> Figure:
-    """`derrd_table5` as a map, H@5 of the test items."""
-    square = table.pivot(index="lambda_de", columns="lambda_rrd", values="H@5")
-    fig, ax = plt.subplots(figsize=(1.6 + 1.15 * square.shape[1], 1.3 + 0.75 * square.shape[0]))
-    sns.heatmap(square, annot=True, fmt=".3f", cmap="cividis", cbar_kws={"label": "H@5"}, ax=ax)
-    ax.set(xlabel=r"$\lambda_{RRD}$", ylabel=r"$\lambda_{DE}$")
-    return fig
-
-
-def size_sweep(found: Mapping[int, Mapping[str, Record]], teacher: Record, size: int, metric: str = "H@5") -> Figure:
-    """student's size -> role -> run: a metric of the test items over phi = size / the teacher's ``size``."""
-    fig, ax = plt.subplots(figsize=(6.5, 3.6))
-    for role in ("S", "DE-RRD"):
-        points = {dim / size: pair[role].chosen[metric] for dim, pair in found.items() if role in pair}
-        colour, dash, marker = look(role)
-        ax.plot(list(points), list(points.values()), color=colour, linestyle=dash, marker=marker, label=role, markersize=7)
-    ax.axhline(teacher.chosen[metric], color=ROLES["T"].colour, linewidth=1.3, label="T")
-    ax.set(xlabel=r"$\phi$ = size of the student / of the teacher", ylabel=metric)
-    ax.set_xlim(0, 1.05)
-    fig.legend(loc="outside right center")
     return fig

@@ -8,7 +8,6 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
@@ -28,7 +27,6 @@ from studies.common.plan import Plan
 from studies.common.profiles import PROFILES
 from studies.notebooks.titles import item_names
 from studies.one_protocol import plan as protocol
-from studies.rd import ablation_report as reports
 from studies.rd import efficiency
 
 
@@ -242,29 +240,6 @@ def better_in_words(label: str, plan: Plan, table: pd.DataFrame) -> str:
         f"({', '.join(better) or 'none'})"
         + (f", {', '.join(worse)} worse" if worse else "") + "."
     )  # fmt: skip
-
-
-def spread(table: pd.DataFrame, sweep: str, noise: float) -> dict[str, object]:
-    """Best value, worst value and their distance in MAP of one sweep, and whether that is beyond chance. noise: of two runs.
-
-    In a sweep that varies S and T too, the values are those of RD-position.
-    """
-    values = reports.wide(table, sweep).iloc[:, -1].dropna()
-    if len(values) < 2:
-        return {"best": "", "worst": "", "best - worst": np.nan, "beyond chance": ""}
-    distance = values.max() - values.min()
-    of_means = noise / np.sqrt(table.loc[table["sweep"] == sweep, "seeds"].max())
-    beyond = "yes" if distance > reports.by_chance(len(values)) * of_means else "no"
-    return {"best": values.idxmax(), "worst": values.idxmin(), "best - worst": distance, "beyond chance": beyond}
-
-
-def beyond_chance(spreads: Sequence[Mapping[str, object]]) -> str:
-    """Which settings of `spread` matter, the largest distance first, and which do not, as two sentences."""
-    known = sorted((s for s in spreads if s["beyond chance"]), key=lambda s: -s["best - worst"])
-    yes, no = ([s for s in known if s["beyond chance"] == word] for word in ("yes", "no"))
-    matter = ", ".join(f"{s['setting']} ({s['best - worst']:.4f} between {s['best']} and {s['worst']})" for s in yes)
-    return (f"Beyond chance: {matter or 'no setting'}. Within it, so without need of tuning here: "
-            f"{', '.join(s['setting'] for s in no) or 'no setting'}.")  # fmt: skip
 
 
 def records_of(seeds: Sequence[Mapping], sweep: str, by_key: Mapping[str, Record]) -> list[Record]:

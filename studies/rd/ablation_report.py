@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -107,60 +108,86 @@ def wide(frame: pd.DataFrame, sweep: str, metric: str = "MAP") -> pd.DataFrame:
     return part.pivot(index="value", columns="role", values=metric).loc[part["value"].unique(), part["role"].unique()]
 
 
-def not_run(frame: pd.DataFrame) -> list[str]:
-    """One line for each sweep with points that are not on record."""
-    missing = frame[frame["MAP"].isna()]
-    points = (missing["value"] + " (" + missing["role"] + ")").groupby(missing["sweep"], sort=False)
-    return [f"{sweep}: {'; '.join(part)}" for sweep, part in points]
-
-
 # ------------------------------------------------------------------------------------------------------------------- noise
 
 
-def noise(distilled: Record | None, student: Record | None, seeds: Sequence[Record | None]) -> dict[str, float]:
-    """How much two runs differ for no reason, by the two measures that one seed allows; what cannot be had is left out.
+class Noise(NamedTuple):
+    """How far two runs are apart that differ by chance alone."""
 
-    'epochs': how far RD - S moves over the later half of the evaluated epochs (their common rise cancels).
-    'seeds': the difference between the same student from two seeds.
+    size: float
+    """The mean distance in MAP; NaN: not known."""
+    df: float
+    """Degrees of freedom behind it: infinite for a guess, which is taken as it is."""
+    said: str
+    """Where it comes from, with its numbers."""
+
+
+def noise(distilled: Record | None, student: Record | None, others: Sequence[Record]) -> Noise:
+    """What the runs at hand say about chance.
+
+    Several roles with the same seeds measure it: runs of one seed share their start, their negatives and their teacher, as the
+    runs of a sweep do, and what is left of MAP without the means of roles and of seeds is chance. Otherwise it is guessed in
+    two ways, of which the larger counts: how far RD - S moves over the later half of the evaluated epochs (their common rise
+    cancels), and how far the same role is apart with two seeds.
+
+    Args:
+        distilled, student: RD-position and S of a sweep.
+        others: runs that no sweep varies.
     """
+    table = pd.Series({(r.description["role"], r.description["seed"]): last(r) for r in others}, dtype=float)
+    table = table.unstack().dropna(axis="columns") if len(table) else pd.DataFrame()
+    roles, seeds = table.shape
+    if min(roles, seeds) > 1:
+        rest = table.sub(table.mean(axis=1), axis=0) - table.mean() + table.stack().mean()
+        df = (roles - 1) * (seeds - 1)
+        size = TWO_APART * math.sqrt(float((rest**2).sum().sum()) / df)
+        return Noise(size, df, f"{size:.4f}, from {roles} weightings with the same {seeds} seeds (test)")
     found = {}
     if distilled and student:
         gain = (distilled.metrics["MAP"] - student.metrics["MAP"]).dropna()
         later = gain[gain.index >= gain.index[-1] / 2]
         if len(later) > 1:
             found["epochs"] = float(later.max() - later.min())
-    if all(seeds):
-        found["seeds"] = float(abs(last(seeds[0]) - last(seeds[1])))
-    return found
+    if seeds > 1:
+        found["seeds"] = float(table.iloc[0].max() - table.iloc[0].min())
+    each = ", ".join(f"{value:.4f} by {what}" for what, value in found.items())
+    return Noise(max(found.values(), default=float("nan")), np.inf, each or "not known")
 
 
-def by_chance(values: int) -> float:
+def by_chance(values: int, df: float = np.inf) -> float:
     """How far the best and the worst of so many values lie apart in 95 of 100 sweeps in which the setting does nothing, in
-    multiples of the distance of two: the range of normal numbers. It takes the noise for known; two guesses at it are not."""
-    return float(stats.studentized_range.ppf(0.95, values, np.inf)) / TWO_APART
+    multiples of the distance of two: the range of normal numbers. With infinite ``df`` the noise is taken for known."""
+    return float(stats.studentized_range.ppf(0.95, values, df)) / TWO_APART
 
 
-def verdict(values: pd.Series, floor: float, base: str | None = None) -> str:
-    """One sentence on a sweep: MAP by value, and what counts as noise (NaN: not known). base: the value of the tables."""
-    known = values.dropna()
-    if len(known) < 2:
-        return f"{len(known)} of {len(values)} points on record: nothing can be said."
-    best, worst = known.idxmax(), known.idxmin()
-    spread = known[best] - known[worst]
-    said = f"best at {best} ({known[best]:.4f}), worst at {worst} ({known[worst]:.4f}), {spread:.4f} apart"
-    if base in known and known[best] - known[base] >= 0.00005:
-        said += f"; {base}, as in the tables, is {known[best] - known[base]:.4f} below the best"
-    if len(known) < len(values):
-        said += f"; {len(values) - len(known)} of {len(values)} points are not on record"
-    if math.isnan(floor):
-        return f"{said}. How much of that is noise is not known."
-    chance = by_chance(len(known))
-    times = f"{spread / floor:.1f} times the noise of {floor:.4f}" if floor else "and no noise was measured"
-    ending = "the setting seems to matter here." if spread > chance * floor else "no difference can be told from noise."
-    return f"{said}. That is {times}, and {len(known)} values spread by {chance:.1f} times by chance: {ending}"
+def spread(frame: pd.DataFrame, sweep: str, noise: Noise) -> dict[str, object]:
+    """Best value, worst value and their distance in MAP of one sweep, and whether that is beyond chance.
+
+    In a sweep that varies S and T too, the values are those of RD-position.
+    """
+    values = wide(frame, sweep).iloc[:, -1].dropna()
+    if len(values) < 2:
+        return {"best": "", "worst": "", "best - worst": np.nan, "beyond chance": ""}
+    distance = values.max() - values.min()
+    beyond = "yes" if distance > by_chance(len(values), noise.df) * _of_means(frame, sweep, noise) else "no"
+    return {"best": values.idxmax(), "worst": values.idxmin(), "best - worst": distance, "beyond chance": beyond}
 
 
-def gains(frame: pd.DataFrame, sweep: str, floor: float) -> str:
+def _of_means(frame: pd.DataFrame, sweep: str, noise: Noise) -> float:
+    """The noise of a mean over the sweep's seeds."""
+    return noise.size / math.sqrt(frame.loc[frame["sweep"] == sweep, "seeds"].max())
+
+
+def beyond_chance(spreads: Sequence[Mapping[str, object]]) -> str:
+    """Which settings of `spread` matter, the largest distance first, and which do not, as two sentences."""
+    known = sorted((s for s in spreads if s["beyond chance"]), key=lambda s: -s["best - worst"])
+    yes, no = ([s for s in known if s["beyond chance"] == word] for word in ("yes", "no"))
+    matter = ", ".join(f"{s['setting']} ({s['best - worst']:.4f} between {s['best']} and {s['worst']})" for s in yes)
+    return (f"Beyond chance: {matter or 'no setting'}. Within it, so without need of tuning here: "
+            f"{', '.join(s['setting'] for s in no) or 'no setting'}.")  # fmt: skip
+
+
+def gains(frame: pd.DataFrame, sweep: str, noise: Noise) -> str:
     """One sentence on a sweep that has S and RD-position at every value: where is RD better?"""
     values = wide(frame, sweep)
     gain = (values[POSITION] - values["S"]).dropna()
@@ -168,10 +195,11 @@ def gains(frame: pd.DataFrame, sweep: str, floor: float) -> str:
         return "no point has both S and RD on record: nothing can be said."
     each = ", ".join(f"{value}: {difference:+.4f}" for value, difference in gain.items())
     said = f"RD - S is {each}"
-    if math.isnan(floor):
+    if math.isnan(noise.size):
         return f"{said}. How much of that is noise is not known."
     # Each is a difference of two runs; the largest of several is to be surprising, hence Bonferroni's division.
-    chance = float(stats.norm.isf(0.025 / len(gain))) * math.sqrt(2) / TWO_APART
+    chance = float(stats.t.isf(0.025 / len(gain), noise.df)) * math.sqrt(2) / TWO_APART
+    floor = _of_means(frame, sweep, noise)
     above, below = (list(gain.index[side]) for side in (gain > chance * floor, gain < -chance * floor))
     parts = [f"{words} at {', '.join(at)}" for words, at in (("better", above), ("worse", below)) if at]
     return (f"{said}. By more than {chance:.1f} times the noise of {floor:.4f}, which {len(gain)} gains reach by chance, it is "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 from rdcore.distill import Discrepancy, Hybrid, Position, RDSettings, Reciprocal
@@ -243,11 +243,6 @@ def controls_on_record() -> tuple[str, list[dict[str, Experiment]]]:
     return HYBRID, [controls(caser, "F", caser.seeds["F"][0], HYBRID)]
 
 
-def ablation_runs(plan: Plan) -> list[Experiment]:
-    """Every run of notebook 04, each once: the sweeps, then the controls."""
-    return unique([*sweep_runs(plan), *control_runs(plan)])
-
-
 def sweep_runs(plan: Plan) -> list[Experiment]:
     """The sweeps on V, seed by seed."""
     return unique(run for seed in plan.seeds["V"][:SEEDS] for run in points(sweeps(plan, "V", seed)))
@@ -276,16 +271,3 @@ def control_records() -> list[Record]:
     planned = [*controls_with_position(caser), controls(caser, "F", caser.seeds["F"][0], HYBRID)]
     others = [run for each in planned for run in each.values() if run.role not in ("T", "S", HYBRID, POSITION)]
     return [committed(run) for run in on_record(unique(others)) if is_committed(run)]
-
-
-def chosen(names: Iterable[str], only: str) -> list[str]:
-    """Those of ``names`` that the comma-separated ``only`` names, in their order; all, where it is empty.
-
-    Raises ValueError that lists the names when one is unknown.
-    """
-    names = list(names)
-    wanted = [name.strip() for name in only.split(",") if name.strip()]
-    unknown = [name for name in wanted if name not in names]
-    if unknown:
-        raise ValueError(f"no sweep {', '.join(map(repr, unknown))}; there are: {', '.join(names)}")
-    return [name for name in names if not wanted or name in wanted]

@@ -20,8 +20,8 @@ from studies.common.reported import reported
 from studies.common.selection import chosen_epochs, read_selection
 from studies.common.study import Result, against, as_table, made_on, of_table
 from studies.common.verdicts import FEWEST_SEEDS, NOT_ASSESSABLE
+from studies.rd import ablation_results, recipes, released
 from studies.rd import claims as rd_claims
-from studies.rd import recipes, released
 from studies.rd.ablations import control_runs, faded_controls, sweep_runs
 from studies.rd.plan import choices_of, fixed_runs, runs_of, table_runs, trials, tuned_fossil
 
@@ -204,4 +204,5 @@ def results() -> str:
         parts += [said, as_table(shown, seeds=True),
                   text.markdown(pd.DataFrame(words))]  # fmt: skip
     others = recipes.results(recipes.table(recipes.on_record(PROFILES["paper"].rd[0])))
-    return "\n\n".join(filter(None, [*parts, released.results(table), others]))
+    swept = ablation_results.results(ablation_results.at_size())
+    return "\n\n".join(filter(None, [*parts, released.results(table), others, swept]))

@@ -72,33 +72,16 @@ def _leave_out_alone(ax: Axes | None, frame: pd.DataFrame, shown: Sequence[str],
                 arrowprops={"arrowstyle": "->"})  # fmt: skip
 
 
-def curve(
-    frame: pd.DataFrame, sweep: str, *, xlabel: str = "", reference: Mapping[str, float], floor: float = math.nan,
-    numeric: bool = False,
-) -> Figure | None:  # fmt: skip
-    """One sweep of `panels` alone; None with fewer than two values on record.
-
-    numeric: the values are placed by their size, not at equal distances.
-    """
-    if _known(frame, sweep) < 2:
-        return None
-    fig, ax = plt.subplots(figsize=(6.5, 3.8))
-    _panel(ax, frame, sweep, reference, floor, numeric)
-    ax.set(xlabel=xlabel or AXES[sweep], ylabel="MAP on validation")
-    fig.legend(loc="outside right center")
-    return fig
-
-
 def _known(frame: pd.DataFrame, sweep: str) -> int:
     """How many values of a sweep are on record."""
     return int(wide(frame, sweep).notna().any(axis=1).sum())
 
 
 def _panel(
-    ax: Axes, frame: pd.DataFrame, sweep: str, reference: Mapping[str, float], floor: float, numeric: bool = False
+    ax: Axes, frame: pd.DataFrame, sweep: str, reference: Mapping[str, float], floor: float
 ) -> None:
     values = wide(frame, sweep)
-    place = values.index.astype(float) if numeric else np.arange(len(values))
+    place = np.arange(len(values))
     for role in values:
         colour, dash, marker = look(role)
         ax.plot(place, values[role], color=colour, linestyle=dash, marker=marker, label=role)

@@ -11,8 +11,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.formula.api as smf
 import torch
-from fabricated import USERS, record
+from fabricated import ENVIRONMENT, USERS, record
 from kill import kill_when
 
 from rdcore.distill import Discrepancy
@@ -27,22 +28,23 @@ from studies.common.profiles import PROFILES, SWEEPS
 from studies.common.style import look
 from studies.notebooks import page
 from studies.rd import ablation_report as reports
-from studies.rd import sweep_plots
+from studies.rd import ablation_results, sweep_plots
 from studies.rd.ablations import (
     HYBRID,
     POSITION,
     TAUGHT,
     Grid,
-    ablation_runs,
-    chosen,
     control_records,
+    control_runs,
     controls,
     controls_on_record,
     of_tables,
     papers_alpha,
     points,
+    sweep_runs,
     sweeps,
 )
+from studies.rd.claims import balance
 from studies.rd.plan import table_runs, values, varied
 
 MODELS = ("Caser", "Fossil")
@@ -104,7 +106,7 @@ def test_runs_of_the_hybrid_that_were_planned_before_keep_their_keys():
 
 
 def test_no_two_runs_share_a_label_and_none_is_planned_twice(family):
-    plan = ablation_runs(family)
+    plan = [*sweep_runs(family), *control_runs(family)]
     assert len({run.key for run in plan}) == len({run.label for run in plan}) == len(plan)
     assert {run.stage for run in points(sweeps(family, "V", 101))} == {"V"}, "the sweeps never see test"
 
@@ -113,7 +115,8 @@ def test_no_ablation_gets_into_a_table(tmp_path: Path):
     """Tables are of stage F, where the only ablations are the controls; put beside the runs of the tables, they have rows
     of their own."""
     tables = {run.key: run for run in table_runs("paper", {})}
-    ours = [run for profile in PROFILES["paper"].rd for run in ablation_runs(profile) if run.key not in tables]
+    planned = [run for profile in PROFILES["paper"].rd for run in [*sweep_runs(profile), *control_runs(profile)]]
+    ours = [run for run in planned if run.key not in tables]
     assert ours and not {run.key for run in ours} & {run.key for run in table_runs("paper", {})}
     everything = [*tables.values(), *ours]
     given = [record(tmp_path, run, {run.training.epochs: 0.1}) for run in everything if run.stage == "F"]
@@ -235,13 +238,6 @@ def test_a_grid_with_a_typo_is_refused():
         Grid(lambda_=(1,))
 
 
-def test_a_sweep_with_a_typo_is_refused_with_the_names_there_are():
-    names = [*sweeps(PAPER, "V", 101), "controls"]
-    with pytest.raises(ValueError, match="no sweep 'lamda', 'k'; there are: K, lambda, loss weight, .*, controls"):
-        chosen(names, "mu,lamda,k")
-    assert chosen(names, "controls, mu") == ["mu", "controls"] and chosen(names, "") == names
-
-
 # ----------------------------------------------------------------------------------------------------------------- reports
 
 
@@ -260,17 +256,15 @@ def test_what_was_not_run_is_listed_empty_in_the_table_and_absent_from_the_pictu
     assert list(table.columns) == "sweep value role model MAP P@10 nDCG@10 seeds key".split()
     assert table["key"].tolist() == [run.key for run in points(planned)], "also of what was not run: the key makes it"
     assert table["MAP"].tolist() == pytest.approx([0.20, np.nan, np.nan, 0.21, np.nan], nan_ok=True)
-    assert reports.not_run(table) == ["K: 5 (RD-position); 10 (RD-position); 50 (RD-position)"]
-    fig = sweep_plots.curve(table, "K", xlabel="K", reference={"RD-position": float("nan"), "RD-hybrid": 0.2, "S": 0.19})
-    line = fig.axes[0].lines[0]
-    assert np.isnan(line.get_ydata()).tolist() == [False, True, True, False, True], "no line across what was not run"
-    assert [text.get_text() for text in fig.axes[0].get_xticklabels()] == ["1", "5", "10", "20", "50"]
-    assert len(fig.axes[0].lines) == 2, "S has a level, RD-position of the tables has no record, RD-hybrid is not varied here"
-    (panel, *_), small = sweep_plots.panels(table, reference={"S": 0.19}).axes, sweep_plots.panels(table.iloc[:1], reference={})
-    np.testing.assert_array_equal(panel.lines[0].get_ydata(), line.get_ydata())
+    level = {"RD-position": float("nan"), "RD-hybrid": 0.2, "S": 0.19}
+    (panel, *_), small = sweep_plots.panels(table, reference=level).axes, sweep_plots.panels(table.iloc[:1], reference={})
+    missing = np.isnan(panel.lines[0].get_ydata()).tolist()
+    assert missing == [False, True, True, False, True], "no line across what was not run"
+    assert [text.get_text() for text in panel.get_xticklabels()] == ["1", "5", "10", "20", "50"]
+    assert len(panel.lines) == 2, "S has a level, RD-position of the tables has no record, RD-hybrid is not varied here"
     assert panel.get_xlabel() == sweep_plots.AXES["K"] and small is None
-    said = reports.verdict(reports.wide(table, "K")[POSITION], 0.001, "10")
-    assert said.startswith("best at 20 (0.2100), worst at 1 (0.2000)")
+    apart = reports.spread(table, "K", reports.Noise(0.001, np.inf, ""))
+    assert apart == {"best": "20", "worst": "1", "best - worst": pytest.approx(0.01), "beyond chance": "yes"}
     plt.close("all")
 
 
@@ -317,13 +311,12 @@ def test_distillation_alone_flattens_no_panel(tmp_path: Path):
 def test_without_any_record_there_is_a_table_and_no_picture():
     planned = sweeps(PAPER, "V", 101)
     table = reports.table([planned], {})
-    assert table["MAP"].isna().all() and len(reports.not_run(table)) == len(planned)
-    for sweep in planned:
-        assert sweep_plots.curve(table, sweep, xlabel="x", reference={}) is None
+    assert table["MAP"].isna().all() and set(table["sweep"]) == set(planned)
+    noise = reports.Noise(0.001, np.inf, "")
+    assert not any(reports.spread(table, sweep, noise)["best"] for sweep in planned)
     assert sweep_plots.dots(table, "weighting", reference={}) is None and sweep_plots.panels(table, reference={}) is None
-    assert "nothing can be said" in reports.verdict(reports.wide(table, "K")[POSITION], 0.001)
-    assert "nothing can be said" in reports.gains(table, "student size", 0.001)
-    assert reports.noise(None, None, [None, None]) == {}
+    assert "nothing can be said" in reports.gains(table, "student size", noise)
+    assert np.isnan(reports.noise(None, None, []).size)
     frame, compared = reports.controls([controls(PAPER, "F", 1)], {})
     assert compared == {} and frame["MAP"].isna().all()
     assert reports.attribution(frame) == "S or RD is not on record: nothing can be said."
@@ -339,19 +332,29 @@ def test_noise_is_judged_by_the_later_epochs_and_by_two_seeds(tmp_path: Path):
     rd = record(tmp_path, PAPER.distilled("V", 101), {10: 0.9, 25: 0.20, 50: 0.31})
     student = record(tmp_path, PAPER.student("V", 101), {10: 0.1, 25: 0.19, 50: 0.27})
     seeds = [record(tmp_path, PAPER.student("F", seed), {50: value}) for seed, value in ((1, 0.30), (2, 0.32))]
-    assert reports.noise(rd, student, seeds) == pytest.approx({"epochs": 0.03, "seeds": 0.02})
-    assert reports.noise(rd, student, [seeds[0], None]) == pytest.approx({"epochs": 0.03})
+    assert reports.noise(rd, student, seeds) == (pytest.approx(0.03), np.inf, "0.0300 by epochs, 0.0200 by seeds")
+    assert reports.noise(rd, student, seeds[:1]).size == reports.noise(rd, student, []).size == pytest.approx(0.03)
+    assert reports.noise(None, student, seeds).size == pytest.approx(0.02)
 
 
-def test_a_sweep_says_something_only_beyond_what_so_many_values_spread_by_chance():
-    values = pd.Series({"1": 0.20, "5": 0.23, "10": 0.21})
-    assert reports.verdict(values, 0.010, "10").endswith(
-        "3.0 times the noise of 0.0100, and 3 values spread by 2.9 times by chance: the setting seems to matter here."
-    )
-    assert "10, as in the tables, is 0.0200 below the best" in reports.verdict(values, 0.014, "10")
-    assert reports.verdict(values, 0.011).endswith("no difference can be told from noise.")
-    assert reports.verdict(values, float("nan")).endswith("How much of that is noise is not known.")
-    assert "1 of 3 points are not on record" in reports.verdict(values.where(values > 0.2), 0.01)
+def test_noise_is_measured_where_weightings_have_the_same_seeds(tmp_path: Path):
+    """What the means of weightings and of seeds leave, by statsmodels; a seed that one of them lacks is left out."""
+    rng = np.random.default_rng(7)
+    values = {(role, seed): 0.2 + 0.05 * seed + 0.01 * len(role) + rng.normal(0, 0.003)
+              for role in PAPER.methods for seed in (1, 2, 3, 4, 5)}  # fmt: skip
+    made = [record(tmp_path, PAPER.distilled("F", seed, role), {50: value}) for (role, seed), value in values.items()]
+    frame = pd.DataFrame([(*where, value) for where, value in values.items()], columns=["role", "seed", "map"])
+    fitted = smf.ols("map ~ C(role) + C(seed)", frame).fit()
+    noise = reports.noise(None, None, made)
+    assert noise.df == fitted.df_resid > 1 and noise.size == pytest.approx(2 * np.sqrt(fitted.mse_resid / np.pi))
+    assert reports.noise(None, None, made[:-1]).df == (len(PAPER.methods) - 1) * 3
+
+
+def test_a_mean_over_more_seeds_has_less_noise():
+    rows = [("K", value, POSITION, at) for value, at in (("1", 0.2), ("5", 0.25))]
+    table = pd.DataFrame(rows, columns=["sweep", "value", "role", "MAP"])
+    noise = reports.Noise(0.025, np.inf, "")  # two values: 2.5 times by chance
+    assert [reports.spread(table.assign(seeds=n), "K", noise)["beyond chance"] for n in (1, 2)] == ["no", "yes"]
 
 
 @pytest.mark.parametrize("count", [2, 6, 9])
@@ -361,15 +364,74 @@ def test_one_sweep_of_twenty_spreads_further_by_chance(count):
     assert (np.ptp(drawn, axis=1) > reports.by_chance(count) * noise).mean() == pytest.approx(0.05, abs=0.005)
 
 
+def test_with_few_degrees_of_freedom_more_is_chance():
+    """Tukey's table has 4.60 for three values and 3 degrees of freedom at .10 and 5.91 at .05."""
+    assert reports.by_chance(3, 3) * 2 / np.sqrt(np.pi) == pytest.approx(5.91, abs=0.01)
+
+
+@pytest.fixture
+def at_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A function that looks at the paper's size, after it has put sweeps of a seed on record: K and the loss weight."""
+    caser, folder = PROFILES["paper"].rd[0], tmp_path / "data" / "replicated"
+    monkeypatch.setenv("RDCORE_ROOT", str(tmp_path))
+
+    def look(*seeds: int, alone: float = 0.05) -> ablation_results.OnRecord:
+        for seed in seeds:
+            planned = sweeps(caser, "V", seed)
+            by_role = {"S": 0.09, "RD-position-alone": alone, "RD-position-K50": 0.12}
+            for run in unique([*points({name: planned[name] for name in ("K", "loss weight")}), caser.teacher("V", seed)]):
+                record(folder, run, {50: by_role.get(run.role, 0.1) + (seed - 101) / 100}, environment=ENVIRONMENT)
+        for i, role in enumerate(caser.methods):
+            for seed in (1, 2, 3):
+                record(folder, caser.distilled("F", seed, role), {50: 0.1 + 0.001 * ((i * seed) % 3)})
+        return ablation_results.at_size()
+
+    return look
+
+
+def test_the_sweeps_at_the_papers_size_are_those_on_record(at_size):
+    found = at_size(101)
+    assert len(found.shown) == 1 and found.level["T"] == found.level[POSITION] == pytest.approx(0.1)
+    assert np.isnan(found.level[HYBRID]) and found.noise.df == 10
+    shown = ablation_results.by_setting(found).set_index("setting")
+    assert list(shown.index) == ["K", "loss weight w"] and set(shown["varied around"]) == {POSITION}
+    assert shown.loc["K", "MAP by value"] == "1: 0.1000 · 5: 0.1000 · 10: **0.1000** · 20: 0.1000 · 50: 0.1200"
+    assert shown.loc["loss weight w", "MAP by value"].startswith("0: 0.0900 · 0.1: 0.1000")
+    assert list(shown["beyond chance"]) == ["yes", "yes"] and shown.loc["K", "best - worst"] == "0.0200"
+    said = ablation_results.in_words(found)
+    assert said.startswith("Beyond chance: loss weight w (0.0500 between 0.1 and alone), K (0.0200 between 50 and 1).")
+    assert said.endswith("Of the paper's α on record (0, 0.091, 0.23, 0.5, 0.75, 1), 0.091 is best.")
+    page_of_results = ablation_results.results(found)
+    assert "1 seed; nothing is chosen" in page_of_results and "Caser is at revision 2" in page_of_results
+
+
+def test_without_a_record_at_the_papers_size_nothing_is_said(at_size):
+    found = at_size()
+    assert ablation_results.results(found) == ablation_results.in_words(found) == ""
+    assert ablation_results.balance_gains(found) == []
+
+
+@pytest.mark.parametrize(
+    ("seeds", "alone", "said", "ours"),
+    [((), 0, "", None), ((101,), 0.05, "provisional", 0.01), ((101, 102), 0.05, "not assessable", 0.01),
+     ((101,), 0.13, "provisional", -0.03)],
+)  # fmt: skip
+def test_a_balance_of_both_losses_is_held_against_the_better_of_either(at_size, seeds, alone, said, ours):
+    at_size(*seeds, alone=alone)
+    claim = balance()
+    assert (claim.verdict or "") == said and "no numbers can be read" in claim.note
+    assert claim.ours == pytest.approx(np.nan if ours is None else ours, nan_ok=True)
+
+
 def test_where_rd_gains_is_said_by_value():
     rows = [("size", value, role, at) for value, s, rd in (("10", 0.1, 0.2), ("20", 0.2, 0.21), ("50", 0.3, 0.2))
             for role, at in (("S", s), (POSITION, rd))]  # fmt: skip
-    table = pd.DataFrame(rows, columns=["sweep", "value", "role", "MAP"])
-    assert reports.gains(table, "size", 0.02) == (
+    table = pd.DataFrame(rows, columns=["sweep", "value", "role", "MAP"]).assign(seeds=1)
+    assert reports.gains(table, "size", reports.Noise(0.02, np.inf, "")) == (
         "RD - S is 10: +0.1000, 20: +0.0100, 50: -0.1000. By more than 3.0 times the noise of 0.0200, which 3 gains reach by "
         "chance, it is better at 10 and worse at 50."
     )
-    assert reports.gains(table, "size", 0.1).endswith("it is nowhere better or worse.")
+    assert reports.gains(table, "size", reports.Noise(0.1, np.inf, "")).endswith("it is nowhere better or worse.")
 
 
 def test_one_step_of_the_rank_saturates_the_weight_from_the_stated_mu_on():
@@ -429,7 +491,7 @@ def test_settings_are_named_by_what_their_sweeps_show():
     sweeps = (("K", 0.001, "no"), ("w", 0.02, "yes"), ("size", 0.08, "yes"), ("x", np.nan, ""))
     rows = [{"setting": name, "best": "a", "worst": "b", "best - worst": apart, "beyond chance": word}
             for name, apart, word in sweeps]  # fmt: skip
-    assert page.beyond_chance(rows) == (
+    assert reports.beyond_chance(rows) == (
         "Beyond chance: size (0.0800 between a and b), w (0.0200 between a and b). "
         "Within it, so without need of tuning here: K."
     )
@@ -595,7 +657,7 @@ def test_what_the_notebook_shows_of_the_paper_is_optional(tmp_path: Path, monkey
     """No record at all: nothing is trained, and every run is None."""
     monkeypatch.setenv("RDCORE_ROOT", str(tmp_path))
     monkeypatch.setattr(runs, "load_or_train_all", lambda *_, **__: pytest.fail("it began to train"))
-    plan = ablation_runs(PAPER)
+    plan = unique([*sweep_runs(PAPER), *control_runs(PAPER)])
     assert runs.records(plan, profile="paper", optional=True) == [None] * len(plan)
     assert SWEEPS.keys() == PROFILES.keys()
 
