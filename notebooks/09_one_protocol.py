@@ -67,7 +67,7 @@ page.say(f"Chosen: {best}.")
 #
 # Committed records, on every profile. `over S` is the difference to the student alone in `N@10-full` (the metric of section 1) with its 95 % interval over
 # users and seeds; `p` is corrected for the number of methods (notebook 05).
-# *Clearly better* means that the interval lies above 0, before this correction.
+# *Clearly better* means that the interval lies above 0, before this correction. The last lines also name the methods that are left after it.
 
 # %%
 rows = protocol.committed_comparisons()

@@ -230,15 +230,16 @@ def by_role(records: Sequence[Record], roles: Sequence[str], measure: Callable) 
 
 
 def better_in_words(label: str, plan: Plan, table: pd.DataFrame) -> str:
-    """Which methods rank better or worse than S, as one sentence; it does not order them."""
+    """Which methods rank better or worse than S, and which better after Holm's correction; it does not order them."""
     by_name = table.set_index("role")
     methods = [role for role in protocol.roles(plan) if role in by_name.index]
     better = [role for role in methods if by_name.loc[role, "low"] > 0]
     worse = [role for role in methods if by_name.loc[role, "high"] < 0]
+    sure = [role for role in better if by_name.loc[role, "p"] < 0.05]
     return (
         f"**{label}**: {len(better)} of {len(methods)} methods {'is' if len(better) == 1 else 'are'} clearly better than S "
         f"({', '.join(better) or 'none'})"
-        + (f", {', '.join(worse)} worse" if worse else "") + "."
+        + (f", {', '.join(worse)} worse" if worse else "") + f"; better after Holm's correction: {', '.join(sure) or 'none'}."
     )  # fmt: skip
 
 

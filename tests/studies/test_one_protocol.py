@@ -17,6 +17,7 @@ from studies.common import verdicts
 from studies.common.plan import at_border, chosen_weights, weighted
 from studies.common.profiles import BPR, PROFILES, under_one_protocol
 from studies.derrd import plan as derrd
+from studies.notebooks import page
 from studies.one_protocol import plan as one_protocol
 from studies.one_protocol import plots as one_protocol_plots
 from studies.one_protocol import study, tables
@@ -246,3 +247,14 @@ def test_the_pictures_show_every_role(records) -> None:
     assert [text.get_text() for text in fig.axes[0].texts] == ["0.100", "0.500", "0.000", "0.800"]
     np.testing.assert_allclose(fig.axes[0].collections[0].get_array().reshape(2, 2), [[0, 0], [-0.1, 0.3]], atol=1e-12)
     plt.close("all")
+
+
+def test_what_is_clearly_better_is_also_said_after_holms_correction():
+    plan = PROFILES["paper"].one_protocol[0]
+    rows = [("T", 0.5, 0.6, 0.001), ("S", np.nan, np.nan, np.nan), ("RD", 0.01, 0.02, 0.01), ("CD", 0.001, 0.02, 0.08),
+            ("RRD", -0.02, -0.01, 0.02), ("DE", -0.01, 0.01, 0.9)]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["role", "low", "high", "p"])
+    assert page.better_in_words("CiteULike", plan, frame) == (
+        "**CiteULike**: 2 of 4 methods are clearly better than S (RD, CD), RRD worse; better after Holm's correction: RD."
+    )
+    assert page.better_in_words("x", plan, frame[frame["role"] == "DE"]).endswith("(none); better after Holm's correction: none.")
