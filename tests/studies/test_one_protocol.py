@@ -257,4 +257,5 @@ def test_what_is_clearly_better_is_also_said_after_holms_correction():
     assert page.better_in_words("CiteULike", plan, frame) == (
         "**CiteULike**: 2 of 4 methods are clearly better than S (RD, CD), RRD worse; better after Holm's correction: RD."
     )
-    assert page.better_in_words("x", plan, frame[frame["role"] == "DE"]).endswith("(none); better after Holm's correction: none.")
+    alone = page.better_in_words("x", plan, frame[frame["role"] == "DE"])
+    assert alone.endswith("(none); better after Holm's correction: none.")
