@@ -64,11 +64,13 @@ def modules(name: str, *wanted: str) -> Iterator[list[ModuleType]]:
             warnings.simplefilter("ignore")  # of old code under a new Python: not ours to mend
             yield [importlib.import_module(module) for module in wanted]
     finally:
-        sys.path.remove(str(checkout(name)))
-        for module in set(sys.modules) - before:
-            file = getattr(sys.modules[module], "__file__", None) or ""
+        # A folder without __init__.py has no file; its path is found by sys.path and its parent, so both are still there.
+        new = {module: sys.modules[module] for module in set(sys.modules) - before}
+        files = [getattr(made, "__file__", None) or next(iter(getattr(made, "__path__", [])), "") for made in new.values()]
+        for module, file in zip(new, files, strict=True):
             if file.startswith(str(checkout(name))):
                 del sys.modules[module]
+        sys.path.remove(str(checkout(name)))
 
 
 @contextlib.contextmanager

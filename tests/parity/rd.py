@@ -25,8 +25,7 @@ from rdcore.data import stage
 from rdcore.data.sampling import stream
 from rdcore.datasets import load
 from rdcore.datasets.synthetic import generate
-from rdcore.distill import Discrepancy, Hybrid, Position, RDSettings
-from rdcore.distill import rd as ours_rd
+from rdcore.distill import Discrepancy, Hybrid, Position, RDSettings, rd_rank
 from rdcore.distill.lists import Lists
 from rdcore.models import CaserSettings
 from rdcore.train import loop as ours_loop
@@ -118,7 +117,7 @@ def train_ours(model, data, training, distillation=None) -> tuple[Trained, Draws
         return made
 
     optimizer = ours_loop.make_optimizer(model, distillation, training)
-    with mock.patch.object(ours_loop, "unseen_items", negatives), mock.patch.object(ours_rd, "unseen_items", samples):
+    with mock.patch.object(ours_loop, "unseen_items", negatives), mock.patch.object(rd_rank, "unseen_items", samples):
         ours_loop.train(
             model, data, optimizer, training, seed=SEED, distillation=distillation,
             after_epoch=lambda epoch, log: losses.append(log["loss"] + log.get("distillation_loss", 0.0)) and None,
