@@ -16,7 +16,7 @@ from studies.common.plan import those_committed
 from studies.common.study import Result
 from studies.common.verdicts import SEEDS_FOR_A_VERDICT
 from studies.flexibility import tables as of
-from studies.flexibility.matrices import MATRICES
+from studies.flexibility.matrices import FACTORS, MATRICES
 from studies.flexibility.plan import Cell, Matrix, choose, chosen_on_file
 
 
@@ -198,7 +198,8 @@ Notebook 11: does distillation work "orthogonally to the choice of ranking model
 Ranking Distillation says? Every teacher teaches every student by RD with position weights, by RRD and by RankDistil-C. Gains in
 MAP over the student alone, in per cent of its MAP, with 95 % intervals over users and seeds. Each cell has as many trials of
 its weight on validation data as the student alone has of its weight decay."""
-    parts = [head]
+    beyond = "\nTwo are tried, so the one that is taken is always the smaller or the larger: a better one may lie beyond."
+    parts = [head + beyond * (len(FACTORS) == 2)]
     for one in map(on_record, MATRICES["paper"]):
         every = of.gains(one.matrix, one.final)
         todo = len(missing(one))
