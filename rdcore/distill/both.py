@@ -45,16 +45,16 @@ def _method(settings: object) -> str:
 class Both(Distillation):
     """L = L_first + L_second, in the reduction both share; of the epoch's generator the first draws first.
 
-    Made from name of the method -> distillation. Raises ValueError where their weights belong to different reductions.
+    Made from name of the method -> distillation. Raises ValueError where one is none, or their reductions differ.
     """
 
     def __init__(self, parts: dict[str, Distillation]):
         super().__init__()
+        if none := [name for name, part in parts.items() if not isinstance(part, Distillation)]:
+            raise ValueError(f"the settings of {none[0]} must build a Distillation, got {short(parts[none[0]])}")
         reductions = {name: part.reduction for name, part in parts.items()}
         if len(set(reductions.values())) > 1:
-            raise ValueError(
-                f"first and second must have one reduction, got {reductions}: a sum of two losses is weighted in one scale"
-            )
+            raise ValueError(f"first and second must have one reduction, got {reductions}: a sum of two has one scale")
         self.parts = nn.ModuleDict(parts)
         (self.reduction,) = set(reductions.values())
 

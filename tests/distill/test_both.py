@@ -3,6 +3,7 @@
 import io
 import json
 import math
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from rdcore.datasets import synthetic
 from rdcore.distill import Batch, Both, BothSettings, DESettings, Equal, RDSettings
 from rdcore.distill.rrd import RRDSettings
 from rdcore.models import BPRMF, BPRMFSettings, Popularity
+from rdcore.settings import Settings
 from rdcore.store.description import describe
 from rdcore.store.experiment import Experiment
 from rdcore.store.list_cache import ListCache
@@ -123,6 +125,19 @@ def test_a_run_stopped_after_an_epoch_goes_on_as_if_undisturbed(data):
 def test_two_reductions_are_refused():
     with pytest.raises(ValueError, match="one reduction, got {'DE': 'sum', 'RD': 'mean'}"):
         BothSettings(first=DE, second=RDSettings(weights=Equal())).build(bpr(3), bpr(8))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NothingSettings(Settings):
+    revision = 1
+
+    def build(self, student, teacher):
+        return None
+
+
+def test_settings_that_build_no_distillation_are_refused():
+    with pytest.raises(ValueError, match="the settings of Nothing must build a Distillation, got None"):
+        BothSettings(first=DE, second=NothingSettings()).build(bpr(3), bpr(8))
 
 
 def test_what_one_of_them_refuses_is_refused():
