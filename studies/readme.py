@@ -12,7 +12,7 @@ from rdcore.files import paths
 from rdcore.files.whole import write_whole
 from studies import overview, unfinished
 from studies.common import text
-from studies.common.study import as_table
+from studies.common.study import Finding, as_table, verdict_table
 from studies.common.verdicts import PROVISIONAL, VERDICTS
 from studies.scorecard import OURS
 
@@ -85,12 +85,14 @@ def page(card: pd.DataFrame) -> str:
 
 
 def summary() -> str:
-    """What README has between its marks: what was found, and one table of five columns."""
+    """What README has between its marks: the verdicts, what else was found, and the numbers, two tables of five columns."""
     rooms = studies.rooms()
-    sentences = [sentence for study in rooms for sentence in study.findings()]
-    findings = "\n".join(fill(f"* {sentence}", 110, subsequent_indent="  ") for sentence in sentences)
+    found = [one for study in rooms for one in study.findings()]
+    sentences = [one for one in found if isinstance(one, str)]
+    lines = "\n".join(fill(f"* {sentence}", 110, subsequent_indent="  ") for sentence in sentences)
+    compared = [one for one in found if isinstance(one, Finding)]
     rows = [row for study in rooms for row in study.headline()]
-    return f"{findings}\n\n{as_table(rows)}"
+    return "\n\n".join(filter(None, [verdict_table(compared) if compared else "", lines, as_table(rows)]))
 
 
 def card_on_file() -> pd.DataFrame:

@@ -29,6 +29,18 @@ class Result(NamedTuple):
     seeds: int = 0
 
 
+class Finding(NamedTuple):
+    """One comparison with its verdict, a row of README."""
+
+    compared: str
+    """What with what: 'RD - S, Caser'."""
+    ours: str
+    """How far the first lies above the second, with its 95 % interval."""
+    paper: str
+    verdict: str
+    seeds: int
+
+
 class Study(Protocol):
     """One paper, or one question of our own."""
 
@@ -47,8 +59,8 @@ class Study(Protocol):
     def headline(self) -> Sequence[Result]:
         """Its rows of README's one table: T, S and the paper's methods."""
 
-    def findings(self) -> Sequence[str]:
-        """What it found, a sentence each, with numbers from the records."""
+    def findings(self) -> Sequence[Finding | str]:
+        """What it found, with numbers from the records: comparisons, and sentences about everything else."""
 
     def results(self) -> str:
         """Its section of docs/results.md, in Markdown, written from the committed records."""
@@ -93,27 +105,34 @@ def made_on(records: Sequence[Record]) -> str:
     return f"Made on {', '.join(places)}{caser}." if places else ""
 
 
-def against(
-    c: Comparison | None, reported: float = float("nan"), of: float = float("nan"), p: float = float("nan")
-) -> str:
-    """A comparison a - b as a finding: how far a lies above b in per cent, with its 95 % interval, the paper's, the verdict and
-    the seeds that both have; "" where there is none, and with fewer seeds than a verdict takes.
+def over(
+    compared: str, c: Comparison | None, reported: float = float("nan"), of: float = float("nan"), p: float = float("nan"),
+    verdict: str = "",
+) -> list[Finding]:  # fmt: skip
+    """A comparison a - b as a finding, in per cent of b; [] where there is none, and with fewer seeds than a verdict takes.
 
     reported: the effect a - b that the paper reports; of: its number for b. NaN where it has none. p: after Holm's correction
-    over the planned claims; where the verdict does not survive it, the finding says so.
+    over the planned claims; where the verdict does not survive it, the finding says so. verdict: in the place of the usual one.
 
     >>> import numpy as np
     >>> from rdcore.eval import significance
     >>> x = 0.1 + np.array([[1, 2, 1, 2.0], [2, 3, 2, 2.5], [2, 2, 1, 2.5]]) / 100
-    >>> against(significance.compare(x, 0 * x + 0.1), reported=0.05, of=0.1)
-    '+19.2% (+6.1% to +32.2%; paper: +50.0%): *provisional confirmed, smaller* (3 seeds)'
-    >>> against(significance.compare(x, 0 * x + 0.1), reported=0.05, of=0.1, p=0.07)[-47:]
-    "smaller* (3 seeds; not after Holm's correction)"
+    >>> c = significance.compare(x, 0 * x + 0.1)
+    >>> over("RD - S", c, reported=0.05, of=0.1, p=0.07)[0]._asdict() == {
+    ...     "compared": "RD - S", "ours": "+19.2% (+6.1% to +32.2%)", "paper": "+50.0%",
+    ...     "verdict": "provisional confirmed, smaller; not by Holm", "seeds": 3}
+    True
     """
     if c is None or c.n_seeds < verdicts.FEWEST_SEEDS:
-        return ""
+        return []
     ours, low, high = (text.percent(value / c.mean_b) for value in (c.difference, c.low, c.high))
-    paper = "no number" if text.missing(reported) or text.missing(of) else text.percent(reported / of)
-    word = verdicts.verdict(c, reported)
-    seeds = text.count(c.n_seeds, "seed") + "; not after Holm's correction" * verdicts.taken_back(word, p)
-    return f"{ours} ({low} to {high}; paper: {paper}): *{word}* ({seeds})"
+    paper = "" if text.missing(reported) or text.missing(of) else text.percent(reported / of)
+    word = verdict or verdicts.verdict(c, reported)
+    word += "; not by Holm" * verdicts.taken_back(word, p)
+    return [Finding(compared, f"{ours} ({low} to {high})", paper, word, c.n_seeds)]
+
+
+def verdict_table(findings: Sequence[Finding]) -> str:
+    """Findings as a Markdown table."""
+    table = pd.DataFrame(findings, columns=list(Finding._fields)).astype(str)
+    return text.markdown(table.rename(columns={"ours": "ours (95 % interval)"}))

@@ -14,7 +14,7 @@ from studies.common import report, text
 from studies.common.claims import table as table_of
 from studies.common.plan import on_file, those_committed
 from studies.common.profiles import PROFILES
-from studies.common.study import Result, against, as_table, made_on, of_table
+from studies.common.study import Finding, Result, as_table, made_on, of_table, over
 from studies.derrd.claims import claimed, claims
 from studies.derrd.plan import all_runs, committed_rows, size_sweep, weight_grid
 from studies.derrd.tables import ROLES, compared, derrd_logs, derrd_table2, derrd_table3, derrd_table5, trial_table
@@ -84,16 +84,15 @@ def headline() -> list[Result]:
     return [one for one in rows(of_bpr(), "H@5") if one.role in ("T", "S", "DE", "RRD", "DE-RRD")]
 
 
-def findings() -> list[str]:
+def findings() -> list[Finding]:
     """The paper's methods against the student alone, where there are seeds enough for a verdict."""
     records, paper = committed_rows(), {one.role: one.paper for one in rows(of_bpr(), "H@5")}
     p = table_of(claims(records)).set_index("claim")["p"]
-    said = {role: against(compared(records, role, "S", "H@5"), round(paper[role] - paper["S"], 4), paper["S"],
-                          p[claimed(role, "S")])
-            for role in ("DE", "RRD", "DE-RRD")}  # fmt: skip
-    each = "; ".join(f"{role} {words}" for role, words in said.items() if words)
-    where = "DE-RRD's parts and sum against the student alone, H@5 on CiteULike with BPR-MF"
-    return [f"{where}: {each}."] if each else []
+    return [
+        one for role in ("DE", "RRD", "DE-RRD")
+        for one in over(f"{role} - S, BPR-MF", compared(records, role, "S", "H@5"), round(paper[role] - paper["S"], 4),
+                        paper["S"], p[claimed(role, "S")])
+    ]  # fmt: skip
 
 
 def results() -> str:

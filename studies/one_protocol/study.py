@@ -104,7 +104,7 @@ def headline() -> list[Result]:
 
 def findings() -> list[str]:
     """How many methods are clearly better than the student alone, at these settings; no ranking of methods."""
-    found = []
+    found, least = [], 0
     for plan in PROFILES["paper"].one_protocol:
         rows = committed_comparisons().get(plan.label)
         if not rows:
@@ -113,14 +113,11 @@ def findings() -> list[str]:
         above = [role for role in methods.index if methods.loc[role, "low"] > 0]
         sure = [role for role in above if methods.loc[role, "p"] < 0.05]
         seeds = int(methods["seeds"].min())
-        few = ", provisional" * (seeds < SEEDS_FOR_A_VERDICT)
-        found.append(
-            f"All methods with the same number of trials, {text.titled(plan.label)} ({text.count(seeds, 'seed')}{few}):"
-            f" {len(above)} of {len(methods)} methods clearly {'beats' if len(above) == 1 else 'beat'} the student alone"
-            f" (95 % interval above 0): {', '.join(above) or 'none'}. After Holm's correction: {', '.join(sure) or 'none'}."
-            " Strengths differ: no ranking."
-        )
-    return found
+        least = min(seeds, least or seeds)
+        found.append(f"{text.titled(plan.label)}, {len(above)} of {len(methods)} (by Holm {', '.join(sure) or 'none'})")
+    few = ", provisional" * (least < SEEDS_FOR_A_VERDICT)
+    said = f"With as many trials each, methods clearly better than S ({text.count(least, 'seed')}{few}): {'; '.join(found)}."
+    return [f"{said} Strengths differ: no ranking."] if found else []
 
 
 def results() -> str:

@@ -18,7 +18,7 @@ from studies.common.profiles import PROFILES
 from studies.common.report import at_epochs, rd_table2, rd_table4
 from studies.common.reported import reported
 from studies.common.selection import chosen_epochs, read_selection
-from studies.common.study import Result, against, as_table, made_on, of_table
+from studies.common.study import Finding, Result, as_table, made_on, of_table, over
 from studies.common.verdicts import FEWEST_SEEDS, NOT_ASSESSABLE
 from studies.rd import ablation_results, recipes, released
 from studies.rd import claims as rd_claims
@@ -114,48 +114,45 @@ def headline() -> list[Result]:
     return [one for one in found if one.role in ("T", "S", "RD") or (one.role == "RD-position" and one.ours is not None)]
 
 
-def findings() -> list[str]:
+def findings() -> list[Finding | str]:
     """RD against the student alone and against the teacher, and position weights against both and against the hybrid, where
     there are seeds enough for a verdict."""
-    found = []
     runs = matched(paper_records(), chosen_epochs())
     p = claims.table(rd_claims.claims(runs)).set_index("claim")["p"]
-    hybrid = {model: runs.get((model, protocol)) for model, protocol in PROTOCOLS.items()}
-    compared = {
-        "against the student alone": {model: _against(of, "RD-hybrid", "S", p) for model, of in hybrid.items()},
-        "against the teacher": {model: _against_teacher(of, "RD-hybrid") for model, of in hybrid.items()},
-    }
-    each = {what: "; ".join(f"{model} {words}" for model, words in of.items() if words) for what, of in compared.items()}
-    if any(each.values()):
-        said = "; ".join(f"{what}: {words}" for what, words in each.items() if words)
-        found.append(f"Ranking Distillation (RD) with hybrid weights, MAP on Gowalla, {said}.")
-    caser = runs.get(("Caser", PROTOCOLS["Caser"]))
-    compared = {
-        "against S": _against(caser, "RD-position", "S", p),
-        "against T": _against_teacher(caser, "RD-position"),
-        "hybrid weights against them": _against(caser, "RD-hybrid", "RD-position", p),
-    }
-    if any(compared.values()):
-        each = "; ".join(f"{what} {words}" for what, words in compared.items() if words)
-        all_of_them = "[Every weighting](figures/00_weightings.png)."
-        found.append(f"RD with position weights, MAP, Caser: {each}. {all_of_them}")
+    caser, fossil = (runs.get((model, protocol)) for model, protocol in PROTOCOLS.items())
+    found = []
+    for of in filter(None, (caser, fossil)):
+        found += _over(of, "RD-hybrid", "S", p)
+    for of in filter(None, (caser, fossil)):
+        found += _no_worse(of, "RD-hybrid")
+    if caser:
+        found += _over(caser, "RD-position", "S", p) + _no_worse(caser, "RD-position")
+        found += _over(caser, "RD-hybrid", "RD-position", p)
     return found + _fading(caser)
 
 
-def _against_teacher(runs: Matched | None, role: str) -> str:
-    """Whether RD with the weights of a role is no worse than the teacher; "" where there are too few seeds for a verdict."""
-    answer = no_worse(runs, role) if runs else None
+def _over(runs: Matched, a: str, b: str, p: pd.Series) -> list[Finding]:
+    """One role against another. p: of every claim."""
+    name = f"{_named(a)} - {_named(b)}, {runs.model}"
+    effect, of = runs.reported(a, b), reported_value("gowalla", runs.model, b, "MAP")
+    return over(name, runs.compare(a, b), effect, of, p.get(rd_claims.claimed(runs, a, b), float("nan")))
+
+
+def _no_worse(runs: Matched, role: str) -> list[Finding]:
+    """Whether RD with the weights of a role is no worse than the teacher, and by which margin."""
+    answer = no_worse(runs, role)
     if answer is None or answer.comparison.n_seeds < FEWEST_SEEDS:
-        return ""
-    if answer.verdict == NOT_ASSESSABLE:
-        return f"*{answer.verdict}*"
-    c, paper = answer.comparison, runs.reported(role, "T") / reported_value("gowalla", runs.model, "T", "MAP")
-    ours, low, high = (text.percent(value / c.mean_b) for value in (c.difference, c.low, c.high))
-    behind = text.count(c.n_seeds, "seed") + "; it does rank worse" * answer.below
-    return (
-        f"{ours} ({low} to {high}; paper: {text.percent(paper)}), no worse (margin {answer.margin / c.mean_b:.1%}):"
-        f" *{answer.verdict}* ({behind})"
-    )
+        return []
+    name, c = f"{_named(role)} - T, {runs.model}", answer.comparison
+    if answer.verdict.endswith(NOT_ASSESSABLE):
+        return [Finding(name, "", "", f"{answer.verdict} (no worse)", c.n_seeds)]
+    said = f"{answer.verdict} ({'worse' if answer.below else 'no worse'}; margin {answer.margin / c.mean_b:.1%})"
+    return over(name, c, runs.reported(role, "T"), reported_value("gowalla", runs.model, "T", "MAP"), verdict=said)
+
+
+def _named(role: str) -> str:
+    """As README calls it."""
+    return {"RD-hybrid": "RD"}.get(role, role)
 
 
 def _fading(caser: Matched | None) -> list[str]:
@@ -166,7 +163,8 @@ def _fading(caser: Matched | None) -> list[str]:
     sums = pd.concat({seed: run.record.history["weights"].map(sum) for seed, run in runs.items()}, axis=1).mean(axis=1)
     first, last = PROFILES["paper"].rd[0].methods["RD-hybrid"].weights.start_epoch, sums.index[-1]
     return [f"The released hybrid nearly switches distillation off: its weights sum to {sums[first - 1]:.2f} up to epoch "
-            f"{first - 1}, to {sums[first]:.2f} in epoch {first}, to {sums[last]:.2f} in epoch {last} (Caser).{_theirs()}"]
+            f"{first - 1}, to {sums[first]:.2f} in epoch {first}, to {sums[last]:.2f} in epoch {last} (Caser).{_theirs()} "
+            "[Every weighting](figures/00_weightings.png)."]
 
 
 def _theirs() -> str:
@@ -180,14 +178,6 @@ def _theirs() -> str:
     seeds = text.count(min(hybrid["released_seeds"], position["released_seeds"]), "seed")
     with_each = f"MAP {hybrid['released']:.4f}, with position weights {position['released']:.4f}"
     return f" Authors' code: {with_each} ({seeds})."
-
-
-def _against(runs: Matched | None, a: str, b: str, p: pd.Series) -> str:
-    """See `against`; with the paper's numbers. p: of every claim."""
-    if runs is None:
-        return ""
-    effect, of = runs.reported(a, b), reported_value("gowalla", runs.model, b, "MAP")
-    return against(runs.compare(a, b), effect, of, p.get(rd_claims.claimed(runs, a, b), float("nan")))
 
 
 def results() -> str:
