@@ -20,6 +20,7 @@ from rdcore.eval import metrics
 from rdcore.eval.significance import Comparison, compare
 from rdcore.eval.topk import block_rows
 from rdcore.models.base import Model, evaluating
+from studies.common.verdicts import SEEDS_FOR_A_VERDICT
 from studies.distil.plan import FROM_SCORES, METRIC, Done
 from studies.distil.teachers import ListsSettings
 
@@ -103,12 +104,13 @@ def conclusion(users: dict) -> list[str]:
     s, d, t = (users[role][METRIC] for role in ("S", "D", "T"))
     gain, lead = difference(d, s), difference(t, s)
     percent = 100 / gain.mean_b if gain.mean_b else float("nan")
-    clear = "better than" if gain.low > 0 else "worse than" if gain.high < 0 else "not distinguishable from"
+    word = "better than" if gain.low > 0 else "worse than" if gain.high < 0 else "not distinguishable from"
+    few = gain.n_seeds < SEEDS_FOR_A_VERDICT and not gain.low <= 0 <= gain.high
     sentences = [
         f"On test data the distilled student has {METRIC} {gain.mean_a:.4f}, the student alone {gain.mean_b:.4f}: "
         f"{percent * gain.difference:+.1f} % (95 % interval {percent * gain.low:+.1f} % to {percent * gain.high:+.1f} %).",
         f"With {gain.n_seeds} seed{'s' * (gain.n_seeds > 1)} and {gain.n_users:,} users, the distilled student is "
-        f"{clear} the student alone.",
+        f"{word} the student alone{', which is provisional: fewer than five seeds' * few}.",
     ]
     if lead.low > 0 and gain.low > 0:
         sentences.append(f"It wins back {100 * gain.difference / lead.difference:.0f} % of the teacher's lead.")
