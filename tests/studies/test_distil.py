@@ -593,3 +593,11 @@ def test_teach_writes_the_lists_of_a_run(tmp_path, monkeypatch, capsys):
     assert lists.items.shape == (data.n_users, 7) and lists.counts["unknown_items"] == 0
     write_lists(tmp_path / "again.parquet", run.model(experiment, data), fit, k=7, licence="", command="")
     assert (read_lists(tmp_path / "again.parquet", fit).items == lists.items).all()
+
+
+@pytest.mark.parametrize(("seeds", "said"), [(2, ", which is provisional: fewer than five seeds."), (5, " the student alone.")])
+def test_what_few_seeds_say_is_provisional(seeds: int, said: str) -> None:
+    users = {role: {results.METRIC: level + np.random.default_rng(seeds).normal(0, 0.01, (seeds, 300)) + noise}
+             for role, level, noise in (("S", 0.1, 0), ("D", 0.2, np.linspace(0, 0.01, 300)), ("T", 0.3, 0))}  # fmt: skip
+    sentence = results.conclusion(users)[1]
+    assert "is better than the student alone" in sentence and sentence.endswith(said)
