@@ -26,6 +26,9 @@ SETTINGS = {  # sweep -> its name on a page, and what is varied
 }  # fmt: skip
 
 
+ENOUGH = 0.95  # of the weight of a list
+
+
 class OnRecord(NamedTuple):
     """The sweeps of some seeds, and what is on record of them."""
 
@@ -103,12 +106,21 @@ def in_words(on_file: OnRecord) -> str:
     apart = [{"setting": name} | reports.spread(table, sweep, on_file.noise) for sweep, (name, _) in SETTINGS.items()]
     if not any(one["best"] for one in apart):
         return ""
-    said = reports.beyond_chance([one for one in apart if one["best"]])
+    said = f"{reports.beyond_chance([one for one in apart if one['best']])} {_reach()}"
     balance = reports.balance(table).dropna(subset="MAP").set_index("the paper's alpha")["MAP"]
     if len(balance) > 1:
-        tried = ", ".join(f"{alpha:.2g}" for alpha in balance.index)
-        said += f" Of the paper's α on record ({tried}), {balance.idxmax():.2g} is best."
+        tried = ", ".join(f"{alpha:.2f}" for alpha in balance.index)
+        said += f" Of the paper's α on record ({tried}), {balance.idxmax():.2f} is best."
     return said
+
+
+def _reach() -> str:
+    """How far down a list the position weights of the tables reach: why K hardly can matter."""
+    settings = PROFILES["paper"].rd[0].methods[POSITION]
+    share = settings.weights(settings.K, None, 1).cumsum(0)
+    places = int((share < ENOUGH).sum()) + 1
+    enough = f"the first {places} places of a list have {share[places - 1]:.0%} of the weight"
+    return f"With λ = {settings.weights.lam:g} {enough}, so that K beyond them can hardly matter."
 
 
 def balance_gains(on_file: OnRecord) -> list[float]:
@@ -134,6 +146,6 @@ def results(on_file: OnRecord) -> str:
         f"One setting at a time, Caser, 50 epochs, MAP on **validation** data, {seeds}; nothing is chosen by it. The runs "
         f"around which it varies: {level}; their value is bold. Two runs are apart by chance: {on_file.noise.said}. *Beyond "
         "chance*: the best and the worst of so many values are further apart than that explains. What each setting means: "
-        "[notebook 04](../notebooks/04_ablations.ipynb). [The picture](../figures/04_sweeps_caser.png)."
+        f"[notebook 04](../notebooks/04_ablations.ipynb). {_reach()} [The picture](../figures/04_sweeps.png)."
     )
     return "\n\n".join(["### Ablations of RD with Caser", f"{words} {made_on(on_file.records)}", text.markdown(rows)])

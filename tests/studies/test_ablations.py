@@ -400,7 +400,8 @@ def test_the_sweeps_at_the_papers_size_are_those_on_record(at_size):
     assert list(shown["beyond chance"]) == ["yes", "yes"] and shown.loc["K", "best - worst"] == "0.0200"
     said = ablation_results.in_words(found)
     assert said.startswith("Beyond chance: loss weight w (0.0500 between 0.1 and alone), K (0.0200 between 50 and 1).")
-    assert said.endswith("Of the paper's α on record (0, 0.091, 0.23, 0.5, 0.75, 1), 0.091 is best.")
+    assert "With λ = 1 the first 3 places of a list have 95% of the weight" in said
+    assert said.endswith("Of the paper's α on record (0.00, 0.09, 0.23, 0.50, 0.75, 1.00), 0.09 is best.")
     page_of_results = ablation_results.results(found)
     assert "1 seed; nothing is chosen" in page_of_results and "Caser is at revision 2" in page_of_results
 
