@@ -87,8 +87,8 @@ def _panel(
         ax.plot(place, values[role], color=colour, linestyle=dash, marker=marker, label=role)
     levels = {role: level for role, level in reference.items() if role in ("S", "T") or role in values}
     _levels(ax.axhline, ax.axhspan, levels, floor)
-    alphas = [f"\n({round(papers_alpha(value), 2):g})" for value in values.index] if sweep == "loss weight" else [""] * len(values)
-    ax.set_xticks(place, [value + alpha for value, alpha in zip(values.index, alphas, strict=True)])
+    alpha = {value: f"\n({round(papers_alpha(value), 2):g})" for value in values.index} if sweep == "loss weight" else {}
+    ax.set_xticks(place, [value + alpha.get(value, "") for value in values.index])
     ax.grid(axis="x", visible=False)
     ax.set(xlabel=AXES[sweep])
 
