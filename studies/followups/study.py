@@ -134,11 +134,17 @@ def tables() -> Mapping[str, pd.DataFrame]:
 
 
 def write_tables() -> list[Path]:
-    """figures/tables/followups.csv."""
-    target = paths.figures() / "tables" / "followups.csv"
-    content = tables()["followups"].to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    write = partial(Path.write_text, data=content, encoding="utf-8", newline="\n")
-    manifest.write(target, write, [*(run for _, run in table_runs()), *proofs()], "rdcore readme")
+    """figures/tables/followups.csv, and for people followups.md: the last or chosen epochs alone, a table of each study."""
+    table, target = tables()["followups"], paths.figures() / "tables" / "followups.csv"
+    records = [*(run for _, run in table_runs()), *proofs()]
+    about = "Last or chosen epochs; in brackets the authors' own log, of one seed. Curves and all metrics: followups.csv."
+    parts = [about, *filter(None, (of_study(table, study) for study in OWN))]
+    contents = {
+        target: table.to_csv(index=False, float_format="%.6g", lineterminator="\n"),
+        target.with_suffix(".md"): "\n\n".join(parts) + "\n",
+    }
+    for file, content in contents.items():
+        manifest.write(file, partial(Path.write_text, data=content, encoding="utf-8", newline="\n"), records, "rdcore readme")
     return [target]
 
 
