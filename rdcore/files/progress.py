@@ -13,7 +13,8 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
@@ -26,10 +27,37 @@ HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 
 
 def tell(text: str) -> None:
-    """What this process does now, for the view of the notebook that it works for; nothing where there is none."""
+    """What this process does now, for the view of the notebook, or the bar, that it works for; nothing where there is none."""
     if file := os.environ.get(FILE):
         with contextlib.suppress(OSError):  # a view is worth no failure
             Path(file).write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def behind(bar: tqdm, folder: Path, every: float = 1.0) -> Iterator[None]:
+    """While it lasts, what this process and its workers `tell`, by a file in ``folder``, stands behind ``bar``; not where
+    the bar is off, or where the view of a notebook reads what is told."""
+    if bar.disable or FILE in os.environ:
+        yield
+        return
+    file, ended = folder / f".told-{os.getpid()}", threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(every):
+            with contextlib.suppress(OSError):  # nothing has been told yet
+                bar.set_postfix_str(file.read_text(encoding="utf-8"))
+
+    os.environ[FILE] = str(file)
+    thread = threading.Thread(target=watch, daemon=True, name="what is told, behind a bar")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        del os.environ[FILE]
+        with contextlib.suppress(OSError):
+            file.unlink()
 
 
 def draft(output: Path) -> Path:

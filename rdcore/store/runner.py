@@ -22,7 +22,7 @@ from rdcore.distill.followups import Trajectories
 from rdcore.eval import leave_one_out
 from rdcore.files import paths
 from rdcore.files.disk import locked, remove_partials
-from rdcore.files.progress import silenced, tell
+from rdcore.files.progress import behind, silenced, tell
 from rdcore.files.whole import write_json, write_whole
 from rdcore.models.base import Model, built
 from rdcore.store import checkpoints, contract, weights
@@ -292,7 +292,11 @@ def load_or_train_all(
     missing = [e for e in missing.values() if not run_of(e).finished]
     estimate = Estimate(missing)
     silent = not (progress and missing) or silenced()  # in batch the lines below are enough
-    with explained(lambda: estimate.kept()), tqdm(total=len(missing), desc="runs", unit="run", disable=silent) as bar:
+    with (
+        explained(lambda: estimate.kept()),
+        tqdm(total=len(missing), desc="runs", unit="run", disable=silent) as bar,
+        behind(bar, paths.runs()),
+    ):
         for wave in ([e for e in missing if e.teacher is None], [e for e in missing if e.teacher is not None]):
             for run in sweeps.each(partial(_job, device=device, data=data), wave, jobs) if wave else ():
                 bar.update()

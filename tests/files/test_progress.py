@@ -1,11 +1,14 @@
 """Where a notebook is, and what a terminal or a file gets to see of it."""
 
 import io
+import os
+import time
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from tqdm import tqdm
 
 from rdcore.files import progress
 from rdcore.files.progress import Step, View, step
@@ -80,3 +83,27 @@ def test_it_is_live_on_a_terminal_unless_told_otherwise(terminal, disabled, live
     monkeypatch.setattr("sys.stdout", output)
     monkeypatch.setenv("TQDM_DISABLE", disabled)
     assert progress.view().live == live
+
+
+def test_what_workers_tell_stands_behind_the_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(progress.FILE, raising=False)
+    written = io.StringIO()
+    with tqdm(total=2, desc="runs", file=written, disable=False) as bar, progress.behind(bar, tmp_path, every=0.01):
+        progress.tell("T, epoch 3 of 20")
+        for _ in range(1_000):
+            if "T, epoch 3 of 20" in written.getvalue():
+                break
+            time.sleep(0.01)
+    assert "runs:   0%" in written.getvalue() and "T, epoch 3 of 20" in written.getvalue()
+    assert progress.FILE not in os.environ and list(tmp_path.iterdir()) == []
+
+
+def test_a_bar_that_is_off_and_one_in_a_notebooks_view_leave_what_is_told_alone(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.delenv(progress.FILE, raising=False)
+    with tqdm(disable=True) as bar, progress.behind(bar, tmp_path):
+        assert progress.FILE not in os.environ
+    monkeypatch.setenv(progress.FILE, str(tmp_path / "view"))
+    with tqdm(disable=False, file=io.StringIO()) as bar, progress.behind(bar, tmp_path):
+        progress.tell("for the view")
+        assert "for the view" not in bar.fp.getvalue()
+    assert (tmp_path / "view").read_text() == "for the view" and os.environ[progress.FILE] == str(tmp_path / "view")
