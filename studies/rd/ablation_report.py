@@ -125,10 +125,10 @@ class Noise(NamedTuple):
 def noise(distilled: Record | None, student: Record | None, others: Sequence[Record]) -> Noise:
     """What the runs at hand say about chance.
 
-    Several roles with the same seeds measure it: runs of one seed share their start, their negatives and their teacher, as the
-    runs of a sweep do, and what is left of MAP without the means of roles and of seeds is chance. Otherwise it is guessed in
-    two ways, of which the larger counts: how far RD - S moves over the later half of the evaluated epochs (their common rise
-    cancels), and how far the same role is apart with two seeds.
+    Several roles with the same seeds measure it: runs of one seed share their start and their negatives, as the runs of a
+    sweep do, and what is left of MAP without the means of roles and of seeds is chance. Otherwise it is guessed in two ways,
+    of which the larger counts: how far RD - S moves over the later half of the evaluated epochs (their common rise cancels),
+    and how far the same role is apart with two seeds.
 
     Args:
         distilled, student: RD-position and S of a sweep.

@@ -54,7 +54,7 @@ class OnRecord(NamedTuple):
 
 
 def weightings(plan: Plan) -> list[Experiment]:
-    """The runs of Table 4, all seeds: on them it is measured how far runs of one seed differ by chance."""
+    """The runs of every weighting, all seeds: on them it is measured how far runs of one seed differ by chance."""
     return [plan.distilled("F", seed, role) for role in plan.methods for seed in plan.seeds["F"]]
 
 
