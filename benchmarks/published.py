@@ -3,7 +3,7 @@
     python -m benchmarks.published EASE GF-CF LightGCN SASRec-gbce SASRec-ce     # some or all of them
 
 On one quiet core EASE takes 4 GB and ten minutes, GF-CF minutes, LightGCN half an hour. On a busy one an epoch of
-SASRec-gbce takes 65 s, of SASRec-ce 256 s, and an evaluation of both 12 s: 35 and 90 minutes. What is trained is kept in
+SASRec-gbce takes 65 s, of SASRec-ce 300 s, and an evaluation of both 12 s: 35 and 105 minutes. What is trained is kept in
 the run store and goes on after an interrupt. Rows of models that are not asked for stay as they are.
 
 gowalla-m1 is LightGCN's split: recall, nDCG and precision of the 20 best unseen items, as LightGCN's code has them.
