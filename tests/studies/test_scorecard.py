@@ -60,6 +60,7 @@ def card_of(records: list, *more) -> pd.DataFrame:
 
 def test_the_columns_are_the_agreed_ones_and_every_claim_is_there_without_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(efficiency, "committed_ratio", lambda model, device: None)
+    monkeypatch.setattr(ablation_results, "balance_gains", lambda on_file: [])
     card = scorecard([])
     assert ",".join(card.columns) == (
         "claim,source,verdict,reported,ours,low,high,p,seeds,seeds_needed,note,notebook"
