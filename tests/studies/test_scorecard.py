@@ -20,7 +20,7 @@ from studies.derrd import tables as derrd_tables
 from studies.flexibility import claims as flexibility_claims
 from studies.one_protocol import plan as one_protocol
 from studies.one_protocol import tables as one_protocol_tables
-from studies.rd import ablations, efficiency
+from studies.rd import ablation_results, ablations, efficiency
 from studies.rd.plan import baselines
 from studies.scorecard import scorecard
 
