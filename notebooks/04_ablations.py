@@ -115,7 +115,7 @@ page.say_lines([
 # ## 3. All sweeps in one picture
 #
 # Each panel is one setting. The horizontal lines are RD, S and T of the tables; the shaded band is the noise around RD's line.
-# Where a curve stays in the band, the setting does not matter here. The last three panels belong to RD-hybrid, the others to
+# Where a curve stays in the band, no difference can be told from noise. The last three panels belong to RD-hybrid, the others to
 # RD-position. An arrow points to a value below the panels.
 
 # %%
@@ -224,7 +224,7 @@ page.say("Is the teacher better than the student on validation?", {True: "Yes.",
 # ## What you have seen
 #
 # * Vary one setting at a time, on validation data, and know the noise before you believe a curve.
-# * A setting whose curve stays in the band needs no tuning here; the tables of sections 3 and 4 say for which settings the values differ
+# * A setting whose curve stays in the band gives no reason to tune it; the tables of sections 3 and 4 say for which settings the values differ
 #   beyond chance, and by how much.
 # * A gain belongs to its training: section 3 also asks at which sizes and shares of data RD is better, and what S reaches alone.
 # * Controls show which part of a gain needs the teacher's ranking.

@@ -183,7 +183,7 @@ def beyond_chance(spreads: Sequence[Mapping[str, object]]) -> str:
     known = sorted((s for s in spreads if s["beyond chance"]), key=lambda s: -s["best - worst"])
     yes, no = ([s for s in known if s["beyond chance"] == word] for word in ("yes", "no"))
     matter = ", ".join(f"{s['setting']} ({s['best - worst']:.4f} between {s['best']} and {s['worst']})" for s in yes)
-    return (f"Beyond chance: {matter or 'no setting'}. Within it, so without need of tuning here: "
+    return (f"Beyond chance: {matter or 'no setting'}. Within it, so that these runs give no reason to tune them: "
             f"{', '.join(s['setting'] for s in no) or 'no setting'}.")  # fmt: skip
 
 

@@ -494,7 +494,7 @@ def test_settings_are_named_by_what_their_sweeps_show():
             for name, apart, word in sweeps]  # fmt: skip
     assert reports.beyond_chance(rows) == (
         "Beyond chance: size (0.0800 between a and b), w (0.0200 between a and b). "
-        "Within it, so without need of tuning here: K."
+        "Within it, so that these runs give no reason to tune them: K."
     )
 
 
