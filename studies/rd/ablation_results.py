@@ -24,8 +24,6 @@ SETTINGS = {  # sweep -> its name on a page, and what is varied
     "left out": ("left out", POSITION), "mu": ("μ", HYBRID), "rank samples": ("rank samples", HYBRID),
     "start epoch": ("start epoch", HYBRID),
 }  # fmt: skip
-
-
 ENOUGH = 0.95  # of the weight of a list
 
 
@@ -106,7 +104,7 @@ def in_words(on_file: OnRecord) -> str:
     apart = [{"setting": name} | reports.spread(table, sweep, on_file.noise) for sweep, (name, _) in SETTINGS.items()]
     if not any(one["best"] for one in apart):
         return ""
-    said = f"{reports.beyond_chance([one for one in apart if one['best']])} {_reach()}"
+    said = f"{reports.beyond_chance(apart)} {_reach()}"
     balance = reports.balance(table).dropna(subset="MAP").set_index("the paper's alpha")["MAP"]
     if len(balance) > 1:
         tried = ", ".join(f"{alpha:.2f}" for alpha in balance.index)
@@ -115,7 +113,7 @@ def in_words(on_file: OnRecord) -> str:
 
 
 def _reach() -> str:
-    """How far down a list the position weights of the tables reach: why K hardly can matter."""
+    """How far down a list the position weights of the tables reach: why K can hardly matter."""
     settings = PROFILES["paper"].rd[0].methods[POSITION]
     share = settings.weights(settings.K, None, 1).cumsum(0)
     places = int((share < ENOUGH).sum()) + 1
