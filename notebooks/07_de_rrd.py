@@ -60,7 +60,8 @@ page.say(f"Data: {plan.dataset}. Teacher and student are matrix factorisations (
 #
 # Of each user's items one is held out for validation and one for test. The test item is ranked among itself and 499 items that the user does
 # not have. With its rank $p$ (1 is best), `H@N` is 1 if $p \le N$, `M@N` is $1/p$ and `N@N` $1/\log_2(p + 1)$ if $p \le N$, else all are 0; they are averaged
-# over users. A model is measured as it was after the epoch with the best H@5 on the validation items.
+# over users. A model is measured as it was after the epoch with the best H@5 on the validation items; training ends when none of H@5, H@10 and
+# H@20 on these has risen for some epochs.
 
 # %%
 ranks = np.array([1, 3, 8, 40])  # of four users
@@ -93,8 +94,9 @@ users = examples.queries[part].user.unique()  # the batch's different users
 # $$s_m = \operatorname{softmax}_m\!\left(\frac{\log \alpha_m + g_m}{\tau}\right), \qquad
 # D(u) = \Bigl\| h_T(u) - \sum_{m=1}^{M} s_m\, E_m(h_S(u)) \Bigr\|^2 .$$
 #
-# $h_T(u)$ and $h_S(u)$ are the vectors of user $u$. The loss is the sum of $D$ over the batch's users, plus half of the same over its items.
-# (The paper prints the distance; the released code has its square.) After training the experts are thrown away.
+# $h_T(u)$ and $h_S(u)$ are the vectors of user $u$. The loss is the sum of $D$ over the batch's users, each counted once, plus half of the same
+# over its items, which have experts and a selection network of their own. (The paper prints the distance; the released code has its square.)
+# The temperature falls from epoch to epoch. After training the experts are thrown away.
 
 
 # %%
@@ -136,9 +138,10 @@ style.save(fig, "07_selection", profile, [], NOTEBOOK)
 # %% [markdown]
 # ## 3. RRD: the top in order, above the rest
 #
-# In each epoch $K$ **interesting** items are drawn from the top of the teacher's list (the item of rank $k$ with a probability proportional to
-# $e^{-k/T}$; here $T$ is a temperature, not the teacher) and put into the teacher's order $\pi$. $L$ **uninteresting** items $\nu$ are drawn from what is not on the list. The student, with scores $y$, should
-# make it likely that the interesting items are drawn first, and in order:
+# The teacher's list has the items that it ranks highest among those that the user does not have. In each epoch $K$ **interesting** items are drawn
+# from it (the item of rank $k$ with a probability proportional to $e^{-k/T}$; here $T$ is a temperature, not the teacher) and put into the
+# teacher's order $\pi$. $L$ **uninteresting** items $\nu$ are drawn from what the user does not have either and is not on the list. The student,
+# with scores $y$, should make it likely that the interesting items are drawn first, and in order:
 #
 # $$L_{RRD} = -\sum_{k=1}^{K} \log \frac{e^{y_{\pi_k}}}{\sum_{i \ge k} e^{y_{\pi_i}} + \sum_l e^{y_{\nu_l}}} .$$
 
@@ -157,6 +160,7 @@ def relaxed_by_hand(interesting, uninteresting):
 K = walk.methods["RRD"].K
 with torch.no_grad():
     everybody = examples.queries[part]
+    # Here in short: first and last items of all, those of the user too.
     by_teacher = T.score_all(T.encode(everybody)).argsort(dim=1, descending=True)  # (256, number of items)
     context = S.encode(everybody)
     top, others = S.score(context, by_teacher[:, :K]), S.score(context, by_teacher[:, -K:])
@@ -185,7 +189,8 @@ style.save(fig, "07_sampled_lists", profile, [], NOTEBOOK)
 #
 # Collaborative Distillation (Lee et al., ICDM 2019) draws items by their rank on the *student's* list and takes the teacher's opinion of each as a label
 # between 0 and 1, $q_i = \sigma(t_i / T)$ with the teacher's score $t_i$ and a temperature $T$: $L_{CD} = -\sum_i \bigl(q_i \log \sigma(y_i) + (1 - q_i) \log(1 - \sigma(y_i))\bigr)$.
-# As published it draws from all items that the user does not have; the runs below draw from the first places of the student's list alone.
+# As published it draws from all items that the user does not have, and what it is added to is a loss of the user's own items alone; the runs
+# below draw from the first places of the student's list, and add it to BPR's loss. (The cell draws without regard to ranks, with $T = 1$.)
 
 # %%
 with torch.no_grad():
@@ -197,13 +202,15 @@ torch.testing.assert_close(by_hand, cd.soft_label_loss(q, y))  # the library's i
 
 # %% [markdown]
 # Each method is added to the student's own loss, with a weight: $L = L_{BPR} + \lambda_{DE} L_{DE} + \lambda_{RRD} L_{RRD}$ for
-# DE-RRD. The released code has the weights of DE and RRD, but not those of RD and CD. So several weights are tried for each of these,
-# and the validation items of the first seed choose one.
+# DE-RRD. The released code has the weights of DE and RRD, each alone: DE-RRD takes both as they are. It does not have those of RD and CD, so
+# several are tried for each of these, and the validation items of the first seed choose one. At the paper's size RD and CD are thus
+# tuned, and the paper's own methods are not.
 #
 # ## 5. The result at the paper's size
 #
 # These are committed records of CiteULike (5,220 users, 25,182 items), on every profile. First the paper's numbers with ours below them.
-# The row of CD is of our form (section 4): it says nothing about the paper's CD.
+# The row of CD is of our form (section 4): it says nothing about the paper's CD. Where rows have different numbers of seeds, the picture below
+# the table says so: each difference there is over the seeds that both have.
 
 # %%
 paper = derrd.committed_rows()
@@ -216,7 +223,7 @@ fig = derrd_plots.differences(of_role, "H@5")
 style.save(fig, "07_against_student", profile, paper, NOTEBOOK)
 
 # %%
-page.say_lines(page.in_words(c, role, "S", "H@5") for role, c in of_role.items() if role != "T")
+page.say_lines(page.in_words(c, role, "S", "H@5", seeds=True) for role, c in of_role.items() if role != "T")
 
 # %% [markdown]
 # ## 6. The same in small
@@ -267,7 +274,7 @@ page.say_lines(page.in_words(c, role, "S", "H@5") for role, c in small_of_role.i
 # Among 499 drawn items a test item meets few of its strong rivals. Metrics on such a sample can even order methods differently (Krichene & Rendle, KDD
 # 2020). The picture compares three rankings at the paper's size: among the 499, among another 499 (hollow marks),
 # and among all items. In the table, `tau` is Kendall's τ of the two orders (1: the same), `turned` counts the pairs that change places, and `largest change`
-# is that of the metric.
+# is that of the metric. Whether the two of a pair differ by more than chance, it does not say.
 
 # %%
 tables = {metric: derrd_tables.rankings(paper, metric) for metric in ("H@10", "N@10")}
@@ -275,6 +282,7 @@ fig = derrd_plots.sampled_and_full(tables)
 style.save(fig, "07_sampled_full", profile, paper, NOTEBOOK)
 changes = pd.concat({metric: derrd_tables.order_changes(table) for metric, table in tables.items()}, names=["metric"])
 page.show(changes.reset_index("metric").reset_index(drop=True))
+page.say(f"Means over the {len(derrd_tables.common_seeds(paper))} seeds that all of these models have.")
 
 # %% [markdown]
 # ## 8. Other forms of DE and RRD

@@ -49,10 +49,13 @@ shown = {"P": "{:.3f}", **dict.fromkeys(["over S", "low", "high", "effect"], "{:
 # %% [markdown]
 # ## 1. The rules
 #
-# * The last item of every user is the **test item**, and the one before it is the **validation item**. The test item is ranked
-#   among all items that the user does not have. With its rank $p$, `N@10` (nDCG@10) is $1/\log_2(p+1)$ if $p \le 10$, else 0.
-# * Training stops when the ranks of the validation items no longer improve. The best epoch on validation counts.
-# * Each method has one weight, tried at the same number of values. The best one on the *validation* items of the first seed is used for all seeds.
+# * One item of every user is the **test item** and one the **validation item**: the last two, and on CiteULike those of the published split.
+#   The test item is ranked among all items that the user does not have. With its rank $p$, `N@10` (nDCG@10) is $1/\log_2(p+1)$ if
+#   $p \le 10$, else 0.
+# * Training stops when the ranks of the validation items among 499 drawn ones no longer improve, and the epoch with the best H@5 there counts, as
+#   in DE-RRD's code (notebook 07).
+# * Each method has one weight (DE-RRD one factor of its two), tried at the same number of values. The best one by `N@10` of the *validation* items
+#   of the first seed is used for all seeds.
 # * S alone has no weight to try. It gets as many trials of its weight decay; otherwise the methods would be tuned and the baseline not.
 #
 # The code that chooses is short. On made-up values of three trials:

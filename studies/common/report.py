@@ -162,13 +162,15 @@ def with_reported(
 
 def wide(table: pd.DataFrame) -> pd.DataFrame:
     """A table in the shape of the paper's: one column for each metric; of every row the reported numbers, ours below them, then
-    the standard deviation over seeds and the relative difference, as far as there are any. Text, for people."""
+    the standard deviation over seeds and the relative difference, as far as there are any. A metric that fewer seeds have than
+    the others is named with its number. Text, for people."""
     names = ["dataset", "model", "role", "protocol"]
     lines = []
     for key, part in table.groupby(names, sort=False):
         part = part.set_index("metric")
         seeds = part["seeds"].dropna()
-        ours = f"ours, {text.count(seeds.iloc[0], 'seed')}" if len(seeds) else ""
+        fewer = "".join(f"; {metric}: {count}" for metric, count in seeds[seeds < seeds.max()].items())
+        ours = f"ours, {text.count(seeds.max(), 'seed')}{fewer}" if len(seeds) else ""
         theirs = "paper" if ours else "paper (no data)" if part["dataset"].iloc[0] in NO_DATA else "paper (not run)"
         for column, what in (("reported", theirs), ("replicated", ours), ("std", "std"), ("difference", "difference")):
             if part[column].notna().any():

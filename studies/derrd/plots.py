@@ -17,12 +17,13 @@ from rdcore.distill.de import gumbel_softmax
 from rdcore.distill.resampled import sampled_places
 from rdcore.eval.significance import Comparison
 from rdcore.store.runs import Record
+from studies.common import text
 from studies.common.style import BLACK, GREEN, GREY, RED, ROLES, SKY, interval, look, rows, whole_epochs
 
 
 def selections(alpha: Tensor, temperatures: Sequence[float], seed: int) -> Figure:
-    """What the Gumbel-softmax makes of the shares ``alpha`` (entities, M), drawn with the same noise at every temperature:
-    one column for each entity, one row for each expert."""
+    """What the Gumbel-softmax makes of the shares ``alpha`` (users, M), drawn with the same noise at every temperature:
+    one column for each user, one row for each expert."""
     columns = {r"$\alpha$": alpha}
     columns |= {f"$\\tau$ = {t:g}": gumbel_softmax(alpha, t, stream(seed, "shown noise")) for t in temperatures}
     fig, axes = plt.subplots(len(columns), 1, figsize=(9, 0.55 + 1.15 * len(columns)), sharex=True)
@@ -31,7 +32,7 @@ def selections(alpha: Tensor, temperatures: Sequence[float], seed: int) -> Figur
         ax.set_yticks(range(alpha.shape[1]), [str(m) if m in (1, alpha.shape[1]) else "" for m in range(1, alpha.shape[1] + 1)])
         ax.text(1.01, 0.5, title, transform=ax.transAxes, va="center")
         ax.grid(visible=False)
-    axes[-1].set_xlabel("entity (user or item)")
+    axes[-1].set_xlabel("made-up user")
     fig.supylabel("expert", fontsize=10)
     fig.colorbar(picture, ax=axes, label="share", pad=0.02, shrink=0.8)
     return fig
@@ -72,7 +73,7 @@ def curves(records: Sequence[Record], popularity: float | None = None, metric: s
 
 
 def sampled_and_full(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """metric -> its `derrd_report.rankings`: every role's value among all items over that among 499, and (hollow) over that
+    """metric -> its `tables.rankings`: every role's value among all items over that among 499, and (hollow) over that
     among 499 others."""
     fig, axes = plt.subplots(1, len(tables), figsize=(4.8 * len(tables), 3.9), squeeze=False)
     for ax, (metric, table) in zip(axes[0], tables.items(), strict=True):
@@ -81,18 +82,20 @@ def sampled_and_full(tables: Mapping[str, pd.DataFrame]) -> Figure:
             ax.plot([row["sampled"], row["drawn again"]], [row["all items"]] * 2, color=colour, linewidth=1, alpha=0.6)
             ax.plot(row["drawn again"], row["all items"], marker, color=colour, markerfacecolor="white", markersize=7)
             ax.plot(row["sampled"], row["all items"], marker, color=colour, markersize=8, label=role)
-        ax.set(xlabel=f"{metric} among 499 drawn items (hollow: among other 499)", ylabel=f"{metric} among all items")
+        ax.set(xlabel=f"{metric} among 499 drawn items", ylabel=f"{metric} among all items")
         ax.margins(0.08)
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center")
+    fig.supxlabel("hollow: among 499 others", fontsize=10)
     return fig
 
 
 def differences(compared: Mapping[str, Comparison], metric: str) -> Figure:
-    """Every role's difference to S with its 95 % interval."""
+    """Every role's difference to S with its 95 % interval, and how many seeds it rests on where they are not all as many."""
     fig, ax = plt.subplots(figsize=(7.5, 0.9 + 0.4 * len(compared)))
     for row, (role, c) in enumerate(compared.items()):
         interval(ax, row, c, role)
     ax.axvline(0, color=ROLES["S"].colour, linestyle="--", linewidth=1.3)
-    rows(ax, [f"{role} - S" for role in compared])
+    mixed = len({c.n_seeds for c in compared.values()}) > 1
+    rows(ax, [f"{role} - S" + f" ({text.count(c.n_seeds, 'seed')})" * mixed for role, c in compared.items()])
     ax.set(xlabel=f"difference in {metric} of the test items, 95 % interval")
     return fig

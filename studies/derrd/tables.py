@@ -168,13 +168,18 @@ def trial_table(plan: Plan, records: Iterable[Record]) -> pd.DataFrame:
 RANKINGS = {"sampled": "", "drawn again": "-redraw", "all items": "-full"}
 
 
-def rankings(records: Sequence[Record], metric: str) -> pd.DataFrame:
-    """A metric of every role (index), mean over the seeds that all roles have (where there is none, over its own), when the
-    test items are ranked among the pinned 499, among 499 others, and among all items; and the role's place under each."""
+def common_seeds(records: Sequence[Record]) -> set[int]:
+    """The seeds that all roles have; where there is none, those that any has."""
     seeds: dict[str, set[int]] = {}
     for record in records:
         seeds.setdefault(record.description["role"], set()).add(record.description["seed"])
-    common = set.intersection(*seeds.values()) or set.union(*seeds.values())
+    return set.intersection(*seeds.values()) or set.union(*seeds.values())
+
+
+def rankings(records: Sequence[Record], metric: str) -> pd.DataFrame:
+    """A metric of every role (index), mean over its `common_seeds`, when the test items are ranked among the pinned 499, among
+    499 others, and among all items; and the role's place under each."""
+    common = common_seeds(records)
     runs = pd.DataFrame([
         {"role": record.description["role"]} | {name: record.chosen[metric + kind] for name, kind in RANKINGS.items()}
         for record in records

@@ -122,12 +122,13 @@ def have(experiments: Mapping[str, Experiment], *, folded: bool = False, **optio
     return {name: record for name, record in given.items() if record is not None}
 
 
-def in_words(c: Comparison, a: str, b: str, metric: str = "MAP") -> str:
-    """A comparison as one sentence: what is higher, by how much, and whether the 95 % interval excludes 0."""
+def in_words(c: Comparison, a: str, b: str, metric: str = "MAP", *, seeds: bool = False) -> str:
+    """A comparison as one sentence: what is higher, by how much, and whether the 95 % interval excludes 0; with ``seeds``
+    also over how many."""
     word = "ranks better than" if c.low > 0 else "ranks worse than" if c.high < 0 else "is not clearly different from"
     return (
         f"**{a}** {word} **{b}**: {c.difference:+.4f} in {metric} ({c.difference / c.mean_b:+.1%}), "
-        f"95 % interval {c.low:+.4f} to {c.high:+.4f}."
+        f"95 % interval {c.low:+.4f} to {c.high:+.4f}" + f", {c.n_seeds} seed{'s' * (c.n_seeds != 1)}" * seeds + "."
     )
 
 

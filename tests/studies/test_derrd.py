@@ -23,7 +23,10 @@ from studies.common.profiles import BPR, PROFILES, neumf
 from studies.common.report import COLUMNS
 from studies.common.reported import reported
 from studies.derrd import plan as derrd
+from studies.derrd import plots as derrd_plots
+from studies.derrd import study as derrd_study
 from studies.derrd import tables as derrd_report
+from studies.notebooks import page
 from studies.rd import plan as rd
 from studies.rd import study as rd_study
 from studies.scorecard import scorecard
@@ -326,6 +329,8 @@ def test_where_the_students_ran_on_two_devices_the_one_of_most_counts(tmp_path: 
     assert derrd_report.students_device(made) == "a GPU" and derrd_report.students_device(made[:2]) == "a GPU"
     assert derrd_report.students_device(made[:1]) == "cpu" and derrd_report.students_device([]) == ""
     logs = derrd_report.derrd_logs([*made, made_up(tmp_path, PAPER.distilled("L", 1, "DE"))])
+    names = report.wide(logs).set_index("role")[""]
+    assert "ours, 3 seeds; seconds_per_epoch: 2" in set(names["S"]), "not those of all three"
     assert logs.query("metric == 'seconds_per_epoch' and role == 'DE'")["replicated"].isna().all()
 
 
@@ -437,6 +442,51 @@ def test_the_scorecard_says_what_the_rows_of_table_2_say(tmp_path: Path, monkeyp
     assert (rest["verdict"] == "not run").all()
     alone = derrd_report.compared(records, "RRD", "S", "H@5")
     assert rrd["p"] == pytest.approx(11 * alone.p), "Holm over the eleven planned tests, the smallest p"
+
+
+def test_five_seeds_of_some_roles_and_three_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """300 users; every seed of a role hits the test items of another part of them. RD has three seeds, the others five: each
+    comparison is over the seeds that both have, and table, picture, sentence and verdict say how many these are."""
+    users, seeds, records = np.arange(300), {"T": 5, "S": 5, "RD": 3, "RRD": 5}, []
+    for place, (role, n_seeds) in enumerate(seeds.items()):
+        for seed in range(1, n_seeds + 1):
+            alone = {"T": PAPER.teacher, "S": PAPER.student}
+            run = alone[role]("L", seed) if role in alone else PAPER.distilled("L", seed, role)
+            hit = users % 30 < {"T": 20, "S": 9, "RD": 12, "RRD": 15}[role] + seed % 2
+            value = float(hit.mean())
+            records.append(made_up(tmp_path, run, ((1, value),), ranks=np.where(hit, 1 + place, 40), device="cpu"))
+    monkeypatch.setattr(derrd, "committed_rows", lambda: records)
+    monkeypatch.setattr(derrd_study, "committed_rows", lambda: records)
+
+    _, of_role = derrd_report.against_student(records)
+    assert {role: c.n_seeds for role, c in of_role.items()} == {"T": 5, "RD": 3, "RRD": 5}
+    assert of_role["RD"].mean_b == pytest.approx(np.mean([10, 9, 10]) / 30), "S of RD's three seeds alone"
+    assert derrd_report.common_seeds(records) == {1, 2, 3}
+    ranked = derrd_report.rankings(records, "H@5")
+    assert ranked.loc["S", "sampled"] == pytest.approx(np.mean([10, 9, 10]) / 30), "roles are ordered within the same seeds"
+
+    (ax,) = derrd_plots.differences(of_role, "H@5").axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["T - S (5 seeds)", "RD - S (3 seeds)", "RRD - S (5 seeds)"]
+    alike = {role: of_role[role] for role in ("T", "RRD")}
+    (ax,) = derrd_plots.differences(alike, "H@5").axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["T - S", "RRD - S"]
+    assert page.in_words(of_role["RD"], "RD", "S", "H@5", seeds=True).endswith(", 3 seeds.")
+    assert page.in_words(of_role["RD"], "RD", "S", "H@5").endswith(f"{of_role['RD'].high:+.4f}.")
+
+    table = derrd_report.derrd_table2(records)
+    assert {role: line(table, role, "H@5", "validation")["seeds"] for role in seeds} == seeds
+    lines = report.wide(table.query("model == 'BPR' and protocol == 'validation'")).set_index("role")[""]
+    assert "ours, 3 seeds" in set(lines["RD"]) and "ours, 5 seeds" in set(lines["RRD"])
+    rows_of_page = [row.split("|") for row in derrd_study.results().splitlines() if "BPR-MF, CiteULike: H@5" in row]
+    assert {row[2].strip(): row[6].strip() for row in rows_of_page if row[2].strip() in seeds} == {
+        role: str(n_seeds) for role, n_seeds in seeds.items()}  # fmt: skip
+
+    card = scorecard([]).query("notebook == '07_de_rrd'").set_index("claim")
+    alone, over_rd = (card.loc[f"RRD ranks better than {other}: H@5 (BPR, CiteULike)"] for other in ("the student alone", "RD"))
+    assert (alone["seeds"], alone["verdict"]) == (5, "confirmed")
+    assert (over_rd["seeds"], over_rd["verdict"]) == (3, "provisional confirmed")
+    found = {one.compared: one for one in derrd_study.findings()}
+    assert found["RRD - S, BPR-MF"].seeds == 5 and "provisional" not in found["RRD - S, BPR-MF"].verdict
 
 
 def test_rows_are_those_of_committed_trials_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

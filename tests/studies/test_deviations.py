@@ -9,7 +9,10 @@ import pytest
 from rdcore.files import paths
 from rdcore.store.records import Record
 from studies.common.matched import matched
+from studies.common.plan import those_committed
+from studies.common.profiles import PROFILES
 from studies.common.selection import chosen_epochs
+from studies.derrd import plan as derrd
 from studies.rd.study import paper_records
 
 ROOT = Path(__file__).parents[2]
@@ -82,6 +85,64 @@ def test_differences_of_fossil_are_those_of_the_scorecard() -> None:
     for place, words in ((3, "RD ranks better than the student alone"), (4, "RD ranks no worse than the teacher")):
         claim = card.loc[f"{words}: MAP (Fossil, Gowalla, validation)"]
         assert rows["here"][place] == f"{claim['ours']:+.4f}".replace("0.", ".", 1)
+
+
+def signed(value: float) -> str:
+    """+.0230, as the page has differences."""
+    return f"{value:+.4f}".replace("0.", ".", 1)
+
+
+def test_words_on_de_rrd_are_those_of_the_scorecard() -> None:
+    said = PAGE.split("\n### DE-RRD on CiteULike")[1].split("\n### ")[0]
+    card = pd.read_csv(ROOT / "figures" / "tables" / "scorecard.csv").set_index("claim")
+    claim = {(a, b): card.loc[f"{a} ranks better than {b}: H@5 (BPR, CiteULike)"]
+             for a, b in (("RRD", "RD"), ("DE-RRD", "DE"), ("DE-RRD", "RD"), ("DE", "the student alone"),
+                          ("DE-RRD", "the student alone"))}  # fmt: skip
+    between = {pair: f"{signed(one['ours'])}, interval {signed(one['low'])} to {signed(one['high'])}"
+               for pair, one in claim.items()}  # fmt: skip
+    assert f"RRD - RD {between['RRD', 'RD']}); the paper has RD {short(claim['RRD', 'RD']['reported'])} below" in said
+    assert claim["RRD", "RD"]["low"] < 0 < claim["RRD", "RD"]["high"], "they do not clearly differ"
+    assert f"not clearly above DE ({between['DE-RRD', 'DE']})" in said and claim["DE-RRD", "DE"]["low"] < 0
+    over_rd = claim["DE-RRD", "RD"]
+    assert f"over RD it gains {signed(over_rd['ours'])}; paper {signed(over_rd['reported'])}" in said
+    both = pd.DataFrame([claim[role, "the student alone"] for role in ("DE", "DE-RRD")])
+    ours, paper = (" and ".join(map(signed, both[column])) for column in ("ours", "reported"))
+    assert f"{ours}; paper {paper}" in said and (both["ours"] < both["reported"]).all(), "they gain less"
+
+
+def strength(record: Record) -> float:
+    at = record.history.loc[record.chosen["epoch"]]
+    return at["distillation_loss"] / at["loss"]
+
+
+def test_the_strengths_of_the_rows_on_citeulike_are_those_of_the_records() -> None:
+    rows = [record for record in derrd.committed_rows() if record.description["role"] not in ("T", "S")]
+    by_role = pd.Series(map(strength, rows)).groupby([record.description["role"] for record in rows]).mean()
+    said = ", ".join(f"{role} {float(f'{by_role[role]:.2g}'):g}" for role in ("RD", "DE", "RRD", "DE-RRD", "CD"))
+    assert f"at the chosen epoch, is {said.replace(' 0.', ' .')} |" in PAGE
+    trials = those_committed(PROFILES["paper"].derrd[0].trials()["RD"])
+    assert len(trials) == 4 and max(map(strength, trials.values())) < 0.01
+
+
+def test_the_comparison_with_the_logs_is_that_of_the_records() -> None:
+    said = PAGE.split("**Compared with the authors' logs.**")[1].split("**On a GPU**")[0]
+    logs = numbers("derrd_logs", "metric == 'H@5' and role in ['S', 'DE', 'RRD']").loc[["S", "DE", "RRD"]]
+    for name, cells in (("here, mean", map(short, logs["replicated"])), ("seeds", map("{:.0f}".format, logs["seeds"])),
+                        ("log", map(short, logs["reported"]))):  # fmt: skip
+        assert f"| {name} | {' | '.join(cells)} |" in said
+    runs = [record for record in derrd.committed_rows() if record.description["role"] == "DE"]
+    epochs, hits = ([one(record) for record in runs] for one in (lambda r: r.last_epoch, lambda r: r.chosen["H@5"]))
+    stopped = f"stopped after {min(epochs)} to {max(epochs)} epochs and have {short(min(hits))} to {short(max(hits))}"
+    assert stopped in " ".join(said.split())
+
+
+def test_devices_of_the_rows_on_citeulike_are_named() -> None:
+    """Of seeds 1 to 3 as the table of devices has them; later seeds that a CPU trained have to be in it."""
+    line = next(line for line in PAGE.split("### Devices")[1].splitlines() if line.startswith("| CiteULike: seed 1 of RD"))
+    where = {(r.description["role"], r.description["seed"]): r.environment["device"] for r in derrd.committed_rows()}
+    on_cpu = {run for run, device in where.items() if device == "cpu"}
+    assert {run for run in on_cpu if run[1] <= 3} == {("RD", 1), ("CD", 1), ("S", 1), *(("RRD", seed) for seed in (1, 2, 3))}
+    assert "seeds 4 and 5" in line or max(seed for _, seed in on_cpu) <= 3, "the table of devices must name seeds 4 and 5"
 
 
 def test_times_of_the_lists_are_those_of_table_3() -> None:
