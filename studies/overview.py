@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from rdcore.store.experiment import Experiment, family
 from studies.common import text
 from studies.common.report import RunAtEpoch
-from studies.common.reported import reported
+from studies.common.reported import HYBRID, papers_name, reported
 from studies.common.selection import Choice
 from studies.common.style import look
 from studies.notebooks import pairing
@@ -63,7 +63,7 @@ def against_the_paper(
 ) -> Figure:
     """One data set, a row for each model: of every role the paper's number, and ours seed by seed under each protocol.
     roles: role -> its label."""
-    tables = [reported("rd_table2").replace({"role": {"RD": "RD-hybrid"}}), reported("rd_table4")]
+    tables = [reported("rd_table2").replace({"role": {papers_name(HYBRID): HYBRID}}), reported("rd_table4")]
     reported_here = pd.concat(tables).query("dataset == @dataset").drop_duplicates(["model", "role", "metric"])
     models = sorted({run.model for run in runs}) or ["Caser"]
     protocols = sorted({run.protocol for run in runs})

@@ -18,7 +18,7 @@ from rdcore.files import paths
 from rdcore.store.experiment import choice_name, family, trained
 from rdcore.store.runs import Record
 from studies.common import manifest, text
-from studies.common.reported import reported
+from studies.common.reported import papers_name, reported
 
 NO_DATA = ("foursquare",)  # reported, but neither the data nor the way they were prepared could be found
 COLUMNS = ["dataset", "model", "role", "metric", "protocol", "reported", "replicated", "std", "seeds", "difference"]
@@ -109,18 +109,18 @@ def rd_table2(records: Sequence[Record], chosen: Mapping[str, int] | None = None
     Reported rows without a run are listed with an empty ``replicated``, under the fixed protocol; they are left out when
     all records are of data sets that the paper does not have.
     """
-    return _table("rd_table2", METRICS, records, chosen, stage, {"RD-hybrid": "RD"})
+    return _table("rd_table2", METRICS, records, chosen, stage, papers_name)
 
 
 def rd_table4(records: Sequence[Record], chosen: Mapping[str, int] | None = None, *, stage: str = "F") -> pd.DataFrame:
     """Table 4 of Ranking Distillation: the weightings of the distillation loss, each under its own name."""
     records = [record for record in records if record.description["role"].startswith("RD-")]
-    return _table("rd_table4", ["P@10", "nDCG@10", "MAP"], records, chosen, stage, {})
+    return _table("rd_table4", ["P@10", "nDCG@10", "MAP"], records, chosen, stage, str)
 
 
-def _table(name, metrics, records, chosen, stage, renamed) -> pd.DataFrame:
+def _table(name, metrics, records, chosen, stage, named) -> pd.DataFrame:
     values = [
-        {"dataset": j.dataset, "model": j.model, "role": renamed.get(j.role, j.role), "metric": metric,
+        {"dataset": j.dataset, "model": j.model, "role": named(j.role), "metric": metric,
          "protocol": j.protocol, "replicated": j.record.metrics.loc[j.epoch, metric]}
         for j in at_epochs(records, chosen, stage)
         for metric in metrics

@@ -9,6 +9,16 @@ from rdcore.files.whole import check_csv, damaged
 
 NEEDED = ("table", "dataset", "model", "role", "value", "source", "trust")
 REMEDY = "restore the file from the repository"
+HYBRID = "RD-hybrid"  # the paper's RD has hybrid weights
+
+
+def papers_name(role: str) -> str:
+    """What Ranking Distillation's Table 2, and README, call a role.
+
+    >>> [papers_name(role) for role in ("RD-hybrid", "RD-position")]
+    ['RD', 'RD-position']
+    """
+    return "RD" if role == HYBRID else role
 
 
 def reported(table: str) -> pd.DataFrame:

@@ -133,6 +133,19 @@ def balance_gains(on_file: OnRecord) -> list[float]:
     return found
 
 
+def gains_at(on_file: OnRecord, sweep: str) -> dict[str, list[float]]:
+    """MAP of RD - S, seed by seed, at each value of a sweep that varies S too; {} unless both runs of every value are on
+    record."""
+    gains: dict[str, list[float]] = {}
+    for each in on_file.shown:
+        for value, roles in each[sweep].items():
+            taught, alone = (on_file.found.get(roles[role].key) for role in (POSITION, "S"))
+            if not (taught and alone):
+                return {}
+            gains.setdefault(value, []).append(reports.last(taught) - reports.last(alone))
+    return gains
+
+
 def results(on_file: OnRecord) -> str:
     """Its part of docs/results.md; "" without two values of a setting."""
     rows = by_setting(on_file)

@@ -11,6 +11,7 @@ from rdcore.files import paths
 from rdcore.files.whole import natural, positive, read_json
 from studies.common import text
 from studies.common.matched import reported_value
+from studies.common.reported import papers_name
 
 METRICS = ["P@10", "nDCG@10", "MAP"]
 COLUMNS = ["dataset", "model", "role", "metric", "epoch", "reported", "released", "released_seeds", "replicated", "seeds"]
@@ -25,11 +26,6 @@ def runs() -> list[dict]:
     return read_json(file, SHAPE, REMEDY) if file.exists() else []
 
 
-def _role(run: dict) -> str:
-    """Its name in Table 2."""
-    return run["role"].replace("RD-hybrid", "RD")
-
-
 def table(table2: pd.DataFrame) -> pd.DataFrame:
     """One row per role and metric: the paper's number, the released code's, ours under `fixed50`, each mean over seeds.
 
@@ -40,7 +36,7 @@ def table(table2: pd.DataFrame) -> pd.DataFrame:
     found: dict[tuple, list[dict[int, dict]]] = {}
     for run in runs():
         epochs = {entry["epoch"]: entry for entry in run["metrics"] if entry["MAP"] is not None}
-        found.setdefault((run["dataset"], run["model"], _role(run)), []).append(epochs)
+        found.setdefault((run["dataset"], run["model"], papers_name(run["role"])), []).append(epochs)
     for where, seeds in found.items():
         common = set.intersection(*(set(epochs) for epochs in seeds))
         for metric in METRICS if common else ():
@@ -60,7 +56,7 @@ def results(table2: pd.DataFrame) -> str:
     shown = made.drop(columns=["dataset", "model"])
     shown = shown.rename(columns={"released_seeds": "seeds, released", "replicated": "ours", "seeds": "seeds, ours"})
     words = "The released code itself (Caser), trained by [train_released.py](../tests/parity/train_released.py):"
-    overflowed = {_role(run) for run in runs() if any(entry["MAP"] is None for entry in run["metrics"])}
+    overflowed = {papers_name(run["role"]) for run in runs() if any(entry["MAP"] is None for entry in run["metrics"])}
     notes = [f"{row.role} has no numbers after epoch {row.epoch}: the released loss overflows. Ours is after its last epoch."
              for row in made[made["role"].isin(overflowed)].drop_duplicates("role").itertuples()]  # fmt: skip
     return "\n\n".join([words, text.markdown(text.formatted(shown)), *notes])

@@ -16,7 +16,7 @@ from studies.common.earlier import on_record
 from studies.common.matched import Matched, matched, no_worse, reported_value
 from studies.common.profiles import PROFILES
 from studies.common.report import at_epochs, rd_table2, rd_table4
-from studies.common.reported import reported
+from studies.common.reported import papers_name, reported
 from studies.common.selection import chosen_epochs, read_selection
 from studies.common.study import Finding, Result, as_table, made_on, of_table, over
 from studies.common.verdicts import FEWEST_SEEDS, NOT_ASSESSABLE
@@ -133,7 +133,7 @@ def findings() -> list[Finding | str]:
 
 def _over(runs: Matched, a: str, b: str, p: pd.Series) -> list[Finding]:
     """One role against another. p: of every claim."""
-    name = f"{_named(a)} - {_named(b)}, {runs.model}"
+    name = f"{papers_name(a)} - {papers_name(b)}, {runs.model}"
     effect, of = runs.reported(a, b), reported_value("gowalla", runs.model, b, "MAP")
     return over(name, runs.compare(a, b), effect, of, p.get(rd_claims.claimed(runs, a, b), float("nan")))
 
@@ -143,16 +143,11 @@ def _no_worse(runs: Matched, role: str) -> list[Finding]:
     answer = no_worse(runs, role)
     if answer is None or answer.comparison.n_seeds < FEWEST_SEEDS:
         return []
-    name, c = f"{_named(role)} - T, {runs.model}", answer.comparison
+    name, c = f"{papers_name(role)} - T, {runs.model}", answer.comparison
     if answer.verdict.endswith(NOT_ASSESSABLE):
         return [Finding(name, "", "", f"{answer.verdict} (no worse)", c.n_seeds)]
     said = f"{answer.verdict} ({'worse' if answer.below else 'no worse'}; margin {answer.margin / c.mean_b:.1%})"
     return over(name, c, runs.reported(role, "T"), reported_value("gowalla", runs.model, "T", "MAP"), verdict=said)
-
-
-def _named(role: str) -> str:
-    """As README calls it."""
-    return {"RD-hybrid": "RD"}.get(role, role)
 
 
 def _fading(caser: Matched | None) -> list[str]:

@@ -44,7 +44,7 @@ from studies.rd.ablations import (
     sweep_runs,
     sweeps,
 )
-from studies.rd.claims import balance
+from studies.rd.claims import balance, holds
 from studies.rd.plan import table_runs, values, varied
 
 MODELS = ("Caser", "Fossil")
@@ -419,9 +419,37 @@ def test_without_a_record_at_the_papers_size_nothing_is_said(at_size):
 )  # fmt: skip
 def test_a_balance_of_both_losses_is_held_against_the_better_of_either(at_size, seeds, alone, said, ours):
     at_size(*seeds, alone=alone)
-    claim = balance()
+    claim = balance(ablation_results.at_size())
     assert (claim.verdict or "") == said and "no numbers can be read" in claim.note
     assert claim.ours == pytest.approx(np.nan if ours is None else ours, nan_ok=True)
+
+
+def sizes_on_record(folder: Path, gains: dict[str, tuple[float, ...]]) -> ablation_results.OnRecord:
+    """Sizes of the student on record: value -> gains over S of the first seeds."""
+    caser = PROFILES["paper"].rd[0]
+    shown = [sweeps(caser, "V", seed) for seed in caser.seeds["V"][: max(map(len, gains.values()))]]
+    found = {}
+    for value, by_seed in gains.items():
+        for each, gain in zip(shown, by_seed, strict=False):
+            for role, run in each["student size"][value].items():
+                found[run.key] = record(folder, run, {50: 0.05 + gain * (role == POSITION)})
+    return ablation_results.OnRecord(shown, found, {}, reports.Noise(0.001, 20, ""), set())
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict", "ours", "at"),
+    [({"10": (0.01,), "25": (0.01,), "50": (0.01,)}, "", np.nan, ""),  # 100 has not run
+     ({"10": (0.01,), "25": (-0.02,), "50": (0.01,), "100": (0.03,)}, "provisional", -0.02, "25"),
+     # Wide at 10, where it may be below 0 ...
+     ({"10": (-0.02, 0.06), "25": (0.01, 0.012), "50": (0.01, 0.012), "100": (0.01, 0.011)}, "not assessable", 0.02, "10"),
+     # ... which does not hide that it is below 0 at 50.
+     ({"10": (-0.02, 0.06), "25": (0.01, 0.012), "50": (-0.01, -0.01), "100": (0.01, 0.011)}, "not assessable", -0.01, "50")],
+)  # fmt: skip
+def test_a_gain_holds_at_every_value_or_not_at_all(tmp_path: Path, gains, verdict, ours, at):
+    claim = holds(sizes_on_record(tmp_path, gains), "student size", "The gain holds (Figures 4, 5a")
+    assert (claim.verdict or "", claim.ours) == (verdict, pytest.approx(ours, nan_ok=True))
+    assert claim.claim == "The gain holds (Figures 4, 5a; Caser, Gowalla)" and "no numbers can be read" in claim.note
+    assert f"RD - S at {at}, of 10, 25, 50, 100 the value" in claim.note if at else "RD - S" not in claim.note
 
 
 def test_where_rd_gains_is_said_by_value():
