@@ -18,6 +18,19 @@ from studies.followups.study import of_method, tables
 HERE = Path(__file__).resolve().parent
 GOLDEN = HERE.parents[1] / "data" / "golden" / "losses.json"
 
+# From a teacher to a student; a method may name other teachers.
+CODE = """\
+import rdcore
+
+clicks = rdcore.load("ml-100k")
+how = rdcore.Training(epochs=2, batch_size=512, learning_rate=5e-3, negatives=1)
+{teacher}
+method = rdcore.{method}
+student = rdcore.fit(clicks, rdcore.BPRMFSettings(dim=8), teacher=teacher, method=method, training=how)
+print(rdcore.compare({{"T": {shown}, "student": student}}, clicks).round(4))
+"""
+TEACHER = "teacher = rdcore.fit(clicks, rdcore.BPRMFSettings(dim=64), training=how)"
+
 UNTRAINED = "no run of paper size. [Notebook 12](../../notebooks/12_followups.ipynb) trains it on MovieLens-100K."
 
 
@@ -36,6 +49,12 @@ def fields(settings: type) -> list[tuple[str, str, str]]:
             default = default.removeprefix("added(").removesuffix(")")
         found.append((node.target.id, default, said))
     return found
+
+
+def code(facts: dict) -> str:
+    """A few lines that train a student by the method."""
+    method = f"{facts['settings']}({facts.get('arguments', '')})"
+    return CODE.format(teacher=facts.get("teachers", TEACHER).strip(), method=method, shown=facts.get("shown", "teacher"))
 
 
 def card(facts: dict, golden: dict[str, dict], here: str) -> str:
@@ -57,6 +76,8 @@ def card(facts: dict, golden: dict[str, dict], here: str) -> str:
         lines += [f"| `{n}` | `{d}` | {s.replace('|', chr(92) + '|')} |" for n, d, s in documented]
     else:
         lines += [inspect.cleandoc(settings.__doc__)]
+    lines += ["", "## In code", "", "Two epochs, to see it run. A student of use needs more, and a weight that validation data"]
+    lines += ["chose.", "", "```python", *code(facts).splitlines(), "```"]
     lines += ["", "## Where paper, released code and this code differ", "", *(f"- {line}" for line in facts["differs"]), ""]
     lines += ["## Golden values", ""]
     lines += ["The loss for small fixed inputs, with which any implementation can be checked. Inputs and gradients:"]
