@@ -138,7 +138,8 @@ def write_tables() -> list[Path]:
     table, target = tables()["followups"], paths.figures() / "tables" / "followups.csv"
     records = [*(run for _, run in table_runs()), *proofs()]
     about = "Last or chosen epochs; in brackets the authors' own log, of one seed. Curves and all metrics: followups.csv."
-    parts = [about, *filter(None, (of_study(table, study) for study in OWN))]
+    studies = filter(None, (of_study(table, study) for study in OWN))
+    parts = [about, *(part.removeprefix("#") for part in studies)]  # no section of a page here: one level higher
     contents = {
         target: table.to_csv(index=False, float_format="%.6g", lineterminator="\n"),
         target.with_suffix(".md"): "\n\n".join(parts) + "\n",
