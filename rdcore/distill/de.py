@@ -60,9 +60,8 @@ class DESettings(Settings):
         for name in ("weight", "start_temperature", "end_temperature"):
             number(name, getattr(self, name))
         if not 0 < self.end_temperature <= self.start_temperature:
-            raise ValueError(
-                f"end_temperature must lie in (0, start_temperature = {self.start_temperature}], got {self.end_temperature!r}"
-            )
+            raise ValueError(f"end_temperature must lie in (0, start_temperature = {self.start_temperature}], got "
+                             f"{self.end_temperature!r}")  # fmt: skip
         if self.end_temperature < COLDEST:
             raise ValueError(f"end_temperature must be >= {COLDEST:g}, because of float32, got {self.end_temperature!r}")
         one_of("selection", self.selection, "gumbel", "attention")
@@ -82,10 +81,8 @@ class DESettings(Settings):
     def build(self, student: Model, teacher: Model) -> DistillationExperts:
         for role, model in (("student", student), ("teacher", teacher)):
             if not has_hints(model):
-                raise ValueError(
-                    f"DE distils representations, but the {role} ({type(model).__name__}) shows none: it has to "
-                    "implement hint(context) and item_hint(items)"
-                )
+                raise ValueError(f"DE distils representations, but the {role} ({type(model).__name__}) shows none: it has to "
+                                 "implement hint(context) and item_hint(items)")  # fmt: skip
         return DistillationExperts(self, hint_sizes(student), hint_sizes(teacher))
 
 

@@ -78,11 +78,9 @@ def teacher_lists(
     lengths = (items < teacher.n_items).sum(1)
     short = int((lengths < K).sum())
     if short and not partial:
-        raise ValueError(
-            f"the teacher's list has fewer than {K} items for {short} of {len(items)} "
-            f"{'users' if per_user else 'queries'} (the shortest: {int(lengths.min())}): take no more"
-            " than that, or a method that takes shorter lists (RD, RRD, RankDistil)"
-        )
+        raise ValueError(f"the teacher's list has fewer than {K} items for {short} of {len(items)} "
+                         f"{'users' if per_user else 'queries'} (the shortest: {int(lengths.min())}): take no more than that, "
+                         "or a method that takes shorter lists (RD, RRD, RankDistil)")  # fmt: skip
     return Lists(items, per_user, teacher.n_items if short else None, short)
 
 

@@ -106,11 +106,9 @@ class RankDistilSettings(Settings):
 
     def build(self, student: Model, teacher: Model) -> RankDistil:
         if self.asks_for_scores and not scores_single_items(teacher):
-            raise ValueError(
-                f"the teacher, {type(teacher).__name__}, cannot score single items: of RankDistil "
-                "it can teach form 'C' with orders='exact', and 'B' and 'P' with psi='order'; a class of your own can with "
-                "score(context, items)"
-            )
+            raise ValueError(f"the teacher, {type(teacher).__name__}, cannot score single items: of RankDistil it can teach "
+                             "form 'C' with orders='exact', and 'B' and 'P' with psi='order'; a class of your own can with "
+                             "score(context, items)")  # fmt: skip
         return RankDistil(self)
 
 

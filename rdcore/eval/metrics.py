@@ -98,10 +98,8 @@ def target_ranks(scores: Tensor, seen: tuple[Tensor, Tensor], targets: tuple[Ten
     values = scores[rows, items]
     if bool(values.isnan().any()):
         first = int(values.isnan().nonzero()[0])
-        raise ValueError(
-            f"item {int(items[first])} of row {int(rows[first])} is a target and seen: "
-            "it can never be ranked, merge repeated visits before splitting"
-        )
+        raise ValueError(f"item {int(items[first])} of row {int(rows[first])} is a target and seen: it can never be ranked, "
+                         "merge repeated visits before splitting")  # fmt: skip
     scores[rows, items] = float("nan")
 
     order = values.argsort(descending=True)

@@ -175,10 +175,8 @@ def paired(*arrays: ArrayLike, common_users: bool = False) -> list[np.ndarray]:
         raise ValueError(f"expected arrays of one shape (seeds, users), got {shapes}")
     absent = np.array([np.isnan(row) for table in tables for row in table])  # (runs, users)
     if not common_users and (absent != absent[0]).any():
-        raise ValueError(
-            "the missing users differ between runs: the arrays are not aligned by user. If they are, and some "
-            "runs lack users, ask for common_users=True"
-        )
+        raise ValueError("the missing users differ between runs: the arrays are not aligned by user. If they are, and some "
+                         "runs lack users, ask for common_users=True")  # fmt: skip
     kept = ~absent.any(0)
     if kept.sum() < 2:
         raise ValueError(f"a comparison needs at least 2 users with values, got {int(kept.sum())}")

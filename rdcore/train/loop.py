@@ -19,7 +19,7 @@ from rdcore.data.sampling import SeenItems, equal_draws, stream, stream_seed, un
 from rdcore.distill.base import Batch, Distillation, TrainingData
 from rdcore.models.base import Model
 from rdcore.settings import Settings, added
-from rdcore.train.graphs import Recorder, recording_stream
+from rdcore.train.graphs import Recorder, recording_stream, tiny_is_zero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +76,8 @@ def training_data(
     """
     longest = int(fit.counts().max())
     if full_windows and window >= longest:
-        raise ValueError(
-            f"nobody has the {window} items before a target that the model is trained on (the longest history has "
-            f"{longest}): take a shorter window"
-        )
+        raise ValueError(f"nobody has the {window} items before a target that the model is trained on (the longest history "
+                         f"has {longest}): take a shorter window")  # fmt: skip
     queries, target = training_queries(fit, window, full_windows=full_windows)
     if share < 1:
         order = torch.randperm(len(target), generator=stream(seed, "share"))
@@ -130,15 +128,14 @@ def train(
     recorder = Recorder() if graphs and device.type == "cuda" else None
     epochs = range(first_epoch, settings.epochs + 1)
     bar = tqdm(epochs, desc=description, unit="epoch", disable=not progress, mininterval=5)
-    with recording_stream(device):
+    with recording_stream(device), tiny_is_zero():
         for epoch in bar:
             report(f"{description}, epoch {epoch} of {settings.epochs}")
             start = time.perf_counter()
             losses = _epoch(epoch, model, data, optimizer, settings, seed, distillation, recorder, progress)
             if not math.isfinite(losses["loss"] + losses.get("distillation_loss", 0.0)):
-                raise FloatingPointError(
-                    f"the loss is not finite in epoch {epoch}: lower the learning rate, or see what a teacher answers"
-                )
+                raise FloatingPointError(f"the loss is not finite in epoch {epoch}: lower the learning rate, or see what a "
+                                         "teacher answers")  # fmt: skip
             seconds = round(time.perf_counter() - start, 3)
             bar.set_postfix(loss=f"{losses['loss']:.4f}", refresh=False)
             if after_epoch(epoch, {"epoch": epoch, **losses, "seconds": seconds}):
