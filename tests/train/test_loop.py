@@ -1,5 +1,6 @@
 """The training loop: the numbers of a step, its random streams and what it refuses."""
 
+import contextlib
 import math
 from functools import partial
 
@@ -9,9 +10,10 @@ import torch
 from rdcore.data import Stage, stage
 from rdcore.data.sampling import stream, stream_seed, unseen_items
 from rdcore.datasets import synthetic
-from rdcore.distill import Discrepancy, Distillation, RankingDistillation, RDSettings
+from rdcore.distill import DESettings, Discrepancy, Distillation, RankingDistillation, RDSettings
 from rdcore.eval.metrics import evaluate, mean, popularity
-from rdcore.models import CaserSettings
+from rdcore.models import BPRMFSettings, CaserSettings
+from rdcore.train import loop
 from rdcore.train.loop import Training, make_optimizer, seeded, train, training_data
 
 training_data = partial(training_data, full_windows=True)  # these tests train Caser
@@ -223,6 +225,55 @@ def test_seeding_is_undone_afterwards():
     assert torch.equal(before, torch.get_rng_state())
     with seeded(5, "cpu"):
         assert torch.equal(first, torch.rand(3))
+
+
+# Numbers below 1.2e-38 -------------------------------------------------------------------------------------------------
+
+
+def counts() -> bool:
+    """Whether so small a number is more than 0 now."""
+    return bool(torch.tensor(1e-38) * 0.1)
+
+
+def test_tiny_numbers_are_zero_in_training_and_only_there(tiny):
+    seen = []
+
+    def stop(text: str) -> None:
+        seen.append(counts())
+        if text.endswith("epoch 2 of 2"):
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        fit(tiny, caser(tiny), report=stop)
+    assert seen == [False, False] and counts()
+    torch.set_flush_denormal(True)
+    try:
+        fit(tiny, caser(tiny))
+        assert not counts()  # as it was
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def test_dropping_tiny_numbers_changes_no_bit_of_what_is_used(tiny, monkeypatch):
+    """DE with dead hidden units: below 0 for every vector, with weights that weight decay has made tiny."""
+
+    def taught() -> tuple[list[dict], torch.nn.Module]:
+        torch.manual_seed(0)
+        teacher, student = (BPRMFSettings(dim=dim).build(tiny.fit.n_users, tiny.fit.n_items) for dim in (8, 3))
+        method = DESettings(M=3, weight=0.1).build(student, teacher)
+        for experts in (method.users, method.items):
+            experts.w1.data[..., ::2], experts.b1.data[:, ::2], experts.w2.data[:, ::2] = 1e-40, -1, -1e-40
+        data = training_data(tiny.fit, 0, "cpu")
+        method.prepare(teacher, data)
+        settings, logs = Training(epochs=3, batch_size=16, weight_decay=0.01, negatives=1), []
+        train(student, data, make_optimizer(student, method, settings), settings, seed=1, distillation=method,
+              after_epoch=lambda epoch, log: logs.append(log | {"seconds": 0}))  # fmt: skip
+        return logs, student
+
+    logs, student = taught()
+    monkeypatch.setattr(loop, "tiny_is_zero", contextlib.nullcontext)
+    kept, other = taught()
+    assert logs == kept and same_bits(student, other)
 
 
 # Does it learn, and what does it refuse -------------------------------------------------------------------------------
