@@ -34,7 +34,8 @@ with effect sizes, p-values and sources: [notebook 00](../notebooks/00_overview.
 * **ours** is the mean over seeds, ± the standard deviation over seeds. **difference** is ours / paper - 1. Rows of one table
   may have different seeds: the claims below compare two rows within the same ones.
 * Intervals are 95 % intervals; they treat both users and seeds as random (notebook 05). With one seed they are over users
-  alone, and too narrow.
+  alone, and too narrow. All seeds share one split, and one draw of the 499 items where items are sampled: intervals do not
+  count that another split or draw would give other numbers.
 * A **verdict** follows from the claim's own interval. Above 0: *confirmed*, or *confirmed, smaller* where the paper's effect
   lies above the interval and ours is less than half of it. Around 0: *inconclusive*, or *reported size excluded, sign open*
   where the paper's effect lies above the interval. Below 0: *contradicted*. Of *no worse than the teacher*, minus the margin in

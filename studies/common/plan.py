@@ -191,3 +191,9 @@ def trial_table(plan: Plan, records: Iterable[Record | None]) -> pd.DataFrame:
             value, epoch = (record.chosen[plan.chosen_by], record.epoch) if record else (np.nan, pd.NA)
             rows.append([plan.label, role, weight, value, epoch, chosen.get(role) == weight])
     return pd.DataFrame(rows, columns=["runs", "role", "weight", plan.chosen_by, "epoch", "chosen"])
+
+
+def strength(record: Record) -> float:
+    """How strongly a run is taught: distillation loss over base loss, in the epoch that the validation items chose."""
+    at = record.history.loc[record.chosen["epoch"]]
+    return float(at["distillation_loss"] / at["loss"])

@@ -209,8 +209,8 @@ def neumf(bpr: Plan) -> Plan:
 
 
 def with_published_cd(bpr: Plan) -> Plan:
-    """The same with five seeds, and with CD as published next to the other: it draws from all unseen items, and its weight is
-    chosen among as many."""
+    """The same with five seeds, and with a CD next to the other that draws from all unseen items, as published (the published
+    base loss has positives alone, ours is BPR's). Its weight is chosen among as many."""
     methods = {}
     for role, settings in bpr.methods.items():  # their order is that of the tables
         methods[role] = settings

@@ -10,6 +10,7 @@ from rdcore.store.runs import Record
 from studies.common import verdicts
 from studies.common.claims import Claim
 from studies.common.gap import gap_recovered
+from studies.common.plan import strength
 from studies.common.reported import reported
 from studies.derrd import tables
 
@@ -21,7 +22,9 @@ PAIRS = [
     *(("DE-RRD", b) for b in ("RD", "CD", "DE", "RRD")),
 ]
 # Of another competitor than the paper's, no number says anything for or against the claim.
-OTHER_CD = "CD here draws inside the student's first 500, which is not CD as published: ours says nothing of the paper's claim"
+OTHER_CD = ("CD here draws inside the student's first 500, and its base loss is BPR's, which is not CD as published: ours says "
+            "nothing of the paper's claim")  # fmt: skip
+HARDLY = 0.01  # below this strength a competitor is hardly taught at all
 
 
 def claims(records: Sequence[Record]) -> list[Claim]:
@@ -54,12 +57,21 @@ def claimed(a: str, b: str) -> str:
 def _better(records: Sequence[Record], a: str, b: str) -> Claim:
     """By H@5 of the test items among 499 others, at the epoch that validation chose."""
     comparison = tables.compared(records, a, b, "H@5")
-    other = b == "CD" and comparison is not None
+    note = "" if comparison is None else OTHER_CD if b == "CD" else _hardly_taught(records, b)
     return Claim(
         claim=claimed(a, b), source=DE_RRD, family="DE-RRD", notebook=NOTEBOOK,
         reported=round(_paper(a) - _paper(b), 4), comparison=comparison,
-        **({"note": OTHER_CD, "verdict": verdicts.NOT_ASSESSABLE, "needs": float("nan")} if other else {}),
+        **({"note": note, "verdict": verdicts.NOT_ASSESSABLE, "needs": float("nan")} if note else {}),
     )  # fmt: skip
+
+
+def _hardly_taught(records: Sequence[Record], role: str) -> str:
+    """A note where a method's rows were taught so weakly that they say nothing of it; "" else, and for the student alone."""
+    taught = [strength(r) for r in records if r.description["role"] == role and role != "S"]
+    if not taught or np.mean(taught) >= HARDLY:
+        return ""
+    return (f"{role} was hardly taught: its loss was {np.mean(taught):.2g} of the base loss, at the weight that validation "
+            "items chose")  # fmt: skip
 
 
 def _paper(role: str) -> float:
@@ -83,4 +95,5 @@ def _of_the_teacher(records: Sequence[Record], phi: str, dim: int) -> Claim:
     word = verdicts.CONTRADICTED if ratio.high < paper else verdicts.CONFIRMED if ratio.low >= paper else verdicts.INCONCLUSIVE
     return Claim(claim=claim, source=DE_RRD, reported=paper, verdict=verdicts.with_seeds(word, len(seeds)), ours=ratio.share,
                  low=ratio.low, high=ratio.high, seeds=len(seeds), notebook=NOTEBOOK,
-                 note="the interval of our ratio is held against the printed one; DE-RRD over S is another row")  # fmt: skip
+                 note="the interval of our ratio is held against the printed one; our own teacher has "
+                 f"{teacher.mean() / _paper('T'):.1%} of the paper's H@5; DE-RRD over S is another row")  # fmt: skip

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from rdcore.store.experiment import Experiment
 from rdcore.store.runs import Record, committed, is_committed
-from studies.common.plan import Plan, those_committed, unique, weights_on_file
+from studies.common.plan import Plan, strength, those_committed, unique, weights_on_file
 from studies.common.profiles import PROFILES
 
 METRIC = "N@10-full"  # by which methods are compared
@@ -66,14 +66,10 @@ def strengths(plan: Plan) -> dict[str, tuple[float, float]]:
     found: dict[str, tuple[float, float]] = {}
     for role in roles(plan):
         tried = those_committed(plan.trials()[role]).values()
-        ratios = [one["distillation_loss"] / one["loss"] for one in map(_at_its_epoch, tried)]
+        ratios = list(map(strength, tried))
         if ratios:
             found[role] = min(ratios), max(ratios)
     return found
-
-
-def _at_its_epoch(record: Record) -> Mapping[str, float]:
-    return record.history.loc[record.chosen["epoch"]]
 
 
 def comparable(strengths: Mapping[str, tuple[float, float]], a: str, b: str) -> bool:

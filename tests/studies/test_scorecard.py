@@ -15,6 +15,7 @@ from rdcore.eval import significance
 from studies.common import claims, text, verdicts
 from studies.common.claims import OURS, Claim
 from studies.common.profiles import PROFILES
+from studies.derrd import claims as derrd_claims
 from studies.derrd import plan as derrd
 from studies.derrd import tables as derrd_tables
 from studies.flexibility import claims as flexibility_claims
@@ -227,8 +228,23 @@ def test_another_cd_than_the_papers_decides_nothing(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(derrd_tables, "compared", lambda records, a, b, metric, kind="": significance.compare(x, 0 * x))
     card = card_of([])
     cd, rd = (card.loc[f"RRD ranks better than {other}: H@5 (BPR, CiteULike)"] for other in ("CD", "RD"))
-    assert (cd["verdict"], rd["verdict"]) == ("not assessable", "contradicted") and "not CD as published" in cd["note"]
+    assert (cd["verdict"], rd["verdict"]) == ("not assessable", "contradicted") and "which is not CD as published" in cd["note"]
     assert cd["ours"] == pytest.approx(x.mean()) and pd.isna(cd["p"]) and pd.isna(cd["seeds_needed"]) and rd["p"] < 0.05
+
+
+def taught(role: str, distilled: float) -> SimpleNamespace:
+    """A record of a run whose distillation loss is so many hundredths of its base loss in the chosen epoch, 2."""
+    history = pd.DataFrame({"loss": [1.0, 2.0], "distillation_loss": [9.0, distilled / 50]}, index=[1, 2])
+    return SimpleNamespace(description={"role": role}, history=history, chosen={"epoch": 2})
+
+
+@pytest.mark.parametrize(("strengths", "said"), [((0.2, 0.4), "RD was hardly taught: its loss was 0.003 of"), ((0.2, 3), "")])
+def test_a_competitor_that_is_hardly_taught_decides_nothing(monkeypatch: pytest.MonkeyPatch, strengths, said: str) -> None:
+    x = np.random.default_rng(0).normal(0.5, 0.1, (5, 50))
+    monkeypatch.setattr(derrd_tables, "compared", lambda records, a, b, metric, kind="": significance.compare(x, 0 * x))
+    claim = derrd_claims._better([taught("RD", each) for each in strengths], "RRD", "RD")
+    assert claim.note.startswith(said) and bool(claim.note) == bool(said)
+    assert claim.row()["verdict"] == ("not assessable" if said else "confirmed")
 
 
 def test_methods_tried_at_other_strengths_are_not_ranked(monkeypatch: pytest.MonkeyPatch) -> None:
