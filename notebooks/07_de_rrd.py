@@ -160,7 +160,7 @@ def relaxed_by_hand(interesting, uninteresting):
 K = walk.methods["RRD"].K
 with torch.no_grad():
     everybody = examples.queries[part]
-    # Here in short: first and last items of all, those of the user too.
+    # In short: items that the user has are not left out here.
     by_teacher = T.score_all(T.encode(everybody)).argsort(dim=1, descending=True)  # (256, number of items)
     context = S.encode(everybody)
     top, others = S.score(context, by_teacher[:, :K]), S.score(context, by_teacher[:, -K:])
@@ -274,7 +274,7 @@ page.say_lines(page.in_words(c, role, "S", "H@5") for role, c in small_of_role.i
 # Among 499 drawn items a test item meets few of its strong rivals. Metrics on such a sample can even order methods differently (Krichene & Rendle, KDD
 # 2020). The picture compares three rankings at the paper's size: among the 499, among another 499 (hollow marks),
 # and among all items. In the table, `tau` is Kendall's τ of the two orders (1: the same), `turned` counts the pairs that change places, and `largest change`
-# is that of the metric. Whether the two of a pair differ by more than chance, it does not say.
+# is that of the metric. It does not say whether the two of a pair differ by more than chance.
 
 # %%
 tables = {metric: derrd_tables.rankings(paper, metric) for metric in ("H@10", "N@10")}

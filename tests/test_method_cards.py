@@ -28,7 +28,7 @@ FACTS = tomllib.loads((SCRIPT.parent / "facts.toml").read_text(encoding="utf-8")
 
 @pytest.mark.parametrize("name", FACTS)
 def test_the_code_of_a_card_runs(name, capsys):
-    """On synthetic data, which have too few items for the depth of some lists."""
+    """On synthetic data, which have too few items for the depth of some lists: these get shorter ones."""
     shorter = {"IR-RRD": "depth=100, users=rdcore.RRDSettings(depth=100)", "DCD": "depth=100, item_depth=100"}
     if getattr(getattr(rdcore, FACTS[name]["settings"])(), "depth", 0) > 100:
         shorter.setdefault(name, "depth=100")

@@ -20,7 +20,7 @@ GOLDEN = HERE.parents[1] / "data" / "golden" / "losses.json"
 
 # From a teacher to a student; a method may name other teachers.
 CODE = """\
-import rdcore
+{imports}import rdcore
 
 clicks = rdcore.load("ml-100k")
 how = rdcore.Training(epochs=2, batch_size=512, learning_rate=5e-3, negatives=1)
@@ -54,7 +54,8 @@ def fields(settings: type) -> list[tuple[str, str, str]]:
 def code(facts: dict) -> str:
     """A few lines that train a student by the method."""
     method = f"{facts['settings']}({facts.get('arguments', '')})"
-    return CODE.format(teacher=facts.get("teachers", TEACHER).strip(), method=method, shown=facts.get("shown", "teacher"))
+    teacher, shown = facts.get("teachers", TEACHER).strip(), facts.get("shown", "teacher")
+    return CODE.format(imports=facts.get("imports", ""), teacher=teacher, method=method, shown=shown)
 
 
 def card(facts: dict, golden: dict[str, dict], here: str) -> str:
@@ -76,8 +77,9 @@ def card(facts: dict, golden: dict[str, dict], here: str) -> str:
         lines += [f"| `{n}` | `{d}` | {s.replace('|', chr(92) + '|')} |" for n, d, s in documented]
     else:
         lines += [inspect.cleandoc(settings.__doc__)]
-    lines += ["", "## In code", "", "Two epochs, to see it run. A student of use needs more, and a weight that validation data"]
-    lines += ["chose.", "", "```python", *code(facts).splitlines(), "```"]
+    lines += ["", "## In code", ""]
+    lines += ["Two epochs, to see it run. A useful student needs more, and a weight chosen on validation data.", ""]
+    lines += ["```python", *code(facts).splitlines(), "```"]
     lines += ["", "## Where paper, released code and this code differ", "", *(f"- {line}" for line in facts["differs"]), ""]
     lines += ["## Golden values", ""]
     lines += ["The loss for small fixed inputs, with which any implementation can be checked. Inputs and gradients:"]

@@ -163,8 +163,8 @@ def refuse_revisits(interactions: Interactions, judged: np.ndarray, what: str) -
         item = interactions.item_ids[interactions.items[again[0]]]
         raise DataError(f"data set {interactions.name!r}: {len(again)} of the {judged.sum()} rows that {what} are re-visits "
                         f"(the first: user {user}, item {item}), but items that a user has had are not ranked, so they could "
-                        "never be found: merge re-visits "
-                        "(merge_revisits=True); split() and statistics() work with them")  # fmt: skip
+                        "never be found: merge re-visits (merge_revisits=True); split() and statistics() work with "
+                        "them")  # fmt: skip
 
 
 def again_rows(interactions: Interactions) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The steps of an epoch on a GPU, recorded once as a CUDA graph and played back.
+"""What surrounds the steps: on a GPU an epoch is recorded once as a CUDA graph and played back; on a CPU tiny numbers are 0.
 
 A small model's step is a hundred kernels of some microseconds each; launching them one by one from
 Python takes ten times as long as running them.
@@ -28,10 +28,10 @@ def recording_stream(device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def tiny_is_zero() -> Iterator[None]:
-    """On a CPU, numbers below 1.2e-38 are 0 inside. Weight decay makes such numbers of weights that nothing uses, and with one
-    of them in thirty a product takes 8 times as long."""
-    outside = bool(torch.tensor(1e-38) * 0.1)
-    torch.set_flush_denormal(True)
+    """Numbers below 1.2e-38 are 0 inside, on a CPU and with one thread, as the store trains. Weight decay makes such numbers of
+    weights that nothing uses, and with few of them a product takes many times as long. Further threads would not know."""
+    outside = bool(torch.tensor(1e-38, dtype=torch.float32, device="cpu") * 0.1)
+    torch.set_flush_denormal(torch.get_num_threads() == 1 or not outside)
     try:
         yield
     finally:

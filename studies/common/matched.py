@@ -17,7 +17,7 @@ from rdcore.store.runs import Record
 from studies.common import text, verdicts
 from studies.common.gap import GapShare, gap_recovered
 from studies.common.report import RunAtEpoch, at_epochs
-from studies.common.reported import papers_name, reported
+from studies.common.reported import HYBRID, papers_name, reported
 
 ROLES = ("T", "S", "RD-hybrid")
 PAIRS = (("RD-hybrid", "S"), ("T", "S"), ("RD-hybrid", "T"))
@@ -106,7 +106,7 @@ def reported_value(dataset: str, model: str, role: str, metric: str) -> float:
 
     RD-hybrid is the RD of Table 2.
     """
-    table = "rd_table4" if role.startswith("RD-") and role != "RD-hybrid" else "rd_table2"
+    table = "rd_table4" if role.startswith("RD-") and role != HYBRID else "rd_table2"
     wanted = {"dataset": dataset, "model": model, "metric": metric, "role": papers_name(role)}
     values = reported(table)
     found = values.loc[(values[list(wanted)] == list(wanted.values())).all(axis=1), "value"]

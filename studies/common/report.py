@@ -169,7 +169,7 @@ def wide(table: pd.DataFrame) -> pd.DataFrame:
     for key, part in table.groupby(names, sort=False):
         part = part.set_index("metric")
         seeds = part["seeds"].dropna()
-        fewer = "".join(f"; {metric}: {count}" for metric, count in seeds[seeds < seeds.max()].items())
+        fewer = "".join(f", {metric} of {count}" for metric, count in seeds[seeds < seeds.max()].items())
         ours = f"ours, {text.count(seeds.max(), 'seed')}{fewer}" if len(seeds) else ""
         theirs = "paper" if ours else "paper (no data)" if part["dataset"].iloc[0] in NO_DATA else "paper (not run)"
         for column, what in (("reported", theirs), ("replicated", ours), ("std", "std"), ("difference", "difference")):

@@ -24,7 +24,6 @@ PAIRS = [
 # Of another competitor than the paper's, no number says anything for or against the claim.
 OTHER_CD = ("CD here draws inside the student's first 500, and its base loss is BPR's, which is not CD as published: ours says "
             "nothing of the paper's claim")  # fmt: skip
-HARDLY = 0.01  # below this strength a competitor is hardly taught at all
 
 
 def claims(records: Sequence[Record]) -> list[Claim]:
@@ -57,21 +56,23 @@ def claimed(a: str, b: str) -> str:
 def _better(records: Sequence[Record], a: str, b: str) -> Claim:
     """By H@5 of the test items among 499 others, at the epoch that validation chose."""
     comparison = tables.compared(records, a, b, "H@5")
-    note = "" if comparison is None else OTHER_CD if b == "CD" else _hardly_taught(records, b)
+    other = b == "CD" and comparison is not None
+    note = OTHER_CD if other else _strength(records) if b == "RD" and comparison is not None else ""
     return Claim(
         claim=claimed(a, b), source=DE_RRD, family="DE-RRD", notebook=NOTEBOOK,
-        reported=round(_paper(a) - _paper(b), 4), comparison=comparison,
-        **({"note": note, "verdict": verdicts.NOT_ASSESSABLE, "needs": float("nan")} if note else {}),
+        reported=round(_paper(a) - _paper(b), 4), comparison=comparison, note=note,
+        **({"verdict": verdicts.NOT_ASSESSABLE, "needs": float("nan")} if other else {}),
     )  # fmt: skip
 
 
-def _hardly_taught(records: Sequence[Record], role: str) -> str:
-    """A note where a method's rows were taught so weakly that they say nothing of it; "" else, and for the student alone."""
-    taught = [strength(r) for r in records if r.description["role"] == role and role != "S"]
-    if not taught or np.mean(taught) >= HARDLY:
+def _strength(records: Sequence[Record]) -> str:
+    """How strongly RD was taught at last, in words: with hybrid weights it is less than at first."""
+    runs = [record for record in records if record.description["role"] == "RD"]
+    taught = [strength(record) for record in runs if "distillation_loss" in record.history]
+    if not taught:
         return ""
-    return (f"{role} was hardly taught: its loss was {np.mean(taught):.2g} of the base loss, at the weight that validation "
-            "items chose")  # fmt: skip
+    return (f"at the chosen epoch RD's distillation loss was {np.mean(taught):.2g} of the base loss: its hybrid weights have "
+            "faded by then")  # fmt: skip
 
 
 def _paper(role: str) -> float:
@@ -96,4 +97,4 @@ def _of_the_teacher(records: Sequence[Record], phi: str, dim: int) -> Claim:
     return Claim(claim=claim, source=DE_RRD, reported=paper, verdict=verdicts.with_seeds(word, len(seeds)), ours=ratio.share,
                  low=ratio.low, high=ratio.high, seeds=len(seeds), notebook=NOTEBOOK,
                  note="the interval of our ratio is held against the printed one; our own teacher has "
-                 f"{teacher.mean() / _paper('T'):.1%} of the paper's H@5; DE-RRD over S is another row")  # fmt: skip
+                 f"{np.nanmean(teacher) / _paper('T'):.1%} of the paper's H@5; DE-RRD over S is another row")  # fmt: skip

@@ -134,15 +134,14 @@ def balance_gains(on_file: OnRecord) -> list[float]:
 
 
 def gains_at(on_file: OnRecord, sweep: str) -> dict[str, list[float]]:
-    """MAP of RD - S, seed by seed, at each value of a sweep that varies S too; {} unless both runs of every value are on
-    record."""
+    """MAP of RD - S at each value of a sweep that varies S too, of the seeds that have both runs of every value on record; {}
+    where none has."""
     gains: dict[str, list[float]] = {}
     for each in on_file.shown:
-        for value, roles in each[sweep].items():
-            taught, alone = (on_file.found.get(roles[role].key) for role in (POSITION, "S"))
-            if not (taught and alone):
-                return {}
-            gains.setdefault(value, []).append(reports.last(taught) - reports.last(alone))
+        runs = {value: [on_file.found.get(roles[role].key) for role in (POSITION, "S")] for value, roles in each[sweep].items()}
+        if all(map(all, runs.values())):
+            for value, (taught, alone) in runs.items():
+                gains.setdefault(value, []).append(reports.last(taught) - reports.last(alone))
     return gains
 
 

@@ -11,6 +11,7 @@ from rdcore.store.runs import Record, committed, is_committed
 from studies.common.earlier import on_record
 from studies.common.plan import Plan, unique
 from studies.common.profiles import PROFILES
+from studies.common.reported import HYBRID
 from studies.rd.guided import GuidedNegativesSettings
 from studies.rd.plan import values
 
@@ -55,7 +56,7 @@ class Grid:
 
 # Sweep -> value as shown -> role -> run.
 Sweeps = dict[str, dict[str, dict[str, Experiment]]]
-HYBRID, POSITION = "RD-hybrid", "RD-position"
+POSITION = "RD-position"
 TAUGHT = "lists of the teacher (RD)"  # what the controls are held against
 SEEDS = 2  # so many of the V seeds, as far as a profile has them
 

@@ -330,7 +330,7 @@ def test_where_the_students_ran_on_two_devices_the_one_of_most_counts(tmp_path: 
     assert derrd_report.students_device(made[:1]) == "cpu" and derrd_report.students_device([]) == ""
     logs = derrd_report.derrd_logs([*made, made_up(tmp_path, PAPER.distilled("L", 1, "DE"))])
     names = report.wide(logs).set_index("role")[""]
-    assert "ours, 3 seeds; seconds_per_epoch: 2" in set(names["S"]), "not those of all three"
+    assert "ours, 3 seeds, seconds_per_epoch of 2" in set(names["S"]), "not those of all three"
     assert logs.query("metric == 'seconds_per_epoch' and role == 'DE'")["replicated"].isna().all()
 
 

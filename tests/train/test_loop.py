@@ -254,8 +254,16 @@ def test_tiny_numbers_are_zero_in_training_and_only_there(tiny):
         torch.set_flush_denormal(False)
 
 
-def test_dropping_tiny_numbers_changes_no_bit_of_what_is_used(tiny, monkeypatch):
-    """DE with dead hidden units: below 0 for every vector, with weights that weight decay has made tiny."""
+def test_with_several_threads_tiny_numbers_stay(tiny):
+    """Others than the first would not drop them, or would go on doing so afterwards."""
+    torch.set_num_threads(2)  # `one_thread` sets it back
+    seen = []
+    fit(tiny, caser(tiny), report=lambda text: seen.append(counts()))
+    assert seen and all(seen)
+
+
+def test_dropping_tiny_numbers_of_units_that_stay_dead_changes_no_bit(tiny, monkeypatch):
+    """DE with hidden units that are 0 for every vector and stay so, with weights that weight decay has made tiny."""
 
     def taught() -> tuple[list[dict], torch.nn.Module]:
         torch.manual_seed(0)
