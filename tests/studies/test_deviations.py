@@ -9,7 +9,7 @@ import pytest
 from rdcore.files import paths
 from rdcore.store.records import Record
 from studies.common.matched import matched
-from studies.common.plan import those_committed
+from studies.common.plan import strength, those_committed
 from studies.common.profiles import PROFILES
 from studies.common.selection import chosen_epochs
 from studies.derrd import plan as derrd
@@ -108,11 +108,6 @@ def test_words_on_de_rrd_are_those_of_the_scorecard() -> None:
     both = pd.DataFrame([claim[role, "the student alone"] for role in ("DE", "DE-RRD")])
     ours, paper = (" and ".join(map(signed, both[column])) for column in ("ours", "reported"))
     assert f"{ours}; paper {paper}" in said and (both["ours"] < both["reported"]).all(), "they gain less"
-
-
-def strength(record: Record) -> float:
-    at = record.history.loc[record.chosen["epoch"]]
-    return at["distillation_loss"] / at["loss"]
 
 
 def test_the_strengths_of_the_rows_on_citeulike_are_those_of_the_records() -> None:
