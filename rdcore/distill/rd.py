@@ -258,7 +258,7 @@ class RankingDistillation(Distillation):
         logits = batch.wanted  # (B, K)
         if logits is None:
             logits = student.score(context, self.lists.of(batch))
-        rank = self.rank(student, batch, step, context.detach(), logits.detach()) if self.ranked else None
+        rank = self.rank(student, batch, step, context, logits) if self.ranked else None
         weights = self.settings.weights(self.settings.K, rank, self.epoch, logits.device)
         weights = place_weights(self.settings.weights, weights, *logits.shape[::-1])
         if (named := self.lists.named(batch)) is not None:  # a place without an item has no weight

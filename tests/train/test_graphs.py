@@ -104,6 +104,40 @@ def test_negatives_drawn_ahead_are_those_of_the_instance():
     assert method.below(student, users[index], index, student.encode(batch.queries), top).equal(everything[index].long())
 
 
+RECORDED = {  # method, student and teacher -> whether the steps of epochs 1 and 2 may be recorded
+    ("RD", "BPR", "BPR"): (True, True), ("RD-equal", "BPR", "BPR"): (True, True), ("RD-instance", "BPR", "BPR"): (False, False),
+    ("RD-instance-2", "BPR", "BPR"): (True, False), ("CD", "BPR", "BPR"): (True, True), ("CD", "Caser", "BPR"): (False, False),
+    ("RRD", "BPR", "BPR"): (True, True), ("RRD", "BPR", "Caser"): (False, False), ("DE", "BPR", "BPR"): (True, True),
+    ("DE", "Caser", "Caser"): (True, True), ("DE", "Caser", "Fossil"): (False, False), ("DE-RRD", "BPR", "BPR"): (True, True),
+    ("DE-RRD", "Caser", "Caser"): (False, False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RECORDED, ids="-".join)
+def test_what_may_be_recorded_gives_the_same_loss_for_a_step_that_is_a_tensor(case):
+    """What may not draws samples of its own in each step, or asks a teacher whose shapes change."""
+    method, student, teacher = case
+    fit = data.stage(datasets.load("synthetic"), "V").fit
+    late = RDSettings(K=5, weights=Hybrid(discrepancy=Discrepancy(samples=20, estimate="instance"), start_epoch=2))
+    with seeded(5, "cpu"):
+        student, teacher = (MODELS[name].build(fit.n_users, fit.n_items).eval() for name in (student, teacher))
+        distillation = {**METHODS, "RD-instance-2": late}[method].build(student, teacher)
+    instances = training_data(fit, student.window, "cpu", full_windows=student.full_windows)
+    distillation.prepare(teacher, instances)
+    index = torch.arange(7)
+    batch = Batch(index, instances.queries[index], instances.target[index], torch.tensor([[1]] * 7))
+    context = student.encode(batch.queries)
+    for epoch, recorded in enumerate(RECORDED[case], start=1):
+        losses = []
+        for step in (2, torch.tensor(2), 1) if recorded else ():
+            distillation.begin_epoch(student, epoch, 3, stream(1, "distillation", epoch))
+            losses.append(distillation.loss(student, batch, step, context).item())
+        distillation.begin_epoch(student, epoch, 3, stream(1, "distillation", epoch))
+        assert distillation.graphable is recorded
+        assert losses[:1] == losses[1:2]
+        assert method != "RD" or (losses[2] != losses[0]) == (epoch == 2), "each step has a sample of its own"
+
+
 @pytest.mark.skipif(not GPU, reason="no GPU here: CUDA graphs need one")
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("model", MODELS)
