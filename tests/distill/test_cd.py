@@ -345,6 +345,8 @@ def test_a_ranking_of_more_items_than_there_are_is_refused(data):
     fewest = N_ITEMS - int(data.counts().max())
     with pytest.raises(ValueError, match="depth must be <= 39, all items but the target, got 40: lower it"):
         prepared(data, model("bpr", 2), model("bpr", 1), depth=40)
+    with pytest.raises(ValueError, match="samples must be <= 39, all items but the target, got 40: lower it"):
+        prepared(data, model("bpr", 2), model("bpr", 1), depth=None, samples=40)
     distillation, _ = prepared(data, model("bpr", 2), model("bpr", 1), depth=fewest, samples=fewest)
     distillation.begin_epoch(model("bpr", 2), 1, 1, stream(1, "distillation"))
     active = int(np.argmax(data.counts()))

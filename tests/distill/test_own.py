@@ -146,6 +146,7 @@ class Single(All):
 @pytest.mark.parametrize("method", [
     rdcore.CDSettings(depth=5, samples=3), rdcore.RankDistilSettings(p=2, m=2),
     rdcore.IRRRDSettings(depth=5, K=2, L=2, users=rdcore.RRDSettings(K=2, L=2, depth=5)),
+    rdcore.RRDSettings(depth=5, K=2, L=2, order="full"),
 ])  # fmt: skip
 def test_a_teacher_without_scores_of_single_items_is_told_how_to_have_them(method):
     """And with the method that the message names it teaches."""
