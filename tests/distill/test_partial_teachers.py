@@ -246,6 +246,22 @@ def test_rankdistil_of_shorter_lists_is_that_of_their_items(asked, settings):
     assert gradient.isfinite().all()
 
 
+def test_a_full_list_with_nothing_named_behind_it_has_no_order_there(asked):
+    """An order of k = 4 places, of which the teacher names two, teaches what one of two places does."""
+    student, _, instances, batch = asked
+    teacher, losses = Partial(DATA.n_users, -math.inf), []
+    for user in range(DATA.n_users):
+        had = set(DATA.items[DATA.offsets[user] : DATA.offsets[user + 1]].tolist())
+        items = [item for item in range(N_ITEMS) if item not in had][3:5]
+        teacher.table[user] = -math.inf
+        teacher.table[user, items] = torch.tensor([0.5, 1.0])
+    for k in (2, 4):
+        distillation = ready(RankDistilSettings(p=2, m=6, k=k, n_orders=3), (student, teacher, instances, batch))
+        assert distillation.n_short == 0
+        losses.append(distillation.loss(student, batch, 0, student.encode(batch.queries)).item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5) and losses[0] > 0
+
+
 def test_a_place_without_an_item_moves_nothing(asked):
     """RD's and DLLM2Rec's weights, KD-CE's softmax: items that nobody's list names get no gradient from the distillation."""
     student, _, instances, batch = asked

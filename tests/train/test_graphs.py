@@ -99,9 +99,16 @@ def test_negatives_drawn_ahead_are_those_of_the_instance():
     assert not method.seen.contains(users, everything.long()).any()
     assert not (everything[:, :, None] == method.lists.items[users][:, None, :]).any()
     method.ahead = everything
+    assert method.graphable
     batch = Batch(index, instances.queries[index], instances.target[index], everything[index])
     top = method.lists.of(batch)
     assert method.below(student, users[index], index, student.encode(batch.queries), top).equal(everything[index].long())
+    # Fossil is asked for scores in form C with sampled orders, and its shapes change; for its list alone it is not asked.
+    for form, recorded in (("C", False), ("B", True)):
+        method = RankDistilSettings(form=form, p=5, m=7).build(student, MODELS["Fossil"].build(fit.n_users, fit.n_items))
+        method.freeze(MODELS["Fossil"].build(fit.n_users, fit.n_items))
+        method.ahead = everything
+        assert method.graphable is recorded
 
 
 RECORDED = {  # method, student and teacher -> whether the steps of epochs 1 and 2 may be recorded
