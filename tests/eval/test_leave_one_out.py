@@ -14,7 +14,7 @@ from rdcore.datasets import synthetic
 from rdcore.eval import leave_one_out as loo
 from rdcore.eval import metrics
 from rdcore.files import paths
-from rdcore.models import BPRMFSettings, CaserSettings, Popularity, PopularitySettings
+from rdcore.models import BPRMFSettings, CaserSettings, Model, Popularity, PopularitySettings
 from rdcore.store import checkpoints, runs, stages, weights
 from rdcore.store.experiment import Experiment
 from rdcore.train.loop import Training
@@ -138,6 +138,37 @@ def test_ranks_are_those_of_a_slow_loop(data, judge):
         others = {"-validation": judge.drawn[user].tolist(), "-validation-full": set(range(700)) - {*fit, validation}}
         for kind, items in others.items():
             assert found[kind][user] == 1 + sum(scores[item] > scores[validation] for item in items)
+
+
+class ByLastItem(Model):
+    """Scores of what comes behind an item: a table."""
+
+    window, n_items = 1, 700
+
+    def __init__(self):
+        super().__init__()
+        self.table = torch.rand((700, 700), generator=torch.Generator().manual_seed(0))
+
+    def encode(self, queries):
+        return queries.history(1)
+
+    def score(self, context, items):
+        return self.table[context, items]
+
+    def score_all(self, context):
+        return self.table[context[:, 0]]
+
+
+def test_a_model_with_a_memory_is_asked_for_each_held_out_item_behind_the_one_before(data, judge):
+    model = ByLastItem()
+    found = judge.ranks(model)
+    for user in range(data.n_users):
+        *fit, validation, test = items_of(data, user)
+        for kind, last, item in (("", validation, test), ("-validation", fit[-1], validation)):
+            scores = model.table[last].tolist()
+            assert found[kind][user] == 1 + sum(scores[other] > scores[item] for other in judge.drawn[user].tolist())
+            others = set(range(700)) - {*fit, *([] if kind else [validation])}
+            assert found[f"{kind}-full"][user] == 1 + sum(scores[other] > scores[item] for other in others)
 
 
 def test_a_tie_counts_against_the_item_and_a_diverged_model_is_refused(judge):

@@ -215,3 +215,10 @@ def test_no_share_of_a_gap_that_may_be_none_or_that_a_worse_teacher_leaves():
     assert np.isnan([found.share, found.low, found.high]).all()
     found = gap_recovered(student - 0.10, student, student - 0.09)
     assert found.gap_high < 0 and np.isnan([found.share, found.low, found.high]).all()
+
+
+def test_a_share_of_runs_that_are_not_aligned_by_user_is_refused():
+    teacher, student = simulate(0.1)
+    teacher[0, 3] = np.nan
+    with pytest.raises(ValueError, match="not aligned by user"):
+        gap_recovered(teacher, student, student)

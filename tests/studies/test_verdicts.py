@@ -134,6 +134,15 @@ def test_power_is_the_share_of_simulated_studies_that_find_the_effect(sds, n_see
     assert shares == sorted(shares) and shares[0] < 0.2 and shares[-1] > 0.5
 
 
+@pytest.mark.parametrize(("n_seeds", "n_users"), [(5, 6), (3, 8)])
+def test_power_knows_that_the_spread_of_few_users_is_known_badly(n_seeds, n_users):
+    c = comparison((0.0, 0.05, 0.02), n_seeds, n_users)
+    for times in (2, 3, 4):  # standard errors
+        effect = times * np.sqrt(c.layout.variance)
+        simulated = power(c.layout.components, n_users, n_seeds, effect)
+        assert verdicts.power(c, effect) == pytest.approx(simulated, abs=0.015)
+
+
 def test_power_belongs_to_the_seeds_needed_and_is_not_known_of_one_seed_or_no_effect():
     c = comparison(n_seeds=5)
     for effect in (0.0015, 0.002, 0.003):
