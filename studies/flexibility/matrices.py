@@ -31,6 +31,7 @@ def methods(*, lam: float, rrd: RRDSettings, p: int, m: int) -> dict:
 
 
 FACTORS = (0.1, 1.0)  # of the weight decay of a student alone
+IN_ORDER = ("SASRec", "Fossil", "Caser")  # the teachers that look at the order of a user's items
 
 SMOKE = Matrix(
     dataset="synthetic",

@@ -17,7 +17,7 @@ from studies.common.study import Result
 from studies.common.verdicts import SEEDS_FOR_A_VERDICT
 from studies.flexibility import tables as of
 from studies.flexibility.matrices import FACTORS, MATRICES
-from studies.flexibility.plan import Cell, Matrix, choose, chosen_on_file
+from studies.flexibility.plan import V_SEED, Cell, Matrix, choose, chosen_on_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Found:
 
     matrix: Matrix
     tried: Sequence[Record]
-    """The trials on stage V."""
+    """The runs on stage V: the trials, and of committed ones their teachers too."""
     chosen: dict[Cell | str, float]
     final: of.Final
     teaching: of.Teaching
@@ -46,8 +46,9 @@ class Found:
 def on_record(matrix: Matrix) -> Found:
     """The committed runs of a matrix, at the weights that committed trials choose."""
     chosen = chosen_on_file(matrix, committed_alone=True)
+    tried = [*(matrix.teacher(name, "V", V_SEED) for name in matrix.teachers), *matrix.trial_runs()]
     return Found(
-        matrix=matrix, tried=[committed(run) for run in matrix.trial_runs() if is_committed(run)], chosen=chosen,
+        matrix=matrix, tried=[committed(run) for run in tried if is_committed(run)], chosen=chosen,
         final=those_committed(matrix.final(chosen)), teaching=those_committed(matrix.teaching()),
     )  # fmt: skip
 

@@ -11,11 +11,13 @@ from scipy import stats
 from rdcore.eval.significance import Comparison, compare
 from rdcore.store.runs import Record
 from studies.common.verdicts import holm
+from studies.flexibility.matrices import IN_ORDER
 from studies.flexibility.plan import Cell, Matrix, choose
 
 METRICS = {"MAP": "AP", "nDCG@10": "nDCG@10", "P@10": "P@10"}
 """Metric -> the same of single users in a record."""
 COLUMNS = ["dataset", "teacher", "student", "method", "metric", "gain", "low", "high", "seeds"]
+EXPLAINED = ["gain and lead", "gain and difference", "gain, order, %", "gain, no order, %"]
 Final = Mapping[tuple[Cell | str, int], Record]
 """(cell or student alone, seed) -> its record on stage F."""
 Teaching = Mapping[tuple[str, int], Record]
@@ -139,11 +141,14 @@ def points(matrix: Matrix, final: Final, teaching: Teaching) -> pd.DataFrame:
 
 
 def explained(cells: pd.DataFrame) -> pd.DataFrame:
-    """Spearman's rank correlation of the gain with the teacher's lead and with its difference, a row for each student and
-    method. cells: from `points`. No p: one student and the same few teachers stand behind all cells of a row."""
+    """What the gain goes with, a row for each student and method: Spearman's rank correlation with the teacher's lead and with
+    its difference from the student, and the mean gain by teachers that look at the order of items and by the others.
+    cells: from `points`. No p: one student and the same few teachers stand behind all cells of a row."""
     rows = []
     for (student, method), part in cells.groupby(["student", "method"], sort=False):
         if len(part) > 2:
             found = [stats.spearmanr(part["gain"], part[name]).statistic for name in ("lead", "different")]
+            ordered = part["teacher"].isin(IN_ORDER)
+            found += [part.loc[own, "gain"].mean() for own in (ordered, ~ordered)]
             rows.append([student, method, len(part), *found])
-    return pd.DataFrame(rows, columns=["student", "method", "teachers", "gain and lead", "gain and difference"])
+    return pd.DataFrame(rows, columns=["student", "method", "teachers", *EXPLAINED])

@@ -17,7 +17,7 @@ from rdcore.train.loop import training_data
 from studies import plans
 from studies.common.verdicts import holm
 from studies.flexibility import plan, plots, results, study, tables
-from studies.flexibility.matrices import COMPLETE, GOWALLA, MATRICES, SMOKE
+from studies.flexibility.matrices import COMPLETE, GOWALLA, IN_ORDER, MATRICES, SMOKE
 from studies.flexibility.plan import V_SEED, Cell, Student
 from tests import fabricated
 
@@ -282,8 +282,16 @@ def test_lead_and_difference_by_hand(final, teaching) -> None:
     assert row["lead"] == pytest.approx(100 * np.mean(leads) / mean) and row["different"] == pytest.approx(np.mean(different))
     assert row["gain"] == pytest.approx(100 * tables.gain(final, Cell("Fossil", "BPR-MF", "RRD")).difference / mean)
     assert table.loc[("EASE", "RRD"), "seeds"] == 1
-    made = pd.DataFrame({"student": "x", "method": "y", "gain": [1.0, 2, 3], "lead": [3.0, 2, 1], "different": [0.1, 0.2, 0.3]})
-    assert tables.explained(made).iloc[0].tolist() == ["x", "y", 3, -1.0, 1.0]
+    made = pd.DataFrame({"student": "x", "method": "y", "gain": [1.0, 2, 5], "lead": [3.0, 2, 1], "different": [0.1, 0.2, 0.3],
+                         "teacher": ["EASE", "Fossil", "Caser"]})  # fmt: skip
+    assert tables.explained(made).iloc[0].tolist() == ["x", "y", 3, -1.0, 1.0, 3.5, 1.0]
+
+
+def test_the_teachers_that_look_at_the_order_of_items_are_those_with_a_window() -> None:
+    fit = data.stage(datasets.load("synthetic"), "F").fit
+    for matrix in EVERY:
+        windows = {name: built(one.model, fit).window for name, one in matrix.teachers.items() if not one.computed}
+        assert {name for name, window in windows.items() if window} == {name for name in matrix.teachers if name in IN_ORDER}
 
 
 # --------------------------------------------------------------------------------------------------------------- pictures
