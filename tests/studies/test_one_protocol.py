@@ -233,6 +233,26 @@ def test_conclusions_hold_fail_or_are_open(records, tmp_path: Path) -> None:
     assert said["the hybrid weighting beats position weights"] == "not assessable", "two seeds"
 
 
+@pytest.mark.parametrize(("one", "other", "common"), [
+    ((0.1, 0.2), (0.3, 2.0), False), ((0.1, 0.3), (0.3, 2.0), True), ((0.1, 5.0), (0.3, 2.0), True),
+    ((0.2, 0.2), (0.2, 0.2), True),
+])  # fmt: skip
+def test_strengths_in_common_are_those_that_both_ranges_hold(one, other, common) -> None:
+    for found in ({"a": one, "b": other}, {"a": other, "b": one}):
+        assert one_protocol.comparable(found, "a", "b") is common
+    assert one_protocol.comparable({"a": one}, "a", "S"), "the student alone has no limit"
+
+
+def test_a_conclusion_about_methods_tried_at_other_strengths_is_not_assessable(tmp_path: Path, monkeypatch) -> None:
+    """Seven in eight users against three in four, in five seeds; only strengths in common make it a verdict."""
+    records = [made_up(tmp_path, SMOKE.tried(role, 0.1, seed), np.where((USERS + seed) % one_in == 0, 11, 1))
+               for role, one_in in (("RRD", 8), ("RD", 4)) for seed in range(1, 6)]  # fmt: skip
+    for strengths, word in (((0.3, 2.0), "not assessable"), ((0.2, 2.0), "confirmed")):
+        monkeypatch.setattr(tables, "strengths", lambda plan, rrd=strengths: {"RRD": rrd, "RD": (0.1, 0.2)})
+        said = tables.conclusions(SMOKE, records).set_index("conclusion")
+        assert said.loc["RRD beats RD", "here"] == word and said.loc["RRD beats RD", "effect"] > 0
+
+
 def test_the_pictures_show_every_role(records) -> None:
     table = tables.table(SMOKE, records)
     fig = one_protocol_plots.quality({"a": table, "b": table.iloc[:2]})

@@ -54,6 +54,24 @@ def test_the_committed_tables_have_the_numbers_of_the_records(room: str):
         )
 
 
+@pytest.mark.parametrize("room", studies.STUDIES)
+def test_the_tables_that_no_notebook_writes_are_the_committed_ones(room: str, tmp_path, monkeypatch):
+    """What `rdcore readme` writes, byte for byte, from the committed records alone."""
+    root = paths.root()
+    (tmp_path / "data").mkdir()
+    for folder in ("reported", "replicated"):
+        (tmp_path / "data" / folder).symlink_to(root / "data" / folder)
+    monkeypatch.setenv("RDCORE_ROOT", str(tmp_path))
+    monkeypatch.setenv("RDCORE_RUNS", str(tmp_path / "none"))
+    (study,) = (each for each in studies.rooms() if each.__name__ == f"studies.{room}.study")
+    for written in study.write_tables():
+        files = sorted(written.parent.glob(f"{written.stem}.*"))
+        assert len(files) > 1
+        for file in files:
+            committed = root / "figures" / "tables" / file.name
+            assert committed.read_bytes() == file.read_bytes(), f"{file.name} is out of date: `rdcore readme`"
+
+
 def test_readmes_part_fits_a_page():
     lines = committed_summary().splitlines()
     assert max(map(len, lines)) <= 110
