@@ -345,4 +345,5 @@ def test_without_records_the_page_says_what_is_missing(project) -> None:
     assert found.records == [] and len(results.missing(found)) == len(COMPLETE.runs({}))
     assert results.progress([found])["with a seed"].tolist() == [0, 0, 0]
     assert results.to_train("paper", False) == () and results.to_train("paper", True) == MATRICES["paper"]
+    assert results.to_train("small", False) == MATRICES["small"] != ()
     assert study.teachers_of(COMPLETE.alone("BPR-MF", "F", 1)) == []

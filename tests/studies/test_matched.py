@@ -156,8 +156,15 @@ def test_tables_have_a_row_for_what_has_run(tmp_path: Path) -> None:
     assert rows.loc["T - S", "p"] == c.p and rows.loc["T - S", "better"] == verdicts.verdict(c, 0.0039)
     assert rows.loc["T - S", "seeds needed"] == verdicts.seeds_needed(c, 0.0039) and pd.isna(rows.loc["RD - T", "better"])
     assert rows.loc["T - S", "power"] == verdicts.power(c, 0.0039) and np.isnan(rows.loc["RD - S", "power"]), "one seed"
-    assert rows.loc["T - S", "sd of noise"] == pytest.approx(c.layout.ms_noise**0.5)
     assert rows.loc["T - S", "relative"] == pytest.approx(c.difference / c.mean_b)
     text = as_text(rows.reset_index())
     assert text["p"].iloc[0] == "" and text["difference"].iloc[1] == f"{c.difference:+.4f}"
     assert per_seed({}).empty and all_tests({}).empty
+
+
+def test_spreads_are_standard_deviations(tmp_path: Path) -> None:
+    """Of seeds, users and noise; RD has other noise than S, T here has the same."""
+    found = made(tmp_path, {"T": 0.01, "S": 0.0, "RD-hybrid": 0.005}, every(3), spread=0.1)
+    row, c = all_tests({"x": found}).set_index("what").loc["RD - S"], found.compare("RD-hybrid", "S")
+    assert row["sd of noise"] == pytest.approx(c.layout.ms_noise**0.5) and row["sd of noise"] > 0.1
+    assert (row["sd of seeds"] ** 2, row["sd of users"] ** 2) == pytest.approx(c.layout.components[:2])
