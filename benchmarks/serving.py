@@ -50,7 +50,6 @@ PAIRS = {
     "Caser": {"T": CaserSettings(dim=100), "S": CaserSettings(dim=50)},
     "BPR-MF": {"T": BPRMFSettings(dim=200), "S": BPRMFSettings(dim=20)},
 }
-ENGINES = ("onnxruntime", "torch")
 COLUMNS = ["model", "role", "dim", "n_items", "weights", "engine", "device", "load", "quantity", "value", "spread", "repeats",
            "ratio"]  # fmt: skip
 SOURCE = "benchmarks/serving.py"

@@ -14,7 +14,6 @@ import matplotlib.ticker
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from rdcore.eval.significance import Comparison
 from rdcore.files import paths
@@ -105,16 +104,6 @@ def use_style() -> None:
         "axes.axisbelow": True, "legend.frameon": False, "lines.linewidth": 1.6, "lines.markersize": 5,
         "image.cmap": "cividis", "pdf.fonttype": 42,
     })  # fmt: skip
-
-
-PAGE = 8.3  # inches: the width at which a page of a notebook, of the site or of a forge shows a picture
-
-
-def smallest_words(fig: Figure) -> float:
-    """Points of the smallest visible words when the picture is shown on a page."""
-    fig.canvas.draw()
-    sizes = [text.get_fontsize() for text in fig.findobj(Text) if text.get_visible() and text.get_text().strip()]
-    return min(sizes, default=np.inf) * min(1.0, PAGE / fig.get_figwidth())
 
 
 def save(fig: Figure, name: str, profile: str, records: Sequence[Record], source: str) -> None:

@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from words import smallest_words
 
 from rdcore import datasets
 from rdcore.data.errors import DataError
@@ -58,7 +59,7 @@ def test_the_picture_shows_what_a_split_by_id_does():
         fig = audit.shares_by_id({"by id": [(items[:80], items[80:90], items[90:])]}, bins=10)
         train, _, test = (area.get_paths()[0].vertices[:, 1] for area in fig.axes[0].collections)
         assert train.max() == 1 and test.max() == 1, "low ids are all training, the last ones all test"
-        assert style.smallest_words(fig) >= 8
+        assert smallest_words(fig) >= 8
     plt.close("all")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from fabricated import ENVIRONMENT
+from words import smallest_words
 
 from rdcore import data, datasets
 from rdcore.distill import Equal, Hybrid, Position
@@ -31,7 +32,7 @@ def style():
     with plt.rc_context():
         plots.use_style()
         yield
-        small = {n: size for n in plt.get_fignums() if (size := looks.smallest_words(plt.figure(n))) < 8}
+        small = {n: size for n in plt.get_fignums() if (size := smallest_words(plt.figure(n))) < 8}
     plt.close("all")
     assert not small, "words smaller than 8 points on a page"
 

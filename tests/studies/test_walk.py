@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import pytest
+from words import smallest_words
 
 from studies.common import style
 from studies.common.profiles import PROFILES
@@ -45,6 +46,6 @@ def test_the_picture_puts_the_best_on_top_and_the_students_in_a_band():
         assert [label.get_text() for label in ax.get_yticklabels()] == ["CD", "FTD"]
         band = ax.patches[0].get_extents().transformed(ax.transData.inverted())
         assert (band.x0, band.x1) == pytest.approx((0.2, 0.3))
-        assert style.smallest_words(fig) >= 8
+        assert smallest_words(fig) >= 8
         assert {text.get_text() for text in fig.legends[0].texts} == {"student alone, 2 seeds", "teacher"}
     plt.close("all")

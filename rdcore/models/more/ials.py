@@ -78,26 +78,6 @@ def half_step(
     return solved
 
 
-def objective(
-    chosen: sparse.csr_matrix,
-    users: np.ndarray,
-    items: np.ndarray,
-    alpha0: float,
-    lam: float,
-    nu: float,
-) -> float:
-    """What iALS minimises: users (n, d), items (m, d) -> sum over observed pairs (s - 1)^2 + alpha0
-    sum over all pairs s^2 + lam [ sum_u (n_u + alpha0 m)^nu |w_u|^2 + sum_i (n_i + alpha0 n)^nu
-    |h_i|^2 ]."""
-    rows, columns = chosen.nonzero()
-    total = ((np.einsum("nd,nd->n", users[rows], items[columns]) - 1) ** 2).sum()
-    total += alpha0 * ((users.T @ users) * (items.T @ items)).sum()
-    for vectors, axis in ((users, 1), (items, 0)):
-        weights = (np.asarray(chosen.sum(axis)).ravel() + alpha0 * chosen.shape[axis]) ** nu
-        total += lam * (weights * (vectors**2).sum(1)).sum()
-    return float(total)
-
-
 class IALS(DotProductModel):
     """score(u, j) = <w_u, h_j>: the loss (s - 1)^2 on observed pairs and alpha0 s^2 on all pairs,
     minimised for users and items in turn, and once more for users at the end.

@@ -11,7 +11,7 @@ from rdcore.datasets import synthetic
 from rdcore.eval.metrics import evaluate, mean, popularity
 from rdcore.models import IALS, IALSSettings
 from rdcore.models.more.counted import chosen_items
-from rdcore.models.more.ials import half_step, objective
+from rdcore.models.more.ials import half_step
 from rdcore.store.steady import lists_hash, steady_lists
 
 EXAMPLES = {"iALS": IALSSettings(dim=4, iterations=3)}
@@ -28,8 +28,8 @@ def test_golden_step():
     np.testing.assert_allclose(H @ w[0], [0.89214166, 0.01524462, 0.90738628], atol=5e-9)
 
 
-def slow_objective(chosen, users, items, alpha0, lam, nu) -> float:
-    """Pair by pair."""
+def objective(chosen, users, items, alpha0, lam, nu) -> float:
+    """What iALS minimises, pair by pair."""
     R, total = chosen.toarray(), 0.0
     n, m = R.shape
     for u in range(n):
@@ -43,12 +43,11 @@ def slow_objective(chosen, users, items, alpha0, lam, nu) -> float:
 
 
 @pytest.mark.parametrize("nu", [0.0, 0.5, 1.0])
-def test_the_objective_equals_a_loop_over_pairs_and_every_half_step_lowers_it(nu):
+def test_every_half_step_lowers_the_objective(nu):
     chosen, rng = chosen_items(random_sequences()), np.random.RandomState(0)
     users, items = rng.standard_normal((25, 3)), rng.standard_normal((18, 3))
     weights = (0.1, 0.05, nu)
     values = [objective(chosen, users, items, *weights)]
-    assert values[0] == pytest.approx(slow_objective(chosen, users, items, *weights))
     for _ in range(4):
         users = half_step(chosen, items, *weights)
         values.append(objective(chosen, users, items, *weights))
