@@ -1,6 +1,7 @@
 """DCD: golden values, plain Python, the draws, and what is kept between renewals."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -124,6 +125,20 @@ def test_with_room_for_all_errors_nothing_is_left_to_chance():
             expected += 0.05 * of(free[:6], lambda u: own[u][item])  # noqa: B023
     assert method.loss(model, batch, 0, model.encode(batch.queries)).item() == pytest.approx(expected, rel=1e-5)
     assert 0 < method.log()["drawn"] < 6
+
+
+def test_a_place_without_an_item_is_the_last_whether_a_user_or_a_query_is_asked_for():
+    """Every other list has three items in six places: no error, and item 0 does not stand in for them."""
+    model, _, method, batch = prepared(DCDSettings(samples=6, depth=6, weight=0.1, item_weight=0.0, sharpness=0.5))
+    items, losses = method.lists.items.clone(), []
+    items[::2, 3:] = DATA.n_items
+    method.lists = replace(method.lists, items=items, padding=DATA.n_items)
+    with torch.no_grad():
+        model.item_factors.weight[0] *= 9
+    for method.per_user in (True, False):
+        method.begin_epoch(model, 1, 1, stream(1, "distillation"))
+        losses.append(method.loss(model, batch, 0, model.encode(batch.queries)).item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6) and losses[0] > 0
 
 
 def test_a_very_sharp_draw_takes_all_errors_alike_and_only_listed_items_are_taught():

@@ -26,6 +26,14 @@ def tiny() -> Stage:
     return stage(synthetic.generate(n_users=20, n_items=40, min_length=10, max_length=16), "F")
 
 
+def test_a_model_of_short_histories_may_look_further_back_than_anybody_has_come(tiny):
+    counts = tiny.fit.counts()
+    with pytest.raises(ValueError, match="nobody has the"):
+        training_data(tiny.fit, int(counts.max()), "cpu")
+    instances = training_data(tiny.fit, int(counts.max()), "cpu", full_windows=False)
+    assert len(instances.target) == (counts - 1).sum()
+
+
 def caser(data: Stage, **settings):
     torch.manual_seed(0)
     return CaserSettings(**({"dim": 4} | settings)).build(data.fit.n_users, data.fit.n_items)
