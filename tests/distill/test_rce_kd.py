@@ -12,6 +12,7 @@ from rdcore.data.sampling import stream
 from rdcore.distill import Batch, RCEKDSettings
 from rdcore.distill.followups.cd import weighted_places
 from rdcore.distill.followups.rce_kd import contained, draw_log_weights, rejuvenated_loss, taught_items
+from rdcore.models import Popularity
 from rdcore.train.loop import training_data
 
 EXAMPLES = {
@@ -59,6 +60,12 @@ def test_golden_values():
     assert fast(T, S, 3, 4, DRAWN, 3.0).item() == pytest.approx(1.28230602, abs=1e-8)
     assert fast(T, S, 3, 4, DRAWN, 1e9).item() == pytest.approx(1.0819808, abs=1e-7)  # S alone
     assert fast(T, S, 3, 4, DRAWN, 0.0).item() == pytest.approx(1.6265212, abs=1e-7)  # J alone
+
+
+def test_a_shorter_list_of_the_teachers_has_its_share_of_what_is_there():
+    """One of two items is drawn; the third place names none."""
+    items, other, overlap = taught_items(torch.tensor([RANKING]), torch.tensor([[5, 6]]), torch.tensor([[0, 5, -1]]))
+    assert overlap.tolist() == pytest.approx([1 / 2]) and other[0, :2].tolist() == [True, False]
 
 
 def test_places_before_the_teachers_last_item_weigh_more_and_at_most_so_much():
@@ -124,6 +131,7 @@ def test_what_an_epoch_teaches(exclude):
     method.begin_epoch(model, 1, 1, stream(1, "distillation", 1))
     index = torch.arange(20)
     batch = Batch(index, instances.queries[index], instances.target[index], torch.zeros(20, 1, dtype=torch.long))
+    assert method.n_short == 0
     wanted, expected = method.wants(batch).tolist(), 0.0
     told, said = (each.score_all(each.encode(batch.queries)).tolist() for each in (teacher, model))
     for user, t, s, items in zip(batch.queries.user.tolist(), told, said, wanted, strict=True):
@@ -150,5 +158,7 @@ def test_settings_are_checked():
         with pytest.raises(ValueError, match=match):
             RCEKDSettings(**wrong)
     model = STUDENTS["BPR"].build(DATA.n_users, DATA.n_items)
+    with pytest.raises(ValueError, match="RCE-KD asks the teacher for scores of single items"):
+        RCEKDSettings().build(model, Popularity(torch.arange(DATA.n_items)))
     with pytest.raises(ValueError, match="^depth must be <= 39"):
         RCEKDSettings(K=4, L=4, depth=40).build(model, model).prepare(model, training_data(DATA, 0, "cpu"))

@@ -103,8 +103,11 @@ def test_places_have_the_published_mass():
 
 
 def test_lists_of_one_or_none_give_no_pair_and_end():
-    better, worse = drawn_pairs(torch.tensor([0, 1, 2]), 20.0, torch.Generator().manual_seed(0))
-    assert better.tolist() == [0, 0, 0] and worse.tolist() == [0, 0, 1]
+    better, worse = drawn_pairs(torch.tensor([[0, 1, 2]] * 50), 20.0, torch.Generator().manual_seed(0))
+    assert better.tolist() == [[0, 0, 0]] * 50 and worse.tolist() == [[0, 0, 1]] * 50
+    method = prepared(UnKDSettings(groups=2, pairs=8, depth=6))[2]
+    method.lengths[:3] = torch.tensor([[0, 0], [1, 1], [2, 2]])
+    assert method._drawn(method.lists, method.lengths)[2][:3].tolist() == [[False] * 8, [False] * 8, [True] * 8]
 
 
 def test_golden_losses():
@@ -147,6 +150,8 @@ def test_pairs_are_of_one_group_unseen_and_in_the_teachers_order():
         group[items] = place
     for user in range(DATA.n_users):
         own = set(DATA.items[DATA.offsets[user] : DATA.offsets[user + 1]].tolist())
+        left = [len(set(items.tolist()) - own) for items in method.groups]
+        assert method.lengths[user].tolist() == [min(n, EXAMPLES["UnKD"].depth) for n in left], "all users have their lists"
         pairs = (each[user].tolist() for each in (method.better, method.worse, method.real))
         for better, worse, real in zip(*pairs, strict=True):
             if real:
