@@ -156,6 +156,7 @@ def test_the_total_is_of_different_users_and_of_positives_and_negatives_as_one_s
     both = [torch.cat(part).tolist() for part in parts]
     expected = 0.5 * sum(slow(*both, group.tolist(), True, True, "entities"))
     assert method.loss(model, batch, 0, model.encode(batch.queries)).item() == pytest.approx(expected, rel=1e-4)
+    assert method.log()["groups"] == len(set(group.tolist()))
 
 
 def test_without_relations_it_is_de_on_the_union_of_items():

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from small_contract import DATA, STUDENTS, fitted, holds, with_opinions
 
 from rdcore.data.sampling import stream
-from rdcore.distill import Batch, DESettings, PCKDSettings
+from rdcore.distill import Batch, DESettings, PCKDSettings, de
+from rdcore.distill.followups import pckd
 from rdcore.distill.followups.pckd import list_loss, pair_loss, regulariser
 from rdcore.models import ItemCFSettings
 from rdcore.train.loop import training_data
@@ -117,13 +118,19 @@ def test_with_alpha_0_it_is_de():
     assert found[0] == pytest.approx(found[1], rel=1e-6)
 
 
-def test_it_is_the_slow_loop():
-    """One expert, so that no noise is drawn: every row by itself."""
-    settings = PCKDSettings(experts=DESettings(M=1, weight=0.2), alpha=0.5, Q=3, depth=12, tau=0.5)
+@pytest.mark.parametrize("M", [1, 3])
+def test_it_is_the_slow_loop(M, monkeypatch):
+    """Every row by itself, with one expert, or with noise that always takes the first of three."""
+    one = torch.eye(M)[:1]
+    for module in (de, pckd):
+        monkeypatch.setattr(module, "gumbel_softmax", lambda alpha, temperature, rng: one.expand(len(alpha), -1))
+    settings = PCKDSettings(experts=DESettings(M=M, weight=0.2), alpha=0.5, Q=3, depth=12, tau=0.5)
     model, _, method, batch = prepared(settings)
+    with torch.no_grad():
+        model.user.weight.normal_(), model.item_factors.weight.normal_()
     loss = method.loss(model, batch, 0, model.encode(batch.queries)).item()
     expected = method.features.loss(model, batch, 0, model.encode(batch.queries)).item()
-    one = torch.ones(1, 1)
+    right = []
     with torch.no_grad():
         for user in batch.queries.user.tolist():
             items = method.items[user].long()
@@ -132,9 +139,11 @@ def test_it_is_the_slow_loop():
             after = [float(e_u @ method.features.items(v[None], one)[0]) / 0.5 for v in s_i]
             before = [float(b) / 0.5 for b in model.score(s_u[None], items[None])[0]]
             p = [math.exp(b) / sum(map(math.exp, before)) for b in before]
+            right.append((after[0] > after[1]) == (before[0] > before[1]))
             kept = -sum(q * (a - math.log(sum(map(math.exp, after)))) for q, a in zip(p, after, strict=True))
             expected += 0.2 * 0.5 * kept
     assert loss == pytest.approx(expected, rel=1e-5)
+    assert method.log()["consistent"] == pytest.approx(sum(right) / len(right), abs=1e-6)
 
 
 def test_items_are_drawn_from_the_guides_best():
