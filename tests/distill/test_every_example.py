@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 from method_examples import examples
-from small_contract import DATA, holds, with_opinions
+from small_contract import DATA, STUDENTS, holds, with_opinions
 
 from rdcore import distill
 from rdcore.data.sampling import stream
-from rdcore.distill import Batch, BothSettings
+from rdcore.distill import Batch, BothSettings, CDSettings, RRDSettings
 from rdcore.settings import Settings
 from rdcore.store.description import describe
 from rdcore.train.loop import training_data
@@ -27,6 +27,23 @@ def test_every_later_method_has_an_example():
 @pytest.mark.parametrize("name", GIVEN)
 def test_it_teaches_the_student_and_its_own_parameters_alone(name):
     holds(GIVEN[name], "BPR", "BPR", experts=None)
+
+
+@pytest.mark.parametrize("student", ["BPR", "Caser"])
+@pytest.mark.parametrize("teacher", ["BPR", "Caser"])
+def test_a_user_has_one_sample_only_where_neither_model_has_a_memory(student, teacher):
+    """Else what is taught of a query would be that of its user's last one."""
+    asked, models = 0, (STUDENTS[student].build(DATA.n_users, DATA.n_items), with_opinions(teacher))
+    for name, settings in {**GIVEN, "RRD": RRDSettings(K=2, L=2, depth=5), "CD": CDSettings(depth=5, samples=3)}.items():
+        try:
+            method = settings.build(*models)
+        except ValueError as refused:  # what ranks users for an item
+            assert "Caser" in (student, teacher) and "memory" in str(refused)
+            continue
+        if hasattr(method, "per_user"):
+            asked += 1
+            assert method.per_user is (student == teacher == "BPR"), name
+    assert asked > 5
 
 
 @pytest.mark.parametrize("name", GIVEN)
