@@ -73,6 +73,8 @@ def test_gradient(as_released):
 def test_the_loss_is_the_slow_mean_over_rows():
     torch.manual_seed(3)
     model, teacher = STUDENTS["BPR"].build(DATA.n_users, DATA.n_items), with_opinions("BPR")
+    with torch.no_grad():  # else all items cost alike, whatever their weights
+        model.user.weight.normal_(), model.item_factors.weight.normal_()
     instances, settings = training_data(DATA, 0, "cpu"), DLLM2RecSettings(K=5, weight=0.7)
     method = settings.build(model, teacher)
     method.prepare(teacher, instances)
@@ -112,6 +114,7 @@ def test_settings_are_checked():
             DLLM2RecSettings(**wrong)
     with pytest.raises(ValueError, match="must not all be 0"):
         DLLM2RecSettings(position=0, confidence=0, agreement=0)
+    assert DLLM2RecSettings(position=0, agreement=0).confidence > 0
     student, counted = STUDENTS["BPR"].build(DATA.n_users, DATA.n_items), ItemCFSettings().fit(DATA)
     with pytest.raises(ValueError, match="asks the teacher for scores of single items, which ItemCF cannot"):
         DLLM2RecSettings().build(student, counted)

@@ -125,6 +125,8 @@ def test_what_an_epoch_teaches(exclude):
     settings = RCEKDSettings(K=4, L=5, depth=12, weight=0.5, exclude=exclude)
     torch.manual_seed(3)
     model, teacher = STUDENTS["BPR"].build(DATA.n_users, DATA.n_items), with_opinions("BPR")
+    with torch.no_grad():
+        model.user.weight.normal_(), model.item_factors.weight.normal_()
     instances = training_data(DATA, 0, "cpu")
     method = settings.build(model, teacher)
     method.prepare(teacher, instances)

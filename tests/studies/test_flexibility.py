@@ -241,6 +241,9 @@ def test_one_seed_is_held_against_all(final) -> None:
     of_seeds = [np.nanmean(tables.users(final[cell, seed]) - tables.users(final["BPR-MF", seed])) for seed in (1, 2)]
     assert row["one seed"] == pytest.approx(of_seeds[0]) and row["it says"] == "worse"
     assert row["std of seeds"] == pytest.approx(np.std(of_seeds, ddof=1))
+    unsure = {cell: replace(tables.gain(final, cell), low=-1.0, high=1.0)}
+    (other,) = tables.first_seed_and_all(final, unsure)[["it says", "they say", "same"]].to_numpy().tolist()
+    assert other == ["worse", "open", False]
 
 
 def test_one_seed_in_words(final) -> None:
