@@ -136,6 +136,8 @@ shown = [found for found in recorded if found.final]
 # %%
 for found in shown:
     page.say(f"**{found.title}**")
+    page.say("How good are the teachers, and the students alone, on test items?")
+    page.show(tables.alone(found.matrix, found.final, found.teaching))
     gains = tables.gains(found.matrix, found.final)
     page.picture(lambda gains=gains: plots.matrix(gains), f"11_matrix_{found.matrix.dataset}", profile, found.records, NOTEBOOK)
     page.folded_table("The same in numbers: gain in %, with its interval", tables.wide(gains))

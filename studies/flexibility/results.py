@@ -208,9 +208,12 @@ its weight on validation data as the student alone has of its weight decay."""
             counts = of.counts(every)
             above, below, corrected = (counts[name].sum() for name in ("above 0", "below 0", "above 0, Holm"))
             seeds = min(c.n_seeds for c in every.values())
+            alone = of.alone(one.matrix, one.final, one.teaching).itertuples(index=False)
+            good = ", ".join(f"{name} as {role} {value:.4f}" for role, name, value, _ in alone)
             parts.append(
                 f"{one.title}, {text.count(seeds, 'seed')}{', provisional' * (seeds < SEEDS_FOR_A_VERDICT)}: of {len(every)}"
-                f" intervals {above} lie above 0 and {below} below; after Holm's correction {corrected} above.\n\n"
+                f" intervals {above} lie above 0 and {below} below; after Holm's correction {corrected} above."
+                f" MAP alone: {good}.\n\n"
                 + text.markdown(of.wide(every))
             )
         if todo:

@@ -35,6 +35,20 @@ def users(record: Record, metric: str = "MAP", epoch: int | None = None) -> np.n
     return record.per_user(epoch)[METRICS[metric]].to_numpy(float)
 
 
+def alone(matrix: Matrix, final: Final, teaching: Teaching) -> pd.DataFrame:
+    """How good everybody is without help: a row for each teacher, as it teaches, and each student alone, of those on record.
+    MAP is the mean over seeds; a computed teacher is the same in every one."""
+    rows = []
+    for role, names, found in (("teacher", matrix.teachers, teaching), ("student", matrix.students, final)):
+        for name in names:
+            own = {record.key: record.metrics["MAP"] for (what, _), record in found.items() if what == name}.values()
+            epoch = matrix.teachers[name].epoch if role == "teacher" else None
+            values = [of_run.iloc[-1] if epoch is None else of_run.loc[epoch] for of_run in own]
+            if values:
+                rows.append([role, name, np.mean(values), len(values)])
+    return pd.DataFrame(rows, columns=["as", "model", "MAP", "runs"])
+
+
 def gain(final: Final, cell: Cell, metric: str = "MAP", seeds: Sequence[int] | None = None) -> Comparison | None:
     """The student of a cell minus the student alone, over the ``seeds`` that both have; None without any."""
     both = [seed for what, seed in final if what == cell and (cell.student, seed) in final]

@@ -172,8 +172,8 @@ def teaching(tmp_path: Path) -> dict[tuple[str, int], Record]:
     for name in ("EASE", "Fossil"):
         for seed in (1, 2):
             run = SMOKE.teacher(name, "F", seed)
-            ap = RNG.uniform(0.1, 0.3, USERS)
-            made[name, seed] = made.get((name, 1)) if run.seed != seed else fabricated.record(tmp_path, run, {2: 0.2}, ap)
+            ap, quality = RNG.uniform(0.1, 0.3, USERS), {1: 0.1 * seed, 2: 0.2 * seed}
+            made[name, seed] = made.get((name, 1)) if run.seed != seed else fabricated.record(tmp_path, run, quality, ap)
     return made
 
 
@@ -269,6 +269,17 @@ def test_what_seeds_do_without_a_teacher(final, tmp_path, monkeypatch) -> None:
     rare = 2 * np.sqrt(2) * np.std(list(quality.values()), ddof=1)
     larger = sum(abs(gain.difference) > rare for gain in tables.gains(one, final).values())
     assert "0.1000 to 0.1200" in said and f"more than {rare:.4f} apart" in said and f"{larger} of 4 gains" in said
+
+
+def test_how_good_everybody_is_alone(final, teaching) -> None:
+    table = tables.alone(SMOKE, final, teaching).set_index(["as", "model"])
+    assert table.loc[("teacher", "EASE")].tolist() == [0.2, 1], "computed: the same in every seed"
+    assert table.loc[("teacher", "Fossil")].tolist() == pytest.approx([(0.2 + 0.4) / 2, 2])
+    student = [final["BPR-MF", seed].metrics["MAP"].iloc[-1] for seed in (1, 2)]
+    assert table.loc[("student", "BPR-MF")].tolist() == pytest.approx([np.mean(student), 2]) and len(table) == 3
+    early = replace(SMOKE, teachers={"Fossil": replace(SMOKE.teachers["Fossil"], epoch=1)})
+    assert tables.alone(early, final, teaching).loc[0, "MAP"] == pytest.approx((0.1 + 0.2) / 2), "after the epoch that teaches"
+    assert tables.alone(SMOKE, {}, {}).empty
 
 
 def test_lead_and_difference_by_hand(final, teaching) -> None:
