@@ -100,10 +100,10 @@ def runs_left() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def whole_cells(matrix: pd.DataFrame) -> int:
+def complete_cells(matrix: pd.DataFrame) -> int:
     """How many cells of Gowalla's matrix have runs of all their seeds on record. matrix: flexibility.csv."""
-    own = matrix[(matrix["dataset"] == GOWALLA.dataset) & (matrix["metric"] == "MAP")]
-    return int((own["seeds"] == own["student"].map(lambda name: len(GOWALLA.students[name].seeds))).sum())
+    gowalla = matrix[(matrix["dataset"] == GOWALLA.dataset) & (matrix["metric"] == "MAP")]
+    return int((gowalla["seeds"] == gowalla["student"].map(lambda name: len(GOWALLA.students[name].seeds))).sum())
 
 
 def parts() -> list[tuple[str, str, str]]:
@@ -120,10 +120,10 @@ def parts() -> list[tuple[str, str, str]]:
             "Golden values and the model's form are tested",
             f"`python -m benchmarks.published {' '.join(left)}`",
         ))  # fmt: skip
-    if (whole := whole_cells(matrix)) < len(GOWALLA.cells):
+    if (complete := complete_cells(matrix)) < len(GOWALLA.cells):
         found.append((
             "the matrix of teachers and students on Gowalla",
-            f"runs with all seeds are on record for {whole} of {len(GOWALLA.cells)} cells; see 11 below",
+            f"runs with all seeds are on record for {complete} of {len(GOWALLA.cells)} cells; see 11 below",
             "`rdcore train --list --only gowalla`",
         ))  # fmt: skip
     minutes = {"T": 30, "S": 15, "RD-position": 17, "RD-hybrid": 39}

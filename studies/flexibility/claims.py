@@ -22,7 +22,8 @@ def claims() -> list[Claim]:
         if gains:
             above, below = sum(c.low > 0 for c in gains), sum(c.high < 0 for c in gains)
             pairs = text.count(len(gains), "pair")
-            notes.append(f"{one.title}, position weights: of {pairs} {above} clearly gain, {below} clearly lose")
+            notes.append(f"{one.title}, position weights: of {pairs} the interval of {above} lies above 0, of {below} below 0, "
+                         "before Holm's correction")  # fmt: skip
     return [Claim(claim="RD works whatever the models of teacher and student are (abstract)", source="Tang & Wang 2018",
                   verdict=verdicts.NOT_ASSESSABLE if on_the_papers else verdicts.NOT_RUN, note="; ".join(notes),
                   notebook="11_flexibility")]  # fmt: skip

@@ -26,7 +26,7 @@ class Found:
 
     matrix: Matrix
     tried: Sequence[Record]
-    """The runs on stage V: the trials, and of committed ones their teachers too."""
+    """Runs of stage V: the trials; from the committed records also the teachers of the trials."""
     chosen: dict[Cell | str, float]
     final: of.Final
     teaching: of.Teaching
@@ -94,10 +94,12 @@ def one_seed_in_words(seeds: pd.DataFrame) -> str:
     """What one seed would have said of cells that have several. seeds: from `tables.first_seed_and_all`."""
     if seeds.empty:
         return "No cell with several seeds is on record yet, so the seeds cannot be held against each other here."
+    better = [(seeds[says] == "better").sum() for says in ("it says", "they say")]
     return (
         f"In {(~seeds['same'].astype(bool)).sum()} of {len(seeds)} cells the first seed alone says something else than all"
-        f" seeds together. Between seeds, a cell's gain has a standard deviation of {seeds['std of seeds'].median():.4f} in MAP"
-        f" (median of the cells); the median gain is {seeds['all seeds'].median():+.4f}."
+        f" seeds together: it calls {better[0]} better, they {better[1]}. Its interval counts users alone."
+        f" Between seeds, a cell's gain has a standard deviation of {seeds['std of seeds'].median():.4f} in MAP (median of"
+        f" the cells); the median gain is {seeds['all seeds'].median():+.4f}."
     )
 
 
@@ -206,14 +208,17 @@ its weight on validation data as the student alone has of its weight decay."""
         todo = len(missing(one))
         if every:
             counts = of.counts(every)
-            above, below, corrected = (counts[name].sum() for name in ("above 0", "below 0", "above 0, Holm"))
+            above, below, gained, lost = (counts[name].sum() for name in ("above 0", "below 0", *of.CORRECTED))
             seeds = min(c.n_seeds for c in every.values())
-            alone = of.alone(one.matrix, one.final, one.teaching).itertuples(index=False)
-            good = ", ".join(f"{name} as {role} {value:.4f}" for role, name, value, _ in alone)
+            quality = of.quality_alone(one.matrix, one.final, one.teaching)
+            teachers, students = (
+                ", ".join(f"{row.model} {row.MAP:.4f}" for row in quality[quality["role"] == role].itertuples())
+                for role in ("teacher", "student")
+            )
             parts.append(
                 f"{one.title}, {text.count(seeds, 'seed')}{', provisional' * (seeds < SEEDS_FOR_A_VERDICT)}: of {len(every)}"
-                f" intervals {above} lie above 0 and {below} below; after Holm's correction {corrected} above."
-                f" MAP alone: {good}.\n\n"
+                f" intervals {above} lie above 0 and {below} below; after Holm's correction {gained} above"
+                f" and {lost} below. MAP of the teachers: {teachers}; of the students alone: {students}.\n\n"
                 + text.markdown(of.wide(every))
             )
         if todo:

@@ -17,7 +17,8 @@ from studies.flexibility.plan import Cell, Matrix, choose
 METRICS = {"MAP": "AP", "nDCG@10": "nDCG@10", "P@10": "P@10"}
 """Metric -> the same of single users in a record."""
 COLUMNS = ["dataset", "teacher", "student", "method", "metric", "gain", "low", "high", "seeds"]
-EXPLAINED = ["gain and lead", "gain and difference", "gain, order, %", "gain, no order, %"]
+CORRECTED = ["above 0, Holm", "below 0, Holm"]
+EXPLAINED = ["gain and lead", "gain and difference", "mean gain by teachers with order, %", "without order, %"]
 Final = Mapping[tuple[Cell | str, int], Record]
 """(cell or student alone, seed) -> its record on stage F."""
 Teaching = Mapping[tuple[str, int], Record]
@@ -35,18 +36,18 @@ def users(record: Record, metric: str = "MAP", epoch: int | None = None) -> np.n
     return record.per_user(epoch)[METRICS[metric]].to_numpy(float)
 
 
-def alone(matrix: Matrix, final: Final, teaching: Teaching) -> pd.DataFrame:
-    """How good everybody is without help: a row for each teacher, as it teaches, and each student alone, of those on record.
-    MAP is the mean over seeds; a computed teacher is the same in every one."""
+def quality_alone(matrix: Matrix, final: Final, teaching: Teaching) -> pd.DataFrame:
+    """MAP of each teacher after the epoch that it teaches from, and of each student alone, of those on record: the mean over
+    seeds. A computed teacher is the same in every seed and counts as one."""
     rows = []
     for role, names, found in (("teacher", matrix.teachers, teaching), ("student", matrix.students, final)):
         for name in names:
-            own = {record.key: record.metrics["MAP"] for (what, _), record in found.items() if what == name}.values()
+            curves = {record.key: record.metrics["MAP"] for (what, _), record in found.items() if what == name}.values()
             epoch = matrix.teachers[name].epoch if role == "teacher" else None
-            values = [of_run.iloc[-1] if epoch is None else of_run.loc[epoch] for of_run in own]
+            values = [curve.iloc[-1] if epoch is None else curve.loc[epoch] for curve in curves]
             if values:
                 rows.append([role, name, np.mean(values), len(values)])
-    return pd.DataFrame(rows, columns=["as", "model", "MAP", "runs"])
+    return pd.DataFrame(rows, columns=["role", "model", "MAP", "seeds"])
 
 
 def gain(final: Final, cell: Cell, metric: str = "MAP", seeds: Sequence[int] | None = None) -> Comparison | None:
@@ -90,17 +91,18 @@ def wide(found: Mapping[Cell, Comparison]) -> pd.DataFrame:
 
 
 def counts(found: Mapping[Cell, Comparison]) -> pd.DataFrame:
-    """A row for each student and method: its cells, in how many the interval lies above 0 and in how many below, and
-    in how many it is above 0 by p < .05 after Holm's correction over all cells of the matrix."""
+    """A row for each student and method: its cells, in how many the interval lies above 0 and in how many below, and the
+    same by p < .05 after Holm's correction over all cells of the matrix."""
     p = holm({cell: one.p for cell, one in found.items()})
     rows = []
     for student, method in dict.fromkeys((cell.student, cell.method) for cell in found):
         own = {cell: one for cell, one in found.items() if (cell.student, cell.method) == (student, method)}
-        corrected = sum(p[cell] < 0.05 and one.difference > 0 for cell, one in own.items())
+        left = [one.difference for cell, one in own.items() if p[cell] < 0.05]
         above, below = sum(one.low > 0 for one in own.values()), sum(one.high < 0 for one in own.values())
         seeds = min(one.n_seeds for one in own.values())
-        rows.append([student, method, len(own), seeds, above, below, corrected if seeds > 1 else pd.NA])
-    return pd.DataFrame(rows, columns=["student", "method", "teachers", "seeds", "above 0", "below 0", "above 0, Holm"])
+        corrected = [sum(gain > 0 for gain in left), sum(gain < 0 for gain in left)] if seeds > 1 else [pd.NA] * 2
+        rows.append([student, method, len(own), seeds, above, below, *corrected])
+    return pd.DataFrame(rows, columns=["student", "method", "teachers", "seeds", "above 0", "below 0", *CORRECTED])
 
 
 def first_seed_and_all(final: Final, found: Mapping[Cell, Comparison]) -> pd.DataFrame:

@@ -112,9 +112,11 @@ def test_settings_are_checked():
     for wrong in ({"K": 0}, {"weight": -1}, {"position": -1}, {"as_released": 1}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             DLLM2RecSettings(**wrong)
+    none = {"position": 0, "confidence": 0, "agreement": 0}
     with pytest.raises(ValueError, match="must not all be 0"):
-        DLLM2RecSettings(position=0, confidence=0, agreement=0)
-    assert DLLM2RecSettings(position=0, agreement=0).confidence > 0
+        DLLM2RecSettings(**none)
+    for one in none:
+        assert getattr(DLLM2RecSettings(**{**none, one: 1}), one) == 1, "one of them is enough"
     student, counted = STUDENTS["BPR"].build(DATA.n_users, DATA.n_items), ItemCFSettings().fit(DATA)
     with pytest.raises(ValueError, match="asks the teacher for scores of single items, which ItemCF cannot"):
         DLLM2RecSettings().build(student, counted)

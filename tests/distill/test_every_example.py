@@ -31,7 +31,7 @@ def test_it_teaches_the_student_and_its_own_parameters_alone(name):
 
 @pytest.mark.parametrize("student", ["BPR", "Caser"])
 @pytest.mark.parametrize("teacher", ["BPR", "Caser"])
-def test_a_user_has_one_sample_only_where_neither_model_has_a_memory(student, teacher):
+def test_samples_belong_to_users_exactly_where_neither_model_has_a_memory(student, teacher):
     """Else what is taught of a query would be that of its user's last one."""
     asked, models = 0, (STUDENTS[student].build(DATA.n_users, DATA.n_items), with_opinions(teacher))
     for name, settings in {**GIVEN, "RRD": RRDSettings(K=2, L=2, depth=5), "CD": CDSettings(depth=5, samples=3)}.items():

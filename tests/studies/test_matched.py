@@ -16,7 +16,7 @@ from studies.common.profiles import PROFILES
 PAPER = PROFILES["paper"].rd[0]
 
 
-def made(folder: Path, gains: dict[str, float], seeds: dict[str, list[int]], spread: float = 0.0005) -> Matched:
+def made(folder: Path, gains: dict[str, float | np.ndarray], seeds: dict[str, list[int]], spread: float = 0.0005) -> Matched:
     """Caser's runs on Gowalla: role -> what every user has more than with S, and the seeds of each role."""
     make = {"T": PAPER.teacher, "S": PAPER.student, "RD-hybrid": PAPER.distilled}
     make["RD-position"] = lambda stage, seed: PAPER.distilled(stage, seed, "RD-position")
@@ -163,8 +163,10 @@ def test_tables_have_a_row_for_what_has_run(tmp_path: Path) -> None:
 
 
 def test_spreads_are_standard_deviations(tmp_path: Path) -> None:
-    """Of seeds, users and noise; RD has other noise than S, T here has the same."""
-    found = made(tmp_path, {"T": 0.01, "S": 0.0, "RD-hybrid": 0.005}, every(3), spread=0.1)
+    """Of seeds, users and noise: RD helps some users and not others, and more in one seed than in another."""
+    of_users = 0.1 * np.sin(np.arange(USERS))
+    found = made(tmp_path, {"S": 0.0, "RD-hybrid": of_users}, every(3), spread=0.1)
     row, c = all_tests({"x": found}).set_index("what").loc["RD - S"], found.compare("RD-hybrid", "S")
     assert row["sd of noise"] == pytest.approx(c.layout.ms_noise**0.5) and row["sd of noise"] > 0.1
+    assert min(c.layout.components[:2]) > 1e-6
     assert (row["sd of seeds"] ** 2, row["sd of users"] ** 2) == pytest.approx(c.layout.components[:2])

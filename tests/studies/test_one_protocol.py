@@ -244,7 +244,7 @@ def test_strengths_in_common_are_those_that_both_ranges_hold(one, other, common)
 
 
 def test_a_conclusion_about_methods_tried_at_other_strengths_is_not_assessable(tmp_path: Path, monkeypatch) -> None:
-    """Seven in eight users against three in four, in five seeds; only strengths in common make it a verdict."""
+    """RRD is good for 7 of 8 users, RD for 3 of 4, in five seeds; only strengths in common make it a verdict."""
     records = [made_up(tmp_path, SMOKE.tried(role, 0.1, seed), np.where((USERS + seed) % one_in == 0, 11, 1))
                for role, one_in in (("RRD", 8), ("RD", 4)) for seed in range(1, 6)]  # fmt: skip
     for strengths, word in (((0.3, 2.0), "not assessable"), ((0.2, 2.0), "confirmed")):

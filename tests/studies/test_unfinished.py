@@ -53,4 +53,4 @@ def test_what_a_missing_run_costs(monkeypatch, role, there, said):
 def test_cells_of_gowalla_count_once_they_have_all_seeds():
     rows = [("gowalla", "Caser", "MAP", 3), ("gowalla", "Caser", "P@10", 3), ("gowalla", "BPR-MF", "MAP", 2),
             ("ml-100k", "Caser", "MAP", 3)]  # fmt: skip
-    assert unfinished.whole_cells(pd.DataFrame(rows, columns=["dataset", "student", "metric", "seeds"])) == 1
+    assert unfinished.complete_cells(pd.DataFrame(rows, columns=["dataset", "student", "metric", "seeds"])) == 1

@@ -122,7 +122,7 @@ RECORDED = {  # method, student and teacher -> whether the steps of epochs 1 and
 
 @pytest.mark.parametrize("case", RECORDED, ids="-".join)
 def test_what_may_be_recorded_gives_the_same_loss_for_a_step_that_is_a_tensor(case):
-    """What may not draws samples of its own in each step, or asks a teacher whose shapes change."""
+    """A step whose number is a tensor draws what the same number draws. What may not be recorded is one of the flags alone."""
     method, student, teacher = case
     fit = data.stage(datasets.load("synthetic"), "V").fit
     late = RDSettings(K=5, weights=Hybrid(discrepancy=Discrepancy(samples=20, estimate="instance"), start_epoch=2))
@@ -141,7 +141,7 @@ def test_what_may_be_recorded_gives_the_same_loss_for_a_step_that_is_a_tensor(ca
             losses.append(distillation.loss(student, batch, step, context).item())
         distillation.begin_epoch(student, epoch, 3, stream(1, "distillation", epoch))
         assert distillation.graphable is recorded
-        assert losses[:1] == losses[1:2]
+        assert not recorded or losses[0] == losses[1]
         assert method != "RD" or (losses[2] != losses[0]) == (epoch == 2), "each step has a sample of its own"
 
 

@@ -163,7 +163,8 @@ def whatever_the_models() -> Claim:
         if gains:
             above, below = sum(row["low"] > 0 for row in gains), sum(row["high"] < 0 for row in gains)
             pairs = f"{len(gains)} pair{'s' * (len(gains) != 1)}"
-            said.append(f"{title}, position weights: of {pairs} {above} clearly gain, {below} clearly lose")
+            said.append(f"{title}, position weights: of {pairs} the interval of {above} lies above 0, of {below} below 0, "
+                        "before Holm's correction")  # fmt: skip
             on_gowalla |= data == "gowalla"
     return Claim(verdict="not assessable" if on_gowalla else "not run", note="; ".join(said))
 
