@@ -209,6 +209,8 @@ its weight on validation data as the student alone has of its weight decay."""
         if every:
             counts = of.counts(every)
             above, below, gained, lost = (counts[name].sum() for name in ("above 0", "below 0", *of.CORRECTED))
+            corrected = f"; after Holm's correction {gained} above and {lost} below"
+            corrected *= bool(counts[of.CORRECTED].notna().all(axis=None))
             seeds = min(c.n_seeds for c in every.values())
             quality = of.quality_alone(one.matrix, one.final, one.teaching)
             teachers, students = (
@@ -217,8 +219,8 @@ its weight on validation data as the student alone has of its weight decay."""
             )
             parts.append(
                 f"{one.title}, {text.count(seeds, 'seed')}{', provisional' * (seeds < SEEDS_FOR_A_VERDICT)}: of {len(every)}"
-                f" intervals {above} lie above 0 and {below} below; after Holm's correction {gained} above"
-                f" and {lost} below. MAP of the teachers: {teachers}; of the students alone: {students}.\n\n"
+                f" intervals {above} lie above 0 and {below} below{corrected}. MAP of the teachers: {teachers}; of the students"
+                f" alone: {students}.\n\n"
                 + text.markdown(of.wide(every))
             )
         if todo:
