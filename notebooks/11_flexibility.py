@@ -213,6 +213,7 @@ page.say(results.one_seed_in_words(seeds))
 
 # %%
 for found in shown or own:
+    page.say(f"**{found.title}**")
     cells = tables.points(found.matrix, found.final, found.teaching)
     page.picture(lambda cells=cells: plots.scatter(cells), f"11_explained_{found.matrix.dataset}", profile, found.records, NOTEBOOK)
     page.show(tables.explained(cells), **dict.fromkeys(tables.EXPLAINED, "{:+.2f}"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
@@ -74,13 +75,16 @@ def provenance(records: Sequence[Record], data_hash: str, seed: int, started: fl
 def picture(
     draw: Callable[[], Figure | None], name: str, profile: str, records: Sequence[Record], notebook: str
 ) -> None:
-    """Draws a picture and saves it under the profile's figures. One line says so where there are no records, or too few
-    for a picture."""
+    """Draws a picture, saves it under the profile's figures and shows it at this place (not at the end of the cell, where several
+    pictures of a loop would stand without their headings). One line says so where there are no records, or too few for a
+    picture."""
     fig = draw() if records else None
     if fig is None:
         say("*No picture: its runs are not on record.*")
     else:
         style.save(fig, name, profile, [record for record in records if record is not None], notebook)
+        display(fig)
+        plt.close(fig)
 
 
 def save_if(fig: Figure | None, name: str, profile: str, notebook: str) -> None:

@@ -20,6 +20,7 @@ from rdcore.store.runs import Record
 from studies.common import manifest, plots
 from studies.common import style as looks
 from studies.common.profiles import PROFILES
+from studies.notebooks import page
 from studies.rd import method_plots
 
 EPOCHS = 8
@@ -236,3 +237,15 @@ def test_provenance_names_every_run_once(tmp_path):
     record = make_record(tmp_path, "T")
     said = manifest.provenance([record, record], "f" * 64, 7, 0.0)
     assert said.count(record.key) == 1 and "seed 7" in said and "torch" in said
+
+
+def test_a_picture_is_saved_and_stands_where_it_is_drawn(monkeypatch) -> None:
+    """In a loop each below its own heading: one that is left open would be shown at the end of the cell."""
+    happened, fig = [], plt.figure()
+    monkeypatch.setattr(page.style, "save", lambda shown, name, *rest: happened.append((shown, name, rest[1])))
+    monkeypatch.setattr(page, "display", happened.append)
+    page.picture(lambda: fig, "one", "small", ["record", None], "11_flexibility")
+    assert happened == [(fig, "one", ["record"]), fig] and not plt.get_fignums()
+    for nothing in ({"draw": lambda: None, "records": ["record"]}, {"draw": lambda: fig, "records": []}):
+        page.picture(name="two", profile="small", notebook="11_flexibility", **nothing)
+        assert "No picture" in happened.pop().data and len(happened) == 2
