@@ -75,9 +75,8 @@ def provenance(records: Sequence[Record], data_hash: str, seed: int, started: fl
 def picture(
     draw: Callable[[], Figure | None], name: str, profile: str, records: Sequence[Record], notebook: str
 ) -> None:
-    """Draws a picture, saves it under the profile's figures and shows it at this place (not at the end of the cell, where several
-    pictures of a loop would stand without their headings). One line says so where there are no records, or too few for a
-    picture."""
+    """Draws a picture, saves it under the profile's figures and shows it at once: at the end of the cell the pictures of a
+    loop would stand without their headings. One line says so where there are no records, or too few for a picture."""
     fig = draw() if records else None
     if fig is None:
         say("*No picture: its runs are not on record.*")

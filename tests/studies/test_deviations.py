@@ -13,6 +13,8 @@ from studies.common.plan import strength, those_committed
 from studies.common.profiles import PROFILES
 from studies.common.selection import chosen_epochs
 from studies.derrd import plan as derrd
+from studies.flexibility import results, tables
+from studies.flexibility.matrices import GOWALLA
 from studies.rd.study import paper_records
 
 ROOT = Path(__file__).parents[2]
@@ -108,6 +110,23 @@ def test_words_on_de_rrd_are_those_of_the_scorecard() -> None:
     both = pd.DataFrame([claim[role, "the student alone"] for role in ("DE", "DE-RRD")])
     ours, paper = (" and ".join(map(signed, both[column])) for column in ("ours", "reported"))
     assert f"{ours}; paper {paper}" in said and (both["ours"] < both["reported"]).all(), "they gain less"
+
+
+def test_words_on_the_baselines_are_those_of_the_tables() -> None:
+    said = " ".join(PAGE.split("\n### Baselines of RD's Table 2")[1].split("\n### ")[0].split())
+    rows = pd.read_csv(ROOT / "figures" / "tables" / "rd_table2.csv").query("dataset == 'gowalla' and metric == 'MAP'")
+    bpr = rows[rows["model"] == "BPR"].iloc[0]
+    assert f"MAP of {short(bpr['replicated'])} here (one seed), {short(bpr['reported'])} in the paper" in said
+    assert bpr["seeds"] == 1
+    card = pd.read_csv(ROOT / "figures" / "tables" / "scorecard.csv").set_index("claim")
+    caser, fossil = (card.loc[f"RD ranks better than BPR: MAP ({where})"] for where in ("Caser, Gowalla, fixed50",
+                                                                                       "Fossil, Gowalla, validation"))
+    assert f"(RD - BPR-MF {signed(caser['ours'])}; paper {signed(caser['reported'])})" in said
+    assert caser["low"] < 0 < caser["high"] and fossil["high"] < 0, "as good as, and better than"
+    found = results.on_record(GOWALLA)
+    quality = tables.quality_alone(found.matrix, found.final, found.teaching).set_index(["role", "model"])["MAP"].loc["teacher"]
+    assert f"EASE ({short(quality['EASE'])}) and LightGCN ({short(quality['LightGCN'])}) are ahead" in said
+    assert quality[["EASE", "LightGCN"]].min() > quality["Caser"]
 
 
 def test_the_strengths_of_the_rows_on_citeulike_are_those_of_the_records() -> None:
