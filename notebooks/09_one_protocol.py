@@ -111,8 +111,9 @@ for label, table in said.items():
 
 # %%
 for label, table in tables.items():
-    fig = protocol_plots.cost_and_agreement(table)
-    style.save(fig, f"09_cost_{label.replace(' ', '_')}", profile, rows[label], NOTEBOOK)
+    page.say(f"**{label}**")
+    page.picture(lambda of=table: protocol_plots.cost_and_agreement(of), f"09_cost_{label.replace(' ', '_')}", profile, rows[label],
+                 NOTEBOOK)  # fmt: skip
 
 # %% [markdown]
 # ## 5. Who pays?
@@ -122,6 +123,7 @@ for label, table in tables.items():
 
 # %%
 for label, records in rows.items():
+    page.say(f"**{label}**")
     of_role = page.by_role(records, ["T", "S", *protocol.roles(papers[label])], item_groups.recorded)
     page.picture(lambda found=of_role: protocol_plots.popularity(found), f"09_popularity_{label.replace(' ', '_')}", profile,
                  records * ("S" in of_role), NOTEBOOK)  # fmt: skip
