@@ -18,6 +18,7 @@ from studies.common.profiles import PROFILES
 from studies.derrd.plan import all_runs as derrd_runs
 from studies.distil.whole import run_store
 from studies.flexibility.matrices import GOWALLA
+from studies.flexibility.results import on_record, progress
 from studies.flexibility.study import runs as matrix_runs
 from studies.followups import missing
 from studies.followups.plan import runs as later_runs
@@ -100,17 +101,10 @@ def runs_left() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def complete_cells(matrix: pd.DataFrame) -> int:
-    """How many cells of Gowalla's matrix have runs of all their seeds on record. matrix: flexibility.csv."""
-    gowalla = matrix[(matrix["dataset"] == GOWALLA.dataset) & (matrix["metric"] == "MAP")]
-    return int((gowalla["seeds"] == gowalla["student"].map(lambda name: len(GOWALLA.students[name].seeds))).sum())
-
-
 def parts() -> list[tuple[str, str, str]]:
     """What is missing as a whole: what, state and reason, command. Lines of what has been done since are left out."""
     tables = paths.figures() / "tables"
     published = pd.read_csv(tables / "published.csv")
-    matrix = pd.read_csv(tables / "flexibility.csv")
     found = []
     minutes = {"SASRec-gbce": 35, "SASRec-ce": 105}
     if left := [model for model in minutes if model not in set(published["model"])]:
@@ -120,7 +114,7 @@ def parts() -> list[tuple[str, str, str]]:
             "Golden values and the model's form are tested",
             f"`python -m benchmarks.published {' '.join(left)}`",
         ))  # fmt: skip
-    if (complete := complete_cells(matrix)) < len(GOWALLA.cells):
+    if (complete := progress([on_record(GOWALLA)])["with three seeds"].sum()) < len(GOWALLA.cells):
         found.append((
             "the matrix of teachers and students on Gowalla",
             f"runs with all seeds are on record for {complete} of {len(GOWALLA.cells)} cells; see 11 below",

@@ -361,6 +361,11 @@ def test_without_records_the_page_says_what_is_missing(project) -> None:
     found = results.on_record(COMPLETE)
     assert found.records == [] and len(results.missing(found)) == len(COMPLETE.runs({}))
     assert results.progress([found])["with a seed"].tolist() == [0, 0, 0]
+    cell, seeds = COMPLETE.cells[0], COMPLETE.students[COMPLETE.cells[0].student].seeds
+    for there, counted in ((seeds[:1], [1, 0]), (seeds[:2], [1, 0]), (seeds, [1, 1])):
+        some = replace(found, final={(cell, seed): None for seed in there})
+        first = results.progress([some]).iloc[0]
+        assert first[["with a seed", "with three seeds"]].tolist() == counted and first["student"] == cell.student
     assert results.to_train("paper", False) == () and results.to_train("paper", True) == MATRICES["paper"]
     assert results.to_train("small", False) == MATRICES["small"] != ()
     assert study.teachers_of(COMPLETE.alone("BPR-MF", "F", 1)) == []

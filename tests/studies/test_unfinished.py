@@ -2,7 +2,6 @@
 
 import sys
 
-import pandas as pd
 import pytest
 
 from rdcore.files import paths
@@ -48,9 +47,3 @@ def test_what_a_missing_run_costs(monkeypatch, role, there, said):
     monkeypatch.setattr(missing, "step_costs", lambda: {"BPR": 1.0, "FTD": 10.0, "HTD": 100.0})
     every = [record("td", *each) for each in there] + [record("unkd", "DCD", 10, 999)]
     assert missing.cost(missing.Proof("td", role, 10, "", None), every) == said
-
-
-def test_cells_of_gowalla_count_once_they_have_all_seeds():
-    rows = [("gowalla", "Caser", "MAP", 3), ("gowalla", "Caser", "P@10", 3), ("gowalla", "BPR-MF", "MAP", 2),
-            ("ml-100k", "Caser", "MAP", 3)]  # fmt: skip
-    assert unfinished.complete_cells(pd.DataFrame(rows, columns=["dataset", "student", "metric", "seeds"])) == 1
