@@ -12,7 +12,7 @@ from torch import nn
 from rdcore.data import Interactions
 from rdcore.data.sampling import stream
 from rdcore.datasets import synthetic
-from rdcore.distill import Batch, Both, BothSettings, DESettings, Equal, RDSettings
+from rdcore.distill import Batch, Both, BothSettings, DESettings, Distillation, Equal, RDSettings
 from rdcore.distill.rrd import RRDSettings
 from rdcore.models import BPRMF, BPRMFSettings, Popularity
 from rdcore.settings import Settings
@@ -79,6 +79,46 @@ def test_loss_gradients_and_log_are_those_of_both(data, tmp_path):
         f"RRD_{key}": value for key, value in alone[1][2].items()
     }
     assert log["DE_temperature"] == pytest.approx(1e-10**0.25)  # epoch 3 of a schedule of 4: both were told the epoch
+
+
+class Told(Distillation):
+    """Keeps what it is told; gives ``negatives`` and draws one number an epoch."""
+
+    def __init__(self, negatives: torch.Tensor | None, n_short: int, graphable: bool):
+        super().__init__()
+        self.given, self.short, self.graphable, self.said = negatives, n_short, graphable, []
+
+    def prepare(self, teacher, data, *, cache=None, progress=False):
+        self.n_short = self.short
+        self.said.append(("prepare", teacher, data, cache, progress))
+
+    def begin_epoch(self, student, epoch, n_batches, rng):
+        self.said.append(("begin_epoch", student, epoch, n_batches, torch.rand((), generator=rng).item()))
+
+    def negatives(self, batch):
+        return self.given
+
+    def loss(self, student, batch, step, context):
+        self.said.append(("loss", student, batch, step, context))
+        return torch.ones(())
+
+
+def test_each_is_told_what_the_loop_tells():
+    """The order of draws is that of the names; one list too short in both is one."""
+    some, others = torch.tensor([[1]]), torch.tensor([[2]])
+    first, second = Told(None, 5, True), Told(some, 2, False)
+    both = Both({"A": first, "B": second})
+    both.prepare("teacher", "data", cache="cache", progress=True)
+    both.begin_epoch("student", 3, 7, stream(1, "distillation"))
+    assert both.loss("student", "batch", 4, "context") == 2
+    rng = stream(1, "distillation")
+    for part in (first, second):
+        drawn = torch.rand((), generator=rng).item()
+        assert part.said == [("prepare", "teacher", "data", "cache", True), ("begin_epoch", "student", 3, 7, drawn),
+                             ("loss", "student", "batch", 4, "context")]  # fmt: skip
+    assert both.n_short == 5 and not both.graphable
+    assert both.negatives("batch") is some and Both({"A": first}).negatives("batch") is None
+    assert Both({"A": Told(others, 0, True), "B": second}).negatives("batch") is others, "those of the first that has some"
 
 
 def test_only_the_experts_are_trained_and_kept(data):
