@@ -12,8 +12,8 @@
 # **At the end of this notebook you will know** what the three losses of RankDistil want from a student's scores, how to compute each of them
 # in a few lines, and what changes if only a sample of the items is looked at.
 #
-# Ranking Distillation (notebook 03) takes the first items of the large model (the **teacher**) for positives and leaves
-# everything else alone. RankDistil (Reddi et al., AISTATS 2021) asks for more: the small model (the **student**) should keep the
+# The distillation loss of Ranking Distillation (notebook 03) takes the first items of the large model (the **teacher**) for positives
+# and leaves everything else alone. RankDistil (Reddi et al., AISTATS 2021) asks for more: the small model (the **student**) should keep the
 # *order* of the teacher's top $p$ items, and no other item may score high. With very many items, the loss looks at a sample of
 # these others.
 #
@@ -49,7 +49,7 @@ NOTEBOOK = "08_rankdistil"
 size = free_scores.size_of(profile)
 losses = {name: replace(loss, p=p) for name, loss in free_scores.LOSSES.items()}
 losses = {name: replace(loss, temperature=temperature) if loss.asks_for_scores else loss for name, loss in losses.items()}
-page.say(f"Pictures of single items show a short list of {items} items; sweeps use {size.lists} lists of {size.items:,} items.")
+page.say(f"Pictures of single items show a short list of {items} items; sweeps use {size.lists} lists of {size.items:,} items and {size.budget} steps.")
 
 # %% [markdown]
 # ## 1. A distribution over orders
@@ -61,6 +61,8 @@ page.say(f"Pictures of single items show a short list of {items} items; sweeps u
 # $$P_k(\pi \mid s) = \prod_{i=1}^{k} \frac{e^{s_{\pi_i}}}{\sum_{j \ge i} e^{s_{\pi_j}}},$$
 #
 # where the sum runs over everything not yet drawn, also the items after place $k$. So a high score of *any* other item lowers it.
+# (TF-Ranking, the library, calls it $k$-Plackett and divides it by $(n-k)!$, the number of orders of the other items: a constant, which no
+# gradient depends on.)
 
 
 # %%
@@ -88,12 +90,15 @@ page.show(pd.DataFrame({
 # $P$ is the set of the teacher's $p$ best items, $N$ all others.
 #
 # * **C**, coupled: $L_C = \mathbb{E}_{\pi \sim P_k(\cdot \mid t)}[-\log P_k(\pi \mid s)]$. Orders are drawn from the teacher's distribution, and the student should
-#   find them likely. To draw one, add random (Gumbel) noise to the teacher's scores and sort. The variant *exact order* takes only the teacher's own order.
+#   find them likely. To draw one, add random (Gumbel) noise to the teacher's scores and sort. Our variant *exact order* takes only the teacher's own order.
 # * **B**, binary: $L_B = \Psi + \sum_{n \in N} \phi(-s_n)$ pushes every other item below a fixed level.
 # * **P**, pairwise: $L_P = \Psi + \sum_{n \in N} \sum_{j \in P} \phi(s_j - s_n)$ wants every item of $P$ above every other one.
 #
 # $\phi(z) = \log(1 + e^{-z})$ falls with $z$. $\Psi$ is what should hold inside $P$: the teacher's *order* ($-\log P_p$), or its *scores* ($\sum (s_i - t_i)^2$). In B an
 # item of score 0 is put at the end of the order, so the order also says how high the items of $P$ should be.
+#
+# **What of this is the paper's?** C is the loss that the paper's second author wrote for TF-Ranking. The sum of P is in reading notes, and that of B is what a
+# summary suggests. $\Psi$, $\phi$, the level 0 and the equal weight of $\Psi$ and the sum are our choice.
 
 # %%
 s = torch.tensor([2.0, 1.0, 0.0, 0.5])  # the student's scores; the teacher's order is 1, 2, 3, 4
@@ -112,8 +117,8 @@ page.say(f"C {L_C:.3f}, B {L_B:.3f}, P {L_P:.3f}.")
 # %% [markdown]
 # ## 3. What each loss makes of free scores
 #
-# The teacher's scores are drawn once and sorted; the student's start at random; the optimiser Adam minimises each loss over the whole list. The vertical line is
-# after the teacher's top $p$, the dashed one is the level 0 of B.
+# The teacher's scores are drawn once and sorted; the student's start at random; the optimiser Adam minimises each loss over the whole list. A little L2 is added,
+# because an order becomes more likely without end as the gaps between scores grow. Each panel has its own scale.
 
 # %%
 teacher, start = free_scores.teachers(1, items, seed), free_scores.starts(1, items, seed)
@@ -143,15 +148,16 @@ in_order = [name for name in kept_top if top.loc[name, "order"] > 0.8]
 page.say(f"{len(kept_top)} of {len(final)} losses bring the teacher's top {p} to the top, {len(in_order)} of them in its order.")
 
 # %% [markdown]
-# That is what the paper promises: the order is kept at the top, and other items are kept low. It does not promise an order after place $p$. Only sampled orders carry
-# some of it, because an item from further down is drawn into the first $k$ now and then.
+# That is what the paper asks for: the order is kept at the top, and other items are kept low. (Notes call such a loss *$p$-focused*.) An order after place $p$ is
+# no part of it. C with sampled orders gives one all the same, because an item from further down is drawn into the first $k$ now and then. It is
+# least where the student's scores are the teacher's plus a constant, for any $k$.
 #
 # ## 4. Only a sample of the other items: $m$
 #
-# With $m$ sampled negatives, B and P multiply their sums by $|N| / m$ and are right on average. C is a logarithm of sums: an item
+# With $m$ sampled negatives, B and P here multiply their sums by $|N| / m$ and are right on average. C is a logarithm of sums: an item
 # that is missing from the sample is missing from every denominator, so the loss is too small. Left: the mean over many samples
 # relative to the loss on all items. Right: how far the gradient on one sample is from the gradient on all items, and (dotted) how
-# far the mean over samples is.
+# far the mean over samples is. For C the dotted line is bias, and more samples do not lower it. For B and P it is chance, and they do.
 
 # %%
 sampled = free_scores.of_samples(["C, exact order", "B, order", "P, order"], size, p, seed)
@@ -159,7 +165,7 @@ fig = free_scores.sample_curves(sampled)
 style.save(fig, "08_samples", profile, [], NOTEBOOK)
 
 # %% [markdown]
-# Does it matter in training? Every step draws $m$ new negatives, and there are only a few steps. For *mined* negatives more items
+# Does it matter in training? Every step draws $m$ new negatives. There are only a few steps, and Adam moves a score by about its rate in each, so none gets far. For *mined* negatives more items
 # are drawn, and those with the student's highest scores are kept. The pictures show which share of the teacher's first ten is
 # among the student's, and whether they are in order.
 
@@ -175,7 +181,7 @@ page.say_lines(f"{name}: overlap {row['overlap']:.2f}, order {row['order']:.2f} 
 
 # %% [markdown]
 # In B only $\Psi$ moves the positives. In P every positive has a term with each negative, so separating comes first and ordering
-# later. In C both happen at once.
+# later; with another weight of $\Psi$ it may not. In C both happen at once.
 #
 # ## 5. How much of the teacher's top: $p$
 #
@@ -189,7 +195,8 @@ style.save(fig, "08_over_p", profile, [], NOTEBOOK)
 # %% [markdown]
 # ## 6. The paper's own numbers
 #
-# Three rows are known from reading notes. None can be tested here: the data sets hold documents for search queries, without users.
+# Three rows are known from reading notes, none of them of a teacher, of a student alone or of another method: they do not say what RankDistil gains.
+# None can be tested here: the data sets hold documents for search queries, without users.
 
 # %%
 rows = reported("rankdistil")

@@ -19,7 +19,7 @@
 # * **CD** (Collaborative Distillation, 2019): the teacher's opinion of items drawn from the top of the student's list (as published: from all of it);
 #   notebook 07;
 # * **RRD**, **DE** and both, **DE-RRD** (2020); notebook 07;
-# * **RankDistil** (2021) in its forms C, B and P; notebook 08.
+# * **RankDistil** (2021) in its forms C, B and P, parts of which are our choice; notebook 08.
 
 # %% tags=["parameters"]
 profile: str = "small"  # smoke, small or paper

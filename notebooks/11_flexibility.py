@@ -59,8 +59,8 @@ page.say(f"Data of the walk-through: {walk.dataset}. Teachers: {', '.join(walk.t
 # $$L_{RD} = -\sum_{k=1}^{K} w_k \log \sigma(y_k), \quad w_k \propto e^{-k/\lambda}, \qquad
 # L_{RRD} = -\sum_{k=1}^{K} \log \frac{e^{y_k}}{\sum_{i \ge k} e^{y_i} + \sum_l e^{\nu_l}} .$$
 #
-# RRD draws its $K$ items from a longer list. RankDistil-C takes the first $K$; with the teacher's order its loss has the same
-# form. None of them uses the teacher's vectors, its scores or its size. So the *code* works with any pair of models. Whether the
+# RRD draws its $K$ items from a longer list. RankDistil-C takes the first $K$. It usually draws orders from the teacher's scores; here it
+# has the teacher's own order, and its loss has the same form. None of them uses the teacher's vectors, its scores or its size. So the *code* works with any pair of models. Whether the
 # student gains is another question.
 
 

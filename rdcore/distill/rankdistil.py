@@ -15,14 +15,16 @@ shrinks as m grows.
 
 C follows its second author's loss in TF-Ranking (CoupledRankDistilLoss, tensorflow/ranking 5b1d133), where the whole list
 of a query is given: orders by Gumbel noise on the teacher's scores, the mean over ``sample_size`` of them. Differences:
-orders are drawn inside p + m items, the temperature divides the teacher's scores, not the student's, and no list is left
-out for a sum of scores <= 0.
+orders are drawn inside p + m items; k is p unless it is given, not the whole list; the temperature divides the teacher's
+scores, not the student's; items with a negative score of the teacher's count, and no list is left out for a sum of scores
+<= 0. orders='exact' is ours.
 
-The paper's text was not available, so of B and P only the sums above are the paper's. Chosen here: phi(z) = log(1 + e^-z);
-the 0 that B pushes negatives below stands for a constant b of unknown meaning. Psi: the published abstract matches the
-order of the teacher's top items, an earlier one their scores; both are offered. 'order' is the likelihood of the teacher's
-order under Plackett-Luce (ListMLE); in B, where nothing else ties P to N, one more item of score 0 is last on the list.
-'scores' is the sum of squared differences. A discounted Psi, reported to help, is not offered: its discount is not known.
+The paper's text was not available. The sum over pairs of P is in reading notes; that of B is what a summary suggests.
+Chosen here: the factor of the sums, the weight 1 of Psi against them, what 'mined' means, phi(z) = log(1 + e^-z); the 0
+that B pushes negatives below stands for a constant b of unknown meaning. Psi: the published abstract matches the order of
+the teacher's top items, an earlier one their scores; both are offered. 'order' is the likelihood of the teacher's order
+under Plackett-Luce (ListMLE); in B, where nothing else ties P to N, one more item of score 0 is last on the list. 'scores'
+is the sum of squared differences. A discounted Psi, reported to help, is not offered: its discount is not known.
 A teacher that names fewer than p items has a shorter P. What it does not name may be a negative.
 """
 
@@ -117,7 +119,7 @@ class RankDistilSettings(Settings):
 
 def plackett_luce(logits: Tensor, order: Tensor, named: Tensor | None = None) -> Tensor:
     """log P_k: items are drawn one after the other, with probability proportional to exp(score) among those left, and the
-    first k are those at the positions ``order``: logits (B, n), order (B or 1, R, k) -> (B, R). The paper's P_k is that
+    first k are those at the positions ``order``: logits (B, n), order (B or 1, R, k) -> (B, R). TF-Ranking's P_k is that
     of a whole order: smaller by 1/(n-k)!. ``named`` (B, n) bool: only these items are in an order."""
     lists = logits.unsqueeze(1).expand(-1, order.shape[1], -1)  # (B, R, n)
     order = order.expand(len(logits), -1, -1)  # (B, R, k)

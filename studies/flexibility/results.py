@@ -198,9 +198,10 @@ def results() -> str:
     head = """## Any teacher, any student
 
 Notebook 11: does distillation work "orthogonally to the choice of ranking models for teacher and student", as the abstract of
-Ranking Distillation says? Every teacher teaches every student by RD with position weights, by RRD and by RankDistil-C. Gains in
-MAP over the student alone, in per cent of its MAP, with 95 % intervals over users and seeds. Each cell has as many trials of
-its weight on validation data as the student alone has of its weight decay."""
+Ranking Distillation says? Every teacher teaches every student by RD with position weights, by RRD and by RankDistil-C (here
+with the teacher's own order, not with orders drawn from its scores). Gains in MAP over the student alone, in per cent of its
+MAP, with 95 % intervals over users and seeds. Each cell has as many trials of its weight on validation data as the student
+alone has of its weight decay."""
     beyond = "\nTwo are tried, so the one that is taken is always the smaller or the larger: a better one may lie beyond."
     parts = [head + beyond * (len(FACTORS) == 2)]
     for one in map(on_record, MATRICES["paper"]):

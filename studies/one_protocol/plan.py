@@ -4,7 +4,8 @@ Leave-one-out (rdcore/eval/leave_one_out.py). The validation items choose a run'
 that stage, and a method's weight, by nDCG@10 among all items, in a grid of as many weights for each
 method, with the first seed. The test items are ranked among all items. The student alone has no such
 weight; it gets as many trials of its weight decay. Nothing else is tuned: the teacher's lists,
-temperatures and samples are those of the papers or of the released codes, smaller on smaller data.
+temperatures and samples are those of the papers or of the released codes, smaller on smaller data;
+RankDistil's, which are not known, are our own.
 """
 
 from __future__ import annotations

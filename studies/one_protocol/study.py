@@ -131,9 +131,9 @@ Notebook 09: BPR-MF with d = 200 and d = 20, on Gowalla with a split and batches
 from four on validation items; S has the weight decay of the methods' students. This compares these settings. It does not rank
 the methods: the four weights differ much in strength from method to method, and most choices are the smallest or the largest
 of the four ([DEVIATIONS.md](../DEVIATIONS.md)). The metric is the textbook's nDCG@10 of the test items among **all** items.
-RankDistil-C, -B and -P are RankDistil's coupled, binary and pairwise loss. `minus S` is the mean difference over the seeds
-that both have; intervals: [09_methods.md](../figures/tables/09_methods.md). To train a cell:
-`rdcore train --only citeulike-L-BPR-RRD-d20-`, or the same with gowalla.
+RankDistil-C, -B and -P are RankDistil's coupled, binary and pairwise loss, partly [our choice](../DEVIATIONS.md#rankdistil).
+`minus S` is the mean difference over the seeds that both have; intervals: [09_methods.md](../figures/tables/09_methods.md). To
+train a cell: `rdcore train --only citeulike-L-BPR-RRD-d20-`, or the same with gowalla.
 {devices}
 {table(compared)}
 

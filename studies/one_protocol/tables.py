@@ -105,7 +105,7 @@ def over_the_chosen_decay(plan: Plan, records: Sequence[Record], alone: Sequence
 
 
 # Conclusions of the two papers whose data are of this kind: (source, sentence, a, b): a ranks better than b. RankDistil's data
-# are documents with features.
+# are documents of search queries.
 CONCLUSIONS = [
     ("RD, 2018", "RD ranks better than the student alone", "RD", "S"),
     ("RD, 2018", "the hybrid weighting beats position weights", "RD", "RD-position"),

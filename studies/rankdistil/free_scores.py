@@ -24,6 +24,7 @@ from rdcore.distill.rankdistil import POOL, RankDistilSettings, list_loss
 from rdcore.models.base import Model
 from rdcore.store.agreement import overlap_at, rank_correlation
 from rdcore.train.loop import TrainingData, training_data
+from studies.common import style
 from studies.common.profiles import PROFILES
 from studies.common.style import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
 
@@ -240,15 +241,15 @@ def score_panels(teacher: Tensor, learnt: Mapping[str, Mapping[int, Tensor]], p:
         for (step, scores), colour, marker in zip(kept.items(), (GREY, SKY, BLUE), ".xo", strict=True):
             name = f"student after {step:,} steps" if step else "student at the start"
             ax.plot(place, scores.numpy(), marker, color=colour, label=name)
-        ax.axvline(p + 0.5, color=GREY, linestyle=":", linewidth=1)
+        ax.axvline(p + 0.5, color=GREY, linestyle=":", linewidth=1, label=f"behind the teacher's top {p}")
         if label.startswith("B"):
-            ax.axhline(0, color=RED, linestyle="--", linewidth=0.8)
+            ax.axhline(0, color=RED, linestyle="--", linewidth=0.8, label="level 0 of B")
         ax.set_title(label)
         if column % 3 == 0:
             ax.set_ylabel("score")
         if column >= 3:
             ax.set_xlabel("item, by the teacher's rank")
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    style.legend_below(fig, axes.flat, ncols=3)
     return fig
 
 
@@ -285,8 +286,8 @@ def sample_curves(table: pd.DataFrame) -> Figure:
         gradient.plot(part["m"], part["bias"], **look | {"linestyle": ":", "markerfacecolor": "white", "label": None})
     gradient.plot([], [], color=GREY, linestyle=":", marker="o", markerfacecolor="white", label="mean over the draws")
     share.axhline(1, color=BLACK, linewidth=0.8)
-    share.set(ylabel="mean loss / loss on all negatives", ylim=(0, None))
-    gradient.set(ylabel="distance from the whole gradient / its length", yscale="log")
+    share.set(title="Loss on m negatives", ylabel="mean / loss on all negatives", ylim=(0, None))
+    gradient.set(title="Distance to the gradient on all negatives", ylabel="distance / length of that gradient", yscale="log")
     for ax in (share, gradient):
         ax.set_xlabel("m, sampled negatives")
         _log_ticks(ax, table["m"].unique())
@@ -308,8 +309,8 @@ def sweep_curves(table: pd.DataFrame, over: str, top: int) -> Figure:
         ax.set_xlabel({"p": "p, the teacher's items", "m": "m, sampled negatives"}[over])
         ax.set_ylim(min(-0.1, ax.get_ylim()[0]), 1.05)
         _log_ticks(ax, drawn[over].unique())
-    axes[0].set_ylabel(f"overlap of the first {top}")
-    axes[1].set_ylabel(f"Kendall's tau on the teacher's first {top}")
+    axes[0].set(title=f"Are the teacher's first {top} among the student's?", ylabel="share of them")
+    axes[1].set(title="Are they in the teacher's order?", ylabel="Kendall's τ")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return fig
 

@@ -609,7 +609,7 @@ def test_a_teacher_that_cannot_score_single_items_is_refused_where_he_would_have
 
 
 def test_the_reported_rows_are_complete():
-    """Three rows of notes: the best form of each of three data sets, at three cut-offs."""
+    """Three rows of notes: one form on each of three data sets, at three cut-offs."""
     numbers = reported("rankdistil")
     assert list(numbers) == ["table", "dataset", "model", "role", "metric", "value", "source", "trust"]
     wide = numbers.pivot(index=["dataset", "role"], columns="metric", values="value")

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from rdcore.distill.rankdistil import POOL, RankDistilSettings
+from studies.common import style
 from studies.common.profiles import PROFILES
 from studies.rankdistil import free_scores
 
@@ -91,3 +92,27 @@ def test_a_sweep_has_a_row_a_setting_and_its_picture_a_line_a_label():
     assert [text.get_text() for text in fig.legends[0].texts] == ["start", *plan]
     assert [tick.get_text() for tick in fig.axes[0].get_xticklabels()] == ["2", "5", "10"]
     plt.close(fig)
+
+
+def test_pictures_have_titles_a_legend_for_every_line_and_room_for_their_labels():
+    style.use_style()
+    teacher, start = free_scores.teachers(1, 6, seed=1), free_scores.starts(1, 6, seed=1)
+    learnt = {name: {0: start[0], 5: start[0], 100: teacher[0]} for name in free_scores.LOSSES}
+    table = free_scores.of_samples(["B, order"], replace(SMOKE, draws=3), 10, seed=1)
+    small = replace(SMOKE, lists=2, budget=2)
+    swept = free_scores.sweep(free_scores.over_p(small, 5), small, 10, seed=1)
+    scores = free_scores.score_panels(teacher[0], learnt, 2)
+    assert [text.get_text() for text in scores.legends[0].texts] == [
+        "teacher", "student at the start", "student after 5 steps", "student after 100 steps", "behind the teacher's top 2",
+        "level 0 of B",
+    ]  # fmt: skip
+    drawn = (
+        scores, free_scores.rank_panels({name: start[0] for name in free_scores.LOSSES}, 2), free_scores.sample_curves(table),
+        free_scores.sweep_curves(swept, "p", 10),
+    )  # fmt: skip
+    for fig in drawn:
+        fig.canvas.draw()
+        for ax in fig.axes:
+            title, label, panel = (part.get_window_extent() for part in (ax.title, ax.yaxis.label, ax))
+            assert ax.get_title() and title.width <= panel.width and label.height <= panel.height, ax.get_title()
+        plt.close(fig)
