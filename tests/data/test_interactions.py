@@ -26,17 +26,22 @@ def of_counts(counts, n_items=400, timed=True):
         ({"offsets": [0]}, "at least two entries"),
         ({"times": [1, 2]}, "2 times for 3 items"),
         ({"times": [1, 0, 5]}, "times must not decrease within a user"),
+        ({"times": [2**63 - 1, 1 - 2**63, 5]}, "times must not decrease within a user"),  # their difference overflows
         ({"n_items": 3.5}, "n_items must be an integer, not 3.5"),
         ({"n_items": "3"}, "n_items must be an integer, not '3'"),
         ({"time_unit": "min"}, "time_unit must be s, ms, us or ns, not 'min'"),
         ({"item_features": [["a"]] * 3}, "item_features must be numbers"),
+        ({"item_features": [[1j]] * 3}, "item_features must be numbers"),
+        ({"item_features": [[1.0]] * 2}, r"item_features has shape \(2, 1\), expected \(3, F\)"),
+        ({"item_features": [[1.0], [np.inf], [2.0]]}, "item_features must be finite numbers"),
+        ({"user_ids": [[1], [2]]}, r"user_ids has shape \(2, 1\), expected \(2,\)"),
         ({"user_ids": [1]}, r"user_ids has shape \(1,\), expected \(2,\)"),
         ({"item_ids": [1, 2]}, r"item_ids has shape \(2,\), expected \(3,\)"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(change, message):
-    good = {"items": [0, 1, 2], "offsets": [0, 2, 3], "n_items": 3, "times": [1, 2, 0]}
-    Interactions("t", **good)
+    good = {"items": [0, 1, 2], "offsets": [0, 2, 3], "n_items": 3, "times": [1, 1, 0]}
+    Interactions("t", **good)  # a user may do two things at one time, and another one earlier
     with pytest.raises(DataError, match=message) as caught:
         Interactions("mine", **{**good, **change})
     assert "'mine'" in str(caught.value)

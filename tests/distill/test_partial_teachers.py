@@ -12,11 +12,13 @@ from small_contract import STUDENTS, with_opinions
 from test_any_method_with_any_model import METHODS
 
 from rdcore.data import Interactions, Stage, stage
+from rdcore.data.queries import final_queries
 from rdcore.data.sampling import different_unseen_items, stream
 from rdcore.datasets import synthetic
 from rdcore.distill import Batch, CDSettings, Position, RankDistilSettings, RDSettings, RRDSettings
+from rdcore.distill.base import Frozen, distinct_queries
 from rdcore.eval.metrics import evaluate
-from rdcore.models import BPRMFSettings, Model
+from rdcore.models import BPRMFSettings, CaserSettings, Model
 from rdcore.store.agreement import agreement
 from rdcore.train.loop import Training, make_optimizer, train, training_data
 
@@ -70,6 +72,41 @@ def fitted(settings, data: Interactions, teacher: Model, student: str = "BPR"):
     train(model, instances, make_optimizer(model, distillation, plan), plan, seed=1, distillation=distillation,
           after_epoch=lambda epoch, log: logs.append(log))  # fmt: skip
     return model, distillation, logs
+
+
+@pytest.mark.parametrize("block", [1, 5, 23, 24, 512])
+def test_a_teacher_asked_in_blocks_says_of_each_item_what_it_knows(block):
+    """Against its table, item by item; 23 of 24 queries leave a block of one."""
+    teacher, queries = Partial(DATA.n_users, math.nan), final_queries(DATA)
+    items = torch.randint(N_ITEMS + 1, (DATA.n_users, 9), generator=stream(1, "items"))
+    items[0] = N_ITEMS
+    for user, (row, asked) in enumerate(zip(Frozen(teacher).score(queries, items, block), items.tolist(), strict=True)):
+        known = [math.nan if item == N_ITEMS else teacher.table[user, item].item() for item in asked]
+        assert row.tolist() == [-math.inf if math.isnan(score) else score for score in known]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_teacher_answers_without_dropout_and_stays_in_its_mode(training):
+    torch.manual_seed(0)
+    teacher = CaserSettings(dim=4, window=3, dropout=0.5).build(DATA.n_users, N_ITEMS)
+    queries, items = final_queries(DATA), torch.arange(9).expand(DATA.n_users, 9)
+    teacher.eval()
+    expected = teacher.score(teacher.encode(queries), items).detach()
+    asked = Frozen(teacher.train(training))
+    torch.testing.assert_close(asked.score(queries, items), expected)
+    torch.testing.assert_close(asked.score_all(queries)[:, :9], expected)
+    assert teacher.training is training and not asked.score(queries, items).requires_grad
+
+
+def test_a_user_is_one_query_only_for_a_student_without_a_memory():
+    """Also one that looks at a single item encodes a user's two queries into two vectors."""
+    users = torch.tensor([3, 1, 3])
+    batch = Batch(torch.arange(3), final_queries(DATA)[users], users, users[:, None])
+    for window, expected in ((0, [1, 3]), (1, [3, 1, 3]), (5, [3, 1, 3])):
+        student = Partial(DATA.n_users, 0.0)
+        student.window = window
+        place, once = distinct_queries(student, batch)
+        assert users[place].tolist() == expected and once.tolist() == [1] * len(expected)
 
 
 def is_finite(model: Model, logs: list[dict]) -> bool:
