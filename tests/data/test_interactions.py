@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -76,4 +78,10 @@ def test_hash_is_of_the_content():
     data = of_counts([3, 4])
     assert data.sha256() == of_counts([3, 4], timed=False).sha256()
     others = [of_counts([4, 3]), of_counts([3, 4], n_items=401), of_counts([3, 4, 0])]
-    assert len({data.sha256(), *(other.sha256() for other in others)}) == 4
+    others += [replace(data, item_features=np.full((400, 1), value)) for value in (0.0, 1.0)]
+    assert len({data.sha256(), *(other.sha256() for other in others)}) == 6
+
+
+def test_users_without_a_row_are_data():
+    empty = Interactions("t", [], [0, 0, 0], 3, [])
+    assert len(empty) == 0 and empty.counts().tolist() == [0, 0] and empty.item_counts().tolist() == [0, 0, 0]
