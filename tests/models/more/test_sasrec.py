@@ -160,6 +160,8 @@ def test_users_with_no_item_or_one_have_finite_contexts():
     model = built().eval()
     contexts = model.encode(final_queries(fit))
     assert contexts.isfinite().all() and not torch.equal(contexts[0], contexts[1])
+    model.item_factors.weight += 1  # nobody's items say anything about a user without one
+    assert torch.equal(model.encode(final_queries(fit))[0], contexts[0])
 
 
 @torch.no_grad()
@@ -281,6 +283,20 @@ def test_dropout_is_off_in_evaluation_and_on_in_training():
     assert torch.equal(model.encode_history(history), model.encode_history(history))
 
 
+def test_dropout_is_of_inputs_attention_weights_and_nets(monkeypatch):
+    """Three items, two heads; the last of two blocks is asked for one position alone."""
+    model, dropped = built(dropout=0.5), []
+
+    def drop(x, p, training):
+        dropped.append((*x.shape, p, training))
+        return x
+
+    monkeypatch.setattr(F, "dropout", drop)
+    model.encode_history(torch.tensor([[1, 2, 3]]))
+    first, last = [(1, 2, 3, 3), (1, 3, 6), (1, 3, 6)], [(1, 2, 1, 3), (1, 1, 6), (1, 1, 6)]
+    assert dropped == [(*shape, 0.5, True) for shape in [(1, 3, 6), *first, *last]]
+
+
 def test_initial_values():
     torch.manual_seed(0)
     model = SASRecSettings(dim=32, window=10).build(3, 500)
@@ -321,7 +337,7 @@ def test_it_learns_an_order_that_popularity_cannot_see(loss):
     [{"dim": 0}, {"heads": 3}, {"window": 0}, {"blocks": 0}, {"dropout": 1.0}, 
      {"norm": "none"}, {"loss": "bpr"}, {"loss": "gbce", "calibration": 1.5}, {"sampled": 5},
      {"loss": "sampled-ce", "calibration": 0.5}, {"loss": "gbce", "sampled": 0},
-     {"tied": 1}, {"loss": "gbce", "shared": 0}, {"shared": False}],
+     {"tied": 1}, {"loss": "gbce", "shared": 0}, {"shared": False}, {"loss": "bce", "sampled": 5}, {"calibration": 0.5}],
     ids=str,
 )  # fmt: skip
 def test_bad_settings_are_refused_by_name(bad):
