@@ -13,6 +13,7 @@ from rdcore.distill import Distillation
 from rdcore.distill.lists import teacher_lists
 from rdcore.distill.rd import Scheme
 from rdcore.models import Model
+from rdcore.models.base import has_hints
 from rdcore.store import runs
 from rdcore.store.experiment import Experiment
 
@@ -204,8 +205,30 @@ class Plain(nn.Module):
 @pytest.mark.parametrize(("model", "message"), [
     (Plain, "Plain must be a subclass of rdcore.models.Model"),
     (type("Blind", (Model,), {}), "Blind.window must be an integer >= 0, got None: how many past items it looks at"),
-])
+    (type("Odd", (Model,), {"window": True}), "Odd.window must be an integer >= 0, got True"),
+    (type("Fewer", (Model,), {"window": 0, "n_items": DATA.n_items - 1}), f"Fewer ranks {DATA.n_items - 1} items, and"),
+    (type("More", (Model,), {"window": 0, "n_items": DATA.n_items + 1}), f"More ranks {DATA.n_items + 1} items, and"),
+])  # fmt: skip
 def test_a_model_that_is_none_is_refused(model, message):
     made = type("OwnSettings", (), {"build": lambda self, n_users, n_items: model()})()
     with pytest.raises(ValueError, match=message):
         rdcore.fit(DATA, made, training=TRAINING)
+
+
+@pytest.mark.parametrize("items", [torch.arange(3), torch.arange(6).view(2, 3)], ids=["shared", "each its own"])
+def test_single_scores_come_from_all_of_them_without_a_column_for_padding(items):
+    class Padded(All):
+        def score_all(self, context):
+            return nn.functional.pad(super().score_all(context), (0, 1))
+
+    model, context = All(), torch.tensor([[2], [0]])
+    expected = [[model.scores[user, item].item() for item in row] for user, row in zip((2, 0), items.expand(2, 3), strict=True)]
+    assert model.score(context, items).tolist() == expected
+    with pytest.raises(ValueError, match=rf"Padded.score_all must return .* shape \(2, {DATA.n_items}\)"):
+        Padded().score(context, items)
+
+
+def test_vectors_are_shown_of_queries_and_of_items_or_not_at_all():
+    hints = {"hint": lambda self, context: context, "item_hint": lambda self, items: items}
+    for names in ([], ["hint"], ["item_hint"], ["hint", "item_hint"]):
+        assert has_hints(type("Shown", (All,), {name: hints[name] for name in names})()) is (len(names) == 2)
