@@ -7,7 +7,7 @@ everywhere else. A test holds each pair together. Times below are of one thread,
 | --- | --- | --- | --- |
 | `models.base.dot_products` | `dot_products` | 8 items or more a query | 80 items: 11 -> 6 ms |
 | `models.caser.horizontal_filters` | `horizontal_filters` | Caser | d=100: 10 -> 7 ms |
-| `F.dropout` | `dropout` | Caser | 512 x 180: 1.0 -> .4 ms, bit for bit |
+| `F.dropout` | `dropout` | Caser, SASRec | 512 x 180: 1.0 -> .4 ms, bit for bit |
 | `distill.rrd.relaxed_loss` | `relaxed_loss` | RRD | 760 x 80: 3.2 -> .5 ms |
 | `distill.de.mixture` | `mixture` | DE | T=.01: 95 -> 16 ms; T=1: 248 -> 183 ms |
 | `torch.topk` | `largest` | few of many scores | 10 of 14,009: 19 -> 11 ms |
@@ -147,9 +147,11 @@ def horizontal_filters(images: Tensor, weight: Tensor, bias: Tensor, L: int) -> 
     return _HorizontalFilters.apply(images, weight, bias, L)
 
 
-def dropout(features: Tensor, p: float) -> Tensor:
-    """`F.dropout` in training, the same numbers from the same generator: torch draws each of its Bernoulli variates as a
-    uniform double, one at a time."""
+def dropout(features: Tensor, p: float, training: bool) -> Tensor:
+    """`F.dropout`, the same numbers from the same generator: torch draws each of its Bernoulli variates as a uniform double,
+    one at a time."""
+    if not (training and p and applies(features)):
+        return F.dropout(features, p, training)
     uniform = torch.rand(features.shape, dtype=torch.float64)
     kept = torch.lt(uniform, 1 - p, out=torch.empty_like(features, requires_grad=False))
     return features * kept.div_(1 - p)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -165,7 +166,8 @@ class OtherItems:
 
     def __init__(self, row: Tensor, item: Tensor, n_rows: int, n_items: int):
         self.n_items = n_items
-        keys = torch.unique(row * n_items + item)
+        keys = row * n_items + item  # numpy sorts them up to twenty times as fast as torch
+        keys = torch.unique(keys) if keys.is_cuda else torch.unique_consecutive(torch.from_numpy(np.sort(keys.numpy())))
         row = keys // n_items
         counts = torch.bincount(row, minlength=n_rows)
         self.first = counts.cumsum(0) - counts
@@ -185,22 +187,23 @@ class OtherItems:
         start = row[:, None] * self.n_items
         return place + torch.searchsorted(self.keys, start + place, right=True) - self.first[row][:, None]
 
-    def draw(self, n: int, generator: torch.Generator) -> Tensor:
-        """n different items for each row, every set of n equally likely: (n_rows, n), in no particular order. Of a row that
-        leaves fewer all of them, and the id n_items behind.
+    def draw(self, n: int, generator: torch.Generator, row: Tensor | None = None) -> Tensor:
+        """n different items for each of the rows (B,), by default all, every set of n equally likely: (B, n), in no particular
+        order. Of a row that leaves fewer all of them, and the id n_items behind.
 
         Floyd's algorithm draws places among what remains: with m = min(n, left), the c-th from the first left - m + c + 1
         ones, and where that is taken, the last of these.
         """
-        size = self.left.clamp(max=n)
+        left = self.left if row is None else self.left[row]
+        size = left.clamp(max=n)
         places = torch.full((len(size), n), -1, device=size.device)
         uniform = torch.rand(places.shape, dtype=torch.float64, generator=generator, device=generator.device)
         for column in range(n):
-            last = self.left - size + column
+            last = left - size + column
             place = (uniform[:, column] * (last + 1)).long()
             taken = (places[:, :column] == place[:, None]).any(1)
             places[:, column] = torch.where(column < size, torch.where(taken, last, place), -1)
-        items = self.at(torch.arange(len(places), device=places.device), places.clamp(min=0))
+        items = self.at(torch.arange(len(left), device=left.device) if row is None else row, places.clamp(min=0))
         return torch.where(places < 0, self.n_items, items)
 
 

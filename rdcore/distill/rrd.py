@@ -109,7 +109,7 @@ class RelaxedRankingDistillation(Resampled):
         others = data.seen.left[self.lists.users(data)] - length
         self.n_short = int(((length < depth) | (others < L)).sum())
         self.log_weights = -torch.arange(depth, dtype=torch.float64, device=data.target.device) / self.settings.T
-        if self.per_user:
+        if self.lists.per_user:
             self.everyones_others = OtherItems.of(self.everyone.user, self.lists.items, self.seen)
 
     def draw(self, student: Model, queries: Queries, lists: Tensor) -> tuple[Tensor, ...]:
@@ -121,8 +121,8 @@ class RelaxedRankingDistillation(Resampled):
             named = lists < n_items if self.n_short else None
             places = sampled_places(self.log_weights, len(lists), K, self.rng, named)
             interesting = lists.gather(1, places)
-        others = self.everyones_others if self.per_user else OtherItems.of(queries.user, lists, self.seen)
-        uninteresting = others.draw(L, self.rng)
+        others = self.everyones_others if self.lists.per_user else OtherItems.of(queries.user, lists, self.seen)
+        uninteresting = others.draw(L, self.rng, queries.user if self.lists.per_user else None)
         if self.settings.order == "full" and L:
             scores = self.teacher.score(queries, uninteresting)
             order = scores.argsort(dim=1, descending=True, stable=True)

@@ -119,9 +119,7 @@ class Caser(DotProductModel):
         pool = fast.horizontal_filters if fast.applies(image) else horizontal_filters
         horizontal = pool(image.flatten(1), weight, bias, L)  # (B, L n)
         features = torch.cat([vertical.flatten(1), horizontal], dim=1)
-        if self.training and self.dropout:  # features: (B, nv d + L n)
-            drop = fast.dropout if fast.applies(features) else F.dropout
-            features = drop(features, self.dropout)
+        features = fast.dropout(features, self.dropout, self.training)  # (B, nv d + L n)
         z = torch.sigmoid(self.dense(features))  # (B, d)
         return torch.cat([z, self.user(user)], dim=1)
 

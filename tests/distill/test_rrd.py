@@ -239,10 +239,13 @@ def test_every_set_of_the_other_items_is_equally_likely():
 def test_other_items_are_different_and_none_is_excluded(n_items, n_rows, more):
     excluded = more.draw(st.lists(st.sets(st.integers(0, n_items - 1)), min_size=n_rows, max_size=n_rows).filter(any))
     n = more.draw(st.integers(0, n_items - max(map(len, excluded))))
-    drawn = others(excluded, n_items).draw(n, torch.Generator().manual_seed(0))
-    assert drawn.shape == (n_rows, n)
-    for row, items in zip(drawn.tolist(), excluded, strict=True):
-        assert len(set(row)) == n and set(row) <= set(range(n_items)) - items
+    asked = more.draw(st.none() | st.lists(st.integers(0, n_rows - 1)))
+    rows = None if asked is None else torch.tensor(asked, dtype=torch.int64)
+    drawn = others(excluded, n_items).draw(n, torch.Generator().manual_seed(0), rows)
+    asked = range(n_rows) if asked is None else asked
+    assert drawn.shape == (len(asked), n)
+    for row, place in zip(drawn.tolist(), asked, strict=True):
+        assert len(set(row)) == n and set(row) <= set(range(n_items)) - excluded[place]
 
 
 # The method -----------------------------------------------------------------------------------------------------------
@@ -305,6 +308,18 @@ def test_a_batch_in_slow_motion(data, monkeypatch, of_student, of_teacher, inter
         slow += fractions([scores[item] for item in chosen], [scores[item] for item in rest])
     assert loss.item() == pytest.approx(SMALL["weight"] * slow, rel=1e-5)
     assert (places == [[0, 1, 2, 3]] * len(places)) is (interesting == "top")
+
+
+def test_without_a_memory_of_the_teacher_the_uninteresting_items_are_those_a_batch_would_draw(data):
+    """What everybody leaves is worked out once; a query's draw is the one from what its own batch leaves."""
+    distillation, instances = prepared(data, model("caser", 2), model("bpr", 1))
+    queries = instances.queries[torch.tensor([20, 0, 20, 5])]
+    lists = distillation.lists.items[queries.user].long()
+    distillation.rng, again = (torch.Generator().manual_seed(5) for _ in range(2))
+    (items,) = distillation.draw(model("caser", 2), queries, lists)
+    sampled_places(distillation.log_weights, len(lists), SMALL["K"], again)
+    own = OtherItems.of(queries.user, lists, instances.seen).draw(SMALL["L"], again)
+    assert queries.user.unique().tolist() != [0] and torch.equal(items[:, SMALL["K"] :], own.int())
 
 
 def items_of(distillation) -> torch.Tensor:

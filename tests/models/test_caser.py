@@ -219,7 +219,7 @@ def test_the_model_drops_in_training_only():
     assert torch.equal(one[:, 6:], two[:, 6:])  # the user's vector is behind the dropout
 
 
-@pytest.mark.parametrize("p", [0.5, 0.3, 0.9, 1 / 3])
+@pytest.mark.parametrize("p", [0.5, 0.3, 0.9, 0.1, 1 / 3])
 @pytest.mark.parametrize("columns", [1, 7, 180])
 def test_the_fast_dropout_is_torchs_bit_for_bit(p, columns):
     """The kept ones, the gradient, and what the generator gives next."""
@@ -227,18 +227,21 @@ def test_the_fast_dropout_is_torchs_bit_for_bit(p, columns):
     for form in (F.dropout, fast.dropout):
         features = torch.randn((33, columns), generator=torch.Generator().manual_seed(2)).requires_grad_()
         torch.manual_seed(1)
-        kept = form(features, p)
+        kept = form(features, p, True)
         (gradient,) = torch.autograd.grad(kept.square().sum(), features)
         runs.append((kept.detach(), gradient, torch.rand(3)))
     assert all(torch.equal(*pair) for pair in zip(*runs, strict=True))
 
 
-def test_the_fast_dropout_serves_training_alone(monkeypatch):
-    asked, plain = [], fast.dropout
-    monkeypatch.setattr(fast, "dropout", lambda *given: asked.append(given[1]) or plain(*given))
-    for training, p in ((True, 0.25), (False, 0.25), (True, 0.0)):
-        caser(dropout=p).train(training).encode_history(torch.tensor([1]), torch.tensor([[1, 2, 3, 4, 5]]))
-    assert asked == [0.25]
+def test_the_fast_dropout_serves_training_on_a_cpu_alone(monkeypatch):
+    asked, plain = [], F.dropout
+    monkeypatch.setattr(F, "dropout", lambda *given: asked.append(given[1:]) or plain(*given))
+    features = torch.ones(3, 4)
+    for on, p, training in ((True, 0.5, True), (True, 0.5, False), (True, 0.0, True), (False, 0.5, True)):
+        monkeypatch.setattr(fast, "ON", on)
+        torch.manual_seed(1)
+        assert set(fast.dropout(features, p, training).unique().tolist()) == ({0.0, 2.0} if p and training else {1.0})
+    assert asked == [(0.5, False), (0.0, True), (0.5, True)]
 
 
 # Settings -----------------------------------------------------------------------------------------------------------

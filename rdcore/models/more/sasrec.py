@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rdcore import fast
 from rdcore.checks import flag, integer, one_of, within
 from rdcore.data.queries import Queries
 from rdcore.losses import log_loss
@@ -107,7 +108,7 @@ class Attention(nn.Module):
         query, key = split(self.query(asking)), split(self.key(given))
         scores = query @ key.transpose(2, 3) / query.shape[3] ** 0.5  # (B, heads, m, n)
         weights = scores.masked_fill(~allowed, -torch.inf).softmax(3)
-        mixed = F.dropout(weights, self.p, self.training) @ split(self.value(given))
+        mixed = fast.dropout(weights, self.p, self.training) @ split(self.value(given))
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 
@@ -124,8 +125,8 @@ class Block(nn.Module):
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """(B, m, d) -> (B, m, d)."""
-        hidden = F.dropout(self.inner(x), self.p, self.training).relu()
-        return F.dropout(self.outer(hidden), self.p, self.training)
+        hidden = fast.dropout(self.inner(x), self.p, self.training).relu()
+        return fast.dropout(self.outer(hidden), self.p, self.training)
 
     def forward(self, x: Tensor, allowed: Tensor, last: bool) -> Tensor:
         """x (B, n, d) -> (B, n, d), or (B, 1, d) where only the ``last`` position is asked for."""
@@ -191,7 +192,7 @@ class SASRec(DotProductModel):
         table = self.item_factors if self.inputs is None else self.inputs
         x = table(history.clamp(max=self.n_items - 1)) * self.dim**0.5
         x = (x + self.position.weight[-n:]) * real.unsqueeze(2)  # (B, n, d)
-        x = F.dropout(x, self.settings.dropout, self.training)
+        x = fast.dropout(x, self.settings.dropout, self.training)
         before = torch.ones(n, n, dtype=torch.bool, device=history.device).tril()
         itself = torch.eye(n, dtype=torch.bool, device=history.device)
         allowed = ((before & real.unsqueeze(1)) | itself).unsqueeze(1)  # (B, 1, n, n)

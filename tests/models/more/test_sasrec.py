@@ -9,6 +9,7 @@ from random_data import random_sequences
 from torch import nn
 from torch.nn import functional as F
 
+from rdcore import fast
 from rdcore.data import Interactions, Stage
 from rdcore.data.queries import final_queries, training_queries
 from rdcore.eval.metrics import evaluate, mean, popularity
@@ -291,7 +292,7 @@ def test_dropout_is_of_inputs_attention_weights_and_nets(monkeypatch):
         dropped.append((*x.shape, p, training))
         return x
 
-    monkeypatch.setattr(F, "dropout", drop)
+    monkeypatch.setattr(fast, "dropout", drop)
     model.encode_history(torch.tensor([[1, 2, 3]]))
     first, last = [(1, 2, 3, 3), (1, 3, 6), (1, 3, 6)], [(1, 2, 1, 3), (1, 1, 6), (1, 1, 6)]
     assert dropped == [(*shape, 0.5, True) for shape in [(1, 3, 6), *first, *last]]
