@@ -49,6 +49,14 @@ def test_the_nearest_kind_stands_in():
     assert core_hours(replace(TEACHER, dataset="other"), files) is None, "not another data set"
 
 
+def test_how_a_run_is_evaluated_says_more_of_its_time_than_its_method():
+    """A run on stage L ranks fewer items each time; it stands in only where there is nothing nearer."""
+    dataset, model, _, method, dim, _ = kind_of(POSITION.description)
+    left_out = Known((dataset, model, True, method, dim, "L"), 50, 9 * 50)
+    assert core_hours(POSITION, [left_out, known(TEACHER, 2)]) == pytest.approx(2 * 50 / 3600)
+    assert core_hours(POSITION, [left_out]) == pytest.approx(9 * 50 / 3600)
+
+
 def test_a_run_that_may_stop_early_takes_as_many_epochs_as_others_did():
     run = PROFILES["paper"].derrd[0].student("L", 1)
     assert run.training.epochs == 1000 and run.training.patience

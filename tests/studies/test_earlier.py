@@ -9,6 +9,7 @@ from rdcore.distill import RDSettings
 from rdcore.files import paths
 from rdcore.models import BPRMFSettings, CaserSettings
 from rdcore.store.experiment import Experiment
+from studies.common import earlier
 from studies.common.earlier import as_before, on_record
 
 TEACHER = Experiment(dataset="d", data_hash="0" * 64, stage="F", role="T", model=CaserSettings(dim=8))
@@ -49,6 +50,7 @@ def test_protocols_move_one_by_one(tmp_path, monkeypatch):
     taught = replace(STUDENT, role="RD", distillation=RDSettings(), teacher=longer, teacher_epoch=70)
     commit(tmp_path, *(as_before(run) for run in (TEACHER, longer, taught)), TEACHER)
     assert on_record([TEACHER, longer, taught]) == [TEACHER, as_before(longer), as_before(taught)]
+    assert as_before(taught).teacher == as_before(longer) and as_before(taught).key != taught.key
     commit(tmp_path, longer, taught)
     assert on_record([TEACHER, longer, taught]) == [TEACHER, longer, taught]
 
@@ -56,3 +58,13 @@ def test_protocols_move_one_by_one(tmp_path, monkeypatch):
 def test_nothing_is_trained_under_the_earlier_key():
     with pytest.raises(ValueError, match="revision 1 of Caser is on record only"):
         as_before(TEACHER).model.build(3, 4)
+
+
+def test_what_is_trained_or_of_another_profile_is_asked_for_as_planned(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "replicated", lambda: tmp_path)
+    monkeypatch.setattr(earlier.runs, "records", lambda asked, **options: (asked, options))
+    commit(tmp_path, as_before(TEACHER))
+    cases = ("paper", False, as_before(TEACHER)), ("paper", True, TEACHER), ("small", False, TEACHER)
+    for profile, recompute, asked in cases:
+        options = {"profile": profile, "recompute": recompute, "optional": True}
+        assert earlier.records((TEACHER,), **options) == ([asked], options)

@@ -33,6 +33,7 @@ WORDS = [
     (0.1, 0.3, float("nan"), "confirmed"),  # nothing is reported
     (-0.1, 0.3, float("nan"), "inconclusive"),
     (-0.3, -0.1, float("nan"), "contradicted"),
+    (-0.4, 0.4, 0.5, "reported size excluded, sign open"),  # a mean difference of 0 is no identity: users differ
 ]
 
 
@@ -61,6 +62,16 @@ def test_a_claimed_effect_is_above_0(reported):
 def test_two_runs_of_the_same_are_not_assessable():
     x = np.ones((5, 10))
     assert verdicts.verdict(significance.compare(x, x), 0.5) == "not assessable"
+    assert verdicts.verdict(significance.compare(x, 0 * x), 0.5) == "confirmed", "the same gain everywhere is none"
+
+
+def test_holms_correction_takes_back_what_decides_and_nothing_else():
+    """Significant is below .05; a p that is not known takes nothing back."""
+    decided = {"confirmed", "confirmed, smaller", "contradicted"}
+    for word in verdicts.VERDICTS:
+        for before in ("", "provisional "):
+            found = [verdicts.taken_back(before + word, p) for p in (0.049, 0.05, 0.9, float("nan"))]
+            assert found == [False, word in decided, word in decided, False]
 
 
 @pytest.mark.parametrize(
@@ -70,6 +81,7 @@ def test_two_runs_of_the_same_are_not_assessable():
         (-0.20, 0.3, 0.2, "inconclusive"),  # a bound at the margin is not above it
         (-0.30, 0.3, 0.2, "inconclusive"),
         (-0.50, -0.3, 0.2, "contradicted"),
+        (-0.30, -0.1, 0.2, "inconclusive"),  # worse, and by how much is open
         (-0.15, -0.1, 0.2, "confirmed"),  # worse, but by less than the margin
         (-0.10, 0.3, float("nan"), "not assessable"),
     ],
