@@ -159,11 +159,15 @@ def test_evaluated_epochs_are_the_grid_and_the_last(epochs, every, expected):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("stage", "T"), ("evaluate_every", 0), ("evaluate_every", 2.0), ("seed", -1), ("seed", 1.0)],
-)
+    [
+        ("stage", "T"), ("evaluate_every", 0), ("evaluate_every", 2.0), ("seed", -1), ("seed", 1.0),
+        ("data_hash", "0" * 63), ("data_hash", "0" * 65), ("data_hash", "0" * 63 + "A"), ("data_hash", "0" * 64 + " "),
+    ],
+)  # fmt: skip
 def test_bad_fields_are_refused_by_name(field, value):
     with pytest.raises(ValueError, match=field):
         replace(TEACHER, **{field: value})
+    assert replace(TEACHER, seed=0).key != TEACHER.key, "0 is a seed"
 
 
 @pytest.mark.parametrize("missing", ["teacher", "teacher_epoch", "distillation"])
@@ -201,6 +205,14 @@ def test_a_class_without_postponed_annotations_has_one_key_for_both_spellings_of
 def test_settings_that_are_no_dataclass_are_refused():
     with pytest.raises(ValueError, match="Plain cannot be part of a run's description: make it a frozen dataclass"):
         describe(type("Plain", (), {})())
+
+
+def test_a_whole_number_has_64_bits_with_its_sign():
+    """Other programs read descriptions, and not all of them know longer ones."""
+    assert describe([2**63 - 1, 1 - 2**63]) == [2**63 - 1, 1 - 2**63]
+    for value in (2**63, -(2**63)):
+        with pytest.raises(ValueError, match="cannot be part of a run's description"):
+            describe(value)
 
 
 def test_a_number_that_json_does_not_know_is_refused():
