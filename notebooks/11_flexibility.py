@@ -230,8 +230,8 @@ for found in shown or own:
 #
 # * A method that needs lists alone works, as code, with every teacher and every student. Whether the student gains depends on
 #   the pair.
-# * On Gowalla BPR-MF gains from the teachers on record that are ahead of it alone on test items, EASE and LightGCN, and loses from those behind
-#   it: ItemCF, SASRec and Fossil. With RRD and RankDistil-C it loses far more than with RD's position weights.
+# * On Gowalla BPR-MF gains from the three teachers that are ahead of it alone on test items (EASE, LightGCN and Caser) and loses from the
+#   three behind it (ItemCF, SASRec and Fossil). With RRD and RankDistil-C it loses far more than with RD's position weights.
 # * On MovieLens-100K few single gains are certain: the tables count those left after Holm's correction. With RankDistil-C, Caser
 #   becomes worse with the three teachers that ignore the order. With RRD and RankDistil-C it has its larger gains from the three that use it. We saw
 #   this pattern after the runs; SASRec, which also uses the order, shows little of it.
