@@ -131,7 +131,7 @@ same("KD-CE", method, settings.weight * -(p * q.log()).sum())
 # ### 3. CD: the teacher's opinion of drawn items
 #
 # CD (Lee et al., ICDM 2019) draws unseen items by their rank on the student's list; the teacher's score of each becomes a label
-# $q$ between 0 and 1. Items that rank high are drawn more often, because mistakes cost most there. [Card](../docs/methods/cd.md)
+# $q$ between 0 and 1. Items that rank high are drawn more often. [Card](../docs/methods/cd.md)
 #
 # $$L = -\lambda \sum_u \sum_i \bigl[ q_{ui} \log \sigma(s_{ui}) + (1 - q_{ui}) \log(1 - \sigma(s_{ui})) \bigr], \qquad q_{ui} = \sigma(t_{ui} / \tau)$$
 
@@ -174,7 +174,8 @@ same("RCE-KD", method, settings.weight * total)
 #
 # A student is better than its teacher for some items. In BD (Kweon et al., WWW 2021) two trained models continue to train
 # together. Each follows the other's softened score of one drawn item: $a$ for the student, $c$ for the teacher. Items are drawn
-# where the two rankings disagree, and they are also the negatives of the models' own losses. [Card](../docs/methods/bd.md)
+# where the two rankings disagree, and they are also the negatives of the models' own losses. Which of them the student is
+# taught, those that it ranks higher or those that the teacher does, is a question of its own: [card](../docs/methods/bd.md).
 #
 # $$\begin{aligned} L &= \sum_{rows} \bigl[ \lambda \operatorname{H}(t_{ua}, s_{ua}) + \lambda \operatorname{H}(s_{uc}, t_{uc}) - \log \sigma(t_{ui} - t_{uc}) \bigr], \\
 # \operatorname{H}(o, y) &= -q \log \sigma(y) - (1 - q) \log(1 - \sigma(y)), \quad q = \sigma(o / \tau) \end{aligned}$$
@@ -378,9 +379,9 @@ same("PCKD", method, settings.experts.weight * (DE + settings.alpha * kept))
 # %% [markdown]
 # ### 14. FreqD: smoothed vectors
 #
-# In a graph that joins items with common users, vectors have a part that changes slowly from neighbour to neighbour. In the view
-# of FreqD (Zhu & Zhang, KDD 2025) that part matters most for a ranking, so it smooths both models' vectors over the graph before
-# it compares them. The example leaves out the random dropping of edges. [Card](../docs/methods/freqd.md)
+# In a graph that joins items with common users, vectors have a part that changes slowly from neighbour to neighbour. FreqD (Zhu
+# & Zhang, KDD 2025) smooths both models' vectors over the graph before it compares them, so that this part counts more, because
+# plain matching overlooks what is important, say its authors. The example leaves out the random dropping of edges. [Card](../docs/methods/freqd.md)
 #
 # $$L = \lambda \sum_e 1 - \cos\bigl( (H \mathbf T)_e, (H \, p(\mathbf S))_e \bigr), \qquad H = (1 - \alpha) I + \alpha \hat A$$
 #

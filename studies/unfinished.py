@@ -39,7 +39,7 @@ verdict in [results.md](results.md).
 """
 PROOFS = """## Proofs of the later methods
 
-Published curves and tables at the authors' settings, on their splits ([cards](methods/ftd.md),
+Published curves and tables, on the authors' splits and with their settings as far as they are known ([cards](methods/ftd.md),
 [numbers](results.md#the-later-methods)). {there} of {planned} runs of a, c and d are on record, each with one seed. A run's
 seconds are its own, on a CPU that was not quiet. Of a missing run they are estimated: from another run of the method in the
 study, or *by its steps*: those of a relative times the ratio of both methods' steps in

@@ -56,7 +56,8 @@ def test_a_card_names_the_code_that_its_method_was_compared_with():
     """By repository and commit; DEVIATIONS.md names the commit in the method's row."""
     root = SCRIPT.parents[2]
     facts = tomllib.loads((SCRIPT.parent / "facts.toml").read_text(encoding="utf-8"))
-    rows = [line for line in (root / "DEVIATIONS.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    section = (root / "DEVIATIONS.md").read_text(encoding="utf-8").split("\n## Later methods and models")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")]
     compared = csv.DictReader((root / "figures" / "tables" / "parity.csv").open(encoding="utf-8"))
     for name, repository, commit in sorted({(row["method"], row["repository"], row["commit"]) for row in compared}):
         short = repository.split(",")[0].split("/")[1]
@@ -80,8 +81,26 @@ def test_a_card_says_what_stands_in_brackets():
     assert told and all("(in brackets: the authors' log)" in line for line in told)
 
 
+@pytest.mark.parametrize("name", FACTS)
+def test_a_card_says_where_its_defaults_and_its_words_on_the_paper_come_from(name):
+    text = WRITTEN[SCRIPT.parent / f"{name.lower().replace('-', '_')}.md"]
+    settings = getattr(rdcore.distill, FACTS[name]["settings"])
+    assert " ".join(settings.__doc__.replace("``", "`").split()) in text
+    assert re.search("The defaults? |Chosen here|are\\s+ours", settings.__doc__), "whose values the defaults are"
+    assert "What is called the paper's on this page rests on: " + FACTS[name]["basis"] in text
+    assert re.search("[Nn]otes|abstract|[Ss]ummaries|code|woriazzc/KDs", FACTS[name]["basis"]), "the source"
+
+
+def test_what_cards_say_of_rce_kds_split_is_as_in_its_runs():
+    """Under "When to use it" of RCE-KD, KD-CE and DCD."""
+    table = study.tables()["followups"].query("study == 'rcekd' and epoch == 'chosen' and student_dim == 20")
+    at_10, at_20 = (table[table["metric"] == metric].set_index("method")["mean"] for metric in ("R@10", "R@20"))
+    assert at_10["RCE-KD"] < min(at_10["KD-CE"], at_10["HetComp"]) and at_20["RCE-KD"] == at_20.max()
+    assert abs(at_10["DCD"] - at_10["RRD"]) < 0.001 and at_10["DCD"] > at_10["S"] + 0.005
+
+
 def test_unkd_and_rare_items_are_as_in_its_runs():
     """What UnKD's card says under "When to use it"."""
     table = study.tables()["followups"].query("study == 'unkd' and metric == 'Recall@10-unpopular' and epoch == 'chosen'")
     found = table[table["student_dim"] == 10].set_index("method")["mean"]
-    assert found["S"] < found["UnKD"] < found["RRD"]
+    assert found["S"] < found["UnKD"] < min(found["RRD"], found["CD"])

@@ -71,16 +71,16 @@ def card(facts: dict, golden: dict[str, dict], here: str) -> str:
     lines += ["## Settings", ""]
     where = f"rdcore/distill/followups/{facts['file']}.py"
     lines += [f"`rdcore.distill.{facts['settings']}`, [{where}](../../{where}).", ""]
+    lines += [" ".join(inspect.cleandoc(settings.__doc__).replace("``", "`").split()), ""]
     documented = [(n, d, s) for n, d, s in fields(settings) if s]
-    if documented:
-        lines += ["| field | default | meaning |", "|---|---|---|"]
-        lines += [f"| `{n}` | `{d}` | {s.replace('|', chr(92) + '|')} |" for n, d, s in documented]
-    else:
-        lines += [inspect.cleandoc(settings.__doc__)]
+    lines += ["| field | default | meaning |", "|---|---|---|"]
+    lines += [f"| `{n}` | `{d}` | {s.replace('|', chr(92) + '|')} |" for n, d, s in documented]
     lines += ["", "## In code", ""]
     lines += ["Two epochs, to see it run. A useful student needs more, and a weight chosen on validation data.", ""]
     lines += ["```python", *code(facts).splitlines(), "```"]
-    lines += ["", "## Where paper, released code and this code differ", "", *(f"- {line}" for line in facts["differs"]), ""]
+    lines += ["", "## Where paper, released code and this code differ", ""]
+    lines += [f"What is called the paper's on this page rests on: {facts['basis']}", ""]
+    lines += [*(f"- {line}" for line in facts["differs"]), ""]
     lines += ["## Golden values", ""]
     lines += ["The loss for small fixed inputs, with which any implementation can be checked. Inputs and gradients:"]
     lines += ["[data/golden/losses.json](../../data/golden/losses.json).", ""]

@@ -3,9 +3,10 @@
     python -m studies.followups.bidirectional --seed 1
 
 writes data/replicated/followups/bd-ROLE-dSIZE-seedN.json. T and S are trained alone first. Then every form goes on from
-these weights; what S and T reach alone in as many epochs is what it is compared with. The data of the authors' notebook
-are damaged and their metrics off by one (docs/methods/bd.md), so it is not their protocol: nothing is chosen, and the
-last epoch is evaluated, the test item among all items that the user does not have.
+these weights; what S and T reach alone in as many epochs is what it is compared with. The authors' notebook reads the
+number of a user's items as an item, and its metrics are off by one (docs/methods/bd.md), so it is not their protocol;
+the epochs are far fewer than theirs, too. Nothing is chosen, and the last epoch is evaluated, the test item among all
+items that the user does not have.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Curves of the later methods at their authors' settings, on their splits.
+"""Curves of the later methods on their authors' splits, at their settings as far as these are known.
 
     python -m studies.followups.proofs td HTD --dim 10 --seed 1
 

@@ -159,6 +159,33 @@ def test_devices_of_the_rows_on_citeulike_are_named() -> None:
     assert "seeds 4 and 5" in line or max(seed for _, seed in on_cpu) <= 3, "the table of devices must name seeds 4 and 5"
 
 
+def test_numbers_of_the_later_methods_are_those_of_their_table() -> None:
+    """All are at the chosen or last epoch; distances to the log are tested with docs/results.md (test_followups)."""
+    table = pd.read_csv(ROOT / "figures" / "tables" / "followups.csv")
+
+    def of(study: str, metric: str, size: int) -> dict[str, str]:
+        own = table.query("study == @study and metric == @metric and student_dim == @size and epoch == 'chosen'")
+        return {name: short(value) for name, value in zip(own["method"], own["mean"], strict=True)}
+
+    rows = {name: cells[0] for name, cells in shown("The later methods").items()}
+    unkd, at_10, at_20 = of("unkd", "Recall@10", 10), of("rcekd", "R@10", 20), of("rcekd", "R@20", 20)
+    said = ("UnKD", "S", "CD", "RRD", "HTD")
+    assert rows["UnKD"] == "Recall@10 {}, S {}, but CD {}, RRD {} and HTD {}".format(*(unkd[name] for name in said))
+    assert at_10["KD-CE"] == at_10["HetComp"] and max(at_20.values()) == at_20["RCE-KD"]
+    told = f"R@10 {at_10['RCE-KD']}; KD-CE and HetComp have {at_10['KD-CE']}; in R@20 it is first ({at_20['RCE-KD']})"
+    assert rows["RCE-KD"] == told
+    small, large = of("bd", "R@10", 5), of("bd", "R@10", 50)
+    assert f"({small['BD']}) is not above S ({small['S']})" in rows["BD"]
+    assert f"({large['BD (T)']}) is above T ({large['T']})" in rows["BD"]
+    log = pd.read_csv(ROOT / "data" / "reported" / "td_logs.csv").query("epoch == 100").set_index(["role", "dim"])["value"]
+    here = table.query("study == 'td' and metric == 'R@50' and epoch == '100'").set_index(["method", "student_dim"])["mean"]
+    off = (here[log.index] / log - 1).to_numpy()
+    assert f"in {(off < 0).sum()} of {len(off)} numbers, by up to {-100 * off.min():.1f} %" in rows["FTD, HTD"]
+    gain = {(name, d): [own[name, d] - own["S", d] for own in (here, log)] for name in ("FTD", "HTD") for d in (100, 200)}
+    assert [place for place, (own, theirs) in gain.items() if own > theirs / 2] == [("HTD", 100)]
+    assert "({}; log {})".format(*map(short, gain["HTD", 100])) in rows["FTD, HTD"]
+
+
 def test_times_of_the_lists_are_those_of_table_3() -> None:
     lists = "dataset == 'gowalla' and role == 'RD' and device == 'cpu' and quantity == 'lists_seconds'"
     table = pd.read_csv(ROOT / "figures" / "tables" / "rd_table3.csv").query(lists).set_index("model")

@@ -13,8 +13,10 @@ import torch
 from rdcore.data import Interactions, Stage
 from rdcore.datasets import synthetic
 from rdcore.distill import FTDSettings, HetCompSettings, UnKDSettings
+from rdcore.files import paths
 from rdcore.models import BPRMFSettings
 from rdcore.train.loop import Training
+from studies.common.reported import reported
 from studies.derrd.plan import all_runs as derrd_runs
 from studies.followups import bidirectional, missing, plan, proofs, splits, study
 
@@ -72,6 +74,28 @@ def test_a_study_is_on_the_page_with_its_first_run_and_a_student_that_is_the_tea
     assert "; UnKD-released (d=10) 0." in study.of_method("UnKD", table) and "(T)" not in study.of_method("BD", table)
     words = "S of 200 numbers is T itself"
     assert words in study.of_study(table, "td") and words not in study.of_study(table[table["student_dim"] < 200], "td")
+
+
+def test_what_is_ours_and_how_far_the_log_is_stands_below_a_table():
+    """Gains and distances again from the files, without the table."""
+    page = " ".join(study.results().split())
+    log = {(r.role, r.dim): r.value for r in reported("td_logs").itertuples() if r.epoch == 100}
+    files = {(role, d): paths.replicated() / "followups" / f"td-{role}-d{d}-seed1.json" for role, d in log}
+    here = {place: json.loads(file.read_text())["chosen"]["R@50"] for place, file in files.items()}
+    off = [here[place] / log[place] - 1 for place in log]
+    below = sum(each < 0 for each in off)
+    assert f"Of {len(log)} numbers with a log {below} are below it, by {-100 * min(off):.1f}% at most" in page
+    for name in ("FTD", "HTD"):
+        gain = {d: [own[name, d] - own["S", d] for own in (here, log)] for d in (10, 20, 100, 200)}
+        gains = [f"{own:+.4f} ({logged:+.4f}) at {d}" for d, (own, logged) in gain.items()]
+        assert f"{name} {', '.join(gains)}" in page
+    assert f"two trainings of one model, differ by {log['S', 200] - log['T', 200]:.4f}: so much is chance" in page
+    alone = json.loads((paths.replicated() / "followups" / "bd-S-d5-seed1.json").read_text())
+    assert f"then {alone['training']['epochs']} more" in page
+    assert f"batches of {alone['training']['batch_size']} instead" in page
+    assert "{" not in page and all(text.split()[0] in page for text in study.OURS.values())
+    small = study.tables()["followups"].query("study == 'td' and method == 'T'")
+    assert "with a log" not in study.of_study(small, "td"), "without S and FTD there is nothing to compare"
 
 
 def test_the_first_epochs_losses_are_those_of_the_authors_log():
@@ -217,7 +241,7 @@ def test_two_models_go_on_alone_and_together(tmp_path, monkeypatch):
     found = bidirectional.run(1, short, short)
     assert set(found) == {"T", "S", "BD", "BD (T)", "BD-released", "BD-released (T)", "BD-paper", "BD-paper (T)", "BD-one-way"}
     assert json.loads((tmp_path / "followups/bd-BD(T)-d50-seed1.json").read_text()) == found["BD (T)"]
-    assert "| BD " in study.results() and study.of_method("BD").startswith("BD on MovieLens-100K")
+    assert "| BD " in study.results() and study.of_method("BD").startswith("[BD on MovieLens-100K")
 
 
 def test_only_a_whole_run_leaves_a_committed_record(small, tmp_path, monkeypatch):

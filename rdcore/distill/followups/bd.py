@@ -41,8 +41,8 @@ class BDSettings(Settings):
     """eps of the teacher's weights exp(-eps d)."""
     direction: str = "released"
     """Which items the student is taught: those that it ranks higher than the teacher does ('released'), or
-    those that the teacher ranks higher ('paper', as the authors' comments and first version say). The
-    teacher is taught the reverse."""
+    those that the teacher ranks higher ('paper', as we read the authors' comments and first version; the
+    paper's text could not be read). The teacher is taught the reverse."""
     negatives: str = "drawn"
     """Of both ranking losses: the 'drawn' items themselves, or the loop's 'uniform' ones. With direction
     'paper' drawn ones are items that the teacher likes."""

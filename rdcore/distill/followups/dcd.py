@@ -31,8 +31,9 @@ from rdcore.settings import Settings, inert
 
 @dataclass(frozen=True, kw_only=True)
 class DCDSettings(Settings):
-    """How errors are drawn. The authors released the loss and the loop, but no value of any
-    setting: all numbers here are ours, the weights and the depth those of IR-RRD."""
+    """How errors are drawn. Lists of 500 and places that are renewed every third epoch are in the
+    released code. It holds the loss and the loop, but no value of any other setting: those here are
+    ours, the weights those of IR-RRD."""
 
     revision = 1
 

@@ -24,8 +24,8 @@ LEAST = 1e-8  # of a confidence or an agreement, as released
 
 @dataclass(frozen=True, kw_only=True)
 class DLLM2RecSettings(Settings):
-    """How the K places of the teacher's list count. The defaults are those of the released code,
-    but for ``as_released``."""
+    """How the K places of the teacher's list count. The defaults are those of the released code
+    (its example has weight 0.7), but for ``as_released``."""
 
     revision = 2  # since lists shorter than K share weights among their items
 

@@ -22,8 +22,8 @@ ROWS = 512  # of relations computed at a time
 @dataclass(frozen=True, kw_only=True)
 class HTDSettings(Settings):
     """How entities are grouped and which relations count. The defaults are those of the released
-    code for BPR on CiteULike; a field that names the paper has the paper's text as its other
-    value."""
+    code for BPR on CiteULike; a field that names the paper has as its other value what notes on the
+    paper say."""
 
     revision = 1
 

@@ -21,8 +21,8 @@ from rdcore.settings import Settings, added
 
 @dataclass(frozen=True, kw_only=True)
 class UnKDSettings(Settings):
-    """How items are grouped and pairs are drawn. The defaults are those of the released code's
-    README (groups, pairs, weight) and of its sampler."""
+    """How items are grouped and pairs are drawn. The defaults are those of the example in the
+    released code's README, on Apps (groups, pairs, weight), and of its sampler."""
 
     revision = 1
 
@@ -46,7 +46,7 @@ class UnKDSettings(Settings):
     the better one, so that half of the pairs cost ln 2 and teach nothing. On, a weight acts about
     half as strongly."""
     lamda: float = added(0.0)
-    """Above 0, groups of rare items get more of the pairs: `shares_of_groups`. The published runs
+    """Above 0, groups of rare items get more of the pairs: `shares_of_groups`. The README's runs
     leave it at 0."""
 
     def __post_init__(self):
