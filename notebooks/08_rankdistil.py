@@ -149,7 +149,7 @@ page.say(f"{len(kept_top)} of {len(final)} losses bring the teacher's top {p} to
 
 # %% [markdown]
 # That is what the paper asks for: the order is kept at the top, and other items are kept low. (Notes call such a loss *$p$-focused*.) An order after place $p$ is
-# no part of it. C with sampled orders gives one all the same, because an item from further down is drawn into the first $k$ now and then. It is
+# no part of it. C with sampled orders gives one all the same, because an item from further down is drawn into the first $k$ now and then. That loss is
 # least where the student's scores are the teacher's plus a constant, for any $k$.
 #
 # ## 4. Only a sample of the other items: $m$
@@ -157,7 +157,8 @@ page.say(f"{len(kept_top)} of {len(final)} losses bring the teacher's top {p} to
 # With $m$ sampled negatives, B and P here multiply their sums by $|N| / m$ and are right on average. C is a logarithm of sums: an item
 # that is missing from the sample is missing from every denominator, so the loss is too small. Left: the mean over many samples
 # relative to the loss on all items. Right: how far the gradient on one sample is from the gradient on all items, and (dotted) how
-# far the mean over samples is. For C the dotted line is bias, and more samples do not lower it. For B and P it is chance, and they do.
+# far the mean over samples is. For C the dotted line is bias: only a larger $m$ lowers it.
+# For B and P it is chance, and a mean over more samples would lower it, too.
 
 # %%
 sampled = free_scores.of_samples(["C, exact order", "B, order", "P, order"], size, p, seed)
@@ -165,7 +166,7 @@ fig = free_scores.sample_curves(sampled)
 style.save(fig, "08_samples", profile, [], NOTEBOOK)
 
 # %% [markdown]
-# Does it matter in training? Every step draws $m$ new negatives. There are only a few steps, and Adam moves a score by about its rate in each, so none gets far. For *mined* negatives more items
+# Does it matter in training? Every step draws $m$ new negatives. There are only a few steps, and Adam moves a score by about the learning rate in each, so no score gets far. For *mined* negatives more items
 # are drawn, and those with the student's highest scores are kept. The pictures show which share of the teacher's first ten is
 # among the student's, and whether they are in order.
 

@@ -149,10 +149,10 @@ def horizontal_filters(images: Tensor, weight: Tensor, bias: Tensor, L: int) -> 
 
 def dropout(features: Tensor, p: float, training: bool) -> Tensor:
     """`F.dropout`, the same numbers from the same generator: torch draws each of its Bernoulli variates as a uniform double,
-    one at a time."""
-    if not (training and p and applies(features)):
+    one at a time, in the order in which the features lie in memory."""
+    if not (training and 0 < p < 1 and applies(features)):
         return F.dropout(features, p, training)
-    uniform = torch.rand(features.shape, dtype=torch.float64)
+    uniform = torch.rand_like(features, dtype=torch.float64, requires_grad=False)
     kept = torch.lt(uniform, 1 - p, out=torch.empty_like(features, requires_grad=False))
     return features * kept.div_(1 - p)
 

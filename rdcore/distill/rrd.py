@@ -109,7 +109,7 @@ class RelaxedRankingDistillation(Resampled):
         others = data.seen.left[self.lists.users(data)] - length
         self.n_short = int(((length < depth) | (others < L)).sum())
         self.log_weights = -torch.arange(depth, dtype=torch.float64, device=data.target.device) / self.settings.T
-        if self.lists.per_user:
+        if self.lists.per_user:  # the same in every epoch; 8 bytes for every item seen or listed
             self.everyones_others = OtherItems.of(self.everyone.user, self.lists.items, self.seen)
 
     def draw(self, student: Model, queries: Queries, lists: Tensor) -> tuple[Tensor, ...]:

@@ -221,13 +221,14 @@ def test_the_model_drops_in_training_only():
 
 @pytest.mark.parametrize("p", [0.5, 0.3, 0.9, 0.1, 1 / 3])
 @pytest.mark.parametrize("columns", [1, 7, 180])
-def test_the_fast_dropout_is_torchs_bit_for_bit(p, columns):
-    """The kept ones, the gradient, and what the generator gives next."""
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_fast_dropout_is_torchs_bit_for_bit(p, columns, turned):
+    """The kept ones, the gradient, and what the generator gives next; also where rows do not lie one behind the other."""
     runs = []
     for form in (F.dropout, fast.dropout):
         features = torch.randn((33, columns), generator=torch.Generator().manual_seed(2)).requires_grad_()
         torch.manual_seed(1)
-        kept = form(features, p, True)
+        kept = form(features.T if turned else features, p, True)
         (gradient,) = torch.autograd.grad(kept.square().sum(), features)
         runs.append((kept.detach(), gradient, torch.rand(3)))
     assert all(torch.equal(*pair) for pair in zip(*runs, strict=True))
@@ -242,6 +243,8 @@ def test_the_fast_dropout_serves_training_on_a_cpu_alone(monkeypatch):
         torch.manual_seed(1)
         assert set(fast.dropout(features, p, training).unique().tolist()) == ({0.0, 2.0} if p and training else {1.0})
     assert asked == [(0.5, False), (0.0, True), (0.5, True)]
+    monkeypatch.setattr(fast, "ON", True)
+    assert fast.dropout(features, 1.0, True).tolist() == torch.zeros(3, 4).tolist()  # and no 0 / 0
 
 
 # Settings -----------------------------------------------------------------------------------------------------------

@@ -181,6 +181,8 @@ def test_numbers_of_the_later_methods_are_those_of_their_table() -> None:
     here = table.query("study == 'td' and metric == 'R@50' and epoch == '100'").set_index(["method", "student_dim"])["mean"]
     off = (here[log.index] / log - 1).to_numpy()
     assert f"in {(off < 0).sum()} of {len(off)} numbers, by up to {-100 * off.min():.1f} %" in rows["FTD, HTD"]
+    ftd = here["FTD"] / log["FTD"] - 1
+    assert f"and FTD's at every size by {-100 * ftd.max():.1f} % or more" in rows["FTD, HTD"]
     gain = {(name, d): [own[name, d] - own["S", d] for own in (here, log)] for name in ("FTD", "HTD") for d in (100, 200)}
     assert [place for place, (own, theirs) in gain.items() if own > theirs / 2] == [("HTD", 100)]
     assert "({}; log {})".format(*map(short, gain["HTD", 100])) in rows["FTD, HTD"]

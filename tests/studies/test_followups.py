@@ -1,6 +1,7 @@
 """The plan of the later methods, and one short curve of each protocol."""
 
 import json
+import re
 import sys
 from dataclasses import replace
 from fnmatch import fnmatch
@@ -90,11 +91,20 @@ def test_what_is_ours_and_how_far_the_log_is_stands_below_a_table():
         gains = [f"{own:+.4f} ({logged:+.4f}) at {d}" for d, (own, logged) in gain.items()]
         assert f"{name} {', '.join(gains)}" in page
     assert f"two trainings of one model, differ by {log['S', 200] - log['T', 200]:.4f}: so much is chance" in page
+    ftd = [log["FTD", d] - here["FTD", d] for d in (10, 20, 100, 200)]
+    assert min(ftd) > log["S", 200] - log["T", 200]
+    shares = [100 * lost / log["FTD", d] for lost, d in zip(ftd, (10, 20, 100, 200), strict=True)]
+    assert f"FTD is below it by {min(shares):.1f}% to {max(shares):.1f}% at every size: more than that." in page
     alone = json.loads((paths.replicated() / "followups" / "bd-S-d5-seed1.json").read_text())
     assert f"then {alone['training']['epochs']} more" in page
     assert f"batches of {alone['training']['batch_size']} instead" in page
-    assert "{" not in page and all(text.split()[0] in page for text in study.OURS.values())
-    small = study.tables()["followups"].query("study == 'td' and method == 'T'")
+    for paragraph in study.OURS.values():  # the parts around its numbers
+        assert all(part in page for part in re.split(r"{\w+}", paragraph))
+    assert "{" not in page
+    table = study.tables()["followups"]
+    near = table.assign(mean=table["mean"].where(table["method"] != "FTD", table["mean"] + 0.005))
+    assert "do not know why" not in study.of_study(near, "td"), "a distance like that of two trainings"
+    small = table.query("study == 'td' and method == 'T'")
     assert "with a log" not in study.of_study(small, "td"), "without S and FTD there is nothing to compare"
 
 
