@@ -136,7 +136,7 @@ style.save(fig, "11_teachers_alike", profile, trained, NOTEBOOK)
 #
 # In the picture each panel is a method and a student, each line a teacher. A bar that does not touch 0 is a gain or a loss. Every
 # row of panels has its own scale. A filled mark has several seeds, a hollow one a single seed: its interval is over users alone, although another
-# seed would give another student.
+# seed would give another student. A teacher without a mark is not on record yet.
 
 # %%
 recorded = [results.on_record(matrix) for matrix in matrices.MATRICES["paper"]]
@@ -224,14 +224,16 @@ for found in shown or own:
 # test. Lead and kind also go together: on MovieLens-100K the three teachers that look at the order are the best three.
 #
 # The weights set a limit to all of this. Where a student clearly loses, it lost on validation items already, with either weight (but
-# for RD from ItemCF on Gowalla). A weaker weight might not lose; the matrix cannot tell that from a teacher that does not suit its student.
+# for BPR-MF by RD from ItemCF on Gowalla). A weaker weight might not lose; the matrix cannot tell that from a teacher that does not suit its student.
 #
 # ## What you have seen
 #
 # * A method that needs lists alone works, as code, with every teacher and every student. Whether the student gains depends on
 #   the pair.
 # * On Gowalla BPR-MF gains from the three teachers that are ahead of it alone on test items (EASE, LightGCN and Caser) and loses from the
-#   three behind it (ItemCF, SASRec and Fossil). With RRD and RankDistil-C it loses far more than with RD's position weights.
+#   three behind it (ItemCF, SASRec and Fossil). With RRD and RankDistil-C it loses far more than with RD's position weights. Caser as a
+#   student, taught so far by EASE, ItemCF and Caser, gains from the two that are ahead of it, and loses from ItemCF. One gain of each student,
+#   both from EASE, is uncertain.
 # * On MovieLens-100K few single gains are certain: the tables count those left after Holm's correction. With RankDistil-C, Caser
 #   becomes worse with the three teachers that ignore the order. With RRD and RankDistil-C it has its larger gains from the three that use it. We saw
 #   this pattern after the runs; SASRec, which also uses the order, shows little of it.
