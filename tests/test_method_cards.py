@@ -57,15 +57,17 @@ def test_a_card_names_the_code_that_its_method_was_compared_with():
     root = SCRIPT.parents[2]
     facts = tomllib.loads((SCRIPT.parent / "facts.toml").read_text(encoding="utf-8"))
     section = (root / "DEVIATIONS.md").read_text(encoding="utf-8").split("\n## Later methods and models")[1].split("\n## ")[0]
-    rows = [line for line in section.splitlines() if line.startswith("| ")]
+    sources, above = {}, ""
+    for names, source in (row.split("|")[1:3] for row in section.splitlines() if row.startswith("| ")):
+        above = source if source.strip() != "the same" else above
+        sources |= {name: above for name in names.strip().split(", ") if name not in sources}
     compared = csv.DictReader((root / "figures" / "tables" / "parity.csv").open(encoding="utf-8"))
     for name, repository, commit in sorted({(row["method"], row["repository"], row["commit"]) for row in compared}):
         short = repository.split(",")[0].split("/")[1]
         if name not in facts:  # a method of the first papers
             continue
         assert f"{short} {commit}" in facts[name]["paper"], name
-        for source in (row.split("|")[2] for row in rows if row.startswith(f"| {name} |")):
-            assert commit in source or "the same" in source, name  # as in the row above
+        assert commit in sources[name], name
 
 
 def test_a_card_explains_the_greek_letters_of_its_equation():
