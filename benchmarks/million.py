@@ -22,11 +22,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from benchmarks.limits import alone, forget_peak, peak
 from rdcore import serve
 from rdcore.data import Interactions, Stage, from_frame, stage
-from rdcore.distill import Position, RDSettings
+from rdcore.data.sampling import stream
+from rdcore.distill import Position, RDSettings, RRDSettings
 from rdcore.distill.base import TrainingData
 from rdcore.eval.metrics import evaluate
 from rdcore.models import BPRMFSettings
@@ -48,9 +50,11 @@ class Size:
     batch: int = 16_384
     steps: int = 20
     judged: int = 2_000
+    depth: int = 500
+    """Of RRD's lists."""
 
 
-TRIAL = Size(1_000, 500, 10_000, 256, 3, 50)
+TRIAL = Size(1_000, 500, 10_000, 256, 3, 50, 100)
 
 
 def frame(size: Size) -> pd.DataFrame:
@@ -66,6 +70,15 @@ def frame(size: Size) -> pd.DataFrame:
 def first_users(part: Interactions, n: int) -> Interactions:
     """The first ``n`` users of a part, with all items."""
     return Interactions(part.name, part.items[: part.offsets[n]], part.offsets[: n + 1], part.n_items)
+
+
+class RandomLists:
+    """Lists that are there already, for memory: the teacher's own would take an hour."""
+
+    def get(self, name: str, shape: tuple[int, int], n_items: int, make: Callable[[], Tensor]) -> Tensor:
+        """A random item and those behind it."""
+        start, place = torch.randint(n_items, (shape[0], 1), dtype=torch.int32), torch.arange(shape[1], dtype=torch.int32)
+        return start.add(place).remainder_(n_items)
 
 
 def measure(size: Size) -> list[dict]:
@@ -110,6 +123,9 @@ def measure(size: Size) -> list[dict]:
         step("export to ONNX", lambda: serve.export(student, file))
         step("check of 200 users' lists", lambda: serve.check(file, student, part.fit, range(min(200, judged))))
         step("labels, and who has what", lambda: serve.write_users(clicks, Path(folder) / "student.npz"))
+    method, random = RRDSettings(depth=size.depth).build(student, teacher), RandomLists()
+    step(f"RRD: what every user leaves beside a list of {size.depth}", lambda: method.prepare(teacher, instances, cache=random))
+    step("RRD: an epoch's sample, 40 and 40 items", lambda: method.begin_epoch(student, 1, steps, stream(1, "distillation", 1)))
     return rows
 
 

@@ -40,8 +40,7 @@ class Queries:
         return replace(self, user=self.user[index], end=self.end[index])
 
     def to(self, device) -> Queries:
-        moved = {name: getattr(self, name).to(device) for name in ("user", "end", "items", "offsets")}
-        return replace(self, **moved)
+        return replace(self, **{name: getattr(self, name).to(device) for name in ("user", "end", "items", "offsets")})
 
     def past(self, everything: bool = False) -> tuple[Tensor, Tensor]:
         """All items before each query, oldest first, as (row (M,), item (M,)): row indexes the queries. ``everything``: all
@@ -114,8 +113,8 @@ def training_queries(fit: Interactions, window: int, *, full_windows: bool = Fal
 
 def final_queries_of(queries: Queries) -> Queries:
     """One query per user of the same table, behind all of their items: (n_users,) queries."""
-    users = torch.arange(len(queries.offsets) - 1, device=queries.offsets.device)
-    return replace(queries, user=users, end=queries.offsets[1:])
+    offsets = queries.offsets
+    return replace(queries, user=torch.arange(len(offsets) - 1, device=offsets.device), end=offsets[1:])
 
 
 def final_queries(fit: Interactions) -> Queries:

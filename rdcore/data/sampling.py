@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
@@ -65,7 +66,7 @@ class SeenItems:
     @cached_property
     def unseen(self) -> OtherItems:
         """What each user has not seen."""
-        return OtherItems(self.keys // self.n_items, self.keys % self.n_items, len(self.distinct), self.n_items)
+        return OtherItems([(self.keys // self.n_items, self.keys % self.n_items)], len(self.distinct), self.n_items)
 
     def contains(self, user: Tensor, items: Tensor) -> Tensor:
         """(B,), (B, n) -> (B, n) bool."""
@@ -137,14 +138,11 @@ def different_unseen_items(
     they are drawn by `unseen_items`, and what is listed or was drawn twice is drawn again. For the others places are
     drawn, so the time does not depend on any one user.
     """
-    if listed is None:
-        listed = user.new_empty((len(user), 0))
+    listed = user.new_empty((len(user), 0)) if listed is None else listed
     by_place = (seen.left[user] - (listed < seen.n_items).sum(1) < n) | seen.heavy[user]
     items = torch.full((len(user), n), seen.n_items, device=user.device)
-    others = (~by_place).nonzero().squeeze(1)
-    if len(others):
-        items[others] = unseen_items(user[others], n, seen, generator)
-    rows = others
+    if len(rows := (~by_place).nonzero().squeeze(1)):
+        items[rows] = unseen_items(user[rows], n, seen, generator)
     while len(rows):
         drawn = torch.cat([listed[rows], items[rows]], dim=1)
         values, place = drawn.sort(dim=1, stable=True)  # of equal ones the listed or first first
@@ -154,33 +152,39 @@ def different_unseen_items(
         row, column = again.nonzero(as_tuple=True)
         items[rows[row], column] = unseen_items(user[rows[row]], 1, seen, generator)[:, 0]
         rows = rows[again.any(1)]
-    few = by_place.nonzero().squeeze(1)
-    if len(few):
+    if len(few := by_place.nonzero().squeeze(1)):
         items[few] = OtherItems.of(user[few], listed[few], seen).draw(n, generator)
     return items
 
 
 class OtherItems:
     """The items that each row leaves when its excluded ones are taken away, in memory that grows with the excluded only.
-    Made from pairs of row (M,) and excluded item (M,). left: how many items remain, (n_rows,)."""
+    Made from parts, pairs of row (M,) and excluded item (M,): no row is in two parts, and later parts have later rows.
+    left: how many items remain, (n_rows,)."""
 
-    def __init__(self, row: Tensor, item: Tensor, n_rows: int, n_items: int):
-        self.n_items = n_items
-        keys = row * n_items + item  # numpy sorts them up to twenty times as fast as torch
-        keys = torch.unique(keys) if keys.is_cuda else torch.unique_consecutive(torch.from_numpy(np.sort(keys.numpy())))
-        row = keys // n_items
-        counts = torch.bincount(row, minlength=n_rows)
-        self.first = counts.cumsum(0) - counts
-        self.left = n_items - counts
-        # For every excluded item, how many remaining ones come before it. The keys stay ascending: a row has at most n_items.
-        self.keys = keys - (torch.arange(len(keys), device=keys.device) - self.first[row])
+    def __init__(self, parts: Iterable[tuple[Tensor, Tensor]], n_rows: int, n_items: int):
+        self.n_items, self.first, self.left, kept = n_items, 0, n_items, []
+        for row, item in parts:
+            keys = row * n_items + item  # numpy sorts them up to twenty times as fast as torch
+            keys = torch.unique(keys) if keys.is_cuda else torch.unique_consecutive(torch.from_numpy(np.sort(keys.numpy())))
+            counts = torch.bincount(keys // n_items, minlength=n_rows)
+            first = counts.cumsum(0) - counts
+            # For every excluded item, how many that remain come before it. The keys stay ascending: a row has at most n_items.
+            kept.append(keys - torch.arange(len(keys), device=keys.device) + first[keys // n_items])
+            self.first, self.left = self.first + first, self.left - counts
+        self.keys = torch.cat(kept)
 
     @classmethod
     def of(cls, user: Tensor, listed: Tensor, seen: SeenItems) -> OtherItems:
         """What users (B,) have neither seen nor in their lists (B, p), where n_items names nothing."""
-        row, item = seen.of(user)
-        place, column = (listed < seen.n_items).nonzero(as_tuple=True)
-        return cls(torch.cat([row, place]), torch.cat([item, listed[place, column].long()]), len(user), seen.n_items)
+
+        def part(rows: Tensor) -> tuple[Tensor, Tensor]:
+            row, item = seen.of(user[rows])
+            place, column = (listed[rows] < seen.n_items).nonzero(as_tuple=True)
+            return torch.cat([row, place]) + rows[:1], torch.cat([item, listed[rows][place, column].long()])
+
+        rows = torch.arange(len(user), device=user.device).split(max(1, LOOKED_UP // (1 + listed.shape[1])))
+        return cls(map(part, rows), len(user), seen.n_items)
 
     def at(self, row: Tensor, place: Tensor) -> Tensor:
         """The place-th of what rows (B,) leave, from 0 and ascending: (B, n) -> (B, n)."""

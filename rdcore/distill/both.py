@@ -34,8 +34,7 @@ class BothSettings(Settings):
             raise ValueError(f"first and second must be two methods, got {_method(self.first)} twice")
 
     def build(self, student: Model, teacher: Model) -> Both:
-        settings = (self.first, self.second)
-        return Both({_method(part): part.build(student, teacher) for part in settings})
+        return Both({_method(part): part.build(student, teacher) for part in (self.first, self.second)})
 
 
 def _method(settings: object) -> str:

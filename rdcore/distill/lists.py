@@ -112,9 +112,8 @@ def exemplary_rankings(
     lists = torch.empty((len(queries), K), dtype=torch.int32, device=queries.user.device)
     rows = block_rows(teacher.n_items, block or (2048 if queries.user.is_cuda else 512))
     starts = range(0, len(queries), rows)
-    bar = tqdm(starts, desc="teacher's lists", unit="block", disable=not progress, mininterval=5)
     with torch.no_grad(), evaluating(teacher):
-        for start in bar:
+        for start in tqdm(starts, desc="teacher's lists", unit="block", disable=not progress, mininterval=5):
             part = slice(start, start + rows)
             scores = all_scores(teacher, queries[part]).contiguous()  # (rows, n_items)
             if target is not None:

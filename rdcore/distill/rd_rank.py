@@ -63,8 +63,7 @@ def exact_rank(items: Tensor, scores: Tensor, seen: tuple[Tensor, Tensor]) -> Te
     """The student's 0-based rank of items (B, K) among all unseen ones: scores of all items (B, n_items), and what is seen
     as (row (M,), item (M,)) -> (B, K)."""
     unseen = scores.index_put(seen, scores.new_tensor(-torch.inf))
-    ranks = [(unseen > item.unsqueeze(1)).sum(1) for item in scores.gather(1, items).unbind(1)]
-    return torch.stack(ranks, dim=1)
+    return torch.stack([(unseen > item.unsqueeze(1)).sum(1) for item in scores.gather(1, items).unbind(1)], dim=1)
 
 
 def rank_among_all(student: Model, seen: SeenItems, user: Tensor, listed: Tensor, context: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ def test_the_trial_measures_every_step(tmp_path, monkeypatch):
     monkeypatch.setenv("RDCORE_ROOT", str(tmp_path))
     million.main(["--trial"])
     table = pd.read_csv(tmp_path / "figures/smoke/tables/million.csv")
-    assert list(table) == million.COLUMNS and len(table) == 9
+    assert list(table) == million.COLUMNS and len(table) == 11
     assert (table[["seconds", "whole_seconds", "peak_gb"]] > 0).all(axis=None)
     partly = table["done"] != "all"
     assert partly.sum() == 3 and (table.loc[~partly, "seconds"] == table.loc[~partly, "whole_seconds"]).all()

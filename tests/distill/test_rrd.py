@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rdcore import fast
-from rdcore.data import Interactions
-from rdcore.data.sampling import OtherItems, stream
+from rdcore.data import Interactions, sampling
+from rdcore.data.sampling import OtherItems, SeenItems, stream
 from rdcore.datasets import synthetic
 from rdcore.distill import Batch, RRDSettings
 from rdcore.distill.resampled import sampled_places
@@ -222,7 +222,7 @@ def others(excluded: list[set[int]], n_items: int) -> OtherItems:
     pairs = [(row, item) for row, items in enumerate(excluded) for item in sorted(items, reverse=True)]
     pairs += pairs[:2]  # a pair may be given twice
     row, item = torch.tensor(pairs).T
-    return OtherItems(row, item, len(excluded), n_items)
+    return OtherItems([(row, item)], len(excluded), n_items)
 
 
 def test_every_set_of_the_other_items_is_equally_likely():
@@ -246,6 +246,25 @@ def test_other_items_are_different_and_none_is_excluded(n_items, n_rows, more):
     assert drawn.shape == (len(asked), n)
     for row, place in zip(drawn.tolist(), asked, strict=True):
         assert len(set(row)) == n and set(row) <= set(range(n_items)) - excluded[place]
+
+
+@given(st.integers(2, 20), st.integers(0, 6), st.integers(0, 4), st.integers(1, 40), st.randoms(use_true_random=False))
+def test_blocks_of_users_leave_what_all_at_once_leave(n_items, n_users, length, looked_up, chance):
+    """Users are taken a few at a time, for memory. Lists may name nothing (n_items), and what is seen already."""
+    seen = [[chance.randrange(n_items) for _ in range(chance.randrange(4))] for _ in range(n_users)] + [[0]]
+    offsets = torch.tensor([0, *itertools.accumulate(map(len, seen))])
+    items = SeenItems(torch.tensor(sum(seen, [])), offsets, n_items)
+    user = torch.tensor([chance.randrange(n_users + 1) for _ in range(n_users)], dtype=torch.int64)  # one may come twice
+    listed = torch.tensor([[chance.randint(0, n_items) for _ in range(length)] for _ in user], dtype=torch.int32)
+    listed = listed.reshape(n_users, length)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sampling, "LOOKED_UP", looked_up)
+        made = OtherItems.of(user, listed, items)
+    left = [sorted(set(range(n_items)) - set(seen[who]) - set(row)) for who, row in zip(user, listed.tolist(), strict=True)]
+    assert made.left.tolist() == list(map(len, left))
+    for row, expected in enumerate(left):
+        places = torch.arange(len(expected))[None]
+        assert made.at(torch.tensor([row]), places)[0].tolist() == expected
 
 
 # The method -----------------------------------------------------------------------------------------------------------

@@ -116,7 +116,7 @@ class ItemSideRanking(Distillation):
         place, user = Owners(data.seen).of(listed)
         taken = torch.arange(len(listed), device=listed.device).repeat_interleave(settings.depth)
         rows, users = torch.cat([place, taken]), torch.cat([user, self.listed_users.flatten()])
-        self.others = OtherItems(rows, users, len(listed), len(self.everyone))
+        self.others = OtherItems([(rows, users)], len(listed), len(self.everyone))
         self.log_weights = (
             -torch.arange(settings.depth, dtype=torch.float64, device=listed.device) / settings.T
         )
