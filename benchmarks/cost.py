@@ -1,6 +1,6 @@
 """Is distillation worth it? Quality against size and time, of teacher, student alone and distilled student.
 
-    pip install 'rdcore[serve,index]'
+    pip install -e '.[serve,index]'
     python -m benchmarks.cost                  # a quarter of an hour of one quiet core; --trial: seconds, small numbers
     python -m benchmarks.cost --only gowalla   # or ml-100k, made-up: the other rows of the table stay
 
@@ -194,7 +194,7 @@ def ways(model: BPRMF, fit: Interactions, folder: Path) -> dict[str, tuple[Calla
     try:
         index = inverted_lists(_items(model))
     except ImportError:
-        print("faiss is missing: pip install 'rdcore[index]'")
+        print("faiss is missing: pip install -e '.[index]' in the project's folder")
         return found
     return found | {"ivf": (by_index(index, model, fit), size + index_bytes(index))}
 

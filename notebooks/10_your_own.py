@@ -70,8 +70,8 @@ page.show(frame.head(3))
 
 # %% [markdown]
 # `from_frame` orders each user's rows by time and numbers users and items. If a user acted on an item several times, the first
-# action counts. Times are whole numbers such as seconds. Without a time column, pass `time=None`: the order of the rows then
-# counts.
+# action counts. Times are numbers, such as seconds, or dates. Without a time column, pass `time=None`: the order of the rows
+# then counts.
 
 # %%
 mine = data.from_frame(frame, user=USER, item=ITEM, time=TIME, name="mine")
@@ -283,8 +283,9 @@ page.say("Is the teacher better than popularity?",
          "Yes." if significance.compare(ap["T"], ap["popularity"]).low > 0 else "No.")
 
 # %% [markdown]
-# RD does not help this student, and the teacher is only a little better than it. The setting was not chosen for these data, so the result is
-# shown as it is: try others on stage `V`, $\lambda$, the weight and what the lists leave out.
+# With this seed RD makes the student worse: the interval lies below 0. The teacher is only a little better than the student
+# alone. The setting was not chosen for these data, so the result is shown as it is: try others on stage `V`, $\lambda$, the
+# weight and what the lists leave out.
 #
 # This compares two settings on one data set with one seed. To compare two *methods*, give each the same number of trials on stage `V`, and then
 # run stage `F` with five seeds, one row of `ap` for each seed.

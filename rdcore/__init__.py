@@ -4,7 +4,8 @@
 
     clicks = rdcore.load("ml-100k")            # or rdcore.from_frame(frame, user=..., item=..., time=...)
     teacher = rdcore.fit(clicks, rdcore.CaserSettings(dim=100))
-    student = rdcore.fit(clicks, rdcore.CaserSettings(dim=20), teacher=teacher, method=rdcore.RDSettings())
+    method = rdcore.RDSettings(weights=rdcore.Position(lam=10))
+    student = rdcore.fit(clicks, rdcore.CaserSettings(dim=20), teacher=teacher, method=method)
     print(rdcore.compare({"teacher": teacher, "student": student}, clicks))
 
 Everything else is in rdcore.data, rdcore.models, rdcore.distill, rdcore.train and rdcore.eval: the method; and in

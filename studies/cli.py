@@ -169,7 +169,8 @@ def notebooks_guard(arguments: argparse.Namespace) -> int:
 
 def add_train(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("train", help="train the runs of a profile, most wanted first")
-    command.add_argument("--profile", default="paper", help="smoke, small or paper")
+    profiles = "smoke, small or paper (default: paper; without --only all its planned runs, which take days)"
+    command.add_argument("--profile", default="paper", help=profiles)
     _add_only(command)
     where = command.add_mutually_exclusive_group()
     where.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time on this machine, one thread each")

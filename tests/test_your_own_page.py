@@ -20,7 +20,8 @@ def page(tmp_path_factory):
     """What the page's blocks leave behind."""
     names = {"__name__": "page"}
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("page"))
+        patch.chdir(folder := tmp_path_factory.mktemp("page"))
+        patch.setenv("RDCORE_RUNS", str(folder / "runs"))
         for block in re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
             exec(compile(block, PAGE.name, "exec"), names)
     return names
@@ -30,6 +31,8 @@ def test_the_page_runs(page):
     assert {"S", "RD-position", "RRD", "RankDistil-C", "CD", "own", "discount"} == set(page["models"])
     assert page["c"].n_seeds == 3 and page["c"].low < page["c"].high
     assert set(page["parts"]) == {"F"} and page["early"].name == "V"
+    assert page["run"].finished and len(page["everything"].fit) == len(page["clicks"])
+    assert len(page["rows"]) == page["counts"].sum() == len(page["part"].fit)
 
 
 def test_cold_users_are_evaluated_too():

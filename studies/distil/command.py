@@ -51,7 +51,7 @@ scores; not if all scores lie within about one unit (ials), for then they hardly
   rce-kd         the same, also for what the student ranks high
   dllm2rec       as rd-position, and those most that the teacher is sure of
 From the teacher's vectors, with the teacher bpr, caser, fossil, sasrec, lightgcn or ials; slow: the steps of a bpr student
-take about 10 (ftd), 100 (de, htd) or 400 (freqd) times as long as alone:
+take about 10 (ftd), 100 (de, htd) or 400 (freqd) times as long as alone (measured once, by hand; not on record):
   fit, vkd       the vectors themselves
   de, de-rrd     the same, with several experts; and with rrd
   pckd           de that keeps the student's order

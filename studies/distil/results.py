@@ -20,7 +20,7 @@ from rdcore.eval import metrics
 from rdcore.eval.significance import Comparison, compare
 from rdcore.eval.topk import block_rows
 from rdcore.models.base import Model, evaluating
-from studies.common.verdicts import SEEDS_FOR_A_VERDICT
+from studies.common.verdicts import FEWEST_SEEDS, SEEDS_FOR_A_VERDICT
 from studies.distil.plan import FROM_SCORES, METRIC, Done
 from studies.distil.teachers import ListsSettings
 
@@ -105,15 +105,20 @@ def conclusion(users: dict) -> list[str]:
     gain, lead = difference(d, s), difference(t, s)
     percent = 100 / gain.mean_b if gain.mean_b else float("nan")
     word = "better than" if gain.low > 0 else "worse than" if gain.high < 0 else "not distinguishable from"
-    few = gain.n_seeds < SEEDS_FOR_A_VERDICT and not gain.low <= 0 <= gain.high
+    caution = ""
+    if gain.n_seeds < FEWEST_SEEDS:  # as in `verdicts.with_seeds`
+        caution = " in these runs; no verdict: with fewer than three seeds their spread is hardly known"
+    elif gain.n_seeds < SEEDS_FOR_A_VERDICT and not gain.low <= 0 <= gain.high:
+        caution = ", which is provisional: fewer than five seeds"
     sentences = [
         f"On test data the distilled student has {METRIC} {gain.mean_a:.4f}, the student alone {gain.mean_b:.4f}: "
         f"{percent * gain.difference:+.1f} % (95 % interval {percent * gain.low:+.1f} % to {percent * gain.high:+.1f} %).",
         f"With {gain.n_seeds} seed{'s' * (gain.n_seeds > 1)} and {gain.n_users:,} users, the distilled student is "
-        f"{word} the student alone{', which is provisional: fewer than five seeds' * few}.",
+        f"{word} the student alone{caution}.",
     ]
     if lead.low > 0 and gain.low > 0:
-        sentences.append(f"It wins back {100 * gain.difference / lead.difference:.0f} % of the teacher's lead.")
+        it = "It" if gain.n_seeds >= FEWEST_SEEDS else "In these runs it"
+        sentences.append(f"{it} wins back {100 * gain.difference / lead.difference:.0f} % of the teacher's lead.")
     return sentences
 
 

@@ -240,7 +240,7 @@ def needs_export() -> None:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ValueError(f"the student is exported to ONNX, which needs the extra `serve` ({error}): "
-                         "pip install 'rdcore[serve]'") from error  # fmt: skip
+                         "pip install -e '.[serve]' in the project's folder") from error  # fmt: skip
 
 
 @contextlib.contextmanager

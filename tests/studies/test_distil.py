@@ -595,7 +595,12 @@ def test_teach_writes_the_lists_of_a_run(tmp_path, monkeypatch, capsys):
     assert (read_lists(tmp_path / "again.parquet", fit).items == lists.items).all()
 
 
-@pytest.mark.parametrize(("seeds", "said"), [(2, ", which is provisional: fewer than five seeds."), (5, " the student alone.")])
+@pytest.mark.parametrize(("seeds", "said"), [
+    (1, " in these runs; no verdict: with fewer than three seeds their spread is hardly known."),
+    (2, " in these runs; no verdict: with fewer than three seeds their spread is hardly known."),
+    (3, ", which is provisional: fewer than five seeds."), (4, ", which is provisional: fewer than five seeds."),
+    (5, " the student alone."),
+])  # fmt: skip
 def test_what_few_seeds_say_is_provisional(seeds: int, said: str) -> None:
     users = {role: {results.METRIC: level + np.random.default_rng(seeds).normal(0, 0.01, (seeds, 300)) + noise}
              for role, level, noise in (("S", 0.1, 0), ("D", 0.2, np.linspace(0, 0.01, 300)), ("T", 0.3, 0))}  # fmt: skip
