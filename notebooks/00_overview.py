@@ -83,7 +83,7 @@ page.say_lines(
 # * *not assessable*: these runs cannot decide it, the note says why; *not run*: nobody has trained it yet.
 #
 # The last rows, from *RD with position weights ranks no worse* on, are questions of ours, which no paper asks. Section 4 explains the weightings
-# (hybrid, position importance, 1/K). Notebook 04, section 5, explains the rows with other lists or further negatives. POP (popularity), ItemCF (neighbouring
+# (hybrid, position importance, 1/K). Notebook 04, section 6, explains the rows with other lists or further negatives. POP (popularity), ItemCF (neighbouring
 # items) and BPR (matrix factorisation) are the paper's baselines.
 #
 # With thousands of users even an unimportant difference has a tiny p-value. Read effect and interval first.

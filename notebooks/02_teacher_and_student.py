@@ -111,8 +111,8 @@ torch.testing.assert_close(scores, student.score_all(vectors))
 # %% [markdown]
 # ## 2. What it learns from
 #
-# Every position in a user's sequence is a training example: five items, and the **target**, the item that came next. Three
-# **negatives**, items that the user never had, are drawn at random in each epoch. The loss asks for a high score of the target $t$ and low
+# Every item of a user's training sequence from the sixth on is a **target**; the five items before it are the input. Three **negatives** are drawn
+# at random in each epoch, from the items that the user does not have in training; a test item can be among them, as in the released code. The loss asks for a high score of the target $t$ and low
 # scores of the negatives $i$:
 #
 # $$L^R = -\log\sigma(\hat y_t) - \sum_i \log(1 - \sigma(\hat y_i)).$$
@@ -140,8 +140,8 @@ page.say(f"An untrained model has a loss near 4 log 2 = 2.77 for each example; t
 #
 # Nearly all parameters are vectors of users and items, so the size grows in proportion to $d$. A check: the paper's Table 3 prints
 # the parameters of its teacher ($d = 100$) and its student ($d = 50$) for Gowalla, its data set (13,149 users, 14,009 items).
-# The official code trains a row of numbers for the empty place before a user's first item, and even ranks it; here that row is
-# zero.
+# The official code also stores a row of numbers for the empty place before a user's first item, and even ranks it; here that row
+# is zero.
 
 # %%
 printed = reported("rd_table3").query("dataset == 'gowalla' and model == 'Caser' and quantity == 'parameters'")

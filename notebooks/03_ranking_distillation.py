@@ -176,9 +176,10 @@ style.save(fig, "03_rank_weights", walk.name, list(trained.values()), NOTEBOOK)
 # %% [markdown]
 # ## 4. The rank is estimated
 #
-# An exact rank needs the scores of all $N$ items in every step. The paper draws $S$ items that the user has not had and counts how
-# many of them, $n$, the student scores higher: $\hat r = \lfloor n N / S \rfloor$. The estimate is a multiple of $N/S$, and it is
-# often 0 for an item with a good rank.
+# An exact rank needs the scores of all $N$ items in every step. The released code draws $\epsilon$ items that the user does not have in
+# training and counts how many of them, $n$, the student scores higher: $\hat r = \lfloor n N / \epsilon \rfloor$, from 0. (By notes on the
+# paper, its formula counts from 1 and has the number of items without a label in place of $N$.) The estimate is a multiple of $N/\epsilon$, and
+# it is often 0 for an item with a good rank.
 
 # %%
 some = torch.randperm(len(examples.queries), generator=stream(seed, "shown queries"))[:200]

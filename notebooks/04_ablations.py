@@ -114,9 +114,9 @@ page.say_lines([
 # %% [markdown]
 # ## 3. All sweeps in one picture
 #
-# Each panel is one setting. The horizontal lines are RD, S and T of the tables; the shaded band is the noise around RD's line.
-# Where a curve stays in the band, no difference can be told from noise. The last three panels belong to RD-hybrid, the others to
-# RD-position. An arrow points to a value below the panels.
+# Each panel is one setting. The horizontal lines are RD, S and T with the settings of the tables, on validation; the shaded band is the noise
+# around RD's line. Where a curve stays in the band, no difference can be told from noise. A panel's colour says whether its setting belongs to
+# RD-position or to RD-hybrid, as in the legend. An arrow points to a value below the panels.
 
 # %%
 labels = {sweep: name for sweep, (name, _) in ablation_results.SETTINGS.items()}
@@ -135,7 +135,7 @@ page.say(reports.at_another_rate(reports.last(by_key.get(faster.key)), level, 2)
 # of the same size or data, and where it is worse. The last line gives S a learning rate of its own.
 #
 # * $\mu$ has no influence as soon as *one* sampled item that beats the teacher's item makes the weight nearly 1. With $N$ items
-#   and $S$ samples an estimated rank is a multiple of $N/S$, so this happens for every $\mu$ above $2.65\, S/N$.
+#   and $\epsilon$ samples an estimated rank is a multiple of $N/\epsilon$, so this happens for every $\mu$ above $2.65\, \epsilon/N$.
 # * The paper's Figure 6 varies the balance $\alpha$ of the two losses. $\alpha = 0$ is the student alone; with $\alpha = 1$,
 #   distillation *alone*, no negative item is seen.
 
@@ -169,7 +169,7 @@ page.say(ablation_results.in_words(size))
 # %% [markdown]
 # ## 5. Paper and released code
 #
-# The published numbers come from code that differs from the text. Each difference that can change a number is tried alone, then all together; all of it with
+# The released code differs from the paper's text; which of the two made the published numbers is not known. Each difference that can change a number is tried alone, then all together; all of it with
 # hybrid weights, which both describe.
 
 # %%
@@ -182,13 +182,15 @@ page.folded_table("All values of all sweeps", table.drop(columns="key").round(4)
 #
 # RD gives every query $K$ further positives. Perhaps any plausible ones would do? Controls with the same $K$ and weights:
 #
-# * lists of *random* items that the user has not had,
+# * lists of *random* items that the user does not have in training,
 # * lists of *popular* items,
 # * lists of *another student* (same size, other seed),
 # * no lists, but $K$ further negatives for S: *uniform* ones, or of 100 random items the $K$ that S itself scores highest at that moment.
 #
 # They are measured on **test**, once, and nothing is chosen by them. First the controls at the paper's size (committed records, Caser on Gowalla): with the weights
 # of RD-position where such controls are on record, else with those of RD-hybrid. A control with weights that fade says little about what the lists are worth.
+# And with random lists the hybrid weights do not fade: the student never ranks those items high. That control is taught more strongly than RD
+# and says nothing about the teacher's lists.
 
 # %%
 weighting, at_size = ablations.controls_on_record()

@@ -16,6 +16,9 @@
 # 1. the distilled student (**RD**) ranks better than the same student alone (**S**);
 # 2. it ranks no worse than the teacher (**T**).
 #
+# The authors' poster says that RD is significantly better than S and has no significant degradation against T. Which test they used is not
+# known. To find no significant difference is less than to be no worse: section 6 asks the stricter question.
+#
 # Everything is shown twice: for the committed runs at the paper's size (Gowalla), and for small runs with three seeds.
 
 # %% tags=["parameters"]

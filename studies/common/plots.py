@@ -124,7 +124,8 @@ def differences(comparisons: Mapping[str, Comparison], per_user: np.ndarray, *, 
     means.axvline(0, color="black", linewidth=1)
     rows(means, list(comparisons))
     means.locator_params(axis="x", nbins=4)
-    means.set(xlabel=f"difference to S in {metric}, 95 % interval", title="mean over users")
+    over = " over users" * all(c.n_seeds == 1 for c in comparisons.values())
+    means.set(xlabel=f"difference to S in {metric}, 95 % interval{over}", title="mean over users")
     bound = float(np.quantile(np.abs(per_user), 0.99)) or 1.0
     outside = int((np.abs(per_user) > bound).sum())
     sns.histplot(x=np.clip(per_user, -bound, bound), bins=61, color=ROLES.get(first, ROLES["RD"]).colour, alpha=1, ax=users)

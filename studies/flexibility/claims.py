@@ -24,6 +24,6 @@ def claims() -> list[Claim]:
             pairs = text.count(len(gains), "pair")
             notes.append(f"{one.title}, position weights: of {pairs} the interval of {above} lies above 0, of {below} below 0, "
                          "before Holm's correction")  # fmt: skip
-    return [Claim(claim="RD works whatever the models of teacher and student are (abstract)", source="Tang & Wang 2018",
-                  verdict=verdicts.NOT_ASSESSABLE if on_the_papers else verdicts.NOT_RUN, note="; ".join(notes),
-                  notebook="11_flexibility")]  # fmt: skip
+    return [Claim(claim="RD can be used with any ranking models as teacher and student (abstract: orthogonal to their choice)",
+                  source="Tang & Wang 2018", verdict=verdicts.NOT_ASSESSABLE if on_the_papers else verdicts.NOT_RUN,
+                  note="; ".join(notes), notebook="11_flexibility")]  # fmt: skip

@@ -20,6 +20,7 @@ from rdcore.store.runs import Record
 from studies.common import text
 from studies.common.gap import gap_recovered
 from studies.common.plan import unique
+from studies.common.verdicts import FEWEST_SEEDS
 from studies.rd.ablations import POSITION, TAUGHT, Sweeps, papers_alpha, points
 
 COLUMNS = ["sweep", "value", "role", "model", "MAP", "P@10", "nDCG@10", "seeds", "key"]
@@ -294,6 +295,8 @@ def attribution(frame: pd.DataFrame) -> str:
     each = [f"{name}: {share_in_words(rows.loc[name])}" for name in shares.index]
     most = shares.idxmax()
     rest = max(0.0, 1 - max(0.0, float(shares[most])))
-    doubt = "" if rows.loc[most, "share high"] < 1 else ", and the interval leaves open that nothing does"
     said += f"Without the teacher, this share of it is had by {'; '.join(each)}. The best of them is {most}: "
+    if rows.loc[TAUGHT, "seeds"] < FEWEST_SEEDS:
+        return said + "with so few seeds this does not say how much of the gain needs the teacher."
+    doubt = "" if rows.loc[most, "share high"] < 1 else ", and the interval leaves open that nothing does"
     return said + f"{rest:.0%} of the gain needs the teacher{doubt}."

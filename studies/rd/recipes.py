@@ -1,6 +1,6 @@
 """Which recipe gave the paper's numbers? RD as released, with a later switch, and as in the authors' code before its release.
 
-That code (February 2018) trains for 100 epochs; the weights are w^b alone up to epoch 50, then the product of both, divided
+That code (February 2018) trains for 100 epochs; the weights are w^b alone up to epoch 49, then the product of both, divided
 by its sum. The teacher is that of the released recipe in all rows: 50 epochs.
 """
 
@@ -25,7 +25,7 @@ WORDS = {
     "S": "student alone",
     "RD-hybrid": "hybrid weights as released: product from epoch 11 on",
     "RD-position": "position weights",
-    "RD-prerelease": "before the release: w^b alone, from epoch 51 on the product divided by its sum",
+    "RD-prerelease": "before the release: w^b alone, from epoch 50 on the product divided by its sum",
     "RD-hybrid-start26": "as released, product from epoch 26 on",
     "RD-hybrid-start51": "as released, product from epoch 51 on",
 }  # fmt: skip
@@ -44,7 +44,7 @@ def recipes(plan: Plan, seed: int) -> dict[str, Experiment]:
         return replace(released, role=role, training=of.training, distillation=replace(rd, weights=weights))
 
     return {
-        "RD-prerelease": taught("RD-prerelease", long, start_epoch=whole, before="discrepancy", normalise=True),
+        "RD-prerelease": taught("RD-prerelease", long, start_epoch=whole - 1, before="discrepancy", normalise=True),
         f"RD-hybrid-start{half}": taught(f"RD-hybrid-start{half}", plan, start_epoch=half),
         f"RD-hybrid-start{whole}": taught(f"RD-hybrid-start{whole}", long, start_epoch=whole),
         "S": long.student("F", seed),

@@ -50,7 +50,7 @@ def efficiency(ratios: Mapping, parts: Mapping[str, Mapping[str, float]]) -> Fig
         right.text(end, row, f" {end:.3g}", va="center", fontsize=10)
     rows(right, list(parts))
     right.set(xlim=(0, 1.2 * ends.max()), xlabel="seconds for the lists of all users")
-    right.legend(ncols=len(names), fontsize=9, columnspacing=1, handlelength=1, loc="lower center", bbox_to_anchor=(0.5, 1.06))
+    right.legend(ncols=len(names), fontsize=9, columnspacing=0.8, handlelength=1, loc="lower right", bbox_to_anchor=(1, 1.06))
     return fig
 
 

@@ -158,8 +158,16 @@ def _fading(caser: Matched | None) -> list[str]:
     sums = pd.concat({seed: run.record.history["weights"].map(sum) for seed, run in runs.items()}, axis=1).mean(axis=1)
     first, last = PROFILES["paper"].rd[0].methods["RD-hybrid"].weights.start_epoch, sums.index[-1]
     return [f"The released hybrid nearly switches distillation off: its weights sum to {sums[first - 1]:.2f} up to epoch "
-            f"{first - 1}, to {sums[first]:.2f} in epoch {first}, to {sums[last]:.2f} in epoch {last} (Caser).{_theirs()} "
-            "[Every weighting](figures/00_weightings.png)."]
+            f"{first - 1}, to {sums[first]:.2f} in epoch {first}, to {sums[last]:.2f} in epoch {last} (Caser).{_theirs()}"
+            f"{_divided(caser)} [Every weighting](figures/00_weightings.png)."]
+
+
+def _divided(caser: Matched) -> str:
+    """What the form of the paper's text reaches, whose weights are divided by their sum; "" without enough seeds."""
+    c = caser.compare("RD-hybrid-normalised", "S")
+    if c is None or c.n_seeds < FEWEST_SEEDS:
+        return ""
+    return f" Divided by their sum, as in the paper's text: {c.mean_a:.4f}, S {c.mean_b:.4f}."
 
 
 def _theirs() -> str:

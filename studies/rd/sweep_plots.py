@@ -118,6 +118,6 @@ def _levels(line, span, reference: Mapping[str, float], floor: float) -> None:
     for role, level in reference.items():
         if not math.isnan(level):
             colour, dash, _ = look(role)
-            line(level, color=colour, linestyle=dash, linewidth=1, label=f"{role} of the tables")
+            line(level, color=colour, linestyle=dash, linewidth=1, label=f"{role}, settings of the tables")
             if role.startswith("RD") and not math.isnan(floor):
                 span(level - floor, level + floor, color=colour, alpha=0.12, linewidth=0, label="noise")

@@ -169,7 +169,7 @@ def test_the_example_prints_what_readme_shows(capsys):
     shown = pd.read_csv(io.StringIO(after.split("```text\n")[1].split("```")[0]), sep=r"\s+")
     exec(compile(code, "README.md", "exec"), {})
     printed = pd.read_csv(io.StringIO(capsys.readouterr().out), sep=r"\s+")
-    assert list(printed.index) == ["T", "S", "RD", "CD"]
+    assert list(printed.index) == ["T", "S", "RD-position", "CD"]
     pd.testing.assert_frame_equal(printed, shown, atol=0.01, rtol=0)
 
 

@@ -22,7 +22,7 @@ def test_what_each_recipe_changes():
         "RD-prerelease": 100, "RD-hybrid-start26": 50, "RD-hybrid-start51": 100, "S": 100,
     }  # fmt: skip
     assert {role: (w.start_epoch, w.before, w.normalise) for role, w in weights.items()} == {
-        "RD-prerelease": (51, "discrepancy", True), "RD-hybrid-start26": (26, "position", False),
+        "RD-prerelease": (50, "discrepancy", True), "RD-hybrid-start26": (26, "position", False),
         "RD-hybrid-start51": (51, "position", False),
     }  # fmt: skip
     for run in planned.values():
