@@ -101,7 +101,7 @@ def test_readme_says_what_the_table_says():
     small = table.loc["ml-100k"]["quality"]
     assert (small["RD-position"] - small["S"]).max() < 0.001, "teaching adds nothing"
     readme = " ".join((paths.root() / "README.md").read_text(encoding="utf-8").split())
-    said = f"a student of 16 numbers a vector has {shares[0]} of T's nDCG@10 in an eighth of the bytes, alone"
+    said = f"a student of 16 numbers has {shares[0]} of T's standard nDCG@10 in an eighth of the bytes, alone"
     assert f"{said} {shares[1]}." in readme
 
 
