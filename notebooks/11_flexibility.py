@@ -230,10 +230,11 @@ for found in shown or own:
 #
 # * A method that needs lists alone works, as code, with every teacher and every student. Whether the student gains depends on
 #   the pair.
-# * On Gowalla BPR-MF gains from the three teachers that are ahead of it alone on test items (EASE, LightGCN and Caser) and loses from the
-#   three behind it (ItemCF, SASRec and Fossil). With RRD and RankDistil-C it loses far more than with RD's position weights. Caser as a
-#   student, taught so far by EASE, ItemCF and Caser, gains from the two that are ahead of it, and loses from ItemCF. One gain of each student,
-#   both from EASE, is uncertain.
+# * On Gowalla the teacher's lead decides: BPR-MF gains from the three teachers that are ahead of it alone on test items (EASE, LightGCN and
+#   Caser) and loses from the three behind it (ItemCF, SASRec and Fossil); so does Caser as a student, as far as it is on record. With RRD and
+#   RankDistil-C they lose far more than with RD's position weights.
+# * SASRec is the weakest of the students alone there. With RRD and RankDistil-C it gains a fifth from EASE; with position weights it loses
+#   a little, although EASE is far ahead of it.
 # * On MovieLens-100K few single gains are certain: the tables count those left after Holm's correction. With RankDistil-C, Caser
 #   becomes worse with the three teachers that ignore the order. With RRD and RankDistil-C it has its larger gains from the three that use it. We saw
 #   this pattern after the runs; SASRec, which also uses the order, shows little of it.
