@@ -354,7 +354,7 @@ def verdict(record: Efficiency, model: str, device: str = "cpu") -> str:
     student = record.entry(model, "RD", device)
     select = np.median(np.divide(student["select_seconds"], student["lists_seconds"]))
     found = about_half(whole, device)
-    judged = f'"about half" {found}'
+    judged = f'in our code "about half" {found}'
     if found == "open":
         judged = '"about half" is open' + ("" if record.quiet else ", because the machine was busy")
     if record.dataset != "gowalla":
