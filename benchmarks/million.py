@@ -73,7 +73,7 @@ def first_users(part: Interactions, n: int) -> Interactions:
 
 
 class RandomLists:
-    """Lists that are there already, for memory: the teacher's own would take an hour."""
+    """Made-up lists, so that the teacher's need not be worked out."""
 
     def get(self, name: str, shape: tuple[int, int], n_items: int, make: Callable[[], Tensor]) -> Tensor:
         """A random item and those behind it."""

@@ -121,7 +121,8 @@ style.save(fig, "06_efficiency" if profile == "paper" else "06_efficiency_paper"
 # ## 4. About half?
 #
 # "About half" needs an upper limit before it can be tested. We take the largest ratio that the paper itself reports on the same kind of device, over both models
-# and both data sets. The claim holds if our whole interval is at or below that limit. A busy machine moves a ratio towards 1, so it can confirm the claim but not refute it.
+# and both data sets. In our code "about half" holds if our whole interval is at or below that limit. A busy machine moves a ratio towards 1, so it can show that
+# it holds, not that it does not. Of the authors' code this says nothing, whichever way it ends: the claim has no verdict.
 
 # %%
 page.say_lines(efficiency.verdict(at_size, model, device) for device in at_size.devices for model in at_size.models)

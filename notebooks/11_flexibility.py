@@ -230,11 +230,12 @@ for found in shown or own:
 #
 # * A method that needs lists alone works, as code, with every teacher and every student. Whether the student gains depends on
 #   the pair.
-# * On Gowalla the teacher's lead decides: BPR-MF gains from the three teachers that are ahead of it alone on test items (EASE, LightGCN and
-#   Caser) and loses from the three behind it (ItemCF, SASRec and Fossil); so does Caser as a student, as far as it is on record. With RRD and
-#   RankDistil-C they lose far more than with RD's position weights.
+# * On Gowalla the gains of BPR-MF and Caser follow the teacher's lead. BPR-MF gains from the three teachers that are ahead of it alone on test
+#   items (EASE, LightGCN and Caser) and loses from the three behind it (ItemCF, SASRec and Fossil); so does Caser as a student, as far as it is
+#   on record. Two of these gains, both from EASE, are uncertain. With RRD and RankDistil-C both students lose far more than with RD's position
+#   weights.
 # * SASRec is the weakest of the students alone there. With RRD and RankDistil-C it gains a fifth from EASE; with position weights it loses
-#   a little, although EASE is far ahead of it.
+#   a little, although EASE is far ahead of it. Section 3 counts what is left of all gains and losses after Holm's correction.
 # * On MovieLens-100K few single gains are certain: the tables count those left after Holm's correction. With RankDistil-C, Caser
 #   becomes worse with the three teachers that ignore the order. With RRD and RankDistil-C it has its larger gains from the three that use it. We saw
 #   this pattern after the runs; SASRec, which also uses the order, shows little of it.

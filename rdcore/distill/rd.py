@@ -139,7 +139,7 @@ class Hybrid(Scheme):
     normalise: bool = False
     """Divide the product by its sum: the paper's formula does, the released code does not."""
     before: str = added("position")
-    """Before ``start_epoch``: w^a ('position') or w^b ('discrepancy', the code before its release)."""
+    """Before ``start_epoch``: w^a ('position') or w^b ('discrepancy', the code before the release)."""
 
     def __post_init__(self):
         for name, kind in (("position", Position), ("discrepancy", Discrepancy)):

@@ -81,7 +81,7 @@ class ListedTeacher(Model):
     """A teacher that is known by its lists alone: without a memory, without vectors.
 
     It scores what a user's list names, with the score of the file or, where it has none, with the
-    length of the list minus the place; everything else is -inf.
+    length of the longest list minus the place, from 0; everything else is -inf.
     """
 
     def __init__(self, lists: GivenLists):

@@ -296,7 +296,7 @@ def attribution(frame: pd.DataFrame) -> str:
     most = shares.idxmax()
     rest = max(0.0, 1 - max(0.0, float(shares[most])))
     said += f"Without the teacher, this share of it is had by {'; '.join(each)}. The best of them is {most}: "
-    if rows.loc[TAUGHT, "seeds"] < FEWEST_SEEDS:
+    if rows.loc[[TAUGHT, "S", most], "seeds"].min() < FEWEST_SEEDS:
         return said + "with so few seeds this does not say how much of the gain needs the teacher."
     doubt = "" if rows.loc[most, "share high"] < 1 else ", and the interval leaves open that nothing does"
     return said + f"{rest:.0%} of the gain needs the teacher{doubt}."

@@ -1,4 +1,4 @@
-"""Which recipe gave the paper's numbers? RD as released, with a later switch, and as in the authors' code before its release.
+"""Which recipe gave the paper's numbers? RD as released, with a later switch, and as in the code before the release.
 
 That code (February 2018) trains for 100 epochs; the weights are w^b alone up to epoch 49, then the product of both, divided
 by its sum. The teacher is that of the released recipe in all rows: 50 epochs.

@@ -167,7 +167,7 @@ def _divided(caser: Matched) -> str:
     c = caser.compare("RD-hybrid-normalised", "S")
     if c is None or c.n_seeds < FEWEST_SEEDS:
         return ""
-    return f" Divided by their sum, as in the paper's text: {c.mean_a:.4f}, S {c.mean_b:.4f}."
+    return f" Divided by their sum, as in the paper's formula: {c.mean_a:.4f}, S {c.mean_b:.4f}."
 
 
 def _theirs() -> str:

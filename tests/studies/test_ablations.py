@@ -497,6 +497,8 @@ def test_the_share_that_the_teacher_explains(tmp_path: Path):
     assert rows.loc[["S", "T", TAUGHT], "share of RD - S"].isna().all() and "S" not in compared
     assert np.isnan(rows.loc["lists of random unseen items", "MAP"]), "not run, and in the table"
     assert reports.attribution(frame).endswith("with so few seeds this does not say how much of the gain needs the teacher.")
+    fewer = [2 if name == "lists of another student" else 5 for name in frame["control"]]
+    assert "with so few seeds" in reports.attribution(frame.assign(seeds=fewer)), "those of the control count, too"
     said = reports.attribution(frame.assign(seeds=3))
     assert "lists of popular items: 25% (25% to 25%); lists of another student: 75% (75% to 75%)" in said
     assert said.endswith("The best of them is lists of another student: 25% of the gain needs the teacher.")

@@ -5,7 +5,6 @@ import re
 import sys
 from dataclasses import replace
 from fnmatch import fnmatch
-from itertools import combinations
 from types import SimpleNamespace
 
 import numpy as np
@@ -100,13 +99,11 @@ def test_what_is_ours_and_how_far_the_log_is_stands_below_a_table():
     logged = {(role, d): part.sort_values("epoch")["value"].tolist()[-5:]
               for (role, d), part in reported("td_logs").groupby(["role", "dim"])}  # fmt: skip
     del curves["S", 200], logged["S", 200]  # T again
-    pairs = [np.mean([np.corrcoef(np.diff(a), np.diff(b))[0, 1] for a, b in combinations(of.values(), 2)])
-             for of in (curves, logged)]  # fmt: skip
-    assert f"two of our runs correlate at {pairs[0]:.2f}, two of the log at {pairs[1]:.2f}." in page and pairs[0] > 0.4
     late = {place: 100 - 100 * np.mean(curves[place][1:]) / np.mean(logged[place][1:]) for place in curves}
     of_ftd = [late["FTD", d] for d in (10, 20, 100, 200)]
-    assert (f"last 4 evaluations FTD is below the log by {min(of_ftd):.1f}% to {max(of_ftd):.1f}%, and its teacher T by "
-            f"{late['T', 200]:.1f}%. We do not know what else there is.") in page  # fmt: skip
+    sizes = ", ".join(f"{late['FTD', d]:.1f}% at {d}" for d in (10, 20, 100, 200))
+    said = f"last 4 evaluations FTD is below the log by {sizes}, its teacher T by {late['T', 200]:.1f}%."
+    assert f"{said} We do not know why." in page
     deviations = " ".join((paths.root() / "DEVIATIONS.md").read_text(encoding="utf-8").split())
     assert f"by {min(of_ftd):.1f} % to {max(of_ftd):.1f} %, its teacher by {late['T', 200]:.1f} %" in deviations
     alone = json.loads((paths.replicated() / "followups" / "bd-S-d5-seed1.json").read_text())
@@ -117,7 +114,7 @@ def test_what_is_ours_and_how_far_the_log_is_stands_below_a_table():
     assert "{" not in page
     table = study.tables()["followups"]
     near = table.assign(mean=table["mean"].where(table["method"] != "FTD", table["mean"] + 0.005))
-    assert "do not know" not in study.of_study(near, "td"), "a distance like that of two trainings"
+    assert "do not know why" not in study.of_study(near, "td"), "a distance like that of two trainings"
     small = table.query("study == 'td' and method == 'T'")
     assert "with a log" not in study.of_study(small, "td"), "without S and FTD there is nothing to compare"
 

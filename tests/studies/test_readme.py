@@ -7,10 +7,12 @@ import json
 import re
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import studies
+from rdcore.eval import significance
 from rdcore.files import paths
 from rdcore.store.runs import Record
 from studies import plans, readme
@@ -132,6 +134,18 @@ def test_what_a_role_has_over_the_student_is_paired_by_seed(tmp_path):
     assert rows["CD"] == ["", "", "not run"]
     said = one_protocol.chosen_decay({"some data": records}, {"some data": records[:1]})
     assert "S has 0.2500 with the weight decay" in said and "is 0.1000 larger" in said, "S of the table has .35"
+
+
+DIVIDED = " Divided by their sum, as in the paper's formula: 0.3000, S 0.2000."
+
+
+@pytest.mark.parametrize(("n_seeds", "said"), [(5, DIVIDED), (2, "")])
+def test_the_hybrid_in_the_papers_form_is_beside_the_released_one(n_seeds, said):
+    c = significance.compare(0.3 + np.eye(n_seeds, 9) - 1 / 9, 0.2 + 0 * np.eye(n_seeds, 9))
+    asked = []
+    caser = SimpleNamespace(compare=lambda *pair: asked.append(pair) or c)
+    assert rd._divided(caser) == said and asked == [("RD-hybrid-normalised", "S")]
+    assert rd._divided(SimpleNamespace(compare=lambda *pair: None)) == ""
 
 
 def test_a_section_says_where_its_runs_were_made():
