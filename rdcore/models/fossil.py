@@ -8,11 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from rdcore import fast
 from rdcore.checks import integer, one_of, within
 from rdcore.data.queries import Queries
 from rdcore.losses import bpr_loss, log_loss
 from rdcore.models.base import DotProductModel
-from rdcore.settings import Settings
+from rdcore.settings import Settings, added
 
 LOSSES = {"log": log_loss, "bpr": bpr_loss}
 
@@ -30,15 +31,17 @@ class FossilSettings(Settings):
     alpha: float = 0.2
     """How far a long history is divided (0: a sum, 1: a mean)."""
     span: str = "past"
-    """What the long-term sum covers: 'past', the items before the query's end, or 'all', every training item of the user but
-    the target, so that training looks ahead."""
+    """Items of the long-term sum: 'past', before the query's end, or 'all' but the target, so that training looks ahead."""
     loss: str = "log"
     """'log' (point-wise) or 'bpr'."""
+    dropout: float = added(0.0)
+    """The part of the context that is dropped in training. The paper has none; Caser, trained beside it, has .5."""
 
     def __post_init__(self):
         integer("dim", self.dim)
         integer("order", self.order)
         within("alpha", self.alpha, "[0, 1]")
+        within("dropout", self.dropout, "[0, 1)")
         one_of("span", self.span, "past", "all")
         one_of("loss", self.loss, *LOSSES)
 
@@ -55,22 +58,19 @@ class Fossil(DotProductModel):
     with I the user's items before the query (``span``), s_k the k-th item counted back from its end, two item tables P and
     Q, an item bias, and Markov weights of order L, global and for each user: 2 I d + I + L U + L parameters.
 
-    Initialisation (the paper is silent): P and Q N(0, 1/d) with standard deviation 1/d, as the official code does it for
-    Caser; eta^u N(0, 1/d); eta and beta zero (as in rdevooght/sequence-based-recommendations, whose Fossil has the same
-    tables).
+    Initialisation (the paper is silent): P, Q and eta^u normal with standard deviation 1/d, as the official code does it for
+    Caser; eta and beta zero, as in rdevooght/sequence-based-recommendations, whose Fossil has the same tables.
 
     Deviations: the counts in the paper include a padding row in both tables and a bias of it, here a fixed zero row of P
-    alone (d + 1 parameters fewer). I excludes the target in the original; here it never holds it, because the data have no
-    re-visits.
+    alone (d + 1 parameters fewer). I excludes the target in the original; here data without re-visits never put it there.
     """
 
     full_windows: ClassVar[bool] = True  # as our records of it were made
 
     def __init__(self, n_users: int, n_items: int, settings: FossilSettings):
         super().__init__()
-        self.n_items, self.window = n_items, settings.order
-        self.dim, self.alpha, self.span = settings.dim, settings.alpha, settings.span
-        self.loss = LOSSES[settings.loss]
+        self.n_items, self.window, self.loss = n_items, settings.order, LOSSES[settings.loss]
+        self.dim, self.alpha, self.span, self.dropout = settings.dim, settings.alpha, settings.span, settings.dropout
         self.item = nn.Embedding(n_items + 1, settings.dim, padding_idx=n_items)
         self.item_factors = nn.Embedding(n_items, settings.dim)
         self.item_bias = nn.Parameter(torch.zeros(n_items))
@@ -87,7 +87,7 @@ class Fossil(DotProductModel):
         long_term = total * counts.clamp(min=1)[:, None] ** -self.alpha  # (B, d)
         weights = self.markov + self.user_markov(queries.user)  # (B, L)
         recent = self.item(queries.history(self.window))  # (B, L, d)
-        return long_term + (weights.unsqueeze(2) * recent).sum(1)
+        return fast.dropout(long_term + (weights.unsqueeze(2) * recent).sum(1), self.dropout, self.training)
 
     def base_loss(self, positive: Tensor, negative: Tensor) -> Tensor:
         return self.loss(positive, negative)

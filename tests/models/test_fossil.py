@@ -261,12 +261,26 @@ def test_a_planted_markov_order_is_recovered(lag, loss):
     assert mean(evaluate(model, data))["HR@3"] > 5 * mean(popularity(data))["HR@3"]
 
 
+# Dropout --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("span", ["past", "all"])
+def test_the_whole_context_is_dropped_in_training_only(span):
+    plain, dropping = fossil(span=span), fossil(span=span, dropout=0.5)
+    queries = every_query(interactions())
+    expected = plain.encode(queries)
+    assert torch.equal(dropping.eval().encode(queries), expected) and torch.equal(plain.train().encode(queries), expected)
+    kept = dropping.train().encode(queries)
+    assert torch.equal(kept, torch.where(kept == 0, 0, 2 * expected))  # what stays is doubled
+    assert 0.3 < (kept == 0).float().mean() - (expected == 0).float().mean() / 2 < 0.7
+
+
 # Settings -------------------------------------------------------------------------------------------------------------
 
 
 BAD = [
     {"dim": 0}, {"dim": 2.0}, {"dim": True}, {"order": 0}, {"order": "5"}, {"alpha": -0.1}, {"alpha": 1.1}, {"alpha": "1"},
-    {"alpha": math.nan}, {"span": "future"}, {"loss": "hinge"},
+    {"alpha": math.nan}, {"span": "future"}, {"loss": "hinge"}, {"dropout": 1}, {"dropout": -0.1},
 ]  # fmt: skip
 
 
