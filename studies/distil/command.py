@@ -126,6 +126,8 @@ def add_distil(commands: argparse._SubParsersAction) -> None:
     option("--learning-rate", type=float, default=5e-3, metavar="X", help="size of a training step")
     option("--jobs", type=int, default=min(2, os.cpu_count() or 1), metavar="N",
            help="trainings at a time, on a core each; the result does not depend on it")
+    option("--device", default="cpu", metavar="NAME",
+           help="where models are trained: cpu, or cuda for an NVIDIA GPU; small models fill a GPU by several --jobs")
     command.set_defaults(run=distil)
 
 

@@ -232,11 +232,13 @@ def _many(n: int, word: str) -> str:
     return f"{n} {word}{'s' * (n > 1)}"
 
 
-def carry_out(plan: Plan, *, jobs: int = 1, progress: bool = False, tell: Callable[[str], object] = print) -> Done:
+def carry_out(
+    plan: Plan, *, jobs: int = 1, device: str = "cpu", progress: bool = False, tell: Callable[[str], object] = print
+) -> Done:
     """All runs of a plan: from the run store, or trained."""
 
     def trained(experiments: list[Experiment]) -> list[Run]:
-        return load_or_train_all(experiments, data=plan.data, jobs=jobs, progress=progress)
+        return load_or_train_all(experiments, data=plan.data, jobs=jobs, device=device, progress=progress)
 
     decays, weights = plan.decays(), plan.tried()
     tell(f"1 of 3: the teacher (T) and the student alone (S, {_many(len(decays), 'weight decay')}), on validation data (V)")

@@ -19,6 +19,7 @@ from rdcore.checks import integer, interactions
 from rdcore.data import Interactions, Stage, from_frame
 from rdcore.files.disk import locked, remove_partials
 from rdcore.files.whole import write_whole
+from rdcore.store.contract import check_device
 from rdcore.train.loop import Training
 from studies.distil import plan as plans
 from studies.distil import report, results, teachers
@@ -75,7 +76,7 @@ def distil(
     out: Path | str, teacher: str | Path = "ease", teacher_dim: int = 256, student: str = "bpr", dim: int = 32,
     method: str = "rd-position", weights: tuple[float, ...] = (), seeds: int = 2, epochs: int = 20,
     batch_size: int = 512, learning_rate: float = 5e-3, min_actions: int = 5, jobs: int = 1,
-    progress: bool = False, tell: Callable[[str], object] = lambda text: None, rows: int | None = None,
+    device: str = "cpu", progress: bool = False, tell: Callable[[str], object] = lambda text: None, rows: int | None = None,
     notes: Sequence[str] = (),
 ) -> Distilled:  # fmt: skip
     """Trains teacher, student and distilled student, and writes the page, table and served student.
@@ -85,7 +86,8 @@ def distil(
     with them after an interrupt. teacher: a name of `teachers.MODELS`, or the path of a file with
     its lists. method: a name of `plan.METHODS`. weights: the distillation weights to try, by
     default three of the method; the student alone tries as many weight decays. jobs: runs at a
-    time. rows: how many rows the source had, for the page. notes: what the page says first of the data.
+    time. device: where they are trained, 'cpu' or 'cuda'; the student is served by a CPU. rows: how
+    many rows the source had, for the page. notes: what the page says first of the data.
 
     Raises ValueError, before anything is trained, for what does not fit together.
     """
@@ -103,6 +105,7 @@ def distil(
             raise ValueError(f"{name} must be one of {', '.join(known)}{lists}, got {str(value)!r}{none}")
     integer("dim", dim)
     integer("teacher_dim", teacher_dim)
+    check_device(device)
     needs_export()
     teachers.check_size(str(teacher), teacher_dim, clicks)
     settings = teachers.model(teacher, teacher_dim) if teacher in teachers.MODELS else teachers.given(teacher)
@@ -123,7 +126,7 @@ def distil(
     refuse_strangers(files_of(out))
     needs_folder(out / "runs")
     with run_store(out / "runs", workers=jobs > 1):
-        done = plans.carry_out(plan, jobs=jobs, progress=progress, tell=tell)
+        done = plans.carry_out(plan, jobs=jobs, device=device, progress=progress, tell=tell)
         with locked(out / "runs" / "page", f"another process is writing {out}, waiting for it"):
             remove_leftovers(out)
             return write(done, out, rows, notes)

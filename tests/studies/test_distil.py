@@ -27,6 +27,7 @@ from rdcore.store.lists import read_lists, write_lists
 from rdcore.train.loop import Training
 from studies import cli
 from studies.distil import command, distil, results, teachers, whole
+from studies.distil import plan as plans
 from studies.distil.plan import FROM_LISTS, FROM_SCORES, FROM_VECTORS, METHODS, Plan, carry_out
 from studies.distil.tables import read_clicks
 from studies.distil.teachers import given
@@ -307,12 +308,26 @@ def test_from_python_with_lists_of_a_teacher(tmp_path, frame):
     (["--min-actions", "99"], "are left: lower --min-actions"), (["--weights", "-1"], "--weights must be a finite number"),
     (["--teacher", "x"], "--teacher must be one of bpr"), (["--teacher", "no.csv"], "got 'no.csv', which is no file"),
     (["--teacher", "bpr", "--teacher-dim", "0"], "rdcore distil: --teacher-dim must be an integer >= 1, got 0"),
+    (["--device", "cuda:9"], "there is no device 'cuda:9' here"),
 ])  # fmt: skip
 def test_a_wrong_option_is_named_as_it_was_given(tmp_path, frame, capsys, given, said):
     frame.to_csv(tmp_path / "clicks.csv", index=False)
     words = ["distil", str(tmp_path / "clicks.csv"), "--out", str(tmp_path / "out"), "--user", "who", "--item", "what"]
     assert cli.main([*words, *given]) == 2 and said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_every_training_is_on_the_device(tmp_path, frame, monkeypatch):
+    asked, load_or_train_all = [], plans.load_or_train_all
+
+    def on_a_cpu(experiments, *, device, **given):
+        asked.append((len(experiments), device))
+        return load_or_train_all(experiments, device="cpu", **given)
+
+    monkeypatch.setattr(plans, "load_or_train_all", on_a_cpu)
+    monkeypatch.setattr(whole, "check_device", lambda device: None)
+    distil(frame, user="who", item="what", time="when", out=tmp_path / "out", device="cuda", **QUICK)
+    assert asked == [(2, "cuda"), (1, "cuda"), (3, "cuda")]
 
 
 def test_a_full_disk_is_said_with_the_option_that_helps(tmp_path, frame, capsys, monkeypatch):
