@@ -1,10 +1,11 @@
 """The models that came after the three papers on public data, with their published numbers.
 
     python -m benchmarks.published EASE GF-CF LightGCN SASRec-gbce SASRec-ce     # some or all of them
+    python -m benchmarks.published                  # measures nothing, reads the published numbers again
 
 On one quiet core EASE takes 4 GB and ten minutes, GF-CF minutes, LightGCN half an hour. On a busy one an epoch of
 SASRec-gbce takes 65 s, of SASRec-ce 300 s, and an evaluation of both 12 s: 35 and 105 minutes. What is trained is kept in
-the run store and goes on after an interrupt. Rows of models that are not asked for stay as they are.
+the run store and goes on after an interrupt. What was measured of other models stays as it is.
 
 gowalla-m1 is LightGCN's split: recall, nDCG and precision of the 20 best unseen items, as LightGCN's code has them.
 Amazon Beauty is split by leave-last-out: the last item is looked for among all that the user does not have, and the
@@ -106,13 +107,30 @@ def measure(name: str, load: Callable = datasets.load) -> list[dict]:
             epochs = int(done.metrics["nDCG@10"].idxmax())  # the first of equals
             means = leave_one_out.means({"": leave_one_out.full_ranks(done.model(asked, fitted, epochs), judged)})
             found = {f"{metric}@{n}": means[f"{metric}@{n}"] for n in (10, 20) for metric in "HN"}
-    known = reported("models").query("dataset == @dataset and model == @name").set_index("metric")["value"]
-    return [
+    rows = [
         {"dataset": dataset, "model": name, "settings": shown(settings), "epochs": epochs, "metric": metric,
-         "published": known.get(metric), "replicated": value,
-         "difference": value / known[metric] - 1 if metric in known else None, "run": run}
+         "replicated": value, "run": run}
         for metric, value in found.items()
     ]  # fmt: skip
+    return [beside(row, known(row)) for row in rows]
+
+
+def known(row: dict) -> float | None:
+    """The published number of a row: of a model trained as long, or not trained at all. None where there is none."""
+    numbers = reported("models")
+    same = (numbers[["dataset", "model", "metric"]] == [row["dataset"], row["model"], row["metric"]]).all(axis=1)
+    same &= numbers["epochs"] == ("" if pd.isna(row["epochs"]) else str(int(row["epochs"])))
+    return numbers.loc[same, "value"].item() if same.any() else None
+
+
+def beside(row: dict, value: float | None) -> dict:
+    """The row with this published number and the difference to it."""
+    return {**row, "published": value, "difference": row["replicated"] / value - 1 if value else None}
+
+
+def same(old: float | None, new: float | None) -> bool:
+    """Whether two published numbers are equal in the digits of the table, or neither is there."""
+    return pd.isna(old) if new is None else f"{old:.6g}" == f"{new:.6g}"
 
 
 def shown(settings) -> str:
@@ -122,10 +140,13 @@ def shown(settings) -> str:
 
 
 def together(old: pd.DataFrame | None, new: list[dict]) -> pd.DataFrame:
-    """Old rows of models that are not among the new ones, and the new ones; in the order of this file."""
+    """Old rows of models that are not among the new ones, with the published numbers as they are now, and the new ones; in
+    the order of this file."""
     frame = pd.DataFrame(new, columns=COLUMNS)
     if old is not None:
-        frame = pd.concat([old[~old["model"].isin(frame["model"])].astype(object), frame.astype(object)])
+        kept = old[~old["model"].isin(frame["model"])].astype(object).to_dict("records")
+        again = [row if same(row["published"], known(row)) else beside(row, known(row)) for row in kept]
+        frame = pd.concat([pd.DataFrame(again, columns=COLUMNS, dtype=object), frame.astype(object)])
     place = {name: n for n, name in enumerate([*COUNTED, *TRAINED])}
     frame = frame.sort_values("model", key=lambda column: column.map(place), kind="stable")
     kinds = {"epochs": "Int64"} | dict.fromkeys(["published", "replicated", "difference"], float)
@@ -134,14 +155,20 @@ def together(old: pd.DataFrame | None, new: list[dict]) -> pd.DataFrame:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    known = [*COUNTED, *TRAINED]
-    parser.add_argument("models", nargs="+", choices=known, metavar="MODEL", help=", ".join(known))
-    for name in parser.parse_args().models:
+    names = [*COUNTED, *TRAINED]
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=", ".join(names))
+    asked = parser.parse_args().models
+    if unknown := sorted(set(asked) - set(names)):
+        parser.error(f"no model {unknown[0]!r}; there are: {', '.join(names)}")
+    file = paths.figures() / "tables" / "published.csv"
+    for name in asked or [""]:
         begun = time.perf_counter()
-        rows = measure(name)
-        file = paths.figures() / "tables" / "published.csv"
-        frame = together(pd.read_csv(file, keep_default_na=True) if file.exists() else None, rows)
+        rows = measure(name) if name else []
+        frame = together(pd.read_csv(file) if file.exists() else None, rows)
         report.write_table(frame, "published", "paper", [], SOURCE)
+        if not name:
+            print(f"written: {file}")
+            continue
         print(frame[frame["model"] == name].to_string(index=False, float_format="{:.4f}".format))
         print(f"{name}: {time.perf_counter() - begun:.0f} s; written: {file}", flush=True)
 

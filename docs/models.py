@@ -12,6 +12,7 @@ import pandas as pd
 from rdcore import models
 from rdcore.datasets import synthetic
 from rdcore.models.base import built, has_hints
+from studies.common.reported import reported
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "models.md"
@@ -42,7 +43,7 @@ DATA = {"gowalla": "Gowalla", "citeulike": "CiteULike", "gowalla-m1": "Gowalla m
 
 
 def beside(where) -> str:
-    """Published numbers and ours, such as 'Gowalla, MAP .0958: ours .0964'."""
+    """Published numbers and ours, such as 'Gowalla, MAP .0958: ours .0964'; of a trained later model, after how many epochs."""
     (table, query), *names = where
     file = TABLES / f"{table}.csv"
     rows = pd.read_csv(file).query(query.format(*names)).dropna(subset="replicated") if file.exists() else pd.DataFrame()
@@ -51,9 +52,23 @@ def beside(where) -> str:
         known = row["published"] if "published" in row else row["reported"]
         ours = f"{row['replicated']:.4f}".lstrip("0")
         word = "" if pd.isna(known) else f"{known:.4f}: ".lstrip("0")
-        loss = f"{row['model'].partition('-')[2]}: " * (where[0] == FORMS and row["metric"] == rows.iloc[0]["metric"])
-        said.append(f"{loss}{row['metric']} {word}ours {ours}")
+        first = row["metric"] == rows.iloc[0]["metric"]  # of a form
+        loss = f"{row['model'].partition('-')[2]}" * (where[0] == FORMS)
+        epochs = f"{row['epochs']:.0f} epochs" if not pd.isna(row.get("epochs")) else ""
+        said.append((", ".join(filter(None, (loss, epochs))) + ": ") * bool(first and (loss or epochs))
+                    + f"{row['metric']} {word}ours {ours}")  # fmt: skip
+    if where[0] == LATER:
+        said += longer(rows)
     return f"{DATA[rows.iloc[0]['dataset']]}, " + "; ".join(said) if said else "-"
+
+
+def longer(rows: pd.DataFrame) -> list[str]:
+    """Published numbers of the model after other numbers of epochs than ours, a text for each."""
+    numbers = reported("models")
+    others = numbers[(numbers["model"] == rows.iloc[0]["model"]) & (numbers["epochs"] != "")]
+    others = others[others["epochs"].astype(float) != rows.iloc[0]["epochs"]].groupby("epochs", sort=False)
+    values = {epochs: ", ".join(f"{value:.4f}".lstrip("0") for value in group["value"]) for epochs, group in others}
+    return [f"published after {int(epochs):,} epochs: {text}" for epochs, text in values.items()]
 
 
 def lines() -> list[str]:

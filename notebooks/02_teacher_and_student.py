@@ -73,6 +73,9 @@ page.say(f"Data: {plan.dataset}. T has vectors of {plan.models['T'].dim} numbers
 # $$\hat y_j = W_{2,j} \cdot [z \,;\, P_u] + b_{2,j}, \qquad z = \sigma(W_1 [\text{all filter values}] + b_1).$$
 #
 # $[z \,;\, P_u]$ is the two vectors one after the other, $W_{2,j}$ and $b_{2,j}$ are the item's own vector and number, $\sigma$ is the logistic function.
+#
+# This is Caser as Ranking Distillation's code has it. The Caser authors' own release differs: relu, three targets, four vertical
+# filters, means instead of sums. It is not offered here.
 
 # %%
 fig = method_plots.caser_diagram(plan.models["T"])

@@ -3,6 +3,7 @@
 import importlib.util
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import rdcore
@@ -25,6 +26,14 @@ def test_every_model_has_a_row():
     named = {type(settings).__name__ for settings, *_ in page.MODELS.values()}
     assert named == {name for name in models.__all__ if name.endswith("Settings")}
     assert named <= rdcore.PUBLIC.keys(), "the page names them without a module"
+
+
+def test_what_it_says_of_lightgcn_is_in_the_table():
+    rows = pd.read_csv(page.TABLES / "published.csv").query("model == 'LightGCN'")
+    (epochs,) = set(rows["epochs"])
+    least, most = (f"{100 * bound:.1f} %" for bound in (rows["difference"].min(), rows["difference"].max()))
+    said = " ".join(page.PAGE.read_text(encoding="utf-8").split())
+    assert f"After {epochs:.0f} epochs our numbers are {least} to {most} above the log" in said
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Caser: convolutions over the embeddings of a user's last items (Tang & Wang, WSDM 2018)."""
+"""Caser: convolutions over the embeddings of a user's last items (Tang & Wang, WSDM 2018), as Ranking Distillation has it."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ class Caser(DotProductModel):
     time. Their outputs, after dropout, give z = sigmoid(W1 [.] + b1), and score(j) = W2_j . [z ; P_u] + b2_j with the
     user's vector P_u.
 
-    Initialisation: user, item and W2 vectors N(0, 1/size) with standard deviation 1/size of the vector, b2 zero, filters
-    and W1 by PyTorch's defaults for Conv2d and Linear. Convolutions are not activated (identity), as there.
+    Initialisation: vectors of users, items and W2 normal with standard deviation 1/size, b2 zero, filters and W1 by PyTorch's
+    defaults. Convolutions are not activated, as there. The Caser authors' own release (graytowne/caser_pytorch c4e10e4)
+    differs: relu, three targets, four vertical filters, means instead of sums. It is not offered here.
 
     Deviation: the official tables have a row for the padding id that is trained and can be ranked. Here it is a fixed zero
-    row of the input table and absent from W2 and b2, so the model has 2 d + 1 parameters fewer (5,583,901 instead of
-    5,584,102 on Gowalla at d=100), d of which never change.
+    row of the input table and absent from W2 and b2: 2 d + 1 parameters fewer, d of which never change.
     """
 
     full_windows: ClassVar[bool] = True  # as in the released code

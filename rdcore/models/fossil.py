@@ -35,7 +35,7 @@ class FossilSettings(Settings):
     loss: str = "log"
     """'log' (point-wise) or 'bpr'."""
     dropout: float = added(0.0)
-    """The part of the context that is dropped in training. The paper has none; Caser, trained beside it, has .5."""
+    """The part of the context that is dropped in training; rdevooght's code drops none. Caser, trained beside it, has .5."""
 
     def __post_init__(self):
         integer("dim", self.dim)
@@ -50,7 +50,7 @@ class FossilSettings(Settings):
 
 
 class Fossil(DotProductModel):
-    """Fossil in the variant that Ranking Distillation's parameter counts imply; its authors released no Fossil.
+    """Fossil in the variant that Ranking Distillation's parameter counts imply; RD's authors released no Fossil.
 
     score(j) = beta_j
              + < |I|^-alpha sum_{i in I} P_i + sum_{k=1..L} (eta_k + eta^u_k) P_{s_k} , Q_j >
@@ -58,11 +58,11 @@ class Fossil(DotProductModel):
     with I the user's items before the query (``span``), s_k the k-th item counted back from its end, two item tables P and
     Q, an item bias, and Markov weights of order L, global and for each user: 2 I d + I + L U + L parameters.
 
-    Initialisation (the paper is silent): P, Q and eta^u normal with standard deviation 1/d, as the official code does it for
-    Caser; eta and beta zero, as in rdevooght/sequence-based-recommendations, whose Fossil has the same tables.
-
-    Deviations: the counts in the paper include a padding row in both tables and a bias of it, here a fixed zero row of P
-    alone (d + 1 parameters fewer). I excludes the target in the original; here data without re-visits never put it there.
+    Initialisation (RD's is not known): P, Q and eta^u normal with standard deviation 1/d, as RD's code does it for Caser; eta
+    and beta zero, as in rdevooght/sequence-based-recommendations 0dfefed, whose Fossil has the same tables. The defaults are
+    not the Fossil paper's: by notes on it, its sum has all the user's items but the target (``span='all'``) and its loss is
+    pairwise ('bpr'). 'past' is rdevooght's. RD's counts include a padding row in both tables and a bias of it, here a fixed
+    zero row of P alone (d + 1 parameters fewer).
     """
 
     full_windows: ClassVar[bool] = True  # as our records of it were made

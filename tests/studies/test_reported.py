@@ -145,6 +145,16 @@ def test_derrd_parameters_follow_from_users_items_and_sizes():
             assert abs(table[dataset, "NeuMF", phi] - (2 * neumf * entities + 2 * neumf**2 + 3 * neumf + 1)) <= 5000
 
 
+def test_numbers_of_later_models_are_each_there_once_and_say_after_how_many_epochs():
+    numbers = reported("models")
+    assert len(numbers) == 10 and not numbers.duplicated(["dataset", "model", "metric", "epochs"]).any()
+    assert numbers["value"].between(0, 1).all() and set(numbers["trust"]) == {"leaderboard", "quoted", "log", "readme"}
+    of = numbers.groupby("model")["epochs"].agg(set)
+    assert of.to_dict() == {"EASE": {""}, "GF-CF": {""}, "LightGCN": {"5", "1000"}}
+    early, late = (numbers[numbers["epochs"] == epochs].set_index("metric")["value"] for epochs in ("5", "1000"))
+    assert (early < late).all() and (numbers.loc[numbers["epochs"] == "5", "trust"] == "log").all()
+
+
 def test_an_unknown_table_names_those_that_exist():
     with pytest.raises(ValueError, match="no reported table 'rd_table9'.*rd_table1"):
         reported("rd_table9")

@@ -21,7 +21,8 @@ from rdcore.settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class IALSSettings(Settings):
-    """Settings of iALS, which is solved and not trained by steps."""
+    """Settings of iALS, which is solved and not trained by steps. The defaults are those that
+    google-research/ials has for MovieLens-20M; for the Million Song Data it has alpha0 .02, lam .002."""
 
     revision = 1
 
@@ -63,8 +64,8 @@ def half_step(
     d).
 
     For every row w solves ( sum over its items h h' + alpha0 H'H + reg I ) w = sum over its items
-    h, with H = ``other`` and reg = lam (n_row + alpha0 m)^nu (Rendle et al. 2022, equation 4, as in
-    the official code). Rows without an item are 0.
+    h, with H = ``other`` and reg = lam (n_row + alpha0 m)^nu, as in google-research/ials. Rows
+    without an item are 0.
     """
     m, d = other.shape
     everywhere, unit = alpha0 * (other.T @ other), np.eye(d)
@@ -82,9 +83,10 @@ class IALS(DotProductModel):
     """score(u, j) = <w_u, h_j>: the loss (s - 1)^2 on observed pairs and alpha0 s^2 on all pairs,
     minimised for users and items in turn, and once more for users at the end.
 
-    As in google-research/ials (Rendle et al. 2022). All is computed in float64 and kept in float32.
-    An item that nobody has in ``fit`` has the score 0, in the middle of the others. Here the model
-    knows the users of ``fit`` alone.
+    As in google-research/ials (Rendle et al. 2022). The last half-step is that of their evaluation
+    in C++; their Python code for the data of NCF scores without it. All is computed in float64 and
+    kept in float32. An item that nobody has in ``fit`` has the score 0, in the middle of the others.
+    Here the model knows the users of ``fit`` alone.
     """
 
     def __init__(self, fit: Interactions, settings: IALSSettings):

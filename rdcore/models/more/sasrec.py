@@ -39,8 +39,8 @@ class SASRecSettings(Settings):
     loss: str = "ce"
     """'ce': cross-entropy over all items. 'gbce': generalised BCE over the target and ``sampled``
     items (gSASRec). 'sampled-ce': cross-entropy over the same. 'bce': the paper's, with the
-    negatives of the training loop, one of them as published: kept for comparison, because it is
-    much weaker than the others."""
+    negatives of the training loop, one of them as published: kept for comparison. It is expected to
+    be weaker (Klenitskiy & Vasilev 2023; not measured here)."""
     sampled: int = 256
     """Items drawn uniformly for 'gbce' and 'sampled-ce': for all queries of a step together, or each."""
     shared: bool = added(True)
@@ -75,8 +75,8 @@ def gbce_loss(positive: Tensor, negative: Tensor, n_items: int, calibration: flo
     """Generalised BCE of every query: positive (B, 1), negative (B, k) logits -> (B,).
 
     [ beta softplus(-s+) + sum softplus(s-) ] / (k + 1) with beta = 1 - t (1 - alpha), alpha =
-    k / (n_items - 1) and t = ``calibration`` (Petrov and Macdonald, RecSys 2023, equation 11). Raises
-    ValueError for one item, of which there are no negatives.
+    k / (n_items - 1) and t = ``calibration`` (Petrov and Macdonald, RecSys 2023; as in their code,
+    asash/gSASRec-pytorch 7e35028). Raises ValueError for one item, of which there are no negatives.
     """
     if n_items < 2:
         raise ValueError(f"n_items must be at least 2, got {n_items}: gBCE compares an item with others")
@@ -148,14 +148,21 @@ class SASRec(DotProductModel):
     sqrt(d) e_i + p_t for the user's last ``window`` items i, and e is one table for input and
     output, or with ``tied=False`` another one for the input.
 
-    Positions t are counted from the right end of the window. One training query is one prefix: in
-    the original a row is a user's whole sequence, cut at ``window``, with a loss at each position.
+    Positions t are counted from the right end of the window, as in kang205/SASRec e373896, the
+    paper's TensorFlow code. In antklen/sasrec-bert4rec-recsys23 29c272e they are counted from the
+    left: a history shorter than the window gets other scores there, a full one the same.
+    One training query is one prefix: in the original a row is a user's whole sequence, cut at
+    ``window``, with a loss at each position.
 
-    Initialisation: as in antklen/sasrec-bert4rec-recsys23 29c272e, N(0, .02) for tables and
-    weights, biases zero. Padded positions are masked as keys (as in kang205/SASRec;
-    pmixer/SASRec.pytorch lets them in), so that results do not depend on the padding. Deviations:
-    attention has an output projection in all forms (the TensorFlow code has none). Negatives of
-    'gbce' and 'sampled-ce' may be positives, as in gSASRec.
+    Initialisation: N(0, .02) for tables and weights, biases zero, as in antklen but for the
+    matrices of queries, keys and values: there they keep PyTorch's Xavier form, with a standard
+    deviation of .088 at 64 numbers. Padded positions are masked as keys (as in kang205/SASRec;
+    pmixer/SASRec.pytorch lets them in), so that results do not depend on the padding.
+
+    Other deviations: attention has an output projection in all forms (the TensorFlow code has
+    none). Negatives of 'gbce' and 'sampled-ce' may be positives, even the target, as in gSASRec;
+    antklen draws those of 'sampled-ce' from items that the user does not have, in its released runs
+    one set for each sequence, every item once. kang205 trains with Adam's beta2 = .98, here it is .999.
     """
 
     def __init__(self, n_items: int, settings: SASRecSettings):

@@ -1,5 +1,4 @@
-"""EASE against its published golden values, the conditions of its optimum, and ridge regressions
-one by one."""
+"""EASE against golden values, the conditions of its optimum, and ridge regressions one by one."""
 
 import numpy as np
 import pytest
@@ -20,8 +19,8 @@ EXAMPLES = {
     "EASE by user": EASESettings(lam=5.0, form="users"),
 }
 
-# X = [[1,1,0], [1,1,1], [1,0,0], [0,1,1]], lam .5; computed from the closed form for the notes on
-# follow-ups (B5).
+# X = [[1,1,0], [1,1,1], [1,0,0], [0,1,1]], lam .5: this project's own numbers, from the closed form.
+# The tests of the optimum and of ridge regressions do not need that form.
 GOLDEN = Interactions("golden", np.array([0, 1, 0, 1, 2, 0, 1, 2]), np.array([0, 2, 5, 6, 8]), 3)
 B = [[0, 0.38709677, -0.06060606], [0.63157895, 0, 0.60606061], [-0.10526316, 0.64516129, 0]]
 

@@ -20,8 +20,8 @@ WEIGHTS = (0.1, 0.05, 1.0)  # alpha0, lam, nu
 
 
 def test_golden_step():
-    """H = [[1,0], [0,1], [1,1]], history {0, 2}, alpha0 .1, lam .01, nu 1; of the notes on
-    follow-ups (B6)."""
+    """H = [[1,0], [0,1], [1,1]], history {0, 2}, alpha0 .1, lam .01, nu 1; as the projection
+    of google-research/ials (ncf_benchmarks/ials.py) gives them."""
     H = np.array([[1.0, 0], [0, 1], [1, 1]])
     w = half_step(sparse.csr_matrix([[1.0, 0, 1]]), H, 0.1, 0.01, 1.0)
     np.testing.assert_allclose(w, [[0.89214166, 0.01524462]], atol=5e-9)
