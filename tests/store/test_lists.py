@@ -79,6 +79,24 @@ def test_usual_names_in_any_case_and_without_underscores(tmp_path, header):
     assert read_lists(tmp_path / "x.csv", DATA).items[0].tolist() == [1]
 
 
+@pytest.mark.parametrize(("first", "second", "fits"), [
+    ("-2", "-2", True), ("-0.5", "-0.499996", True), ("0.5", "0.500004", True), ("-2", "-1.999", False), ("2", "2.001", False),
+])  # fmt: skip
+def test_scores_that_fall_with_the_rank_up_to_rounding(tmp_path, first, second, fits):
+    """Also those below 0, such as logarithms of probabilities."""
+    (tmp_path / "x.csv").write_text(f"user,item,rank,score\nann,20,1,{first}\nann,30,2,{second}\n")
+    if fits:
+        assert read_lists(tmp_path / "x.csv", DATA).items[0].tolist() == [1, 2]
+    else:
+        with pytest.raises(DataError, match=f"user ann: score {second} is higher than that of the rank before"):
+            read_lists(tmp_path / "x.csv", DATA)
+
+
+def test_the_shortest_list_is_counted_among_those_there_are(tmp_path):
+    (tmp_path / "x.csv").write_text("user,item,rank\nann,20,1\nann,30,2\nann,10,3\nbob,10,1\nbob,20,2\n")
+    assert read_lists(tmp_path / "x.csv", DATA).counts["shortest"] == 2
+
+
 @pytest.mark.parametrize(("name", "text", "items"), [
     ("x.csv", "user,item,rank\nann,20.0,2\nann,30.0,1\n", [2, 1]),  # pandas writes integers so, if one is missing
     ("X.CSV", "user,item,rank\nann,20,2\nann,30,1\n", [2, 1]), ("x.csv", "user, item, rank\nann, 20, 2\nann, 30, 1\n", [2, 1]),
@@ -146,6 +164,17 @@ def test_a_line_of_tabs_is_a_row_of_a_tsv(tmp_path):
     (tmp_path / "x.tsv").write_text("user\titem\tscore\n\t\t\nann\t10\tinf\n")
     with pytest.raises(DataError, match="x.tsv, line 3: score 'inf'"):
         read_lists(tmp_path / "x.tsv", DATA)
+
+
+def test_a_trec_run_has_no_header_that_counts_as_a_line(tmp_path):
+    (tmp_path / "x.run").write_text("ann Q0 10 1 .5 mine\n\nann Q0 20 second .4 mine\n")
+    with pytest.raises(DataError, match="x.run, line 3: rank 'second'"):
+        read_lists(tmp_path / "x.run", DATA)
+
+
+def test_a_confidence_may_be_empty(tmp_path):
+    (tmp_path / "x.csv").write_text("user,item,rank,confidence\nann,20,1,\nann,30,2,.5\n")
+    np.testing.assert_array_equal(read_lists(tmp_path / "x.csv", DATA).confidence[0], [np.nan, 0.5])
 
 
 def test_other_wrong_calls(tmp_path):
@@ -220,3 +249,16 @@ def test_what_is_written_is_read_again(tmp_path):
     found = np.take_along_axis(scores, np.minimum(lists.items, 14), 1)
     assert (found[named] == lists.scores[named]).all()
     assert lists.counts["unknown_users"] == lists.counts["duplicates"] == 0
+
+
+def test_written_ranks_begin_with_1_and_every_users_scores_are_the_models(tmp_path):
+    """More users than are asked at once."""
+    fit = synthetic.generate(n_users=260, n_items=12, min_length=4, max_length=9, seed=1)
+    model, path = EASESettings(lam=5.0).fit(fit), tmp_path / "lists.parquet"
+    write_lists(path, model, fit, k=3, licence="made up", command="rdcore teach KEY lists.parquet")
+    table = pd.read_parquet(path)
+    assert table.columns.tolist() == ["user", "item", "rank", "score"]
+    assert table.groupby("user")["rank"].agg(list).tolist() == [[1, 2, 3]] * 260
+    scores = model.score_all(model.encode(final_queries(fit))).numpy()
+    assert table["score"].tolist() == scores[table["user"], table["item"]].tolist()
+    assert json.loads(pq.read_schema(path).metadata[b"rdcore"])["command"] == "rdcore teach KEY lists.parquet"
