@@ -38,6 +38,8 @@ def publish(experiment: Experiment, epochs: list[int], *, teacher: Experiment | 
         )
     target = _place(experiment)
     target.mkdir(parents=True, exist_ok=True)
+    if other_numbers(experiment):  # killed from here on, it leaves no record, instead of one that is half the old one
+        (target / "description.json").unlink()
     for name in ("environment.json", *(["chosen.json"] if run.chosen else [])):
         _copy(run.folder / name, target)
     for name in TABLES:

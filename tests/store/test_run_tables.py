@@ -289,6 +289,21 @@ def test_a_teacher_goes_only_with_its_students(capsys, store):
     assert keys(store) == {STUDENT.key}
 
 
+def test_students_of_students_go_too_and_the_sizes_are_those_of_all_files(store):
+    """A run's folder may hold a folder of its teacher's lists."""
+    taught = replace(DISTILLED, role="RD-2", teacher=DISTILLED)
+    for experiment in (TEACHER, DISTILLED, taught):
+        put(store, experiment, {4: 0.3})
+    (store / TEACHER.key / "lists-004").mkdir()
+    (store / TEACHER.key / "lists-004" / "target.safetensors").write_bytes(b"0" * 3_000_000)
+    (store / taught.key / "weights-004.safetensors").write_bytes(b"0" * 2_000_000)
+    with pytest.raises(ValueError, match=f"taught stored runs: {DISTILLED.label}"):
+        deletion.to_delete([TEACHER.key])
+    found = deletion.to_delete([TEACHER.key], with_students=True)
+    assert [run.key for run in found] == [taught.key, DISTILLED.key, TEACHER.key]
+    assert [line.split()[-1] for line in deletion.deletion_table(found).splitlines()[2:]] == ["2.0", "0.0", "3.0", "5.0"]
+
+
 def test_teacher_and_student_together_need_no_option(capsys, store):
     put(store, TEACHER, {4: 0.3})
     put(store, DISTILLED, {4: 0.3})

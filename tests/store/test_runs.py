@@ -17,6 +17,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -298,6 +299,38 @@ def test_an_interrupt_keeps_the_checkpoint_and_lets_the_lock_go(share, store, un
     assert_same_run(run, Run(undisturbed / STUDENT.key))
 
 
+def test_a_resumed_run_has_the_seconds_and_the_commits_of_all_its_parts(store, monkeypatch):
+    """Each epoch takes ten seconds of the clock; the checkout has moved on between the two parts."""
+    now = [1000.0]
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SHARE", math.inf)
+    monkeypatch.setattr(runner, "time", SimpleNamespace(time=lambda: now[0]))
+    monkeypatch.setattr(runner, "commit", lambda: "aaaaaaa")
+
+    def ten_seconds(epoch, values):
+        now[0] += 10
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load_or_train(STUDENT, DATA, after_epoch=ten_seconds)
+    monkeypatch.setattr(runner, "commit", lambda: "bbbbbbb")
+    made = load_or_train(STUDENT, DATA, after_epoch=lambda epoch, values: now.append(now.pop() + 10)).environment
+    assert made["seconds"] == 20 + 10, "before the third epoch's end and before the fifth's"
+    assert made["commit"] == "aaaaaaa, bbbbbbb" and made["resumed"] == 1
+
+
+def test_a_run_is_done_when_all_its_other_files_are_there(store, undisturbed, monkeypatch):
+    real = runner.write_whole
+
+    def last(path, write):
+        names = {file.name for file in (undisturbed / DISTILLED.key).iterdir()} - {"DONE"}
+        assert path.name == "DONE" and names <= {file.name for file in path.parent.iterdir()}
+        real(path, write)
+
+    monkeypatch.setattr(runner, "write_whole", last)
+    assert load_or_train(DISTILLED, DATA).finished
+
+
 @pytest.mark.parametrize("damage", ["cut short", "empty", "something else"])
 def test_a_damaged_checkpoint_is_named_with_the_remedy_that_works(damage, store, undisturbed, monkeypatch):
     def interrupted(path, value, real=runner.write_json):
@@ -530,6 +563,59 @@ def test_published_numbers_are_not_replaced_by_others_unless_that_is_asked_for(u
     assert (folder / "metrics.parquet").read_bytes() == before
     runs.publish(STUDENT, [5], replace=True)
     assert runs.committed(STUDENT).metrics["MAP"].iloc[-1] == entries[-1]["MAP"]
+
+
+def test_a_record_that_is_half_written_is_none(undisturbed, tmp_path, monkeypatch):
+    """Stopped before any of its files is moved to its place: at first, and when other numbers replace those published."""
+    shutil.copytree(undisturbed, tmp_path / "runs")
+    monkeypatch.setenv("RDCORE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("RDCORE_ROOT", str(tmp_path))
+    moved, move = [], os.replace
+
+    def stopped(source, target):
+        moved.append(target)
+        if len(moved) == last:
+            raise KeyboardInterrupt
+        move(source, target)
+
+    def stop_at_every_file() -> int:
+        nonlocal last
+        for last in range(1, 99):
+            moved.clear()
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "replace", stopped)
+                try:
+                    runs.publish(STUDENT, [4, 5], replace=True)
+                    return last - 1
+                except KeyboardInterrupt:
+                    assert not runs.is_committed(STUDENT), moved[-1]
+
+    last = 0
+    files = stop_at_every_file()
+    folder = runs.committed(STUDENT).folder
+    assert files == len(list(folder.iterdir())) == 8
+    file = tmp_path / "runs" / STUDENT.key / "metrics.json"
+    entries = json.loads(file.read_text())
+    entries[-1]["MAP"] += 1e-9
+    file.write_text(json.dumps(entries))
+    assert stop_at_every_file() == files and runs.committed(STUDENT).metrics["MAP"].iloc[-1] == entries[-1]["MAP"]
+
+
+def test_a_record_published_again_keeps_users_of_the_named_epochs_alone(undisturbed, tmp_path, monkeypatch):
+    monkeypatch.setenv("RDCORE_RUNS", str(undisturbed))
+    monkeypatch.setenv("RDCORE_ROOT", str(tmp_path))
+    for epochs in ([2, 5], [4]):
+        folder = runs.publish(STUDENT, epochs)
+        assert sorted(file.name for file in folder.glob("per_user-*")) == [f"per_user-{epoch:03d}.parquet" for epoch in epochs]
+
+
+def test_a_teacher_that_is_not_finished_is_named_when_a_student_is_published(store, undisturbed, tmp_path, monkeypatch):
+    monkeypatch.setenv("RDCORE_ROOT", str(tmp_path))
+    shutil.copytree(undisturbed / STUDENT.key, store / STUDENT.key)
+    shutil.rmtree(store / TEACHER.key)
+    with pytest.raises(ValueError, match=f"{TEACHER.label} .key {TEACHER.key}. is not finished"):
+        runs.publish(STUDENT, [], teacher=TEACHER)
+    assert not runs.is_committed(STUDENT)
 
 
 def test_a_record_knows_the_weights_that_taught_it(undisturbed):
