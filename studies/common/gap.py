@@ -56,5 +56,7 @@ def _fieller(gain: np.ndarray, gap: np.ndarray, share: float, lead: Layout) -> t
     constant = gain.mean() ** 2 - t * own.variance
     if square <= 0:
         return -np.inf, np.inf
-    inner = max(linear**2 - 4 * square * constant, 0.0)  # the share itself lies inside: below 0 by rounding alone
-    return float((-linear - np.sqrt(inner)) / (2 * square)), float((-linear + np.sqrt(inner)) / (2 * square))
+    inner = max(linear**2 - 4 * square * constant, 0.0)
+    low, high = ((-linear + side * np.sqrt(inner)) / (2 * square) for side in (-1, 1))
+    # The share itself is never rejected. By rounding, or where a users' part was put at 0, the quadratic may leave it out.
+    return float(min(low, share)), float(max(high, share))

@@ -195,6 +195,14 @@ def test_share_of_the_gap_recovered():
     assert found.gap == pytest.approx((teacher - student).mean())
 
 
+def test_a_share_lies_in_its_own_interval_where_users_have_no_part_in_the_variance():
+    """Each seed finds the items of other users: in means over seeds users are more alike than chance makes them."""
+    users, seeds = np.arange(300), np.arange(5)[:, None]
+    teacher, student = (((users + seeds) % 10 < n).astype(float) for n in (5, 4))  # (5, 300)
+    found = gap_recovered(teacher, 0 * teacher, student)
+    assert found.share == pytest.approx(0.8) and found.low <= found.share <= found.high
+
+
 def test_the_shares_inside_fiellers_interval_are_those_that_are_not_rejected():
     """At its ends RD - S - r (T - S) lies just as far from 0 as t allows."""
     teacher, student = simulate(0.1)

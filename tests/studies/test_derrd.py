@@ -22,6 +22,7 @@ from studies.common.plan import at_border, chosen_weights, weights_on_file
 from studies.common.profiles import BPR, PROFILES, neumf
 from studies.common.report import COLUMNS
 from studies.common.reported import reported
+from studies.derrd import claims as derrd_claims
 from studies.derrd import plan as derrd
 from studies.derrd import plots as derrd_plots
 from studies.derrd import study as derrd_study
@@ -406,6 +407,33 @@ def test_users_are_paired_by_the_ranks_of_their_items(tmp_path: Path) -> None:
     assert first["RRD"].difference == c.difference
 
 
+def test_each_ranking_has_ranks_of_its_own(tmp_path: Path) -> None:
+    """Of 16 users S has 8 hits among the pinned items, 4 among others and 2 among all; RRD has 12, 8 and 3."""
+    hits, records = {"S": (8, 4, 2), "RRD": (12, 8, 3)}, []
+    for role, run in (("S", PAPER.student("L", 1)), ("RRD", PAPER.distilled("L", 1, "RRD"))):
+        record = made_up(tmp_path, run)
+        ranks = {f"rank{kind}": np.where(np.arange(16) < n, 5.0, 6.0)
+                 for kind, n in zip(("", "-redraw", "-full"), hits[role], strict=True)}  # fmt: skip
+        pd.DataFrame(ranks).to_parquet(record.folder / "per_user-001.parquet", index=False)
+        records.append(record)
+    for kind, gain in (("", 4), ("-redraw", 4), ("-full", 1)):
+        assert derrd_report.compared(records, "RRD", "S", "H@5", kind).difference == pytest.approx(gain / 16)
+    table, first = derrd_report.against_student(records)
+    of_n10 = table.set_index(["metric", "ranked among"]).loc["N@10"]
+    gains = {name: derrd_report.compared(records, "RRD", "S", "N@10", kind) for name, kind in
+             (("sampled", ""), ("all items", "-full"))}  # fmt: skip
+    assert gains["sampled"].difference > gains["all items"].difference > 0
+    for name, c in gains.items():
+        shown = ["difference", "low", "high", "effect_size", "seeds", "users"]
+        assert of_n10.loc[name, shown].tolist() == [c.difference, c.low, c.high, c.effect_size, 1, 16]
+
+
+def test_without_a_common_seed_every_seed_counts(tmp_path: Path) -> None:
+    records = [made_up(tmp_path, PAPER.teacher("L", 1)), made_up(tmp_path, PAPER.student("L", 2))]
+    assert derrd_report.common_seeds(records) == {1, 2}
+    assert derrd_report.common_seeds([*records, made_up(tmp_path, PAPER.student("L", 1))]) == {1}
+
+
 def test_a_real_run_has_what_the_tables_ask_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread) -> None:
     """The smallest one, distilled: from the plan through the loop to every table."""
     monkeypatch.setenv("RDCORE_RUNS", str(tmp_path))
@@ -442,6 +470,24 @@ def test_the_scorecard_says_what_the_rows_of_table_2_say(tmp_path: Path, monkeyp
     assert (rest["verdict"] == "not run").all()
     alone = derrd_report.compared(records, "RRD", "S", "H@5")
     assert rrd["p"] == pytest.approx(11 * alone.p), "Holm over the eleven planned tests, the smallest p"
+
+
+@pytest.mark.parametrize(("tenths", "verdict"), [((4,), "contradicted"), ((5,), "confirmed"), ((4, 5, 6), "inconclusive")])
+def test_the_students_share_of_the_teachers_hits_is_held_against_the_papers(tmp_path: Path, tenths, verdict: str) -> None:
+    """Five seeds; the teacher finds the item of five users in ten, the student that of so many."""
+    users, records = np.arange(300), []
+    for seed in (1, 2, 3, 4, 5):
+        for role, n in (("T", 5), ("DE-RRD", tenths[seed % len(tenths)])):
+            run = PAPER.teacher("L", seed) if role == "T" else PAPER.distilled("L", seed, role)
+            records.append(made_up(tmp_path, run, ranks=np.where((users + seed) % 10 < n, 1, 9)))
+    claims = {claim.claim: claim.row() for claim in derrd_claims.claims(records)}
+    row = claims["A DE-RRD student of 20 dimensions has at least 94% of its teacher's H@5 (Table 3; BPR, CiteULike)"]
+    ours = np.mean([tenths[seed % len(tenths)] for seed in (1, 2, 3, 4, 5)]) / 5
+    assert (row["verdict"], row["seeds"], row["reported"]) == (verdict, 5, 0.94) and row["ours"] == pytest.approx(ours)
+    assert row["low"] <= row["ours"] <= row["high"]
+    assert f"our own teacher has {0.5 / 0.5135:.1%} of the paper's H@5" in row["note"]
+    larger = [row for claim, row in claims.items() if claim.startswith(("A DE-RRD student of 100", "A DE-RRD student of 200"))]
+    assert [row["verdict"] for row in larger] == ["not run"] * 2, "these are of the student of 20 alone"
 
 
 def test_five_seeds_of_some_roles_and_three_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
