@@ -94,6 +94,34 @@ def test_a_sweep_has_a_row_a_setting_and_its_picture_a_line_a_label():
     plt.close(fig)
 
 
+def test_a_row_of_a_sweep_is_mean_and_standard_error_over_its_lists():
+    size, settings = replace(SMOKE, lists=4, budget=3), replace(free_scores.LOSSES["B, order"], p=4, m=5)
+    table = free_scores.sweep({"B, order": [settings]}, size, 4, seed=1).set_index("loss")
+    teacher, start = free_scores.teachers(4, size.items, 1), free_scores.starts(4, size.items, 1)
+    assert teacher.std() == pytest.approx(2, rel=0.2) and start.std() == pytest.approx(1, rel=0.2)
+    for label, scores in {"start": start, "B, order": free_scores.learn(settings, teacher, start, 3, 1)}.items():
+        found = free_scores.agreement(scores, teacher, 4)
+        for name, values in found.items():
+            assert table.loc[label, name] == pytest.approx(values.mean(), rel=1e-5)
+            assert table.loc[label, f"{name} error"] == pytest.approx(np.std(values, ddof=1) / 2, rel=1e-5), "of four lists"
+    assert table.loc["B, order", ["p", "m"]].tolist() == [4, 5] and table["above error"].max() > 0
+
+
+def test_the_error_of_a_sampled_loss_falls_with_the_root_of_the_draws():
+    few, many = (free_scores.of_samples(["B, order"], replace(SMOKE, ms=(5,), draws=draws), 10, seed=1)["share error"].item()
+                 for draws in (200, 1800))  # fmt: skip
+    assert 2 < few / many < 4.5, "nine times as many draws: a third"
+
+
+def test_ranks_by_the_student_stand_over_the_teachers():
+    own = torch.tensor([0.3, 0.9, 0.1, 0.5])
+    fig = free_scores.rank_panels(dict.fromkeys(free_scores.LOSSES, own), 1)
+    diagonal, top, rest = fig.axes[0].lines[:3]
+    assert [line.get_xdata().tolist() for line in (top, rest)] == [[1], [2, 3, 4]]
+    assert [line.get_ydata().tolist() for line in (top, rest)] == [[3], [1, 4, 2]]
+    plt.close(fig)
+
+
 def test_pictures_have_titles_a_legend_for_every_line_and_room_for_their_labels():
     style.use_style()
     teacher, start = free_scores.teachers(1, 6, seed=1), free_scores.starts(1, 6, seed=1)

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -201,6 +202,37 @@ def test_methods_are_also_set_against_s_with_the_chosen_decay(records, tmp_path)
     worse = [made_up(tmp_path, SMOKE.tried("S", 3.0, seed), np.full(len(USERS), 30)) for seed in (1, 2)]
     other = tables.over_the_chosen_decay(SMOKE, records, worse).set_index("role")
     assert (other["over S, chosen decay"] > same["over S, chosen decay"]).all()
+
+
+def test_a_sentence_says_what_another_decay_of_s_does_to_every_difference(records, tmp_path) -> None:
+    """S finds a third; with the decay of its trials nothing, then everything."""
+    values = study.by_seed(records)
+    assert study.over_student(values, "RD") == pytest.approx([1 / 6] * 2, abs=1e-6)
+    assert study.over_student(values, "CD") == pytest.approx([-1 / 12] * 2, abs=1e-6)
+    assert study.over_student(values, "DE") == []
+    for decay, rank, said in ((3.0, 30, "0.3333 larger"), (0.3, 1, "0.6667 smaller")):
+        others = [made_up(tmp_path, SMOKE.tried("S", decay, seed), np.full(len(USERS), rank)) for seed in (1, 2)]
+        sentence = study.chosen_decay({"citeulike BPR": records}, {"citeulike BPR": others})
+        assert f"Over that S, each number under `minus S` is {said} (" in sentence
+
+
+def test_epochs_of_a_run_are_those_it_was_trained_and_trials_those_of_its_method(tmp_path: Path) -> None:
+    plan = replace(SMOKE, grids={**SMOKE.grids, "RD": (0.1, 0.3, 1.0)})
+    found = [made_up(tmp_path, SMOKE.student("L", 1), np.ones(len(USERS))),
+             made_up(tmp_path, SMOKE.tried("RD", 0.1, 1), np.ones(len(USERS)), epoch=1)]  # fmt: skip
+    (found[1].folder / "per_user-002.parquet").rename(found[1].folder / "per_user-001.parquet")
+    table = tables.table(SMOKE, found).set_index("role")
+    assert found[1].epoch == 1 and table.loc["RD", "epochs"] == 2
+    assert tables.long_table(plan, found).groupby("method")["trials"].first().to_dict() == {"S": 2, "RD": 3}
+
+
+def test_strengths_reach_from_the_smallest_trial_to_the_largest(monkeypatch: pytest.MonkeyPatch) -> None:
+    ratios = {0.1: 0.5, 1.0: 0.2}
+    trials = {role: {weight: (role, weight) for weight in ratios} for role in ("RD", "CD")}
+    plan = SimpleNamespace(methods=trials, grids=trials, trials=lambda: trials)
+    monkeypatch.setattr(one_protocol, "those_committed", lambda tried: {w: run for w, run in tried.items() if run[0] == "RD"})
+    monkeypatch.setattr(one_protocol, "strength", lambda run: ratios[run[1]])
+    assert one_protocol.strengths(plan) == {"RD": (0.2, 0.5)}, "nothing of a role without a trial on record"
 
 
 def test_the_table_for_programs_has_the_agreed_columns_and_says_the_same(records) -> None:

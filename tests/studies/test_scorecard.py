@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from fabricated import USERS, record
 from rdcore.eval import significance
 from studies.common import claims, text, verdicts
 from studies.common.claims import OURS, Claim
+from studies.common.matched import matched, no_worse
 from studies.common.profiles import PROFILES
 from studies.derrd import claims as derrd_claims
 from studies.derrd import plan as derrd
@@ -22,6 +24,7 @@ from studies.flexibility import claims as flexibility_claims
 from studies.one_protocol import plan as one_protocol
 from studies.one_protocol import tables as one_protocol_tables
 from studies.rd import ablation_results, ablations, efficiency
+from studies.rd import claims as rd_claims
 from studies.rd.plan import baselines
 from studies.scorecard import scorecard
 
@@ -129,6 +132,19 @@ def test_no_worse_needs_the_papers_lead(tmp_path: Path) -> None:
     assert pd.isna(little["seeds_needed"])
 
 
+def test_no_worse_by_the_margin_and_worse_all_the_same(tmp_path: Path) -> None:
+    records = runs_with(tmp_path, {"T": 0.004, "S": 0.0, "RD-hybrid": 0.0035}, 5)
+    name = f"{NO_WORSE} (Caser, Gowalla, fixed50)"
+    row, found = card_of(records).loc[name], matched(records, None)
+    assert row["verdict"] == "confirmed" and "RD does rank worse: the interval lies below 0; margin 0.001" in row["note"]
+    said = re.search(r"(\d+)% of the gap T - S recovered \((\d+)% to (\d+)%\)", row["note"])
+    share, low, high = map(int, said.groups())
+    assert low < share < high and share == pytest.approx(100 * 35 / 40, abs=8)
+    (claim,) = (claim for claim in rd_claims.claims(found) if claim.claim == name)
+    margin = no_worse(found["Caser", "fixed50"]).margin
+    assert claim.needs == pytest.approx(0.0969 - 0.0958 + margin), "from the paper's RD - T to minus the margin"
+
+
 def test_holm_counts_every_planned_test_of_a_family(tmp_path: Path) -> None:
     """Five weightings are planned; of two that have run the smaller p counts five times, the larger one four times."""
     records = runs_with(tmp_path, {"RD-hybrid": 0.0002, "RD-equal": 0.0, "RD-position": 0.0001}, 3)
@@ -170,6 +186,8 @@ def test_validation_takes_its_chosen_epochs(tmp_path: Path) -> None:
     card = card_of(records, {"Fossil T": 45, "Fossil S": 50, "Fossil RD-hybrid": 45})
     assert card.loc[f"{BETTER} (Fossil, Gowalla, validation)", "verdict"] == "provisional"
     assert card.loc[f"{BETTER} (Fossil, Gowalla, fixed50)", "verdict"] == "not run", "another teacher's epoch"
+    assert "RD ranks better than POP: MAP (Fossil, Gowalla, validation)" in card.index, "under the protocol that has its RD"
+    assert "RD ranks better than POP: MAP (Caser, Gowalla, fixed50)" in card.index, "the first one, where none has"
 
 
 def test_a_baseline_without_seeds_stands_beside_every_seed(tmp_path: Path) -> None:
@@ -259,7 +277,9 @@ def test_no_committed_note_has_a_number_that_is_none() -> None:
 
 def test_methods_tried_at_other_strengths_are_not_ranked(monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.random.default_rng(0).normal(0.5, 0.1, (5, 50))
-    monkeypatch.setattr(one_protocol_tables, "compared", lambda records, a, b: significance.compare(x, 0 * x))
+    asked = []
+    monkeypatch.setattr(one_protocol_tables, "compared",
+                        lambda records, a, b: asked.append((a, b)) or significance.compare(x, 0 * x))  # fmt: skip
     strengths = {"RD": (0.01, 0.1), "CD": (53.2, 900.0), "RRD": (0.1, 12.0)}
     monkeypatch.setattr(one_protocol, "strengths", lambda plan: strengths)
     card = card_of([])
@@ -267,6 +287,7 @@ def test_methods_tried_at_other_strengths_are_not_ranked(monkeypatch: pytest.Mon
     assert (cd["verdict"], rrd["verdict"]) == ("not assessable", "confirmed"), "RRD's begin where RD's end"
     assert "distillation over base loss was 53 to 900 in trials of CD, 0.01 to 0.1 in those of RD" in cd["note"]
     assert pd.isna(cd["p"]) and rrd["note"] == ""
+    assert {b for _, b in asked} == {"RD"} and ("RRD", "RD") in asked, "the method minus RD"
 
 
 def test_the_controls_are_rows_and_fading_weights_are_said(tmp_path: Path) -> None:
@@ -278,6 +299,7 @@ def test_the_controls_are_rows_and_fading_weights_are_said(tmp_path: Path) -> No
     card = card[card["source"].eq(OURS) & card["notebook"].eq("04_ablations")].set_index("claim")
     card = card.drop(index="RD's gain holds over amounts of training data (Caser, Gowalla)")
     assert len(card) == 10 and (card["verdict"] == "provisional").sum() == 2 and card["reported"].isna().all()
+    assert card["ours"].dropna().tolist() == pytest.approx([-0.0001, 0.01]), "RD minus the control: another student, popular"
     hybrid = card[card.index.str.contains("hybrid weights")]
     assert hybrid["note"].str.contains("which fade").all() and len(hybrid) == 5
     assert hybrid["note"].str.contains("not comparable").tolist() == [words.count("random") > 0 for words in hybrid.index]
