@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 
 from rdcore.data import Interactions
 from rdcore.datasets import synthetic
+from rdcore.distill import Position, RDSettings
 from rdcore.eval import leave_one_out as loo
 from rdcore.eval import metrics
 from rdcore.files import paths
 from rdcore.models import BPRMFSettings, CaserSettings, Model, Popularity, PopularitySettings
-from rdcore.store import checkpoints, runs, stages, weights
+from rdcore.store import checkpoints, records, runs, stages, weights
+from rdcore.store.agreement import agreement
 from rdcore.store.experiment import Experiment
+from rdcore.store.groups import by_item_popularity
 from rdcore.train.loop import Training
 
 
@@ -321,10 +324,31 @@ def test_a_run_begun_without_ranks_among_all_items_goes_on_without(data, store, 
     assert "N@10-validation-full" not in run.metrics and "N@10-validation-full" in run.chosen
 
 
-def test_popularity_and_a_model_with_memory_are_judged_too(data, store):
+def test_what_is_measured_at_the_end_is_of_the_chosen_epoch(data, judge, store):
+    """Agreement with the teacher's chosen epoch, and items found by their popularity."""
+    teacher = experiment(data, role="T", model=BPRMFSettings(dim=8))
+    method = RDSettings(K=4, weights=Position(), exclude="seen")
+    taught = experiment(data, role="RD", teacher=teacher, teacher_epoch="best", distillation=method)
+    run, of_teacher = runs.load_or_train(taught, data), records.run_of(teacher)
+    assert run.epoch < run.last_epoch and of_teacher.epoch < of_teacher.last_epoch
+    student, model = run.model(taught, data), of_teacher.model(teacher, data)
+    assert run.agreement == pytest.approx(agreement(student, model, judge.test), rel=0, abs=0, nan_ok=True)
+    assert json.loads((run.folder / "groups.json").read_text()) == by_item_popularity(student, judge.test)
+
+
+def test_two_data_sets_of_one_name_have_an_evaluation_each(data):
+    other = synthetic.generate(n_users=40, n_items=700, min_length=5, max_length=12, seed=1)
+    assert other.name == data.name
+    one, two = stages._judge_of(data, "cpu"), stages._judge_of(other, "cpu")
+    assert (one.fit.sha256(), two.fit.sha256()) == (loo.Judge(data).fit.sha256(), loo.Judge(other).fit.sha256())
+    assert stages._judge_of(other, "cpu") is two, "many runs share it"
+
+
+def test_popularity_and_a_model_with_memory_are_judged_too(data, judge, store):
     counted = experiment(data, model=PopularitySettings(), training=Training(epochs=1))
     popular = runs.load_or_train(counted, data)
     assert popular.chosen["epoch"] == 1 and 0 < popular.chosen["H@20"] < 1
+    assert popular.model(counted, data).counts.tolist() == judge.fit.item_counts().tolist(), "without the validation items"
     caser = experiment(data, model=CaserSettings(dim=4), training=Training(epochs=2, patience=1))
     run = runs.load_or_train(caser, data)
     assert set(run.chosen) == set(popular.chosen) and (run.folder / "groups.json").exists()

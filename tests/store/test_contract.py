@@ -342,6 +342,23 @@ def test_how_many_lists_are_short_is_on_record_and_shown(store: Path, capsys: py
     assert "20 users are ranked among fewer items than asked for" in run_tables.show(run.key)
 
 
+def test_how_many_rows_were_used_is_on_record_and_said_where_they_are_few(store: Path, capsys: pytest.CaptureFixture) -> None:
+    counts = rdcore.stage(MINE, "F").fit.counts()  # whoever is too short for a window keeps one row
+    for window, few in ((3, False), (8, True)):
+        asked = replace(RUN, model=CaserSettings(dim=2, window=window), training=Training(epochs=1))
+        used = runs.load_or_train(asked, MINE, progress=True).environment["rows_used"]
+        assert used == round(np.maximum(counts - window, 1).sum() / counts.sum(), 4) and (used < 0.5) == few
+        said = f"trained on {used:.0%} of the rows, those with {window} items before them"
+        assert (said in capsys.readouterr().out) == few
+
+
+def test_a_split_for_another_stage_is_refused(store: Path) -> None:
+    other = rdcore.stage(MINE, "V")
+    with pytest.raises(ValueError, match="the data are a split for stage 'V', and the run is on stage 'F'"):
+        runs.load_or_train(replace(RUN, data_hash=other.sha256()), other)
+    assert not list(store.glob("*/"))
+
+
 # ------------------------------------------------------------------------------------------------------ loggers, interrupts
 
 

@@ -20,8 +20,8 @@ from filelock import FileLock
 
 from rdcore.distill import RDSettings
 from rdcore.eval import significance
-from rdcore.models import BPRMFSettings, CaserSettings
-from rdcore.store import deletion, record_files, runs
+from rdcore.models import BPRMFSettings, CaserSettings, PopularitySettings
+from rdcore.store import deletion, listing, record_files, runs
 from rdcore.store.experiment import Experiment
 from rdcore.train.loop import Training
 from studies import cli
@@ -183,6 +183,20 @@ def test_a_key_that_fits_none_or_several(capsys, store, monkeypatch):
         assert "no run in" in refused(capsys, *action, "")
     lines = said(capsys, "list").splitlines()[2:]
     assert sorted(line.split()[0] for line in lines) == sorted([TEACHER.key[:10], twin.name[:10]]), "enough of the key"
+
+
+def test_a_finished_run_of_the_store_comes_before_its_committed_record(store, tmp_path):
+    committed = record(tmp_path / "data" / "replicated", STUDENT, {4: 0.2}, environment=MADE)
+    folder = put(store, STUDENT, {4: 0.3})
+    assert listing.find(STUDENT.key[:6]).folder == folder
+    (folder / "DONE").unlink()
+    assert listing.find(STUDENT.key[:6]) == committed, "which an unfinished one does not"
+    assert listing.find(STUDENT.key[:6], committed=False).folder == folder
+
+
+def test_what_is_counted_from_the_data_has_all_its_epochs(capsys, store):
+    put(store, replace(TEACHER, role="baseline", model=PopularitySettings(), training=Training(epochs=1)), {1: 0.1}, history=[])
+    assert said(capsys, "list").splitlines()[2].split()[1:4] == ["tiny-F-POP-baseline-seed1", "1", "MAP"]
 
 
 # ------------------------------------------------------------------------------------------------------------------- compare
