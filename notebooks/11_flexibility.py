@@ -53,7 +53,8 @@ page.say(f"Data of the walk-through: {walk.dataset}. Teachers: {', '.join(walk.t
 # ## 1. What a method sees of a teacher
 #
 # The three methods ask a teacher for one thing: a **list** of the items that it ranks highest for a user, best first, without those that the user
-# has. Let $y_1, y_2, \dots$ be the *student's* scores of the list's items in the teacher's order, and $\nu$ the student's scores of some items that are not
+# has. *EASE*, *ItemCF* and *LightGCN* give each user one list, made from all items of the user's training data. *SASRec*, *Fossil* and *Caser*
+# give a list for each training row, made from the items before it. Let $y_1, y_2, \dots$ be the *student's* scores of the list's items in the teacher's order, and $\nu$ the student's scores of some items that are not
 # on the list. $K$ is the length of the list and $\lambda$ says how fast the weight of a place falls.
 #
 # $$L_{RD} = -\sum_{k=1}^{K} w_k \log \sigma(y_k), \quad w_k \propto e^{-k/\lambda}, \qquad
@@ -116,11 +117,18 @@ style.save(fig, "11_teachers_alike", profile, trained, NOTEBOOK)
 # * Every **cell** is a teacher, a student and a method. Its **gain** is the MAP of the taught student minus that of the student
 #   alone, on test items, ranked among all items that the user does not have. Both have the same size, training and epochs, but for the
 #   weight decay: the student alone takes the better of two, a taught one has always the same.
+# * The epochs are few, so that the whole matrix can be trained in hours; section 3 says how much the students alone still change at the end.
+#   Longer training may shrink the gains: in RD's own setting (Caser on Gowalla) that by position weights halves between epoch 10 and epoch 50
+#   ([DEVIATIONS](../DEVIATIONS.md#whole-trainings-with-the-released-code)).
 # * A method has one weight: the factor of its loss, which is added to the student's own. Each cell tries two weights on
 #   *validation* items; the final runs use the better one. The student alone tries two weight decays, so that it has as many
 #   chances.
 # * Two weights are few: one better than both may lie beyond them. On MovieLens-100K those of BPR-MF were found with EASE and Fossil as
 #   teachers, those of Caser with Fossil; those of SASRec, and all of Gowalla, were not looked at before.
+# * Teachers did not get equally many trials. On Gowalla Caser has the released code's settings; Fossil the best of seven trials, and the best epoch;
+#   EASE and ItemCF their defaults; LightGCN its authors' settings, but batches and rate four times as large and a tenth of the epochs; SASRec the rate and epochs that
+#   suit a student of half its size. So the name of a teacher stands for one model with one training. The large SASRec shows it: on test items it
+#   is worse than the small one alone.
 # * Intervals (95 %) treat users and seeds as random (notebook 05). A trained teacher is trained again for each seed. With one
 #   seed, the interval counts only the spread of users and is too narrow.
 # * With many cells some intervals exclude 0 by chance: of 54 cells about one on each side of 0. So the tables also count the intervals
@@ -132,7 +140,9 @@ style.save(fig, "11_teachers_alike", profile, trained, NOTEBOOK)
 # trials, with at least one seed, with three.
 #
 # Then, for each data set, how good the teachers and the students alone are. A teacher may be worse than the student that it
-# teaches: compare both halves of the table. A computed teacher is the same with every seed and counts as one.
+# teaches: compare both halves of the table. A computed teacher is the same with every seed and counts as one. The last column has MAP on
+# *validation* items, of one seed. There the models can have another order: a user's validation items are the next tenth of all, the test
+# items the fifth after it.
 #
 # In the picture each panel is a method and a student, each line a teacher. A bar that does not touch 0 is a gain or a loss. Every
 # row of panels has its own scale. A filled mark has several seeds, a hollow one a single seed: its interval is over users alone, although another
@@ -146,7 +156,8 @@ shown = [found for found in recorded if found.final]
 # %%
 for found in shown:
     page.say(f"**{found.title}**")
-    page.show(tables.quality_alone(found.matrix, found.final, found.teaching))
+    page.show(tables.quality_alone(found.matrix, found.final, found.teaching, found.tried))
+    page.say(results.still_rising(found))
     gains = tables.gains(found.matrix, found.final)
     page.picture(lambda gains=gains: plots.matrix(gains), f"11_matrix_{found.matrix.dataset}", profile, found.records, NOTEBOOK)
     page.folded_table("The same in numbers: gain in %, with its interval", tables.wide(gains))
@@ -204,7 +215,8 @@ page.say(results.one_seed_in_words(seeds))
 #
 # Two things may matter:
 #
-# * the teacher's **lead**: how far its MAP is above that of the student alone;
+# * the teacher's **lead**: how far its MAP is above that of the student alone, on test items and, in one column, on validation items (one seed, and
+#   of both trials of each student the better one);
 # * its **difference** from the student: 1 minus the correlation of the two models' average precision over users. It is 0 where
 #   both succeed for the same users.
 #
@@ -216,7 +228,8 @@ for found in shown or own:
     page.say(f"**{found.title}**")
     cells = tables.points(found.matrix, found.final, found.teaching)
     page.picture(lambda cells=cells: plots.scatter(cells), f"11_explained_{found.matrix.dataset}", profile, found.records, NOTEBOOK)
-    page.show(tables.explained(cells), **dict.fromkeys(tables.EXPLAINED, "{:+.2f}"))
+    validation = tables.validation_points(found.matrix, found.tried)
+    page.show(tables.explained(cells, validation), **dict.fromkeys(tables.EXPLAINED, "{:+.2f}"))
     page.say(results.by_quality(found))
 
 # %% [markdown]

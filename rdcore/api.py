@@ -20,6 +20,7 @@ from rdcore.data.interactions import Interactions
 from rdcore.data.queries import final_queries
 from rdcore.data.sampling import SeenItems, stream_seed
 from rdcore.data.splits import Stage, stage
+from rdcore.distill.followups.trajectories import Trajectories
 from rdcore.eval import metrics
 from rdcore.eval.topk import block_rows
 from rdcore.models.base import Model, built, check_model, evaluating
@@ -38,6 +39,9 @@ def fit(
     what to fit. model: settings such as ``CaserSettings(dim=20)``. teacher, method: a trained model and the
     settings of a distillation such as ``RDSettings()``; both or neither. training: batch size, learning rate and
     so on; ``epochs`` replaces its number of epochs. Models, teachers and methods of your own: docs/your-own.md.
+
+    A teacher that looks at the order of a user's items teaches a student that does not (``window`` 0) by what it says behind
+    the user's last item, because such a student cannot tell moments apart.
 
     Raises ValueError for settings that do not fit together, and FloatingPointError when the loss diverges.
 
@@ -69,6 +73,8 @@ def fit(
     with seeded(stream_seed(seed, "initialisation"), "cpu"):
         student = built(model, fitted).to(device)
         trainable(student)
+        if method and student.window == 0 < teacher.window and not isinstance(teacher, Trajectories):
+            teacher = contract.at_last(teacher, fitted)
         distillation = contract.distillation_of(method, student, teacher, device) if method else None
     instances = training_data(
         fitted, student.window, device, full_windows=student.full_windows, share=settings.share, seed=seed

@@ -3,18 +3,21 @@ or served."""
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from rdcore import datasets
 from rdcore.checks import short, users_of
 from rdcore.data import Interactions, Stage, stage
+from rdcore.data.queries import Queries, final_queries
 from rdcore.distill.base import Distillation
 from rdcore.eval import leave_one_out
 from rdcore.files.whole import read_json
 from rdcore.models import Caser, Fossil, Popularity
-from rdcore.models.base import Model, built, wants_fit
+from rdcore.models.base import Model, built, evaluating, wants_fit
 from rdcore.store.experiment import Experiment
 from rdcore.store.record_files import REMEDY
 
@@ -109,6 +112,27 @@ def check_all(experiment: Experiment, data: Interactions | Stage | None, device:
         data = datasets.load(experiment.dataset)
     check_data(experiment, data)
     return data
+
+
+def at_last(teacher: Model, fit: Interactions) -> Model:
+    """The teacher as it ranks behind each user's last item in ``fit``, whatever the query: for a student without memory, which
+    cannot tell the moments of a user apart and would be taught all of them at once. Both share their weights.
+
+    Raises ValueError for a teacher without memory, which says the same at every moment.
+    """
+    if teacher.window == 0:
+        raise ValueError(f"the teacher, {type(teacher).__name__}, has no memory and says the same at every moment of a user: "
+                         "leave teacher_at at 'query'")  # fmt: skip
+    fixed, queries = copy.copy(teacher), {}
+
+    def encode(asked: Queries) -> Tensor:
+        if asked.user.device not in queries:
+            queries[asked.user.device] = final_queries(fit).to(asked.user.device)
+        with evaluating(teacher):  # it looks as far back as itself, and `fixed` not at all
+            return teacher.encode(queries[asked.user.device][asked.user])
+
+    fixed.window, fixed.encode = 0, encode
+    return fixed
 
 
 def distillation_of(settings, student: Model, teacher: Model | None, device) -> Distillation:

@@ -16,6 +16,7 @@ from rdcore.distill.rankdistil import RankDistilSettings
 from rdcore.distill.rd import RDSettings
 from rdcore.distill.rrd import RRDSettings
 from rdcore.models import BPRMFSettings, CaserSettings, FossilSettings, ItemCFSettings, NeuMFSettings, PopularitySettings
+from rdcore.settings import added, inert
 from rdcore.store.description import describe
 from rdcore.store.names import choice_name, family, label, trained
 from rdcore.store.record_files import key_of
@@ -40,6 +41,8 @@ class Experiment:
     teacher, teacher_epoch: the run that teaches and which of its evaluated epochs; both or neither. On stage L that is
     'best', the one that its own validation items chose. A distillation needs them, unless its settings say ``alone``: it is
     then a control that asks nobody.
+    teacher_at: 'query', the teacher sees what the training query sees; or 'last', whatever the query, all that the user has in
+    training: for a student without memory, which cannot tell a user's moments apart (`contract.at_last`).
     evaluate_every: metrics and weights are kept at every such epoch, and at the last; on stage L the weights of the best.
     Device, threads, versions, commit and duration are recorded with the run and not hashed.
     """
@@ -55,6 +58,7 @@ class Experiment:
     distillation: RDSettings | RankDistilSettings | DESettings | RRDSettings | CDSettings | BothSettings | None = None
     teacher: Experiment | None = None
     teacher_epoch: int | str | None = None
+    teacher_at: str = added("query")
     evaluate_every: int = 5
     seed: int = 1
 
@@ -64,6 +68,9 @@ class Experiment:
         if not (isinstance(self.data_hash, str) and re.fullmatch("[0-9a-f]{64}", self.data_hash)):
             raise ValueError(f"data_hash must be the 64 hex digits of Interactions.sha256(), got {short(self.data_hash)}")
         one_of("stage", self.stage, "V", "F", "L")
+        one_of("teacher_at", self.teacher_at, "query", "last")
+        if self.teacher is None:
+            inert(self, "no teacher", "teacher_at")
         for name, kind in (("training", Training), ("teacher", Experiment | None)):
             if not isinstance(getattr(self, name), kind):
                 raise ValueError(f"{name} must be a {name.capitalize()} object, got {short(getattr(self, name))}")

@@ -172,13 +172,18 @@ def _prepare(experiment: Experiment, data: Interactions | Stage, folder: Path, d
     teachers = teacher = taught_by = distillation = cache = None
     if experiment.teacher:
         of_teacher = run_of(experiment.teacher)
-        teacher = of_teacher.model(experiment.teacher, data, experiment.teacher_epoch, device)
+        last = experiment.teacher_at == "last"
+
+        def teaching(epoch: int | str) -> Model:
+            model = of_teacher.model(experiment.teacher, data, epoch, device)
+            return contract.at_last(model, stages.fit) if last else model
+
+        teacher = teaching(experiment.teacher_epoch)
         taught_by = weights.sha256(of_teacher.weights(experiment.teacher_epoch))
         teachers = teacher
         if epochs := getattr(experiment.distillation, "checkpoints", ()):
-            earlier = [of_teacher.model(experiment.teacher, data, epoch, device) for epoch in epochs]
-            teachers = Trajectories([[*earlier, teacher]])
-        cache = ListCache(paths.runs() / experiment.teacher.key / f"lists-{experiment.teacher_epoch:0>3}")
+            teachers = Trajectories([[*map(teaching, epochs), teacher]])
+        cache = ListCache(paths.runs() / experiment.teacher.key / f"lists-{experiment.teacher_epoch:0>3}{'-last' * last}")
     with seeded(stream_seed(seed, "initialisation"), "cpu"):
         model = built(experiment.model, stages.fit).to(device)
         trainable(model)

@@ -198,7 +198,9 @@ class Plan:
     def taught(self, weight: float, teacher: Experiment, epoch: int, stage: str, **how) -> Experiment:
         """The student with a teacher."""
         role, method = METHODS[self.method].role, self.distillation(weight)
-        return self.run(role, stage, distillation=method, teacher=teacher, teacher_epoch=epoch, **how)
+        last = teachers.example(self.student).window == 0 < teachers.example(self.teacher).window
+        at = "last" if last else "query"
+        return self.run(role, stage, distillation=method, teacher=teacher, teacher_epoch=epoch, teacher_at=at, **how)
 
 
 @dataclass(frozen=True)

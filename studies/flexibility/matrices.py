@@ -17,7 +17,7 @@ from rdcore.models import (
 )
 from rdcore.train.loop import Training
 from studies.common.profiles import PROFILES
-from studies.flexibility.plan import Matrix, Student, Teacher
+from studies.flexibility.plan import WITH_MEMORY, Matrix, Student, Teacher
 
 
 def methods(*, lam: float, rrd: RRDSettings, p: int, m: int) -> dict:
@@ -148,8 +148,18 @@ GOWALLA = Matrix(
     methods=methods(lam=1, rrd=RRDSettings(K=10, L=10, depth=100), p=10, m=50),
 )  # fmt: skip
 
+
+def every_moment(matrix: Matrix) -> Matrix:
+    """The cells whose teacher has a memory and whose student has none, taught by what the teacher says at every moment."""
+    teachers = {name: one for name, one in matrix.teachers.items() if isinstance(one.model, WITH_MEMORY)}
+    students = {name: one for name, one in matrix.students.items() if not isinstance(one.model, WITH_MEMORY)}
+    return replace(matrix, teachers=teachers, students=students, at_last=False)
+
+
 MATRICES = Named("profile", {
     "smoke": (SMOKE,),
     "small": (part(COMPLETE, {"BPR-MF": (1,)}),),
     "paper": (COMPLETE, GOWALLA),
 })  # fmt: skip
+EVERY_MOMENT = {"smoke": (every_moment(SMOKE),), "small": (), "paper": (every_moment(COMPLETE), every_moment(GOWALLA))}
+"""A control: what a student loses that is taught by all moments at once. Nothing of it is trained on profile small."""

@@ -3,7 +3,9 @@
 Stage V chooses, stage F is reported. A cell (teacher, student, method) has a few trials of its weight on
 stage V, and the student alone has as many of its weight decay; the best MAP on validation items counts.
 All else is the same for a student alone and taught: size, training, epochs. Lists leave out what the user
-has in training, so that students with and without a memory learn from the same kind of list.
+has in training. A teacher with a memory gives a student with one a list for each training row, made from the
+items before it. A student without memory cannot tell these rows apart: it gets the list behind the user's
+last training item, as a teacher without memory makes it from all of them.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from rdcore import datasets
+from rdcore.models import CaserSettings, FossilSettings, SASRecSettings
 from rdcore.store.experiment import Experiment
 from rdcore.store.runs import Record
 from rdcore.train.loop import Training
 from studies.common.plan import on_file, rounded, unique, weighted
 
 V_SEED = 101  # of all trials
+WITH_MEMORY = (CaserSettings, FossilSettings, SASRecSettings)  # settings of models that look at the order of a user's items
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +77,9 @@ class Matrix:
     students: Mapping[str, Student]
     methods: Mapping[str, Any]
     """Name -> settings of the distillation, whose weight the trials replace."""
+    at_last: bool = True
+    """Whether a teacher with a memory teaches a student without by what it says behind a user's last item; else by what it
+    says at every moment, all of which such a student takes for the same."""
     only: str = ""
     """What `rdcore train --only` takes for its runs (paper size)."""
 
@@ -108,10 +115,12 @@ class Matrix:
 
     def taught(self, cell: Cell, stage: str, seed: int, weight: float) -> Experiment:
         """The student of a cell, taught with a weight."""
-        teacher = self.teacher(cell.teacher, stage, seed)
+        teacher, model = self.teacher(cell.teacher, stage, seed), self.students[cell.student].model
+        last = self.at_last and isinstance(teacher.model, WITH_MEMORY) and not isinstance(model, WITH_MEMORY)
         return replace(
             self.alone(cell.student, stage, seed), role=f"{cell.method}-{cell.teacher}", teacher=teacher,
             teacher_epoch=self.teachers[cell.teacher].epoch or teacher.training.epochs,
+            teacher_at="last" if last else "query",
             distillation=weighted(self.methods[cell.method], weight),
         )  # fmt: skip
 

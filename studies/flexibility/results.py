@@ -174,6 +174,21 @@ def by_quality(found: Found) -> str:
     )
 
 
+def still_rising(found: Found) -> str:
+    """How much the students alone still gained in MAP between their last two evaluations, mean over seeds; "" without any."""
+    parts = []
+    for student in found.matrix.students:
+        curves = [record.metrics["MAP"] for (what, _), record in found.final.items() if what == student]
+        curves = [curve for curve in curves if len(curve) > 1]
+        if curves:
+            rise = 100 * np.mean([curve.iloc[-1] / curve.iloc[-2] - 1 for curve in curves])
+            parts.append(f"{student} {rise:+.1f} % (epochs {curves[0].index[-2]} to {curves[0].index[-1]})")
+    if not parts:
+        return ""
+    return ("Trainings are short: between their last two evaluations the students alone still changed their MAP by"
+            f" {', '.join(parts)}. So a part of a gain may be that a taught student learns faster.")  # fmt: skip
+
+
 # -------------------------------------------------------------------------------- for the loops over all rooms
 
 
@@ -213,15 +228,16 @@ alone has of its weight decay."""
             corrected = f"; after Holm's correction {gained} above and {lost} below"
             corrected *= bool(counts[of.CORRECTED].notna().all(axis=None))
             seeds = min(c.n_seeds for c in every.values())
-            quality = of.quality_alone(one.matrix, one.final, one.teaching)
+            quality = of.quality_alone(one.matrix, one.final, one.teaching, one.tried)
             teachers, students = (
-                ", ".join(f"{row.model} {row.MAP:.4f}" for row in quality[quality["role"] == role].itertuples())
+                ", ".join(f"{row['model']} {row['MAP']:.4f} ({row[of.VALIDATION]:.4f})"
+                          for row in quality[quality["role"] == role].to_dict("records"))
                 for role in ("teacher", "student")
             )
             parts.append(
                 f"{one.title}, {text.count(seeds, 'seed')}{', provisional' * (seeds < SEEDS_FOR_A_VERDICT)}: of {len(every)}"
                 f" intervals {above} lie above 0 and {below} below{corrected}. MAP of the teachers: {teachers}; of the students"
-                f" alone: {students}.\n\n"
+                f" alone: {students}; in brackets on validation items, with one seed. {still_rising(one)}\n\n"
                 + text.markdown(of.wide(every))
             )
         if todo:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rdcore.store.experiment import Experiment
 from studies.common.plan import unique
-from studies.flexibility.matrices import MATRICES
+from studies.flexibility.matrices import EVERY_MOMENT, MATRICES
 from studies.flexibility.plan import chosen_on_file
 from studies.flexibility.results import findings, headline, results, tables
 
@@ -14,8 +14,10 @@ __all__ = ["findings", "headline", "results", "runs", "tables", "teachers_of", "
 
 
 def runs(profile: str) -> list[Experiment]:
-    """Every run of a profile's matrices in training order. What depends on trials that are not on file is left out."""
-    return unique([run for matrix in MATRICES[profile] for run in matrix.runs(chosen_on_file(matrix))])
+    """Every run of a profile's matrices and of their control in training order. What depends on trials that are not on file
+    is left out."""
+    every = (*MATRICES[profile], *EVERY_MOMENT[profile])
+    return unique([run for matrix in every for run in matrix.runs(chosen_on_file(matrix))])
 
 
 def teachers_of(student: Experiment) -> list[Experiment]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,13 +12,15 @@ from rdcore.eval.significance import Comparison, compare
 from rdcore.store.runs import Record
 from studies.common.verdicts import holm
 from studies.flexibility.matrices import IN_ORDER
-from studies.flexibility.plan import Cell, Matrix, choose
+from studies.flexibility.plan import V_SEED, Cell, Matrix, choose
 
 METRICS = {"MAP": "AP", "nDCG@10": "nDCG@10", "P@10": "P@10"}
 """Metric -> the same of single users in a record."""
 COLUMNS = ["dataset", "teacher", "student", "method", "metric", "gain", "low", "high", "seeds"]
 CORRECTED = ["above 0, Holm", "below 0, Holm"]
-EXPLAINED = ["gain and lead", "gain and difference", "mean gain by teachers with order, %", "without order, %"]
+VALIDATION = "MAP on validation"
+EXPLAINED = ["gain and lead", "the same on validation", "gain and difference", "mean gain by teachers with order, %",
+             "without order, %"]  # fmt: skip
 Final = Mapping[tuple[Cell | str, int], Record]
 """(cell or student alone, seed) -> its record on stage F."""
 Teaching = Mapping[tuple[str, int], Record]
@@ -36,18 +38,45 @@ def users(record: Record, metric: str = "MAP", epoch: int | None = None) -> np.n
     return record.per_user(epoch)[METRICS[metric]].to_numpy(float)
 
 
-def quality_alone(matrix: Matrix, final: Final, teaching: Teaching) -> pd.DataFrame:
+def quality_alone(matrix: Matrix, final: Final, teaching: Teaching, tried: Iterable[Record]) -> pd.DataFrame:
     """MAP of each teacher after the epoch that it teaches from, and of each student alone, of those on record: the mean over
-    seeds. A computed teacher is the same in every seed and counts as one."""
-    rows = []
+    seeds. A computed teacher is the same in every seed and counts as one. Beside it MAP on validation items, of one seed."""
+    rows, validated = [], dict(zip(("teacher", "student"), on_validation(matrix, tried), strict=True))
     for role, names, found in (("teacher", matrix.teachers, teaching), ("student", matrix.students, final)):
         for name in names:
             curves = {record.key: record.metrics["MAP"] for (what, _), record in found.items() if what == name}.values()
             epoch = matrix.teachers[name].epoch if role == "teacher" else None
             values = [curve.iloc[-1] if epoch is None else curve.loc[epoch] for curve in curves]
             if values:
-                rows.append([role, name, np.mean(values), len(values)])
-    return pd.DataFrame(rows, columns=["role", "model", "MAP", "seeds"])
+                rows.append([role, name, np.mean(values), len(values), validated[role].get(name, np.nan)])
+    return pd.DataFrame(rows, columns=["role", "model", "MAP", "seeds", VALIDATION])
+
+
+def on_validation(matrix: Matrix, tried: Iterable[Record]) -> tuple[dict[str, float], dict[Cell | str, float]]:
+    """MAP on validation items with one seed, of those on record: of each teacher after the epoch that it teaches from; and of
+    each student alone or taught (a cell) the better trial, where all of its trials are there."""
+    curves = {record.key: record.metrics["MAP"] for record in tried}
+    teachers, students = {}, {}
+    for name, own in matrix.teachers.items():
+        curve = curves.get(matrix.teacher(name, "V", V_SEED).key)
+        if curve is not None:
+            teachers[name] = curve.iloc[-1] if own.epoch is None else curve.loc[own.epoch]
+    for what, trials in matrix.trials().items():
+        found = [curves[run.key].iloc[-1] for run in trials.values() if run.key in curves]
+        if len(found) == len(trials):
+            students[what] = max(found)
+    return teachers, students
+
+
+def validation_points(matrix: Matrix, tried: Iterable[Record]) -> pd.DataFrame:
+    """As `points`, without the difference: gains and leads on validation items, of one seed and each student's better trial."""
+    (teachers, students), rows = on_validation(matrix, tried), []
+    for cell in matrix.cells:
+        if cell in students and cell.student in students and cell.teacher in teachers:
+            alone = students[cell.student]
+            ahead = (100 * (value / alone - 1) for value in (students[cell], teachers[cell.teacher]))
+            rows.append([matrix.dataset, *cell, *ahead])
+    return pd.DataFrame(rows, columns=["dataset", "teacher", "student", "method", "gain", "lead"])
 
 
 def gain(final: Final, cell: Cell, metric: str = "MAP", seeds: Sequence[int] | None = None) -> Comparison | None:
@@ -156,14 +185,17 @@ def points(matrix: Matrix, final: Final, teaching: Teaching) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["dataset", "teacher", "student", "method", "gain", "lead", "different", "seeds"])
 
 
-def explained(cells: pd.DataFrame) -> pd.DataFrame:
-    """What the gain goes with, a row for each student and method: Spearman's rank correlation with the teacher's lead and with
-    its difference from the student, and the mean gain by teachers that look at the order of items and by the others.
-    cells: from `points`. No p: one student and the same few teachers stand behind all cells of a row."""
+def explained(cells: pd.DataFrame, validation: pd.DataFrame) -> pd.DataFrame:
+    """What the gain goes with, a row for each student and method: Spearman's rank correlation with the teacher's lead, on test
+    and on validation items, and with its difference from the student, and the mean gain by teachers that look at the order of
+    items and by the others. cells: from `points`; validation: from `validation_points`. No p: one student and the same few
+    teachers stand behind all cells of a row."""
     rows = []
     for (student, method), part in cells.groupby(["student", "method"], sort=False):
         if len(part) > 2:
-            found = [stats.spearmanr(part["gain"], part[name]).statistic for name in ("lead", "different")]
+            tried = validation[(validation["student"] == student) & (validation["method"] == method)]
+            pairs = ((part, "lead"), (tried, "lead"), (part, "different"))
+            found = [stats.spearmanr(own["gain"], own[name]).statistic if len(own) > 2 else np.nan for own, name in pairs]
             ordered = part["teacher"].isin(IN_ORDER)
             found += [part.loc[own, "gain"].mean() for own in (ordered, ~ordered)]
             rows.append([student, method, len(part), *found])

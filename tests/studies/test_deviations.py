@@ -124,9 +124,11 @@ def test_words_on_the_baselines_are_those_of_the_tables() -> None:
     assert f"(RD - BPR-MF {signed(caser['ours'])}; paper {signed(caser['reported'])})" in said
     assert caser["low"] < 0 < caser["high"] and fossil["high"] < 0, "as good as, and better than"
     found = results.on_record(GOWALLA)
-    quality = tables.quality_alone(found.matrix, found.final, found.teaching).set_index(["role", "model"])["MAP"].loc["teacher"]
+    quality = tables.quality_alone(found.matrix, found.final, found.teaching, found.tried).set_index(["role", "model"])
+    validated, quality = quality.loc["teacher", tables.VALIDATION], quality.loc["teacher", "MAP"]
     assert f"EASE ({short(quality['EASE'])}) and LightGCN ({short(quality['LightGCN'])}) are ahead" in said
     assert quality[["EASE", "LightGCN"]].min() > quality["Caser"]
+    assert f"on validation items (one seed) Caser is ({short(validated['Caser'])})" in said and validated.idxmax() == "Caser"
 
 
 def test_the_strengths_of_the_rows_on_citeulike_are_those_of_the_records() -> None:

@@ -274,15 +274,39 @@ def test_what_seeds_do_without_a_teacher(final, tmp_path, monkeypatch) -> None:
 
 
 def test_how_good_everybody_is_alone(final, teaching) -> None:
-    table = tables.quality_alone(SMOKE, final, teaching).set_index(["role", "model"])
+    whole = tables.quality_alone(SMOKE, final, teaching, []).set_index(["role", "model"])
+    assert whole.pop(tables.VALIDATION).isna().all(), "none is on record"
+    table = whole
     assert table.loc[("teacher", "EASE")].tolist() == [0.2, 1], "computed: the same in every seed"
     assert table.loc[("teacher", "Fossil")].tolist() == pytest.approx([(0.2 + 0.4) / 2, 2])
     student = [final["BPR-MF", seed].metrics["MAP"].iloc[-1] for seed in (1, 2)]
     assert table.loc[("student", "BPR-MF")].tolist() == pytest.approx([np.mean(student), 2]) and len(table) == 3
     early = replace(SMOKE, teachers={"Fossil": replace(SMOKE.teachers["Fossil"], epoch=1)})
-    of_epoch = tables.quality_alone(early, final, teaching).loc[0, "MAP"]
+    of_epoch = tables.quality_alone(early, final, teaching, []).loc[0, "MAP"]
     assert of_epoch == pytest.approx((0.1 + 0.2) / 2), "after the epoch that teaches"
-    assert tables.quality_alone(SMOKE, {}, {}).empty
+    assert tables.quality_alone(SMOKE, {}, {}, []).empty
+
+
+def test_how_much_students_alone_still_gain(tmp_path) -> None:
+    means = {1: {1: 0.1, 2: 0.11}, 2: {1: 0.2, 2: 0.26}}
+    final = {("BPR-MF", seed): fabricated.record(tmp_path, SMOKE.alone("BPR-MF", "F", seed), means[seed]) for seed in means}
+    final["SASRec", 1] = fabricated.record(tmp_path, SMOKE.alone("SASRec", "F", 1), {1: 0.3})
+    found = results.Found(matrix=SMOKE, tried=[], chosen={}, final=final, teaching={})
+    assert "changed their MAP by BPR-MF +20.0 % (epochs 1 to 2). So" in results.still_rising(found)
+    assert results.still_rising(replace(found, final={})) == ""
+
+
+def test_gains_and_leads_on_validation_items_are_of_the_better_trial(final, teaching, tmp_path) -> None:
+    matrix = replace(SMOKE, teachers=SMOKE.teachers | {"Fossil": replace(SMOKE.teachers["Fossil"], epoch=1)})
+    trials, full, half = matrix.trials(), Cell("Fossil", "BPR-MF", "RRD"), Cell("EASE", "BPR-MF", "RRD")
+    quality = {("BPR-MF", 0): 0.1, ("BPR-MF", 1): 0.2, (full, 0): 0.3, (full, 1): 0.05, (half, 0): 0.9}
+    tried = [fabricated.record(tmp_path / "tried", list(trials[what].values())[place], {2: value})
+             for (what, place), value in quality.items()]  # fmt: skip
+    tried.append(fabricated.record(tmp_path / "tried", matrix.teacher("Fossil", "V", V_SEED), {1: 0.5, 2: 0.7}))
+    (row,) = tables.validation_points(matrix, tried).to_dict("records")
+    assert row == {"dataset": "synthetic", **full._asdict(), "gain": pytest.approx(50), "lead": pytest.approx(150)}
+    table = tables.quality_alone(matrix, final, teaching, tried).set_index(["role", "model"])[tables.VALIDATION]
+    assert table["teacher", "Fossil"] == 0.5 and table["student", "BPR-MF"] == 0.2 and np.isnan(table["teacher", "EASE"])
 
 
 def test_lead_and_difference_by_hand(final, teaching) -> None:
@@ -301,7 +325,10 @@ def test_lead_and_difference_by_hand(final, teaching) -> None:
     assert table.loc[("EASE", "RRD"), "seeds"] == 1
     made = pd.DataFrame({"student": "x", "method": "y", "gain": [1.0, 2, 5], "lead": [3.0, 2, 1], "different": [0.1, 0.2, 0.3],
                          "teacher": ["EASE", "Fossil", "Caser"]})  # fmt: skip
-    assert tables.explained(made).iloc[0].tolist() == ["x", "y", 3, -1.0, 1.0, 3.5, 1.0]
+    other = made.assign(lead=[1.0, 2, 3])
+    others = pd.concat([other, other.assign(method="z", lead=0.0)])
+    assert tables.explained(made, others).iloc[0].tolist() == ["x", "y", 3, -1.0, 1.0, 1.0, 3.5, 1.0]
+    assert np.isnan(tables.explained(made, other.iloc[:2]).iloc[0]["the same on validation"]), "two points always correlate"
 
 
 def test_the_teachers_that_look_at_the_order_of_items_are_those_with_a_window() -> None:
