@@ -16,7 +16,7 @@ from studies.common.plan import those_committed
 from studies.common.study import Result
 from studies.common.verdicts import SEEDS_FOR_A_VERDICT
 from studies.flexibility import tables as of
-from studies.flexibility.matrices import FACTORS, MATRICES
+from studies.flexibility.matrices import EVERY_MOMENT, FACTORS, MATRICES
 from studies.flexibility.plan import V_SEED, Cell, Matrix, choose, chosen_on_file
 
 
@@ -101,6 +101,18 @@ def one_seed_in_words(seeds: pd.DataFrame) -> str:
         f" Between seeds, a cell's gain has a standard deviation of {seeds['std of seeds'].median():.4f} in MAP (median of"
         f" the cells); the median gain is {seeds['all seeds'].median():+.4f}."
     )
+
+
+CONTROL = """when a teacher with a memory is asked. BPR-MF has no memory and cannot tell the moments of a user apart. So
+SASRec, Fossil and Caser teach it by the list behind the user's last training item. They teach a student with a memory by a list
+for each training row, made from the items before it. This is what BPR-MF gains from either:"""
+
+
+def by_moment(profile: str = "paper") -> list[tuple[Found, Found]]:
+    """Of each matrix of the control `every_moment` with runs on record: the matrix itself and the control."""
+    own = {matrix.dataset: matrix for matrix in MATRICES[profile]}
+    both = [(on_record(own[control.dataset]), on_record(control)) for control in EVERY_MOMENT[profile]]
+    return [(last, every) for last, every in both if not of.moments_wide(every.matrix, last.final, every.final).empty]
 
 
 def missing(found: Found) -> list[Experiment]:
@@ -244,4 +256,7 @@ alone has of its weight decay."""
             command = f"`rdcore train --only {one.matrix.only} --publish`"
             parts.append(f"{one.title}: {todo} planned runs are not on record; {command} trains them (twice: the final runs are"
                          " planned when the trials are done).")  # fmt: skip
+    for last, every in by_moment():
+        table = text.markdown(of.moments_wide(every.matrix, last.final, every.final))
+        parts.append(f"{last.title}: {CONTROL}\n\n{table}")
     return "\n\n".join(parts)

@@ -119,6 +119,25 @@ def wide(found: Mapping[Cell, Comparison]) -> pd.DataFrame:
     return table.fillna("")
 
 
+def moments(matrix: Matrix, last: Final, every: Final) -> pd.DataFrame:
+    """11_moments.csv: what a student without memory gains in MAP from a teacher with one, asked behind the user's last item
+    (teacher_at 'last') and at every training row ('query'), over the seeds of each. matrix: of `every_moment`."""
+    rows = []
+    for cell in matrix.cells:
+        for at, final in (("query", every), ("last", last)):
+            if (one := gain(final, cell)) is not None:
+                rows.append([matrix.dataset, *cell, at, one.difference, one.low, one.high, one.n_seeds])
+    return pd.DataFrame(rows, columns=["dataset", "teacher", "student", "method", "teacher_at", "gain", "low", "high", "seeds"])
+
+
+def moments_wide(matrix: Matrix, last: Final, every: Final) -> pd.DataFrame:
+    """The same for people: `wide`, first the rows of the one way, then those of the other, of cells that have both."""
+    both = [cell for cell in matrix.cells if gain(last, cell) and gain(every, cell)]
+    parts = [(asked, wide({cell: gain(final, cell) for cell in both}))
+             for asked, final in (("at every training row", every), ("behind the last item", last))]  # fmt: skip
+    return together([part.assign(asked=asked)[["asked", *part]] for asked, part in parts])
+
+
 def counts(found: Mapping[Cell, Comparison]) -> pd.DataFrame:
     """A row for each student and method: its cells, in how many the interval lies above 0 and in how many below, and the
     same by p < .05 after Holm's correction over all cells of the matrix."""

@@ -436,6 +436,17 @@ def test_every_teacher(name):
             Plan(data=data, teacher=settings, student=BPRMFSettings(dim=2), method=method)
 
 
+@pytest.mark.parametrize(("teacher", "student", "at"), [
+    ("sasrec", "bpr", "last"), ("caser", "lightgcn", "last"), ("sasrec", "fossil", "query"), ("ease", "bpr", "query"),
+    ("lightgcn", "caser", "query"),
+])  # fmt: skip
+def test_a_student_without_memory_asks_a_teacher_with_one_behind_the_last_item(teacher, student, at):
+    data = synthetic.generate(n_users=20, n_items=15, min_length=8, max_length=13, seed=1)
+    plan = Plan(data=data, teacher=teachers.model(teacher, 4), student=teachers.model(student, 2))
+    run = plan.run("T", "F")
+    assert plan.taught(0.1, run, run.training.epochs, "F").teacher_at == at
+
+
 def test_what_no_group_says_is_refused_by_the_method_itself(tmp_path):
     data = synthetic.generate(n_users=20, n_items=15, min_length=8, max_length=13, seed=1)
     for roles in ({"teacher": CaserSettings(dim=2)}, {"student": CaserSettings(dim=2)}):

@@ -17,7 +17,7 @@ from rdcore.train.loop import training_data
 from studies import plans
 from studies.common.verdicts import holm
 from studies.flexibility import plan, plots, results, study, tables
-from studies.flexibility.matrices import COMPLETE, GOWALLA, IN_ORDER, MATRICES, SMOKE
+from studies.flexibility.matrices import COMPLETE, EVERY_MOMENT, GOWALLA, IN_ORDER, MATRICES, SMOKE, every_moment
 from studies.flexibility.plan import V_SEED, Cell, Student
 from tests import fabricated
 
@@ -71,6 +71,18 @@ def test_every_named_teacher_meets_every_named_student() -> None:
         assert list(matrix.teachers) == ["EASE", "ItemCF", "LightGCN", "SASRec", "Fossil", "Caser"]
         assert list(matrix.students) == ["BPR-MF", "Caser", "SASRec"]
         assert len(matrix.cells) == len(set(matrix.cells)) == 6 * 3 * 3
+
+
+def test_only_a_student_without_memory_asks_a_teacher_with_one_behind_the_last_item() -> None:
+    for matrix in (COMPLETE, GOWALLA):
+        at = {cell: matrix.taught(cell, "V", V_SEED, 1.0).teacher_at for cell in matrix.cells}
+        assert {cell for cell, one in at.items() if one == "last"} == {
+            cell for cell in matrix.cells if cell.student == "BPR-MF" and cell.teacher in IN_ORDER}
+        control = every_moment(matrix)
+        assert control.cells == [cell for cell in matrix.cells if at[cell] == "last"]
+        for cell in control.cells:
+            asked = control.taught(cell, "V", V_SEED, 1.0)
+            assert asked.teacher_at == "query" and replace(asked, teacher_at="last") == matrix.taught(cell, "V", V_SEED, 1.0)
 
 
 def test_the_small_matrix_is_a_part_of_the_complete_one() -> None:
@@ -285,6 +297,33 @@ def test_how_good_everybody_is_alone(final, teaching) -> None:
     of_epoch = tables.quality_alone(early, final, teaching, []).loc[0, "MAP"]
     assert of_epoch == pytest.approx((0.1 + 0.2) / 2), "after the epoch that teaches"
     assert tables.quality_alone(SMOKE, {}, {}, []).empty
+
+
+def test_both_moments_stand_beside_each_other(final, tmp_path, monkeypatch) -> None:
+    (control,) = EVERY_MOMENT["smoke"]
+    assert [*control.teachers] == ["Fossil"] and [*control.students] == ["BPR-MF"]
+    cell = Cell("Fossil", "BPR-MF", "RRD")
+    worse = {key: record for key, record in final.items() if key[0] == "BPR-MF"}
+    ap = tables.users(final[cell, 1]) - 0.05
+    run = control.taught(cell, "F", 1, 0.1)
+    worse[cell, 1] = fabricated.record(tmp_path, run, {2: float(np.nanmean(ap))}, ap)
+    table = tables.moments(control, final, worse)
+    assert list(table["teacher_at"]) == ["last", "query", "last"], "by position weights there is one of them alone"
+    rows = table[table["method"] == "RRD"].set_index("teacher_at")
+    assert rows.loc["last", "gain"] == pytest.approx(tables.gain(final, cell).difference) and rows["seeds"].tolist() == [1, 2]
+    first = np.nanmean(ap - tables.users(final["BPR-MF", 1]))
+    assert rows.loc["query", "gain"] == pytest.approx(first, abs=1e-9)
+    wide = tables.moments_wide(control, final, worse)
+    assert wide[["asked", "method"]].to_numpy().tolist() == [["at every training row", "RRD"], ["behind the last item", "RRD"]]
+    per_cent = 100 * first / tables.gain(worse, cell).mean_b
+    assert wide.loc[0, "Fossil"].startswith(f"{per_cent:+.1f} (")
+    assert tables.moments_wide(control, final, {}).empty
+    found = {at: results.Found(matrix=matrix, tried=[], chosen={}, final=of, teaching={})
+             for at, matrix, of in ((True, SMOKE, final), (False, control, worse))}  # fmt: skip
+    monkeypatch.setattr(results, "on_record", lambda matrix: found[matrix.at_last])
+    assert results.by_moment("smoke") == [(found[True], found[False])]
+    found[False] = replace(found[False], final={})
+    assert results.by_moment("smoke") == []
 
 
 def test_how_much_students_alone_still_gain(tmp_path) -> None:

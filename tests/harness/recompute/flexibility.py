@@ -20,18 +20,24 @@ STUDENTS = {  # data, model -> name, size, and the weight decay of taught studen
 EPOCHS = {"BPR": 16, "Caser": 10, "SASRec": 6}  # on Gowalla, where other studies have students alone too
 TEACHERS = ("EASE", "ItemCF", "LightGCN", "SASRec", "Fossil", "Caser")
 METHODS = ("RD-position", "RRD", "RankDistil-C")
+EVERY = ", every row"
 TRIALS = 2  # of each cell, and of the student alone
 
 
+WITH_MEMORY = ("SASRec", "Fossil", "Caser")
+
+
 def cell(run: Run) -> tuple[str, str] | None:
-    """Teacher and method of a run; ("", "alone") of a student alone; None for a run of another study."""
+    """Teacher and method of a run; ("", "alone") of a student alone; None for a run of another study. The method has a mark
+    where a teacher with a memory taught a student without at every training row."""
     student = STUDENTS.get((run.data, run.model))
     if student is None or run.dim != student[1] or run.d["model"].get("revision") == 1 and run.model == "Caser":
         return None
     if run.role == "S":
         return ("", "alone") if run.data != "gowalla" or run.epochs == EPOCHS[run.model] else None
     method, _, teacher = run.role.rpartition("-")
-    return (teacher, method) if method in METHODS and teacher in TEACHERS else None
+    control = run.model == "BPR" and teacher in WITH_MEMORY and run.d.get("teacher_at") != "last"
+    return (teacher, method + EVERY * control) if method in METHODS and teacher in TEACHERS else None
 
 
 def value(run: Run) -> float:
@@ -63,6 +69,8 @@ def keys(place: tuple) -> dict[str, str]:
 @table("11_trials", "dataset", "teacher", "student", "method", "value")
 def trials(name: str) -> Iterator[dict]:
     for place, tried in found("V").items():
+        if place[3].endswith(EVERY):
+            continue
         for (one, _), run in tried.items():
             quality = run.read("metrics")[-1]["MAP"]
             yield {**keys(place), "value": one, "MAP on validation": quality, "chosen": one == chosen(place)}
@@ -77,9 +85,27 @@ def final(place: tuple) -> dict[int, Run]:
 def flexibility(name: str) -> Iterator[dict]:
     """Gains of taught students over the student alone, from the users' metrics after the last epoch."""
     for place in found("F"):
-        both = final(place), final((*place[:2], "", "alone"))
-        seeds = sorted(set(both[0]) & set(both[1]))
-        for metric, of_users in OF_USERS.items() if seeds and place[2] else ():
-            c = compare(*(np.stack([of[seed].users(of[seed].epochs, of_users) for seed in seeds]) for of in both))
-            row = {**keys(place), "metric": metric, "gain": c["difference"], "seeds": len(seeds)}
-            yield row | {key: c[key] if math.isfinite(c[key]) else math.nan for key in ("low", "high")}
+        if not place[3].endswith(EVERY):
+            for metric in OF_USERS:
+                yield from gain(place, metric)
+
+
+def gain(place: tuple, metric: str) -> Iterator[dict]:
+    """One row, or none without seeds that both have, and none of a student alone."""
+    both = final(place), final((*place[:2], "", "alone"))
+    seeds = sorted(set(both[0]) & set(both[1]))
+    if seeds and place[2]:
+        c = compare(*(np.stack([of[seed].users(of[seed].epochs, OF_USERS[metric]) for seed in seeds]) for of in both))
+        row = {**keys(place), "metric": metric, "gain": c["difference"], "seeds": len(seeds)}
+        yield row | {key: c[key] if math.isfinite(c[key]) else math.nan for key in ("low", "high")}
+
+
+@table("11_moments", "dataset", "teacher", "student", "method", "teacher_at")
+def moments(name: str) -> Iterator[dict]:
+    """Gains in MAP of students without memory by teachers with one, asked at every training row and behind the last item."""
+    for place in found("F"):
+        if place[1] == "BPR" and place[2] in WITH_MEMORY:
+            at, method = "query" if place[3].endswith(EVERY) else "last", place[3].removesuffix(EVERY)
+            for row in gain(place, "MAP"):
+                del row["metric"]
+                yield row | {"method": method, "teacher_at": at}
