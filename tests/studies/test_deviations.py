@@ -204,7 +204,8 @@ CASERS_OTHER_TEACHERS = {  # weightings of seeds 1 and 2, and controls of seed 1
     *((f"RD-hybrid-{lists}", 1) for lists in ("random", "popular", "student")),
 }
 OTHER_TEACHERS = {  # any teacher to any student, all methods and seeds: the student's model -> teachers
-    "BPRMFSettings": {"Caser"}, "CaserSettings": {"Caser", "SASRec", "LightGCN"}, "SASRecSettings": {"SASRec", "LightGCN"},
+    "BPRMFSettings": {"Caser", "SASRec"}, "CaserSettings": {"Caser", "SASRec", "LightGCN"},
+    "SASRecSettings": {"SASRec", "LightGCN"},
 }  # fmt: skip
 
 
