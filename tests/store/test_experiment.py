@@ -65,6 +65,7 @@ OTHER = {
     "start_epoch": 12, "lam": 2.0, "mu": 0.2, "samples": 99, "estimate": "exact", "dataset": "e", "role": "RD-2",
     "reduction": "sum", "instances": "users", "share": 0.5,
     "lists": "popular", "before": "discrepancy", "evaluate_every": 10, "seed": 2, "teacher_epoch": 45,
+    "teacher_at": "last",
 }  # fmt: skip
 
 

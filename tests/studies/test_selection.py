@@ -215,22 +215,29 @@ def test_the_choices_on_file_still_follow_from_the_committed_records() -> None:
 FOSSIL = PROFILES["paper"].rd[1]
 
 
-def test_fossils_twenty_trials_lie_in_the_stated_space_and_hold_the_seven_on_record() -> None:
+def test_fossils_22_trials_lie_in_the_stated_space_and_hold_the_seven_on_record() -> None:
     tried = rd.trials(PAPER, FOSSIL)["Fossil"]
-    assert len({run.key for run in tried}) == len(tried) == 20
+    assert len({run.key for run in tried}) == len(tried) == 22
     assert sum(is_committed(run) for run in tried[:7]) == 7
     for run in tried:
         model, training = run.model, run.training
         assert (run.stage, run.seed, run.role, model.dim, training.epochs) == ("V", 101, "T", 50, 50)
         assert model.loss in ("log", "bpr") and model.alpha in (0.2, 0.5, 1.0) and model.span in ("past", "all")
         assert training.weight_decay in (1e-6, 1e-5, 1e-4, 1e-3) and training.negatives in (1, 3, 10)
-        assert training.learning_rate in (3e-4, 1e-3, 3e-3)
+        assert training.learning_rate in (3e-4, 1e-3, 3e-3) and model.dropout in (0, 0.2, 0.5)
     values = [{getattr(of, name) for of in map(part, tried)} for part, name in (
         (lambda run: run.model, "loss"), (lambda run: run.model, "span"), (lambda run: run.training, "negatives"),
-        (lambda run: run.training, "learning_rate"),
+        (lambda run: run.training, "learning_rate"), (lambda run: run.model, "dropout"),
     )]  # fmt: skip
-    assert [len(each) for each in values] == [2, 2, 3, 3], "each setting is varied"
+    assert [len(each) for each in values] == [2, 2, 3, 3, 3], "each setting is varied"
     assert len(rd.trials(*PROFILES["small"].rd)["Fossil"]) == 7
+
+
+def test_fossil_is_planned_with_the_dropout_of_the_best_trial(project: Path) -> None:
+    for run in rd.trials(PAPER, FOSSIL)["Fossil"]:
+        record(project / "data/replicated", run, {5: 0.08 if run.model.dropout == 0.5 else 0.07, 50: 0.01})
+    planned = rd.tuned_fossil(PAPER, FOSSIL)
+    assert len(planned) == 24 and {run.model.dropout for run in planned} == {0.5}
 
 
 def test_fossil_is_planned_anew_once_all_trials_are_on_file(project: Path) -> None:
