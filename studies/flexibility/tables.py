@@ -132,10 +132,10 @@ def moments(matrix: Matrix, last: Final, every: Final) -> pd.DataFrame:
 
 def moments_wide(matrix: Matrix, last: Final, every: Final) -> pd.DataFrame:
     """The same for people: `wide`, first the rows of the one way, then those of the other, of cells that have both."""
-    both = [cell for cell in matrix.cells if gain(last, cell) and gain(every, cell)]
-    parts = [(asked, wide({cell: gain(final, cell) for cell in both}))
-             for asked, final in (("at every training row", every), ("behind the last item", last))]  # fmt: skip
-    return together([part.assign(asked=asked)[["asked", *part]] for asked, part in parts])
+    found = [gains(matrix, final) for final in (every, last)]
+    parts = [wide({cell: one for cell, one in own.items() if all(cell in other for other in found)}) for own in found]
+    asked = ("at every training row", "behind the last item")
+    return together([part.assign(asked=how)[["asked", *part]] for how, part in zip(asked, parts, strict=True)])
 
 
 def counts(found: Mapping[Cell, Comparison]) -> pd.DataFrame:
