@@ -181,7 +181,7 @@ for found in shown:
 # Students with a memory are not in the table: with the last list alone they would see what came after their row.
 
 # %%
-both = results.by_moment()
+both = results.by_moment(recorded)
 moments = tables.together([tables.moments(every.matrix, last.final, every.final) for last, every in both])
 report.write_table(moments, "11_moments", profile, [run for pair in both for found in pair for run in found.records], NOTEBOOK)
 for last, every in both:

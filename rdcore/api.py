@@ -73,7 +73,7 @@ def fit(
     with seeded(stream_seed(seed, "initialisation"), "cpu"):
         student = built(model, fitted).to(device)
         trainable(student)
-        if method and student.window == 0 < teacher.window and not isinstance(teacher, Trajectories):
+        if method and not isinstance(teacher, Trajectories) and contract.teacher_at(student, teacher) == "last":
             teacher = contract.at_last(teacher, fitted)
         distillation = contract.distillation_of(method, student, teacher, device) if method else None
     instances = training_data(

@@ -114,9 +114,14 @@ def check_all(experiment: Experiment, data: Interactions | Stage | None, device:
     return data
 
 
+def teacher_at(student: Model, teacher: Model) -> str:
+    """When the teacher is asked, as in `Experiment.teacher_at`: at 'last' for a student without memory, which cannot tell the
+    moments of a user apart and would be taught all of them at once; else, or where the teacher has none, at 'query'."""
+    return "last" if student.window == 0 < teacher.window else "query"
+
+
 def at_last(teacher: Model, fit: Interactions) -> Model:
-    """The teacher as it ranks behind each user's last item in ``fit``, whatever the query: for a student without memory, which
-    cannot tell the moments of a user apart and would be taught all of them at once. Both share their weights.
+    """The teacher as it ranks behind each user's last item in ``fit``, whatever the query. Both share their weights.
 
     Raises ValueError for a teacher without memory, which says the same at every moment.
     """

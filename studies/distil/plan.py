@@ -15,6 +15,7 @@ from rdcore import distill
 from rdcore.data import Interactions, stage
 from rdcore.distill import Discrepancy, Hybrid, Position
 from rdcore.models.base import has_hints, scores_single_items
+from rdcore.store import contract
 from rdcore.store.experiment import Experiment
 from rdcore.store.records import Run
 from rdcore.store.runs import load_or_train_all
@@ -198,8 +199,7 @@ class Plan:
     def taught(self, weight: float, teacher: Experiment, epoch: int, stage: str, **how) -> Experiment:
         """The student with a teacher."""
         role, method = METHODS[self.method].role, self.distillation(weight)
-        last = teachers.example(self.student).window == 0 < teachers.example(self.teacher).window
-        at = "last" if last else "query"
+        at = contract.teacher_at(teachers.example(self.student), teachers.example(self.teacher))
         return self.run(role, stage, distillation=method, teacher=teacher, teacher_epoch=epoch, teacher_at=at, **how)
 
 

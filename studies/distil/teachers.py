@@ -10,11 +10,11 @@ import numpy as np
 
 from rdcore import models
 from rdcore.data import Interactions
-from rdcore.datasets import synthetic
 from rdcore.eval.topk import block_rows
-from rdcore.models.base import Model, built
+from rdcore.models.base import Model
 from rdcore.settings import Settings
 from rdcore.store.lists import GivenLists, ListedTeacher, read_lists
+from studies.common.example import example as of_settings
 
 MODELS = {
     "bpr": models.BPRMFSettings,
@@ -46,11 +46,10 @@ def model(name: str, dim: int):
 
 
 def example(settings) -> Model:
-    """A model of these settings on made-up data, not trained: it shows what the real one can do."""
-    data = synthetic.generate(n_users=4, n_items=6, min_length=3, max_length=4, seed=1)
+    """`studies.common.example`, also of lists."""
     if isinstance(settings, ListsSettings):
         return ListedTeacher(GivenLists(np.zeros((4, 1), np.int32), None, None, 6, {}))
-    return built(settings, data) if hasattr(settings, "build") else settings.fit(data)
+    return of_settings(settings)
 
 
 def memory(name: str, dim: int, data: Interactions) -> int:

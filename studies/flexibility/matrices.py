@@ -16,8 +16,9 @@ from rdcore.models import (
     SASRecSettings,
 )
 from rdcore.train.loop import Training
+from studies.common.example import example
 from studies.common.profiles import PROFILES
-from studies.flexibility.plan import WITH_MEMORY, Matrix, Student, Teacher
+from studies.flexibility.plan import Matrix, Student, Teacher
 
 
 def methods(*, lam: float, rrd: RRDSettings, p: int, m: int) -> dict:
@@ -151,8 +152,8 @@ GOWALLA = Matrix(
 
 def every_moment(matrix: Matrix) -> Matrix:
     """The cells whose teacher has a memory and whose student has none, taught by what the teacher says at every moment."""
-    teachers = {name: one for name, one in matrix.teachers.items() if isinstance(one.model, WITH_MEMORY)}
-    students = {name: one for name, one in matrix.students.items() if not isinstance(one.model, WITH_MEMORY)}
+    teachers = {name: one for name, one in matrix.teachers.items() if example(one.model).window > 0}
+    students = {name: one for name, one in matrix.students.items() if example(one.model).window == 0}
     return replace(matrix, teachers=teachers, students=students, at_last=False)
 
 

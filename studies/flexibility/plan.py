@@ -15,14 +15,14 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from rdcore import datasets
-from rdcore.models import CaserSettings, FossilSettings, SASRecSettings
+from rdcore.store import contract
 from rdcore.store.experiment import Experiment
 from rdcore.store.runs import Record
 from rdcore.train.loop import Training
+from studies.common.example import example
 from studies.common.plan import on_file, rounded, unique, weighted
 
 V_SEED = 101  # of all trials
-WITH_MEMORY = (CaserSettings, FossilSettings, SASRecSettings)  # settings of models that look at the order of a user's items
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,11 +116,11 @@ class Matrix:
     def taught(self, cell: Cell, stage: str, seed: int, weight: float) -> Experiment:
         """The student of a cell, taught with a weight."""
         teacher, model = self.teacher(cell.teacher, stage, seed), self.students[cell.student].model
-        last = self.at_last and isinstance(teacher.model, WITH_MEMORY) and not isinstance(model, WITH_MEMORY)
+        at = contract.teacher_at(example(model), example(teacher.model)) if self.at_last else "query"
         return replace(
             self.alone(cell.student, stage, seed), role=f"{cell.method}-{cell.teacher}", teacher=teacher,
             teacher_epoch=self.teachers[cell.teacher].epoch or teacher.training.epochs,
-            teacher_at="last" if last else "query",
+            teacher_at=at,
             distillation=weighted(self.methods[cell.method], weight),
         )  # fmt: skip
 

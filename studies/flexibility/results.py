@@ -108,10 +108,10 @@ SASRec, Fossil and Caser teach it by the list behind the user's last training it
 for each training row, made from the items before it. This is what BPR-MF gains from either:"""
 
 
-def by_moment(profile: str = "paper") -> list[tuple[Found, Found]]:
-    """Of each matrix of the control `every_moment` with runs on record: the matrix itself and the control."""
-    own = {matrix.dataset: matrix for matrix in MATRICES[profile]}
-    both = [(on_record(own[control.dataset]), on_record(control)) for control in EVERY_MOMENT[profile]]
+def by_moment(found: Sequence[Found], profile: str = "paper") -> list[tuple[Found, Found]]:
+    """Of each matrix found whose control `every_moment` has runs on record: the matrix itself and the control."""
+    own = {one.matrix.dataset: one for one in found}
+    both = [(own[control.dataset], on_record(control)) for control in EVERY_MOMENT[profile]]
     return [(last, every) for last, every in both if not of.moments_wide(every.matrix, last.final, every.final).empty]
 
 
@@ -231,7 +231,8 @@ MAP, with 95 % intervals over users and seeds. Each cell has as many trials of i
 alone has of its weight decay."""
     beyond = "\nTwo are tried, so the one that is taken is always the smaller or the larger: a better one may lie beyond."
     parts = [head + beyond * (len(FACTORS) == 2)]
-    for one in map(on_record, MATRICES["paper"]):
+    found = [on_record(matrix) for matrix in MATRICES["paper"]]
+    for one in found:
         every = of.gains(one.matrix, one.final)
         todo = len(missing(one))
         if every:
@@ -256,7 +257,7 @@ alone has of its weight decay."""
             command = f"`rdcore train --only {one.matrix.only} --publish`"
             parts.append(f"{one.title}: {todo} planned runs are not on record; {command} trains them (twice: the final runs are"
                          " planned when the trials are done).")  # fmt: skip
-    for last, every in by_moment():
+    for last, every in by_moment(found):
         table = text.markdown(of.moments_wide(every.matrix, last.final, every.final))
         parts.append(f"{last.title}: {CONTROL}\n\n{table}")
     return "\n\n".join(parts)

@@ -320,10 +320,10 @@ def test_both_moments_stand_beside_each_other(final, tmp_path, monkeypatch) -> N
     assert tables.moments_wide(control, final, {}).empty
     found = {at: results.Found(matrix=matrix, tried=[], chosen={}, final=of, teaching={})
              for at, matrix, of in ((True, SMOKE, final), (False, control, worse))}  # fmt: skip
-    monkeypatch.setattr(results, "on_record", lambda matrix: found[matrix.at_last])
-    assert results.by_moment("smoke") == [(found[True], found[False])]
+    monkeypatch.setattr(results, "on_record", lambda matrix: found[matrix.at_last])  # asked for the control alone
+    assert results.by_moment([found[True]], "smoke") == [(found[True], found[False])]
     found[False] = replace(found[False], final={})
-    assert results.by_moment("smoke") == []
+    assert results.by_moment([found[True]], "smoke") == []
 
 
 def test_how_much_students_alone_still_gain(tmp_path) -> None:
