@@ -290,8 +290,12 @@ def _difference(path, model: Model, fit: Interactions, users: np.ndarray, items:
 def find(name: str) -> Run:
     """The finished run with its weights that lies in the folder ``name``, or whose key begins so.
 
-    Raises ValueError that names the way to get one where it is committed without weights, or not finished.
+    Raises ValueError that names the way to get one where it is committed without weights, or not finished, and the runs in a
+    folder that is none itself.
     """
+    if inside := [Run(file.parent) for part in ("*", "runs/*") for file in sorted(Path(name).glob(f"{part}/DONE")) if name]:
+        rows = "\n".join(f"  {run.folder}  {label(run.description)}" for run in inside)
+        raise ValueError(f"{name} is no run, but a folder with runs: name one of\n{rows}")
     run: Record = Run(Path(name)) if (Path(name) / "description.json").exists() else listing.find(name)
     title = f"run {run.key} ({label(run.description)})"
     if not isinstance(run, Run):

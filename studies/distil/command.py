@@ -7,6 +7,8 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Callable
+from functools import partial
 
 from rdcore.files.disk import DiskError
 
@@ -77,22 +79,7 @@ def add_distil(commands: argparse._SubParsersAction) -> None:
                          ".inter, or other text with a separator; also compressed as .gz")  # fmt: skip
     command.add_argument("--out", required=True, metavar="FOLDER", help="the folder to write to, made where it is missing",
                          default=argparse.SUPPRESS)  # fmt: skip
-    option = command.add_argument_group(
-        "your table", "The name of a column, or its number (the first is 1) if the file has no header line. Left out:\n"
-        "the column with a usual name, such as user_id, movieId or timestamp. Every row counts as liked,\n"
-        "whatever its rating: leave out low ratings with --min-rating."
-    ).add_argument  # fmt: skip
-    for role, what in (
-        ("user", "who acted"), ("item", "what they acted on"),
-        ("time", "when it happened, as a number or a date; the word none if there are no times and the rows are in the order "
-         "in which things happened"),
-    ):  # fmt: skip
-        option(f"--{role}", metavar="COLUMN", help=f"the column that says {what}", default=argparse.SUPPRESS)
-    option("--min-rating", type=float, metavar="X", default=argparse.SUPPRESS,
-           help="leave out rows with a rating below X; 4 is usual if there are 1 to 5 stars")  # fmt: skip
-    option("--rating", metavar="COLUMN", help="the column with the ratings, for --min-rating", default=argparse.SUPPRESS)
-    option("--min-actions", type=int, default=5, metavar="N",
-           help="leave out users and items with fewer than N rows; nothing can be learnt about them")  # fmt: skip
+    _add_table(command)
     option = command.add_argument_group("what is trained").add_argument
     option("--teacher", default="ease", metavar="MODEL|FILE",
            help="who teaches. Computed in one step: ease (strong, for up to some 30,000 users or items), gfcf (about as "
@@ -128,7 +115,27 @@ def add_distil(commands: argparse._SubParsersAction) -> None:
            help="trainings at a time, on a core each; the result does not depend on it")
     option("--device", default="cpu", metavar="NAME",
            help="where models are trained: cpu, or cuda for an NVIDIA GPU; small models fill a GPU by several --jobs")
-    command.set_defaults(run=distil)
+    command.set_defaults(run=partial(with_option_names, distil))
+
+
+def _add_table(command: argparse.ArgumentParser) -> None:
+    """How a table of clicks is read."""
+    option = command.add_argument_group(
+        "your table", "The name of a column, or its number (the first is 1) if the file has no header line. Left out:\n"
+        "the column with a usual name, such as user_id, movieId or timestamp. Every row counts as liked,\n"
+        "whatever its rating: leave out low ratings with --min-rating."
+    ).add_argument  # fmt: skip
+    for role, what in (
+        ("user", "who acted"), ("item", "what they acted on"),
+        ("time", "when it happened, as a number or a date; the word none if there are no times and the rows are in the order "
+         "in which things happened"),
+    ):  # fmt: skip
+        option(f"--{role}", metavar="COLUMN", help=f"the column that says {what}", default=argparse.SUPPRESS)
+    option("--min-rating", type=float, metavar="X", default=argparse.SUPPRESS,
+           help="leave out rows with a rating below X; 4 is usual if there are 1 to 5 stars")  # fmt: skip
+    option("--rating", metavar="COLUMN", help="the column with the ratings, for --min-rating", default=argparse.SUPPRESS)
+    option("--min-actions", type=int, default=5, metavar="N",
+           help="leave out users and items with fewer than N rows; nothing can be learnt about them")  # fmt: skip
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -149,16 +156,22 @@ def option_names(message: str) -> str:
     return ARGUMENT.sub(lambda found: {"weight": "--weights"}.get(found[0], f"--{found[0].replace('_', '-')}"), message)
 
 
-def distil(arguments: argparse.Namespace) -> int:
+def with_option_names(work: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
+    """``work(arguments)``, with `option_names` in the errors that it raises."""
     try:
-        return _distil(arguments)
+        return work(arguments)
     except (ValueError, DiskError) as error:
         if (message := option_names(str(error))) == str(error):
             raise
         raise (DiskError if isinstance(error, DiskError) else ValueError)(message) from error
 
 
-def _distil(arguments: argparse.Namespace) -> int:
+def _columns(given: dict) -> dict:
+    """Taken out of what was given: how `read_clicks` reads a table."""
+    return {role: given.pop(role, None) for role in ("user", "item", "time", "rating", "min_rating")}
+
+
+def distil(arguments: argparse.Namespace) -> int:
     from rdcore.checks import integer
     from studies.distil.tables import read_clicks
     from studies.distil.whole import distil as make
@@ -166,7 +179,7 @@ def _distil(arguments: argparse.Namespace) -> int:
 
     integer("jobs", arguments.jobs)
     given = {name: value for name, value in vars(arguments).items() if name not in ("command", "run", "clicks")}
-    columns = {role: given.pop(role, None) for role in ("user", "item", "time", "rating", "min_rating")}
+    columns = _columns(given)
     clicks, rows, notes = read_clicks(arguments.clicks, **columns, min_actions=arguments.min_actions)
     print(f"{clicks.name}: {rows:,} rows; used: {len(clicks):,} rows, of {clicks.n_users:,} users and {clicks.n_items:,} items")
     if len(clicks) < rows:
@@ -191,13 +204,35 @@ def _distil(arguments: argparse.Namespace) -> int:
     return 0
 
 
+TEACH = """examples:
+  rdcore runs list                                          the runs of the store, each with its key
+  rdcore teach 3f2a91 lists.parquet                         one of them, on data that rdcore brings
+  rdcore teach shop lists.parquet                           names the runs that rdcore distil left in the folder shop
+  rdcore teach shop/runs/3f2a91c04d5e6f70 lists.parquet --clicks clicks.csv --user who --item what --time when
+                                                            one of those: the same options of your table as distil had
+
+rdcore distil --teacher lists.parquet takes such a file, and so does any other program that reads Parquet.
+"""
+
+
 def add_teach(commands: argparse._SubParsersAction) -> None:
-    command = commands.add_parser("teach", help="write a run's lists as Parquet, for `rdcore distil --teacher` and others")
+    command = commands.add_parser(
+        "teach", help="write a run's lists as Parquet, for `rdcore distil --teacher` and others", epilog=TEACH,
+        formatter_class=_Format,
+        description="Writes the items that a trained model ranks highest for each user, without those that the user\n"
+        "has in the rows it learnt from. A run is a training that is kept in a folder, with its weights.",
+    )  # fmt: skip
     command.add_argument("run_name", metavar="KEY|FOLDER", help="the run's key, or its first characters, or its folder")
     command.add_argument("path", metavar="FILE.parquet", help="columns user, item, rank, score; hash and terms as metadata")
-    command.add_argument("-k", type=int, default=100, metavar="N", help="items of each user's list; 100 if left out")
-    command.add_argument("--epoch", type=int, metavar="N", help="an evaluated epoch; by default the last or chosen one")
-    command.set_defaults(run=teach)
+    command.add_argument("-k", type=int, default=100, metavar="N", help="items of each user's list")
+    command.add_argument("--epoch", type=int, metavar="N", help="an evaluated epoch; left out: the last or chosen one",
+                         default=argparse.SUPPRESS)  # fmt: skip
+    command.add_argument("--clicks", metavar="FILE", help="the table that the run was trained on, if it is your own",
+                         default=argparse.SUPPRESS)  # fmt: skip
+    command.add_argument("--licence", metavar="TEXT", default="data of one's own: ask who has them",
+                         help="a note in the file: the terms of your own data")  # fmt: skip
+    _add_table(command)
+    command.set_defaults(run=partial(with_option_names, teach))
 
 
 def teach(arguments: argparse.Namespace) -> int:
@@ -205,22 +240,28 @@ def teach(arguments: argparse.Namespace) -> int:
     from rdcore.models.base import built
     from rdcore.store import contract
     from rdcore.store.lists import write_lists
+    from studies.distil.tables import read_clicks
 
+    given = vars(arguments)
     run = serve.find(arguments.run_name)
     asked = run.description
-    name = asked["dataset"]
-    if not serve.of_catalog(run):
-        raise ValueError(
-            f"run {run.key} was trained on {name!r}, data of your own: hand them over, in Python, to "
-            "rdcore.store.lists.write_lists(path, model, fit, licence=..., command=...)"
-        )
-    fit = contract.fitted_part(datasets.load(name), asked["stage"])
+    name, terms = asked["dataset"], arguments.licence
+    if "clicks" in given:
+        data = read_clicks(arguments.clicks, **_columns(given), min_actions=arguments.min_actions).clicks
+        if data.sha256() != asked["data_hash"]:
+            raise ValueError(f"{arguments.clicks}, read in this way, is not what run {run.key} was trained on: give the file "
+                             "and the options of your table that it had then, such as --min-actions")  # fmt: skip
+    elif serve.of_catalog(run):
+        data, terms = datasets.load(name), datasets.CATALOG[name].licence
+    else:
+        raise ValueError(f"run {run.key} was trained on {name!r}, data of your own: give their table with --clicks FILE and "
+                         "the options that it had then, or hand them over, in Python, to "
+                         "rdcore.store.lists.write_lists(path, model, fit, licence=..., command=...)")  # fmt: skip
+    fit = contract.fitted_part(data, asked["stage"])
     settings = serve.settings_of(asked["model"], run.folder)
-    model = settings.fit(fit) if hasattr(settings, "fit") else run.restore(built(settings, fit), arguments.epoch)
+    model = settings.fit(fit) if hasattr(settings, "fit") else run.restore(built(settings, fit), given.get("epoch"))
     command = shlex.join(["rdcore", *sys.argv[1:]])
-    digest = write_lists(
-        arguments.path, model, fit, k=arguments.k, licence=datasets.CATALOG[name].licence, command=command
-    )
+    digest = write_lists(arguments.path, model, fit, k=arguments.k, licence=terms, command=command)
     print(f"written: {arguments.path}, lists of {fit.n_users:,} users, hash {digest}")
-    print(f"terms of {name}: {datasets.CATALOG[name].licence}")
+    print(f"terms of {name}: {terms}")
     return 0
