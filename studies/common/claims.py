@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from rdcore.eval.significance import Comparison
-from rdcore.files import paths
 from studies.common import text, verdicts
 
 COLUMNS = ["claim", "source", "verdict", "reported", "ours", "low", "high", "p", "seeds", "seeds_needed", "note", "notebook"]
@@ -56,15 +55,14 @@ class Claim:
             effect = self.reported if self.needs is None else self.needs
             needed, power = verdicts.seeds_needed(c, effect), verdicts.power(c, effect)
             values = {"ours": c.difference, "low": c.low, "high": c.high, "p": c.p, "seeds": c.n_seeds}
-            notes = [*_notes(c, word, self.reported, effect, power, needed), *notes]
-        exists = self.notebook and (paths.root() / "notebooks" / f"{self.notebook}.py").exists()
+            notes = [*_notes(c, word, self.reported, power, needed), *notes]
         return values | {
             "claim": self.claim, "source": self.source, "verdict": word, "reported": self.reported,
-            "seeds_needed": needed, "note": "; ".join(notes), "notebook": self.notebook if exists else "",
+            "seeds_needed": needed, "note": "; ".join(notes), "notebook": self.notebook,
         }  # fmt: skip
 
 
-def _notes(c: Comparison, word: str, reported: float, effect: float, power: float, needed: int | None) -> list[str]:
+def _notes(c: Comparison, word: str, reported: float, power: float, needed: int | None) -> list[str]:
     """What a reader must know of the numbers of a row, in words."""
     found = []
     if c.n_seeds == 1:
@@ -75,8 +73,8 @@ def _notes(c: Comparison, word: str, reported: float, effect: float, power: floa
         found.append(f"{c.difference / reported:.0%} of the reported effect")
     if not np.isnan(power):
         found.append(f"power {text.probability(power)}")
-    if c.n_seeds > 1 and needed is None and effect:
-        found.append(f"more than {verdicts.MOST_SEEDS:,} seeds needed") if not np.isnan(effect) else None
+        if needed is None:
+            found.append(f"more than {verdicts.MOST_SEEDS:,} seeds needed")
     return found
 
 

@@ -46,8 +46,8 @@ def verdict(comparison: Comparison, reported: float = float("nan")) -> str:
         raise ValueError(f"the reported effect must be above 0, or NaN, got {reported}: compare b with a instead")
     c = comparison
     if c.low > 0:
-        small = c.high < reported and c.difference < reported / 2  # False for NaN
-        word = SMALLER if small else CONFIRMED
+        # The interval reaches as far up as down, so that below d/2 it excludes d too. False for NaN.
+        word = SMALLER if c.difference < reported / 2 else CONFIRMED
     elif c.high < 0:
         word = CONTRADICTED
     else:

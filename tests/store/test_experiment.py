@@ -11,6 +11,7 @@ from rdcore import distill, models
 from rdcore.distill import Discrepancy, Equal, Hybrid, Position, RDSettings, Reciprocal
 from rdcore.files import paths
 from rdcore.models import CaserSettings
+from rdcore.store import names
 from rdcore.store.description import describe
 from rdcore.store.experiment import Experiment
 from rdcore.train.loop import Training
@@ -234,3 +235,23 @@ def test_a_field_that_came_later_changes_no_key_at_its_default():
     assert "lists" not in DISTILLED.description["distillation"]
     changed = replace(TEACHER, training=Training(share=0.5))
     assert changed.description["training"]["share"] == 0.5 and changed.key != TEACHER.key
+
+
+@pytest.mark.parametrize(
+    ("settings", "role", "label", "choice", "trained"),
+    [
+        ({"type": "CaserSettings", "dim": 50}, "RD-hybrid", "gowalla-F-RD-hybrid-d50-seed1", "RD-hybrid", True),
+        ({"type": "FossilSettings", "dim": 50}, "S", "gowalla-F-Fossil-S-d50-seed1", "Fossil S", True),
+        ({"type": "BPRMFSettings", "dim": 20}, "T", "gowalla-F-BPR-T-d20-seed1", "BPR T", True),
+        ({"type": "PopularitySettings"}, "baseline", "gowalla-F-POP-baseline-seed1", "POP baseline", False),
+        ({"type": "ItemCFSettings"}, "baseline", "gowalla-F-ItemCF-baseline-seed1", "ItemCF baseline", False),
+        ({"type": "EASESettings"}, "T", "gowalla-F-EASE-T-seed1", "EASE T", False),
+        ({"type": "GFCFSettings"}, "T", "gowalla-F-GF-CF-T-seed1", "GF-CF T", False),
+        ({"type": "IALSSettings", "dim": 8}, "T", "gowalla-F-iALS-T-d8-seed1", "iALS T", False),
+    ],
+)
+def test_names_of_a_run_by_hand(settings, role, label, choice, trained):
+    """Caser, the paper's first model, goes without its name."""
+    description = {"dataset": "gowalla", "stage": "F", "model": settings, "role": role, "seed": 1}
+    assert (names.label(description), names.choice_name(description), names.trained(description)) == (label, choice, trained)
+    assert names.choice_name(description, "V") == choice.removesuffix(role) + "V", "of another role of the same model"

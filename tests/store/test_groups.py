@@ -37,6 +37,8 @@ def test_groups_by_hand() -> None:
     # By weight: the items with 8 and 6 interactions hold 14 of 20.
     np.testing.assert_array_equal(groups.quantile_groups([8, 1, 2, 6, 3, 0], 2, [8, 1, 2, 6, 3, 0]), [1, 0, 0, 0, 0, 0])
     np.testing.assert_array_equal(groups.quantile_groups([4, 4], 3), [0, 0])
+    # What weighs nothing makes no group of its own, also behind all others.
+    np.testing.assert_array_equal(groups.quantile_groups([1, 2, 9], 2, [3, 3, 0]), [0, 1, 1])
     for asked, weights in ((0, None), (2, [0, 0])):
         with pytest.raises(ValueError, match="nothing to divide"):
             groups.quantile_groups([1, 2], asked, weights)
@@ -99,7 +101,7 @@ def slowly(model, stage, n: int, n_groups: int) -> dict:
     return {"found": found.tolist(), "held_out": held_out.tolist()}
 
 
-@pytest.mark.parametrize(("n", "n_groups"), [(10, 5), (3, 2)])
+@pytest.mark.parametrize(("n", "n_groups"), [(10, 5), (3, 2), (3, 90)])
 def test_items_found_are_those_of_a_slow_loop(model, stage, n: int, n_groups: int) -> None:
     model.train()
     found = groups.by_item_popularity(model, stage, n=n, n_groups=n_groups, block=7)
@@ -107,7 +109,8 @@ def test_items_found_are_those_of_a_slow_loop(model, stage, n: int, n_groups: in
     expected = slowly(model, stage, n, n_groups)
     assert found["found"] == expected["found"] and found["held_out"] == expected["held_out"]
     assert sum(found["found"]) > 0 and len(set(found["recall"])) > 1, "the test would see a mix-up"
-    assert found["recall"] == [hit / out for hit, out in zip(found["found"], found["held_out"], strict=True)]
+    shares = [hit / out if out else None for hit, out in zip(found["found"], found["held_out"], strict=True)]
+    assert found["recall"] == shares and (None in shares) == (n_groups == 90), "of so many groups one holds nothing"
 
 
 def test_hits_are_those_of_precision_and_groups_hold_every_item(model, stage) -> None:
@@ -117,7 +120,8 @@ def test_hits_are_those_of_precision_and_groups_hold_every_item(model, stage) ->
     assert sum(found["held_out"]) == len(stage.judge) and sum(found["items"]) == stage.fit.n_items
     assert sum(found["interactions"]) == len(stage.fit) and found["n"] == 10
     assert all(most < least for most, least in zip(found["most"], found["least"][1:], strict=False))
-    assert found["most"][-1] == stage.fit.item_counts().max()
+    counts = stage.fit.item_counts()
+    assert (found["least"][0], found["most"][-1]) == (counts.min(), counts.max())
     assert json.loads(json.dumps(found, allow_nan=False)) == found, "plain JSON"
 
 

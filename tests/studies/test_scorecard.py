@@ -71,6 +71,8 @@ def test_the_columns_are_the_agreed_ones_and_every_claim_is_there_without_runs(m
     )  # fmt: skip
     assert set(card["verdict"]) == {"not run", "not assessable"} and not card["claim"].duplicated().any()
     assert card[["ours", "low", "high", "p", "seeds", "seeds_needed"]].isna().all(axis=None)
+    notebooks = Path(__file__).resolve().parents[2] / "notebooks"
+    assert all((notebooks / f"{name}.py").exists() for name in set(card["notebook"]) - {""})
     for words in ("POP", "ItemCF", "BPR", "43 %", "Figure 5a", "Figure 5b", "Figure 6", "Table 3", "Foursquare", "NeuMF",
                   "GPU", "abstract", "position importance ranks better", "4 to 7",
                   "less time", "RRD ranks better than CD", "DE ranks better than RD", "DE ranks better than CD", "Table 5",
@@ -210,6 +212,7 @@ def test_a_trained_baseline_is_paired_with_rd_by_seed(tmp_path: Path) -> None:
             records.append(record(tmp_path, baselines(PAPER, "F", seed)["BPR"], {50: 0.1}, base + seed / 10))
     row = card_of(records).loc["RD ranks better than BPR: MAP (Caser, Gowalla, fixed50)"]
     assert (row["seeds"], row["verdict"]) == (2, "not assessable") and row["ours"] == pytest.approx(0.02)
+    assert row["note"].startswith("2 seeds; 3 are the fewest for a verdict")
 
 
 def test_what_is_lost_after_the_best_epoch_comes_from_the_curves(tmp_path: Path) -> None:
@@ -355,7 +358,7 @@ def test_a_verdict_that_the_correction_takes_back_says_so() -> None:
     c = significance.compare(x, 0 * x)
     assert 0.05 / 3 < c.p < 0.05
     family = [Claim(claim=name, source="x", family="f", comparison=c if name == "a" else None, note="n") for name in "abc"]
-    table = claims.table(family).set_index("claim")
+    table = claims.table([*family, Claim(claim="d", source="x", family="g")]).set_index("claim")
     assert table.loc["a", "verdict"] == "confirmed" and table.loc["a", "p"] == pytest.approx(3 * c.p)
     assert table.loc["a", "note"] == "not significant after Holm's correction over the 3 planned claims; n"
     assert table.loc["b", "note"] == "n"

@@ -27,6 +27,7 @@ WORDS = [
     (0.1, 0.4, 0.5, "confirmed"),  # just half
     (-0.1, 0.4, 0.5, "reported size excluded, sign open"),
     (-0.1, 0.6, 0.5, "inconclusive"),
+    (-0.1, 0.5, 0.5, "inconclusive"),  # an end at d does not exclude it
     (-0.3, -0.1, 0.5, "contradicted"),
     (0.0, 0.6, 0.5, "inconclusive"),  # an end at 0 does not exclude it
     (-0.6, 0.0, 0.5, "reported size excluded, sign open"),
@@ -81,6 +82,7 @@ def test_holms_correction_takes_back_what_decides_and_nothing_else():
         (-0.20, 0.3, 0.2, "inconclusive"),  # a bound at the margin is not above it
         (-0.30, 0.3, 0.2, "inconclusive"),
         (-0.50, -0.3, 0.2, "contradicted"),
+        (-0.50, -0.2, 0.2, "inconclusive"),  # nor is it below
         (-0.30, -0.1, 0.2, "inconclusive"),  # worse, and by how much is open
         (-0.15, -0.1, 0.2, "confirmed"),  # worse, but by less than the margin
         (-0.10, 0.3, float("nan"), "not assessable"),
@@ -187,6 +189,7 @@ def test_holm_by_hand_and_by_statsmodels():
     p = {"c": 0.03, "a": 0.01, "d": 0.5, "b": 0.02}
     assert verdicts.holm(p) == pytest.approx({"c": 0.06, "a": 0.04, "d": 0.5, "b": 0.06})
     assert list(verdicts.holm({"z": 0.2, "a": 0.1})) == ["z", "a"] and verdicts.holm({}) == {}
+    assert verdicts.holm({"a": 0.0, "b": 1.0}) == {"a": 0.0, "b": 1.0}, "as of two equal runs, or of a gain without any spread"
     many = dict(enumerate(np.random.default_rng(0).random(40) ** 3))
     theirs = multipletests(list(many.values()), method="holm")[1]
     assert list(verdicts.holm(many).values()) == pytest.approx(theirs.tolist())
