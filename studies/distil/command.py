@@ -172,14 +172,14 @@ def _columns(given: dict) -> dict:
 
 
 def distil(arguments: argparse.Namespace) -> int:
-    from rdcore.checks import integer
     from studies.distil.tables import read_clicks
     from studies.distil.whole import distil as make
-    from studies.distil.whole import write_split
+    from studies.distil.whole import needs_no_data, write_split
 
-    integer("jobs", arguments.jobs)
     given = {name: value for name, value in vars(arguments).items() if name not in ("command", "run", "clicks")}
     columns = _columns(given)
+    if not (only_split := given.pop("only_split", False)):
+        needs_no_data(**given)
     clicks, rows, notes = read_clicks(arguments.clicks, **columns, min_actions=arguments.min_actions)
     print(f"{clicks.name}: {rows:,} rows; used: {len(clicks):,} rows, of {clicks.n_users:,} users and {clicks.n_items:,} items")
     if len(clicks) < rows:
@@ -188,7 +188,7 @@ def distil(arguments: argparse.Namespace) -> int:
               f"{arguments.min_actions} items, and items with as few users (--min-actions)")  # fmt: skip
     for line in notes:
         print(f"note: {line}")
-    if given.pop("only_split", False):
+    if only_split:
         path = write_split(clicks, arguments.out)
         print(f"written: {path}; let your recommender learn from its part train, and give its lists with --teacher")
         return 0
@@ -199,8 +199,9 @@ def distil(arguments: argparse.Namespace) -> int:
     print(done.conclusion)
     for line in done.warnings[len(notes):]:  # these are printed above
         print(f"note: {line}")
-    for name in ("report", "table", "student", "serve"):
-        print(f"written: {done.files[name]}")
+    for name, file in done.files.items():
+        if name != "runs":
+            print(f"written: {file}")
     return 0
 
 

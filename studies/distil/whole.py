@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from joblib.externals.loky import get_reusable_executor
 from rdcore import __version__, serve
 from rdcore.checks import integer, interactions
 from rdcore.data import Interactions, Stage, from_frame
+from rdcore.datasets import synthetic
 from rdcore.files.disk import locked, remove_partials
 from rdcore.files.whole import write_whole
 from rdcore.store.contract import check_device
@@ -57,6 +59,10 @@ for label in sys.argv[1:]:
 '''
 
 
+MARK = ".distil"
+"""In a folder of runs: it was made here, and the files beside it may be replaced."""
+
+
 @dataclass(frozen=True)
 class Distilled:
     """What `distil` returns."""
@@ -68,7 +74,7 @@ class Distilled:
     warnings: list[str]
     """What to know before believing it."""
     files: dict[str, Path]
-    """report, table, student, labels, serve, runs."""
+    """report, table, student, weights, labels, serve, runs."""
 
 
 def distil(
@@ -91,45 +97,65 @@ def distil(
 
     Raises ValueError, before anything is trained, for what does not fit together.
     """
-    out = folder_of(out)
+    asked = needs_no_data(
+        out=out, teacher=teacher, teacher_dim=teacher_dim, student=student, dim=dim, method=method, weights=weights,
+        seeds=seeds, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, min_actions=min_actions, jobs=jobs,
+        device=device,
+    )  # fmt: skip
+    out = Path(out)
     if isinstance(clicks, pd.DataFrame):
         rows, names = len(clicks), list(map(str, clicks.columns))
         notes = [*notes, *filter(None, [about_ratings(clicks, names, [*map(str, (user, item, time))])])]
         clicks = from_frame(clicks, user, item, time, name="clicks", min_actions=min_actions)
     interactions(clicks)
+    teachers.check_size(str(teacher), teacher_dim, clicks)
+    plan = replace(asked, data=clicks)
+    _, part = results.stages(clicks)
+    if (judged := clicks.n_users - part.n_unjudged) < 2:
+        raise ValueError(f"the models are compared over users with test rows, and {clicks.name} has {judged}: bring the rows "
+                         f"of more users{', or lower min_actions' * (min_actions > 1)}")  # fmt: skip
+    if isinstance(plan.teacher, teachers.ListsSettings):
+        tell(f"lists of {teacher}: {plan.teacher.read(clicks)}")
+    needs_folder(out)
+    needs_folder(out / "runs")
+    (out / "runs" / MARK).touch()
+    with run_store(out / "runs", workers=jobs > 1):
+        done = plans.carry_out(plan, jobs=jobs, device=device, progress=progress, tell=tell)
+        with locked(out / "runs" / "page", f"another process is writing {out}, waiting for it"):
+            remove_leftovers(out)
+            return write(done, out, rows, notes)
+
+
+def needs_no_data(
+    *, out: Path | str, teacher: str | Path, teacher_dim: int, student: str, dim: int, method: str, seeds: int,
+    epochs: int, batch_size: int, learning_rate: float, min_actions: int, jobs: int, device: str,
+    weights: tuple[float, ...] = (),
+) -> plans.Plan:  # fmt: skip
+    """The plan of these options of `distil`, with made-up data in the place of those to come.
+
+    Raises ValueError for what is wrong whatever the data are, before a large file is read, and for files of others in ``out``.
+    """
+    out = folder_of(out)
     for name, known in (("teacher", teachers.MODELS), ("student", teachers.STUDENTS)):
         value = {"teacher": teacher, "student": student}[name]
         if value not in known and not (name == "teacher" and Path(value).is_file()):
             lists = ", or the path of a file with lists" if name == "teacher" else ""
             none = ", which is no file" if name == "teacher" else ""
             raise ValueError(f"{name} must be one of {', '.join(known)}{lists}, got {str(value)!r}{none}")
-    integer("dim", dim)
-    integer("teacher_dim", teacher_dim)
+    for name, value in (("dim", dim), ("teacher_dim", teacher_dim), ("jobs", jobs)):
+        integer(name, value)
+    integer("min_actions", min_actions, least=0)
     check_device(device)
     needs_export()
-    teachers.check_size(str(teacher), teacher_dim, clicks)
-    settings = teachers.model(teacher, teacher_dim) if teacher in teachers.MODELS else teachers.given(teacher)
+    refuse_strangers(files_of(out))
     training = Training(
         epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, negatives=1, weight_decay=1e-5
     )
-    plan = plans.Plan(
-        data=clicks, teacher=settings, student=teachers.model(student, dim), method=method, training=training,
-        weights=tuple(weights), seeds=seeds,
+    return plans.Plan(
+        data=synthetic.generate(n_users=4, n_items=50, min_length=8, max_length=10, seed=1),
+        teacher=teachers.model(teacher, teacher_dim) if teacher in teachers.MODELS else teachers.given(teacher),
+        student=teachers.model(student, dim), method=method, training=training, weights=tuple(weights), seeds=seeds,
     )  # fmt: skip
-    _, part = results.stages(clicks)
-    if (judged := clicks.n_users - part.n_unjudged) < 2:
-        raise ValueError(f"the models are compared over users with test rows, and {clicks.name} has {judged}: bring the rows "
-                         "of more users, or lower min_actions")  # fmt: skip
-    if isinstance(settings, teachers.ListsSettings):
-        tell(f"lists of {teacher}: {settings.read(part.fit)}")
-    needs_folder(out)
-    refuse_strangers(files_of(out))
-    needs_folder(out / "runs")
-    with run_store(out / "runs", workers=jobs > 1):
-        done = plans.carry_out(plan, jobs=jobs, device=device, progress=progress, tell=tell)
-        with locked(out / "runs" / "page", f"another process is writing {out}, waiting for it"):
-            remove_leftovers(out)
-            return write(done, out, rows, notes)
 
 
 def remove_leftovers(out: Path) -> None:
@@ -200,17 +226,21 @@ def files_of(out: Path) -> dict[str, Path]:
     """What is written in the folder, by name."""
     return {
         "report": out / "report.html", "table": out / "table.csv", "student": out / "student.onnx",
-        "labels": out / "student.npz", "serve": out / "serve.py", "runs": out / "runs",
+        "weights": out / "student.onnx.data", "labels": out / "student.npz", "serve": out / "serve.py", "runs": out / "runs",
     }  # fmt: skip
 
 
 def refuse_strangers(files: dict[str, Path]) -> None:
-    """Raises ValueError for a file that would be replaced and that no call has written, because there are no runs yet, and
-    for a folder in the place of a file."""
-    new = not files["runs"].exists()
+    """Raises ValueError for a file that would be replaced, or a folder of runs, that no call has made; and for a folder in the
+    place of a file. A call marks its folder of runs; before there was a mark, a run in it told whose it is."""
+    runs = files["runs"]
+    described = (run.parent.name for run in runs.glob("*/description.json"))
+    ours = (runs / MARK).exists() or any(re.fullmatch("[0-9a-f]{16}", name) for name in described)
     for name, file in files.items():
-        if name != "runs" and (file.is_dir() or (new and file.exists())):
+        if name != "runs" and (file.is_dir() or (file.exists() and not ours)):
             raise taken(file)
+    if not ours and runs.is_dir() and any(runs.iterdir()):
+        raise ValueError(f"{runs} is there already, and holds no runs of rdcore distil: give another folder with --out")
 
 
 def taken(path: Path) -> ValueError:

@@ -262,9 +262,9 @@ def test_the_command_writes_everything_and_goes_on(tmp_path, frame, capsys, monk
     told = capsys.readouterr().out
     assert told.count("note: Column 'stars' looks like ratings (0 to 4)") == 1 and "note: One seed is too few" in told
     assert "Column &#39;stars&#39; looks like ratings" in (out / "report.html").read_text()
-    assert sorted(path.name for path in out.iterdir()) == [
-        "report.html", "runs", "serve.py", "student.npz", "student.onnx", "student.onnx.data", "table.csv",
-    ]  # fmt: skip
+    files = ["report.html", "serve.py", "student.npz", "student.onnx", "student.onnx.data", "table.csv"]
+    assert sorted(path.name for path in out.iterdir()) == sorted([*files, "runs"])
+    assert sorted(line.split("/")[-1] for line in told.splitlines() if line.startswith("written: ")) == files
     assert not (tmp_path / "elsewhere").exists() and os.environ["RDCORE_RUNS"] == str(tmp_path / "elsewhere")
     page = (out / "report.html").read_text()
     assert page.count("<svg") == 2 and "distilled student" in page
@@ -315,6 +315,45 @@ def test_a_wrong_option_is_named_as_it_was_given(tmp_path, frame, capsys, given,
     words = ["distil", str(tmp_path / "clicks.csv"), "--out", str(tmp_path / "out"), "--user", "who", "--item", "what"]
     assert cli.main([*words, *given]) == 2 and said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    (["--dim", "-3"], "--dim must be"), (["--epochs", "0"], "--epochs must be"), (["--weights", "-1"], "--weights must be"),
+    (["--method", "foo"], "--method must be one of"), (["--teacher", "nofile.csv"], "which is no file"),
+    (["--student", "foo"], "--student must be one of"), (["--seeds", "0"], "--seeds must be"), (["--jobs", "0"], "--jobs"),
+    (["--min-actions", "-1"], "--min-actions must be"), (["--method", "de"], "method de needs a teacher with vectors"),
+    (["--learning-rate", "0"], "--learning-rate must be"), (["--out", ""], "--out is empty"),
+])  # fmt: skip
+def test_an_option_that_is_wrong_for_any_data_is_refused_before_the_file_is_read(tmp_path, capsys, given, said):
+    (tmp_path / "x.csv").write_text("no table\n")
+    assert cli.main(["distil", str(tmp_path / "x.csv"), "--out", str(tmp_path / "out"), *given]) == 2
+    assert said in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["report.html", "table.csv", "serve.py", "student.npz", "student.onnx", "student.onnx.data"])
+@pytest.mark.parametrize("runs", [None, "runs/tensorboard", "runs/0123456789abcdef"])
+def test_files_of_others_stay_what_they_are(tmp_path, name, runs):
+    if runs:
+        (tmp_path / runs).mkdir(parents=True)
+    (tmp_path / name).write_text("MINE")
+    with pytest.raises(ValueError, match=f"{name} is there already, and would be replaced"):
+        whole.refuse_strangers(whole.files_of(tmp_path))
+
+
+def test_a_folder_of_runs_is_ours_by_its_mark_or_by_a_run(tmp_path, frame):
+    files = whole.files_of(tmp_path)
+    (tmp_path / "runs" / "tensorboard").mkdir(parents=True)
+    with pytest.raises(ValueError, match="runs is there already, and holds no runs of rdcore distil: give another folder"):
+        distil(frame, user="who", item="what", time="when", out=tmp_path, **QUICK)
+    (tmp_path / "runs" / "tensorboard" / "description.json").touch()
+    with pytest.raises(ValueError, match="holds no runs"):
+        whole.refuse_strangers(files)
+    (tmp_path / "runs" / "tensorboard").rename(tmp_path / "runs" / "0123456789abcdef")  # as before there was a mark
+    (tmp_path / "table.csv").touch()
+    whole.refuse_strangers(files)
+    (tmp_path / "runs" / "0123456789abcdef" / "description.json").unlink()
+    (tmp_path / "runs" / whole.MARK).touch()
+    whole.refuse_strangers(files)
 
 
 def test_every_training_is_on_the_device(tmp_path, frame, monkeypatch):
@@ -370,7 +409,7 @@ def test_other_wrong_calls(tmp_path, frame):
     with pytest.raises(ValueError, match="cannot write to the folder .*runs .*: give another one with --out"):
         distil(frame, **columns | {"out": tmp_path / "taken"}, teacher="itemcf")
     one = frame[frame["who"] == "u3"]
-    with pytest.raises(ValueError, match="users with test rows, and clicks has 1: bring the rows of more users"):
+    with pytest.raises(ValueError, match="users with test rows, and clicks has 1: bring the rows of more users$"):
         distil(one, **columns | {"out": tmp_path / "one"}, min_actions=1)
     assert not (tmp_path / "one").exists()
     with pytest.raises(ValueError, match="give Interactions, not a str"):
