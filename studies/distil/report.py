@@ -11,11 +11,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from rdcore.eval.significance import Comparison
 from rdcore.files.whole import write_whole
 from studies.distil.plan import METRIC, Done
 from studies.distil.results import NAMES, SHOWN
 from studies.distil.teachers import ListsSettings
 
+GAIN = "distilled minus alone"
 COLOURS = {"POP": "#8C8C8C", "T": "#0072B2", "S": "#E69F00", "D": "#009E73"}
 
 PAGE = """<!doctype html>
@@ -45,14 +47,16 @@ PAGE = """<!doctype html>
 <h2>Quality on test data</h2>
 <div class="wide"><table><tr><th>model</th><th>runs</th>{% for name in metrics %}<th>{{ name }}</th>{% endfor %}</tr>
 {% for row in rows %}<tr><td>{{ row.name }}</td><td>{{ row.runs }}</td>
-{% for value, low, high in row.metrics %}<td>{{ value }}<br><small>{{ low }}&nbsp;to {{ high }}</small></td>{% endfor %}</tr>
+{% for value, low, high in row.metrics %}<td>{{ value }}
+{% if low %}<br><small>{{ low }}&nbsp;to {{ high }}</small>{% endif %}</td>{% endfor %}</tr>
 {% endfor %}</table></div>
 <p>Every user's test rows are looked for among all items that are new to them; more is better. P@10: which share of
 the first ten items are test rows. R@10: which share of the test rows are among the first ten. nDCG@10: as P@10, but higher
 places count more, and of a user with fewer than ten test rows only that many places. MAP: over the whole list. In small
 print: 95 % intervals over users and seeds, or over users alone where
 a model has one run. The intervals of two models may overlap though one is clearly better, because both are
-measured on the same users: the sentence at the top compares them user by user.</p>
+measured on the same users. The last row compares the two students user by user: the teacher helped where its interval lies
+above 0.</p>
 {{ intervals | safe }}
 <h2>Size and time</h2>
 <table><tr><th>model</th><th>size</th><th>one user's list</th></tr>
@@ -88,20 +92,25 @@ has the labels and who has what. The runs with all their numbers are in <code>ru
 
 
 def write_report(
-    path: Path, done: Done, table: pd.DataFrame, conclusion: list[str], warnings: list[str], facts: list[tuple[str, str]],
-    timed: int, version: str,
+    path: Path, done: Done, table: pd.DataFrame, gains: dict[str, Comparison], conclusion: list[str], warnings: list[str],
+    facts: list[tuple[str, str]], timed: int, version: str,
 ) -> None:  # fmt: skip
     """Writes the page."""
     rows = [
         {
             "name": row["model"], "runs": row["runs"],
-            "metrics": [[f"{row[c]:.4f}", f"{row[f'{c} low']:.4f}", f"{row[f'{c} high']:.4f}"] for c in SHOWN],
+            "metrics": [
+                ["-", "", ""] if pd.isna(row[name]) else [f"{row[f'{name}{end}']:.4f}" for end in ("", " low", " high")]
+                for name in SHOWN
+            ],
         }
         for _, row in table.iterrows()
     ]  # fmt: skip
+    paired = [[f"{value:+.4f}" for value in (gain.difference, gain.low, gain.high)] for gain in gains.values()]
+    rows.append({"name": GAIN, "runs": table.loc["D", "runs"], "metrics": paired})
     costs = [
         {"name": row["model"], "size": _bytes(row["bytes"]), "ms": "-" if pd.isna(row["ms"]) else f"{row['ms']:.2f} ms"}
-        for role, row in table.iterrows() if role != "POP"
+        for _, row in table.iterrows()
     ]  # fmt: skip
     words = {"S": "weight decay {:g}", "D": f"{done.plan.method}, weight {{:g}}", "T": _name(done.plan.teacher)}
     computed = not hasattr(done.plan.teacher, "build")
@@ -116,9 +125,9 @@ def write_report(
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(PAGE)
     text = page.render(
         title=f"{done.plan.data.name}: a distilled recommender", conclusion=conclusion, warnings=warnings,
-        metrics=list(SHOWN), rows=rows, intervals=_intervals(table), costs=costs, saving=_saving(table), timed=timed,
-        curves=_curves(done), metric=METRIC, computed=computed, who=_who(done), trials=trials, data=facts, version=version,
-        data_hash=done.plan.data.sha256()[:16],
+        metrics=list(SHOWN), rows=rows, intervals=_intervals(table, gains[METRIC]), costs=costs, saving=_saving(table),
+        timed=timed, curves=_curves(done), metric=METRIC, computed=computed, who=_who(done), trials=trials, data=facts,
+        version=version, data_hash=done.plan.data.sha256()[:16],
     )  # fmt: skip
     write_whole(path, lambda file: file.write_text(text, encoding="utf-8"))
 
@@ -156,9 +165,10 @@ def _bytes(n: float) -> str:
     return f"{n / 1e6:.2f} MB" if n >= 1e5 else f"{n / 1e3:.1f} kB"
 
 
-def _intervals(table: pd.DataFrame) -> str:
-    figure = Figure(figsize=(5.5, 0.45 * len(table) + 0.8), layout="constrained")
-    axes = figure.subplots()
+def _intervals(table: pd.DataFrame, gain: Comparison) -> str:
+    """Above, the models; below, the gain of the distilled student over the student alone."""
+    figure = Figure(figsize=(5.5, 0.45 * len(table) + 1.9), layout="constrained")
+    axes, below = figure.subplots(2, height_ratios=[len(table), 1])
     for place, (role, row) in enumerate(table.iloc[::-1].iterrows()):
         low, high = row[METRIC] - row[f"{METRIC} low"], row[f"{METRIC} high"] - row[METRIC]
         axes.errorbar(
@@ -168,6 +178,13 @@ def _intervals(table: pd.DataFrame) -> str:
     axes.set_ylim(-0.5, len(table) - 0.5)
     axes.set_xlabel(f"{METRIC} with 95 % interval")
     axes.grid(axis="x", alpha=0.3)
+    low, high = gain.difference - gain.low, gain.high - gain.difference
+    below.axvline(0, color="#8C8C8C", lw=1)
+    below.errorbar(gain.difference, 0, xerr=[[max(low, 0)], [max(high, 0)]], fmt="o", color=COLOURS["D"], capsize=4, lw=2)
+    below.set_yticks([0], [GAIN])
+    below.set_ylim(-0.5, 0.5)
+    below.set_xlabel(f"difference in {METRIC} with 95 % interval")
+    below.grid(axis="x", alpha=0.3)
     return _svg(figure, "intervals")
 
 
@@ -176,12 +193,12 @@ def _curves(done: Done) -> str:
     axes = figure.subplots()
     for role, trial in done.chosen.items():
         scores = trial.run.metrics[METRIC]
-        if len(scores) == 1:  # nothing is trained
+        if role == "T" and not hasattr(done.plan.teacher, "build"):  # nothing is trained
             axes.axhline(trial.score, color=COLOURS[role], ls="--", label=NAMES[role])
             continue
         axes.plot(scores.index, scores, color=COLOURS[role], label=NAMES[role])
         axes.plot(trial.epoch, trial.score, "o", color=COLOURS[role])
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch")
     axes.set_ylabel(f"{METRIC}, validation")
     axes.grid(alpha=0.3)

@@ -54,8 +54,13 @@ def difference(a: np.ndarray, b: np.ndarray | None = None) -> Comparison:
     return compare(a, b)
 
 
+def gains(users: dict) -> dict[str, Comparison]:
+    """Column of the table -> distilled student minus student alone, compared user by user."""
+    return {column: difference(users["D"][name], users["S"][name]) for column, name in SHOWN.items()}
+
+
 def table(users: dict, cost: dict[str, dict]) -> pd.DataFrame:
-    """A row for every model: its runs, each metric with its 95 % interval, bytes and milliseconds."""
+    """A row for every model: its runs, each metric with its 95 % interval, and what ``cost`` says of it."""
     rows = {}
     for role, values in users.items():
         row: dict = {"model": NAMES[role], "runs": len(next(iter(values.values())))}
@@ -89,6 +94,12 @@ def cost(model: Model, part: Stage) -> dict:
     return {"bytes": size(model), "ms": float(np.median(seconds)) * 1e3}
 
 
+def unknown_of_lists() -> dict:
+    """What a table does not say of a teacher known by its lists: size, time, and MAP, which is over all items, where the lists
+    end."""
+    return dict.fromkeys(["MAP", "MAP low", "MAP high", "bytes", "ms"], float("nan"))
+
+
 def size(model: Model) -> int:
     """Bytes of a model's tensors, and of the arrays and sparse matrices that a counted one keeps."""
     tensors = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
@@ -100,8 +111,9 @@ def size(model: Model) -> int:
 
 
 def conclusion(users: dict) -> list[str]:
-    """Did the teacher help, and how much of its lead did the student take over? In sentences."""
-    s, d, t = (users[role][METRIC] for role in ("S", "D", "T"))
+    """Did the teacher help, and how much of its lead did the student take over? In sentences; the first one says so where the
+    distilled student is not clearly better than the most popular items."""
+    s, d, t, pop = (users[role][METRIC] for role in ("S", "D", "T", "POP"))
     gain, lead = difference(d, s), difference(t, s)
     percent = 100 / gain.mean_b if gain.mean_b else float("nan")
     word = "better than" if gain.low > 0 else "worse than" if gain.high < 0 else "not distinguishable from"
@@ -110,7 +122,13 @@ def conclusion(users: dict) -> list[str]:
         caution = " in these runs; no verdict: with fewer than three seeds their spread is hardly known"
     elif gain.n_seeds < SEEDS_FOR_A_VERDICT and not gain.low <= 0 <= gain.high:
         caution = ", which is provisional: fewer than five seeds"
-    sentences = [
+    over, sentences = difference(d, pop), []
+    if over.low <= 0:
+        sentences.append(
+            f"The distilled student is not {'certainly ' * (over.difference > 0)}better than a list of the most popular items "
+            f"({METRIC} {over.mean_a:.4f} and {over.mean_b:.4f})."
+        )
+    sentences += [
         f"On test data the distilled student has {METRIC} {gain.mean_a:.4f}, the student alone {gain.mean_b:.4f}: "
         f"{percent * gain.difference:+.1f} % (95 % interval {percent * gain.low:+.1f} % to {percent * gain.high:+.1f} %).",
         f"With {gain.n_seeds} seed{'s' * (gain.n_seeds > 1)} and {gain.n_users:,} users, the distilled student is "
@@ -159,7 +177,7 @@ def _warnings(done: Done, users: dict, part: Stage) -> Iterator[str]:
             f"It is not certain that the teacher is better than the student alone ({METRIC} {lead.mean_a:.4f} and "
             f"{lead.mean_b:.4f}): more --seeds show whether it is, {other} may make it so."
         )
-    for role in ("T", "S", "D"):
+    for role in ("T", "S"):  # of D the conclusion says it
         over = difference(values[role], values["POP"])
         if over.low <= 0:
             certain = "certainly " * (over.difference > 0)
@@ -198,14 +216,19 @@ def _about_lists(done: Done, part: Stage) -> Iterator[str]:
     teacher, counts = lists.teacher(), lists.counts
     yield (
         "The teacher's lists come from outside. If it has learnt from rows that are test rows here, its numbers are "
-        "too good, and the student's may be."
+        "too good, and the student's may be. It has no MAP: that is over all items, and the lists end."
     )
-    if counts["unknown_users"] + counts["unknown_items"]:
-        yield (
-            f"Of {counts['rows']:,} rows of {Path(done.plan.teacher.path).name}, {counts['unknown_users']:,} name a user and "
-            f"{counts['unknown_items']:,} an item that is not in the data, or was left out of them (--min-actions). They teach "
-            "nothing. Labels have to be those of your table, character by character."
-        )
+    n = {name: f"{count:,}" for name, count in counts.items()}
+    labels = (
+        " Unknown is what is not in the data, or was left out of them (--min-actions). Labels have to be those of your table, "
+        "character by character."
+    )
+    yield (
+        f"Rows of {Path(done.plan.teacher.path).name}: {n['rows']}. Left out: of unknown users: {n['unknown_users']}, "
+        f"of unknown items: {n['unknown_items']}, without a score: {n['without_score']}, repeated: {n['duplicates']}. "
+        f"Users without a list: {n['users_without']}. Items in the shortest list: {n['shortest']}."
+        + labels * (counts["unknown_users"] + counts["unknown_items"] > 0)
+    )
     n_items = part.fit.n_items
     lengths = (teacher.items < n_items).sum(1)
     seen = np.repeat(np.arange(part.fit.n_users), part.fit.counts())

@@ -21,6 +21,7 @@ from rdcore.data import Interactions, Stage, from_frame
 from rdcore.datasets import synthetic
 from rdcore.files.disk import locked, remove_partials
 from rdcore.files.whole import write_whole
+from rdcore.models import PopularitySettings
 from rdcore.store.contract import check_device
 from rdcore.train.loop import Training
 from studies.distil import plan as plans
@@ -171,9 +172,10 @@ def write(done: plans.Done, out: Path, rows: int | None, notes: Sequence[str] = 
     earlier, part = results.stages(data)
     users = results.per_user(done, part)
     models = {role: done.runs[role][0].model(done.experiments[role][0], data) for role in ("T", "S", "D")}
-    cost = {role: results.cost(model, part) for role, model in models.items()}
+    popular = PopularitySettings().fit(part.fit)
+    cost = {role: results.cost(model, part) for role, model in {"POP": popular, **models}.items()}
     if isinstance(done.plan.teacher, teachers.ListsSettings):
-        cost["T"] = dict.fromkeys(cost["T"], float("nan"))
+        cost["T"] = results.unknown_of_lists()
     table = results.table(users, cost)
     said, warned = results.conclusion(users), [*notes, *results.warnings(done, users, part, models["T"])]
     files = files_of(out)
@@ -185,7 +187,8 @@ def write(done: plans.Done, out: Path, rows: int | None, notes: Sequence[str] = 
     write_whole(files["serve"], lambda file: file.write_text(SERVE, encoding="utf-8"))
     write_whole(files["table"], lambda file: table.to_csv(file, index_label="role"))
     report.write_report(
-        files["report"], done, table, said, warned, facts(data, earlier, part, rows), results.TIMED, __version__
+        files["report"], done, table, results.gains(users), said, warned, facts(data, earlier, part, rows), results.TIMED,
+        __version__,
     )
     return Distilled(table, " ".join(said), warned, files)
 

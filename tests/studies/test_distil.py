@@ -268,9 +268,15 @@ def test_the_command_writes_everything_and_goes_on(tmp_path, frame, capsys, monk
     assert not (tmp_path / "elsewhere").exists() and os.environ["RDCORE_RUNS"] == str(tmp_path / "elsewhere")
     page = (out / "report.html").read_text()
     assert page.count("<svg") == 2 and "distilled student" in page
+    _, quality, size, learn, tried, *_ = page.split("<h2>")
+    assert quality.count("most popular items") == size.count("most popular items") + 1 == 2  # in the picture, too
+    assert quality.count("distilled minus alone") == 2 and re.search(r"alone</td>[^+-]*[+-][\d.]{6}\s*<br><small>[+-]", quality)
+    ticks = re.findall(r">([\d.]+)</text>", learn)
+    assert "stroke-dasharray" not in learn and ticks[0] == "1" and float(ticks[1]) < 1, "one epoch: marks, and no line"
     assert not re.search(r'(?:src|href)="http|@import|<script', page), "the page asks nobody for anything"
     table = pd.read_csv(out / "table.csv", index_col="role")
-    assert table.index.tolist() == ["POP", "T", "S", "D"] and table.loc["D", "bytes"] < table.loc["T", "bytes"]
+    assert table.index.tolist() == ["POP", "T", "S", "D"] and table.loc["POP", "bytes"] == 4 * 30
+    assert table.loc["D", "bytes"] < table.loc["T", "bytes"]
     assert ((table["MAP low"] <= table["MAP"]) & (table["MAP"] <= table["MAP high"])).all()
     done = {run: (run / "DONE").stat().st_mtime_ns for run in (out / "runs").iterdir() if run.is_dir()}
     assert len(done) == 6 and cli.main(words) == 0
@@ -298,8 +304,27 @@ def test_from_python_with_lists_of_a_teacher(tmp_path, frame):
     assert "Column 'score' looks like ratings" in result.warnings[0]
     assert result.table.loc["T", "nDCG@10"] > 0 and np.isnan(result.table.loc["T", "bytes"])
     assert any("come from outside" in line for line in result.warnings) and "rows: " in told[0]
-    assert any("rows of lists.parquet, 1 name a user and 1 an item that is not in the data" in line for line in result.warnings)
+    (line,) = [line for line in result.warnings if "Rows of lists.parquet: " in line]
+    assert "of unknown users: 1, of unknown items: 1, without a score: 0, repeated: 0. Users without a list: 0. " in line
+    assert "Items in the shortest list: 12. Unknown is what is not in the data" in line
+    page = result.files["report"].read_text()
+    assert line in page and "It has no MAP" in page
+    csv = pd.read_csv(result.files["table"], index_col="role")
+    assert csv["MAP"].isna().tolist() == csv["MAP low"].isna().tolist() == [False, True, False, False]
+    assert "nan" not in re.sub(r"<svg.*?</svg>", "", page, flags=re.DOTALL)
+    assert len(re.findall(r"<td>-\s*</td>", page)) == 1 + 2 + 1
     assert all(path.exists() for path in result.files.values())
+
+
+def test_what_is_left_out_of_lists_is_all_counted(tmp_path, frame, monkeypatch):
+    rows = [(f"u{user}", item + 1000, 30 - item) for user in range(39) for item in range(12)]
+    rows += [("u1", 1000, 1), ("u1", 1001, 1), ("u2", 1020, np.nan), ("ghost", 1000, 1)]
+    pd.DataFrame(rows, columns=["user", "item", "score"]).to_csv(tmp_path / "x.csv", index=False)
+    plan = Plan(data=rdcore.from_frame(frame, "who", "what", "when", name="x"), teacher=given(tmp_path / "x.csv"),
+                student=BPRMFSettings(dim=2), training=Training(epochs=1), weights=(0.1,), seeds=1)  # fmt: skip
+    (line,) = [line for line in warned(plan, monkeypatch, tmp_path / "runs") if "Rows of x.csv" in line]
+    assert "Rows of x.csv: 472. Left out: of unknown users: 1, of unknown items: 0, without a score: 1, repeated: 2. " in line
+    assert "Users without a list: 1. Items in the shortest list: 12." in line
 
 
 @pytest.mark.parametrize(("given", "said"), [
@@ -668,6 +693,19 @@ def test_teach_writes_the_lists_of_a_run(tmp_path, monkeypatch, capsys):
 ])  # fmt: skip
 def test_what_few_seeds_say_is_provisional(seeds: int, said: str) -> None:
     users = {role: {results.METRIC: level + np.random.default_rng(seeds).normal(0, 0.01, (seeds, 300)) + noise}
-             for role, level, noise in (("S", 0.1, 0), ("D", 0.2, np.linspace(0, 0.01, 300)), ("T", 0.3, 0))}  # fmt: skip
+             for role, level, noise in (("POP", 0, 0), ("S", 0.1, 0), ("D", 0.2, np.linspace(0, 0.01, 300)), ("T", 0.3, 0))}
     sentence = results.conclusion(users)[1]
     assert "is better than the student alone" in sentence and sentence.endswith(said)
+
+
+@pytest.mark.parametrize(("popular", "said"), [
+    (0.1, "On test data the distilled student has"), (0.2, "The distilled student is not certainly better than a list of the"),
+    (0.3, "The distilled student is not better than a list of the most popular items (nDCG@10 0.2"),
+])  # fmt: skip
+def test_a_student_no_better_than_popular_items_is_said_first(popular: float, said: str) -> None:
+    draw = np.random.default_rng(1)
+    users = {role: {results.METRIC: level + draw.normal(0, 0.01, (3, 300))}
+             for role, level in (("S", 0.1), ("D", 0.2002), ("T", 0.3))}  # fmt: skip
+    users["POP"] = {results.METRIC: np.tile([popular - 0.1, popular + 0.1], 150)[None]}
+    first, second = results.conclusion(users)[:2]
+    assert first.startswith(said) and "the student alone" in (first if popular == 0.1 else second)
