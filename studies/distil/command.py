@@ -9,6 +9,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from rdcore.files.disk import DiskError
 
@@ -146,6 +147,17 @@ def _numbers(text: str) -> tuple[float, ...]:
     return numbers
 
 
+def as_typed(arguments: argparse.Namespace) -> str:
+    """The command with all that was given and all that was left at its default."""
+    words = ["rdcore", arguments.command, arguments.clicks]
+    for name, value in vars(arguments).items():
+        if name in ("command", "run", "clicks") or value is None or value is False:
+            continue
+        option, text = f"--{name.replace('_', '-')}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        words += [option] if value is True else [f"{option}={text}"] if text.startswith("-") else [option, text]
+    return shlex.join(words)
+
+
 def option_names(message: str) -> str:
     """A message of `studies.distil.distil` with the names of the command line.
 
@@ -172,7 +184,9 @@ def _columns(given: dict) -> dict:
 
 
 def distil(arguments: argparse.Namespace) -> int:
+    from studies.distil.report import Source
     from studies.distil.tables import read_clicks
+    from studies.distil.teachers import file_hash
     from studies.distil.whole import distil as make
     from studies.distil.whole import needs_no_data, write_split
 
@@ -192,7 +206,11 @@ def distil(arguments: argparse.Namespace) -> int:
         path = write_split(clicks, arguments.out)
         print(f"written: {path}; let your recommender learn from its part train, and give its lists with --teacher")
         return 0
-    done = make(clicks, **given, rows=rows, notes=notes, progress=True, tell=lambda text: print(text, flush=True))
+    rated = columns["min_rating"] is not None
+    source = Source(Path(arguments.clicks), file_hash(arguments.clicks), as_typed(arguments), rated)
+    done = make(
+        clicks, **given, rows=rows, notes=notes, source=source, progress=True, tell=lambda text: print(text, flush=True)
+    )
     shown = done.table[["model", "runs", *(name for name in done.table if name in ("nDCG@10", "P@10", "MAP", "bytes"))]]
     shown = shown.rename(columns={"bytes": "MB"}).assign(MB=shown["bytes"] / 1e6)
     print(shown.to_string(index=False, float_format="{:.4f}".format, na_rep="-", formatters={"MB": "{:.2f}".format}))

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
+import platform
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import jinja2
 import matplotlib as mpl
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from rdcore import __version__
 from rdcore.eval.significance import Comparison
 from rdcore.files.whole import write_whole
-from studies.distil.plan import METRIC, Done
+from studies.distil.plan import METRIC, Done, Plan
 from studies.distil.results import NAMES, SHOWN
 from studies.distil.teachers import ListsSettings
 
@@ -31,6 +36,7 @@ PAGE = """<!doctype html>
  th:first-child, td:first-child { text-align: left } small { color: #555; white-space: nowrap }
  .warnings { background: #fff6e0; border-left: 4px solid #E69F00; padding: .5rem 1rem }
  .result { font-size: 1.1rem } svg { max-width: 100%; height: auto } code { background: #f2f2f2; padding: 0 .2rem }
+ .made td:last-child { text-align: left; font-family: monospace; overflow-wrap: anywhere } .made td { vertical-align: top }
  .wide { overflow-x: auto }
  h1 { overflow-wrap: anywhere }
  @media (max-width: 40rem) {
@@ -38,7 +44,7 @@ PAGE = """<!doctype html>
   td small { white-space: normal; font-size: .65rem }
  }
 </style></head><body>
-<h1>{{ title }}</h1>
+<h1>A distilled recommender</h1>
 <p class="result">{{ conclusion | join(" ") }}</p>
 <p>{{ who }}</p>
 {% if warnings %}<div class="warnings"><b>Before you believe it</b><ul>
@@ -86,16 +92,47 @@ the first counts.</p>
 <p><code>python serve.py USER</code> in this folder prints a user's list; it needs numpy and onnxruntime alone.
 <code>student.onnx</code> and <code>student.onnx.data</code> are the distilled student (seed 1), <code>student.npz</code>
 has the labels and who has what. The runs with all their numbers are in <code>runs</code>.</p>
-<p><small>rdcore {{ version }}; data {{ data_hash }}</small></p>
+<h2>How this was made</h2>
+<details><summary>The whole {{ made[0][0] }}, versions and hashes</summary>
+<table class="made">
+{% for name, value in made %}<tr><td>{{ name }}</td><td>{{ value }}</td></tr>
+{% endfor %}</table></details>
 </body></html>
 """
 
 
+class Source(NamedTuple):
+    """The file behind the clicks, and the command that read it."""
+
+    path: Path
+    sha256: str
+    command: str
+    """With all options."""
+    rated: bool
+    """Whether rows with low ratings were left out."""
+
+
+def how_made(plan: Plan, arguments: dict, source: Source | None) -> list[tuple[str, str]]:
+    """What is needed to make the page again, name and value: the command or, without one, the call of `distil` with its
+    ``arguments``; versions and hashes."""
+    given = {name: str(value) if isinstance(value, Path) else value for name, value in arguments.items()}
+    call = f"distil(clicks, {', '.join(f'{name}={value!r}' for name, value in given.items())})"
+    lines = [("command", source.command) if source else ("call", call)]
+    lines.append(("date", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")))
+    lines.append(("versions", f"rdcore {__version__}, Python {platform.python_version()}, torch {torch.__version__}"))
+    if source:
+        lines += [("file", str(source.path.resolve())), ("its sha256", source.sha256)]
+    lines.append(("sha256 of the rows used", plan.data.sha256()))
+    if isinstance(plan.teacher, ListsSettings):
+        lines += [("teacher's lists", plan.teacher.path), ("their sha256", plan.teacher.sha256)]
+    return lines
+
+
 def write_report(
     path: Path, done: Done, table: pd.DataFrame, gains: dict[str, Comparison], conclusion: list[str], warnings: list[str],
-    facts: list[tuple[str, str]], timed: int, version: str,
+    facts: list[tuple[str, str]], timed: int, source: str, made: list[tuple[str, str]],
 ) -> None:  # fmt: skip
-    """Writes the page."""
+    """Writes the page. source: what the data are called; made: lines of `how_made`."""
     rows = [
         {
             "name": row["model"], "runs": row["runs"],
@@ -124,10 +161,10 @@ def write_report(
     ]  # fmt: skip
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(PAGE)
     text = page.render(
-        title=f"{done.plan.data.name}: a distilled recommender", conclusion=conclusion, warnings=warnings,
+        title=f"A distilled recommender: {source}", conclusion=conclusion, warnings=warnings,
         metrics=list(SHOWN), rows=rows, intervals=_intervals(table, gains[METRIC]), costs=costs, saving=_saving(table),
-        timed=timed, curves=_curves(done), metric=METRIC, computed=computed, who=_who(done), trials=trials, data=facts,
-        version=version, data_hash=done.plan.data.sha256()[:16],
+        timed=timed, curves=_curves(done), metric=METRIC, computed=computed, who=_who(done, source), trials=trials, data=facts,
+        made=made,
     )  # fmt: skip
     write_whole(path, lambda file: file.write_text(text, encoding="utf-8"))
 
@@ -142,11 +179,11 @@ def _saving(table: pd.DataFrame) -> str:
     )
 
 
-def _who(done: Done) -> str:
-    """Teacher, student and method, in a sentence or two."""
+def _who(done: Done, source: str) -> str:
+    """Data, teacher, student and method, in a few sentences."""
     plan = done.plan
     return (
-        f"Teacher: {_name(plan.teacher)}. Student: {_name(plan.student)}, taught by {plan.method} with weight "
+        f"Data: {source}. Teacher: {_name(plan.teacher)}. Student: {_name(plan.student)}, taught by {plan.method} with weight "
         f"{done.chosen['D'].value:g}."
     )
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from joblib.externals.loky import get_reusable_executor
 
-from rdcore import __version__, serve
+from rdcore import serve
 from rdcore.checks import integer, interactions
 from rdcore.data import Interactions, Stage, from_frame
 from rdcore.datasets import synthetic
@@ -78,13 +78,17 @@ class Distilled:
     """report, table, student, weights, labels, serve, runs."""
 
 
+NO_ARGUMENTS = ("clicks", "progress", "tell", "rows", "notes", "source")
+"""What a call of `distil` has and its page does not repeat: it changes no result."""
+
+
 def distil(
     clicks: pd.DataFrame | Interactions, user: str = "user", item: str = "item", time: str | None = "time", *,
     out: Path | str, teacher: str | Path = "ease", teacher_dim: int = 256, student: str = "bpr", dim: int = 32,
     method: str = "rd-position", weights: tuple[float, ...] = (), seeds: int = 2, epochs: int = 20,
     batch_size: int = 512, learning_rate: float = 5e-3, min_actions: int = 5, jobs: int = 1,
     device: str = "cpu", progress: bool = False, tell: Callable[[str], object] = lambda text: None, rows: int | None = None,
-    notes: Sequence[str] = (),
+    notes: Sequence[str] = (), source: report.Source | None = None,
 ) -> Distilled:  # fmt: skip
     """Trains teacher, student and distilled student, and writes the page, table and served student.
 
@@ -94,10 +98,11 @@ def distil(
     its lists. method: a name of `plan.METHODS`. weights: the distillation weights to try, by
     default three of the method; the student alone tries as many weight decays. jobs: runs at a
     time. device: where they are trained, 'cpu' or 'cuda'; the student is served by a CPU. rows: how
-    many rows the source had, for the page. notes: what the page says first of the data.
+    many rows the source had, for the page. notes: what the page says first of the data. source: the clicks' file.
 
     Raises ValueError, before anything is trained, for what does not fit together.
     """
+    arguments = {name: value for name, value in locals().items() if name not in NO_ARGUMENTS}
     asked = needs_no_data(
         out=out, teacher=teacher, teacher_dim=teacher_dim, student=student, dim=dim, method=method, weights=weights,
         seeds=seeds, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, min_actions=min_actions, jobs=jobs,
@@ -111,6 +116,7 @@ def distil(
     interactions(clicks)
     teachers.check_size(str(teacher), teacher_dim, clicks)
     plan = replace(asked, data=clicks)
+    made = report.how_made(plan, arguments, source)
     _, part = results.stages(clicks)
     if (judged := clicks.n_users - part.n_unjudged) < 2:
         raise ValueError(f"the models are compared over users with test rows, and {clicks.name} has {judged}: bring the rows "
@@ -124,7 +130,7 @@ def distil(
         done = plans.carry_out(plan, jobs=jobs, device=device, progress=progress, tell=tell)
         with locked(out / "runs" / "page", f"another process is writing {out}, waiting for it"):
             remove_leftovers(out)
-            return write(done, out, rows, notes)
+            return write(done, out, rows, made, notes, source)
 
 
 def needs_no_data(
@@ -166,7 +172,10 @@ def remove_leftovers(out: Path) -> None:
         shutil.rmtree(folder)
 
 
-def write(done: plans.Done, out: Path, rows: int | None, notes: Sequence[str] = ()) -> Distilled:
+def write(
+    done: plans.Done, out: Path, rows: int | None, made: list[tuple[str, str]], notes: Sequence[str],
+    source: report.Source | None,
+) -> Distilled:  # fmt: skip
     """Everything but the runs, each file whole or absent; the page last."""
     data = done.plan.data
     earlier, part = results.stages(data)
@@ -187,8 +196,9 @@ def write(done: plans.Done, out: Path, rows: int | None, notes: Sequence[str] = 
     write_whole(files["serve"], lambda file: file.write_text(SERVE, encoding="utf-8"))
     write_whole(files["table"], lambda file: table.to_csv(file, index_label="role"))
     report.write_report(
-        files["report"], done, table, results.gains(users), said, warned, facts(data, earlier, part, rows), results.TIMED,
-        __version__,
+        files["report"], done, table, results.gains(users), said, warned,
+        facts(data, earlier, part, rows, rated=bool(source and source.rated)), results.TIMED,
+        source.path.name if source else data.name, made,
     )
     return Distilled(table, " ".join(said), warned, files)
 
@@ -212,11 +222,11 @@ def write_split(data: Interactions, out: str | Path) -> Path:
     return path
 
 
-def facts(data: Interactions, earlier: Stage, part: Stage, rows: int | None) -> list[tuple[str, str]]:
-    """Lines about data and split."""
+def facts(data: Interactions, earlier: Stage, part: Stage, rows: int | None, *, rated: bool) -> list[tuple[str, str]]:
+    """Lines about data and split. rated: rows with low ratings were left out."""
     lines = [] if rows is None else [("rows of the file", rows)]
     lines += [
-        ("rows used (left out: repeated rows, too low ratings, users or items with too few)", len(data)),
+        (f"rows used (left out: repeated rows, {'too low ratings, ' * rated}users or items with too few)", len(data)),
         ("users", data.n_users), ("items", data.n_items), ("rows to learn from, for trials", len(earlier.fit)),
         ("validation rows", len(earlier.judge)), ("rows to learn from, for final runs", len(part.fit)),
         ("test rows", len(part.judge)),

@@ -4,9 +4,11 @@ import argparse
 import bz2
 import errno
 import gzip
+import html
 import lzma
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -268,7 +270,12 @@ def test_the_command_writes_everything_and_goes_on(tmp_path, frame, capsys, monk
     assert not (tmp_path / "elsewhere").exists() and os.environ["RDCORE_RUNS"] == str(tmp_path / "elsewhere")
     page = (out / "report.html").read_text()
     assert page.count("<svg") == 2 and "distilled student" in page
-    _, quality, size, learn, tried, *_ = page.split("<h2>")
+    _, quality, size, learn, tried, split, _, made = page.split("<h2>")
+    assert "<h1>A distilled recommender</h1>" in page and "<p>Data: clicks.csv. Teacher: BPR-MF" in page
+    assert "left out: repeated rows, users" in split
+    for line in (f"rdcore distil {source}", "--batch-size 512 --learning-rate 0.005", "--epochs 1",
+                 teachers.file_hash(source), f"torch {torch.__version__}", " UTC<"):  # fmt: skip
+        assert line in made
     assert quality.count("most popular items") == size.count("most popular items") + 1 == 2  # in the picture, too
     assert quality.count("distilled minus alone") == 2 and re.search(r"alone</td>[^+-]*[+-][\d.]{6}\s*<br><small>[+-]", quality)
     ticks = re.findall(r">([\d.]+)</text>", learn)
@@ -290,6 +297,17 @@ def test_the_command_writes_everything_and_goes_on(tmp_path, frame, capsys, monk
     assert "there is no user 'zoe': take a label of your data, such as 'u" in stranger.stderr
 
 
+def test_the_command_on_the_page_says_all_that_counts(tmp_path):
+    given = ["a file.csv", "--min-rating", "-1", "--user=-x", "--weights", "0.1,1", "--out", "my shop"]
+    parser = cli.parser()
+    words = shlex.split(command.as_typed(parser.parse_args(["distil", *given])))
+    assert words[:2] == ["rdcore", "distil"] and "--min-actions" in words and "--only-split" not in words
+    assert parser.parse_args(words[1:]) == parser.parse_args(["distil", *given])
+    data = synthetic.generate(n_users=20, n_items=15, min_length=8, max_length=12, seed=1)
+    lines = whole.facts(data, *results.stages(data), None, rated=True)
+    assert lines[0][0] == "rows used (left out: repeated rows, too low ratings, users or items with too few)"
+
+
 def test_from_python_with_lists_of_a_teacher(tmp_path, frame):
     clicks, columns = tmp_path / "lists.parquet", {"user": "who", "item": "what", "time": "when"}
     from rdcore.data import from_frame
@@ -309,6 +327,11 @@ def test_from_python_with_lists_of_a_teacher(tmp_path, frame):
     assert "Items in the shortest list: 12. Unknown is what is not in the data" in line
     page = result.files["report"].read_text()
     assert line in page and "It has no MAP" in page
+    made = html.unescape(page.split("<h2>")[-1])
+    for line in ("distil(clicks, user='who', item='what', time='when', out=",
+                 "weights=(0.1,), seeds=1, epochs=1, batch_size=512",
+                 teachers.file_hash(clicks), from_frame(frame, **columns, name="clicks", min_actions=5).sha256()):  # fmt: skip
+        assert line in made
     csv = pd.read_csv(result.files["table"], index_col="role")
     assert csv["MAP"].isna().tolist() == csv["MAP low"].isna().tolist() == [False, True, False, False]
     assert "nan" not in re.sub(r"<svg.*?</svg>", "", page, flags=re.DOTALL)

@@ -41,7 +41,8 @@ def killed_when(process: subprocess.Popen, ready) -> None:
 def written(out: Path) -> dict[str, object]:
     """All that a call leaves and that does not depend on time."""
     table = pd.read_csv(out / "table.csv", index_col="role").drop(columns="ms")
-    page = re.sub(r"[\d.]+ ms|\d+ % of its time", "", (out / "report.html").read_text())
+    page = re.sub(r"[\d.]+ ms|\d+ % of its time|[\d-]+ [\d:]+ UTC", "", (out / "report.html").read_text())
+    page = page.replace(str(out), "")
     files = {path.name: path.read_bytes() for path in out.iterdir() if path.name.startswith(("student.", "serve."))}
     weights = {str(path.relative_to(out)): path.read_bytes() for path in out.glob("runs/*/weights-*")}
     return {"table": table.to_csv(), "page": page, "names": sorted(path.name for path in out.iterdir())} | files | weights
