@@ -205,7 +205,7 @@ CASERS_OTHER_TEACHERS = {  # weightings of seeds 1 and 2, and controls of seed 1
 }
 OTHER_TEACHERS = {  # any teacher to any student, all methods and seeds: the student's model -> teachers
     "BPRMFSettings": {"Caser", "SASRec"}, "CaserSettings": {"Caser", "SASRec", "LightGCN"},
-    "SASRecSettings": {"SASRec", "LightGCN"},
+    "SASRecSettings": {"Caser", "SASRec", "LightGCN"},
 }  # fmt: skip
 
 
