@@ -189,7 +189,7 @@ def _check_table(frame: object, name: str, *named: str) -> None:
             f"give it {line}"
         )
     if not len(frame):
-        raise DataError(f"data set {name!r} has no rows")
+        raise DataError(f"data set {name!r} has no rows: give a table with one row for each action")
 
 
 def _check_columns(frame: pd.DataFrame, named: dict[str, str | None], name: str) -> None:

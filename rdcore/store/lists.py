@@ -3,10 +3,12 @@ them."""
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import lzma
 import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -260,6 +262,18 @@ def _opened(path: Path) -> TextIO:
     return (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rt", encoding="utf-8")
 
 
+def fields(lines: Iterable[str], separator: str, *, skip: bool) -> Iterator[list[str]]:
+    """The fields of each row of a text; a separator in quotes is none. skip: spaces behind a separator count for nothing."""
+    if len(separator) > 1:
+        lines, separator = [line.replace(separator, "\x1f") for line in lines], "\x1f"
+    return csv.reader(lines, delimiter=separator, skipinitialspace=skip)
+
+
+def spaced(line: str, separator: str) -> bool:
+    """Whether spaces follow a separator of the line."""
+    return list(fields([line], separator, skip=False)) != list(fields([line], separator, skip=True))
+
+
 def _suffix(path: Path) -> str:
     """What says how a file is written, in small letters: .csv of X.CSV and of x.csv.gz."""
     return Path(path.name.lower().removesuffix(".gz")).suffix
@@ -281,9 +295,9 @@ def _table(path: Path) -> pd.DataFrame:
             raise DataError(f"{path} is a Parquet file: name it .parquet")
     if suffix in (".csv", ".tsv"):
         with _opened(path) as file:
-            spaced = ", " in file.readline()  # then in all lines
+            skip = suffix == ".csv" and spaced(file.readline(5000), ",")  # then in all lines
         sep = "," if suffix == ".csv" else "\t"
-        return pd.read_csv(path, sep=sep, dtype=str, keep_default_na=False, skipinitialspace=spaced and suffix == ".csv")
+        return pd.read_csv(path, sep=sep, dtype=str, keep_default_na=False, skipinitialspace=skip)
     frame = pd.read_csv(path, sep=r"\s+", header=None, dtype=str, keep_default_na=False)
     if frame.shape[1] != len(TREC):
         raise DataError(

@@ -132,6 +132,11 @@ def _add_table(command: argparse.ArgumentParser) -> None:
          "in which things happened"),
     ):  # fmt: skip
         option(f"--{role}", metavar="COLUMN", help=f"the column that says {what}", default=argparse.SUPPRESS)
+    option("--time-format", metavar="FORM", default=argparse.SUPPRESS,
+           help="how dates are written, if not like 2020-01-31 12:00:00: %%d is the day, %%m month, %%Y year, %%H hour, %%M "
+           "minute, %%S second, so '%%d.%%m.%%Y %%H:%%M:%%S' is 31.01.2020 12:00:00")  # fmt: skip
+    option("--sep", metavar="CHARACTER", default=argparse.SUPPRESS,
+           help="what stands between the fields of a line, such as ';' or the word tab; left out: seen from the first lines")
     option("--min-rating", type=float, metavar="X", default=argparse.SUPPRESS,
            help="leave out rows with a rating below X; 4 is usual if there are 1 to 5 stars")  # fmt: skip
     option("--rating", metavar="COLUMN", help="the column with the ratings, for --min-rating", default=argparse.SUPPRESS)
@@ -180,7 +185,7 @@ def with_option_names(work: Callable[[argparse.Namespace], int], arguments: argp
 
 def _columns(given: dict) -> dict:
     """Taken out of what was given: how `read_clicks` reads a table."""
-    return {role: given.pop(role, None) for role in ("user", "item", "time", "rating", "min_rating")}
+    return {role: given.pop(role, None) for role in ("user", "item", "time", "rating", "min_rating", "sep", "time_format")}
 
 
 def distil(arguments: argparse.Namespace) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from rdcore import models
-from rdcore.data import Interactions
+from rdcore.data import DataError, Interactions
 from rdcore.eval.topk import block_rows
 from rdcore.models.base import Model
 from rdcore.settings import Settings
@@ -93,7 +94,10 @@ class ListsSettings(Settings):
         DataError where it cannot be read."""
         if (here := file_hash(self.path)) != self.sha256:
             raise ValueError(f"{self.path} has changed while it was used (its hash is {here[:12]}): start again")
-        return read_lists(self.path, interactions)
+        try:
+            return read_lists(self.path, interactions)
+        except DataError as error:  # here nothing gives its argument
+            raise DataError(re.sub(r", or in Python say which with columns=\{.*\}", "", str(error))) from None
 
 
 def given(path: Path | str) -> ListsSettings:

@@ -166,6 +166,11 @@ def test_a_line_of_tabs_is_a_row_of_a_tsv(tmp_path):
         read_lists(tmp_path / "x.tsv", DATA)
 
 
+def test_a_comma_in_a_quoted_name_is_no_space_behind_commas(tmp_path):
+    (tmp_path / "x.csv").write_text('user,item,rank,"score, of it"\n ann,10,1,2\nann,20,1,2\n')
+    assert read_lists(tmp_path / "x.csv", DATA).counts["unknown_users"] == 1
+
+
 def test_a_trec_run_has_no_header_that_counts_as_a_line(tmp_path):
     (tmp_path / "x.run").write_text("ann Q0 10 1 .5 mine\n\nann Q0 20 second .4 mine\n")
     with pytest.raises(DataError, match="x.run, line 3: rank 'second'"):

@@ -108,9 +108,15 @@ def test_one_table_in_every_dress(tmp_path, form):
     (b"PK\x03\x04rest", "x.csv is a ZIP archive: unpack it"), (b"PAR1", "x.csv is a Parquet file: name it .parquet"),
     (b'{"user": 1}', "x.csv is JSON: pandas.read_json"),
     ("0\t2010-10-19T23:55:27Z\t30.23\t-97.79\t22847\n" * 2, r"it has \[1: '0', 2: '2010-10-19T.*give numbers: --user N"),
-    ("caf\u00e9,item,time\n1,2,3\n".encode("latin-1"), "x.csv: .*write the table as UTF-8"),
+    ("caf\u00e9,item,time\n1,2,3\n".encode("latin-1"), "x.csv, line 1 is no UTF-8 text: .*`iconv -f latin1 -t utf-8 x.csv"),
+    (HEAD.encode() + b"1,2,3\nStra\xdfe,4,5\n", "x.csv, line 3 is no UTF-8 text"),
+    (HEAD.encode("utf-16"), "x.csv, line 1 is no UTF-8 text: .*`iconv -f utf-16 "),
+    (HEAD, "x.csv has the names of columns and no rows: add the rows"),
+    (HEAD + '1,2,3\n1,"4,5\n', "EOF inside string .*: mend this line, such as a quote that is not closed"),
+    ("user,item,when it was\n1,2,3\n", r"fields separated by ',' .else give --sep.: name it with --time"),
+    (HEAD + "1,2,07.11.1997\n", "has '07.11.1997' in line 2, .*: say how dates are written, such as --time-format .%d.%m.%Y"),
     ("user,item,time,user\n1,2,3,1\n", "x.csv has 2 columns named 'user'"),
-    (HEAD + "1,2,3,\n1,3,4,\n", "Expected 3 fields in line 2, saw 4"),
+    (HEAD + "1,2,3,\n1,3,4,\n", "x.csv, line 2 has 4 fields, and those before it 3, separated by ',' "),
     (HEAD + "1,2,3\n1,4,soon\n", "has 'soon' in line 3, which is no number, as the others are"),
     (HEAD + "1,2,2020-01-01\n1,4,soon\n", "has 'soon' in line 3, which is no ISO date"),
     (HEAD + "1,2,3\nNA,4,5\n", "x.csv, line 3: column 'user' is empty or says NA"), (HEAD + "1,\0,3\n", "empty text is no id"),
@@ -135,6 +141,55 @@ def test_numbers_of_columns_are_for_files_without_a_header(tmp_path):
     (tmp_path / "x.csv").write_text(HEAD + "1,2,3\n")
     with pytest.raises(DataError, match="x.csv, line 1: 'user' is the name of a column: give names, such as --user user"):
         read_clicks(tmp_path / "x.csv", "1", "2", "none")
+    (tmp_path / "x.csv").write_text("u,i,t\n1,2,3\n")
+    with pytest.raises(DataError, match="x.csv, line 1: 't' is the name of a column: give names, such as --user u"):
+        read_clicks(tmp_path / "x.csv", "1", "2", "3")
+    (tmp_path / "x.csv").write_text("u,i,t\n1,2,31.01.2020\n")
+    with pytest.raises(DataError, match="x.csv, line 1: 't' is the name of a column"):
+        read_clicks(tmp_path / "x.csv", "1", "2", "3", time_format="%d.%m.%Y")
+
+
+@pytest.mark.parametrize(("header", "row", "user"), [
+    ("user,item,r,time,title;year", "7,8,9,10,a;b", 7), ('user,"item, of; all",time', '"a;b, c","x, y",1', "a;b, c"),
+    ('"user; or, not",item,time', '" a",8,9', " a"), ("user;item;time", "1,5;2;3", "1,5"), ("user  item  time", "7   8 9", 7),
+    ("user\titem\ttime of, it", "a b\t2\t3", "a b"), ("user, item, time", '7, "8, 9", 10', 7),
+])  # fmt: skip
+@pytest.mark.parametrize("bom", ["", "\ufeff"])
+def test_the_separator_is_the_one_that_counts_alike_in_all_lines(tmp_path, header, row, user, bom):
+    (tmp_path / "x.csv").write_text(f"{bom}{header}\n{row}\n", encoding="utf-8")
+    names = [name for name in ("user; or, not", "item, of; all", "time of, it") if name in header]
+    given = {name[:4]: name for name in names}
+    assert read_clicks(tmp_path / "x.csv", **given, min_actions=1).clicks.user_ids.tolist() == [user]
+
+
+def test_a_separator_that_is_given_counts(tmp_path):
+    (tmp_path / "x.csv").write_text("user,x|item,x|time\n1,2|3,4|5\n")
+    assert read_clicks(tmp_path / "x.csv", "user,x", "item,x", sep="|", min_actions=1).clicks.user_ids.tolist() == ["1,2"]
+    (tmp_path / "x.csv").write_text("user\titem\ttime, or\n1\t2\t3\n")
+    for sep in ("tab", "\\t"):
+        assert read_clicks(tmp_path / "x.csv", time="time, or", sep=sep, min_actions=1).rows == 1
+    with pytest.raises(DataError, match="fields separated by ';'"):
+        read_clicks(tmp_path / "x.csv", sep=";")
+    with pytest.raises(DataError, match="--sep is empty"):
+        read_clicks(tmp_path / "x.csv", sep="")
+
+
+def test_dates_of_another_form(tmp_path):
+    (tmp_path / "x.csv").write_text("user,item,time\n1,2,07.11.1997 07:18:36\n1,3,31.10.1997 21:16:53\n")
+    german, how = "%d.%m.%Y %H:%M:%S", {"min_actions": 1}
+    clicks = read_clicks(tmp_path / "x.csv", time_format=german, **how).clicks
+    assert clicks.item_ids[clicks.items].tolist() == [3, 2] and clicks.times.tolist() == [878332613, 878887116]
+    pd.read_csv(tmp_path / "x.csv").to_parquet(tmp_path / "x.parquet")
+    assert read_clicks(tmp_path / "x.parquet", time_format=german, **how).clicks.times.tolist() == clicks.times.tolist()
+    (tmp_path / "y.csv").write_text("user,item,time\n1,2,07111997\n1,3,31101997\n")  # no number
+    assert read_clicks(tmp_path / "y.csv", time_format="%d%m%Y", **how).clicks.times.tolist() == [878256000, 878860800]
+    for form, said in (
+        ("%d.%m.%Y", "x.csv, line 2: column 'time' has '07.11.1997 07:18:36', which is not written as"),
+        ("%m.%d.%Y %H:%M:%S", "x.csv, line 3: column 'time' has '31.10.1997 21:16:53'"),
+        ("mixed", "--time-format 'mixed' is no form of dates .it has no %.: write it as in"), ("%Q", "is no form of dates"),
+    ):  # fmt: skip
+        with pytest.raises(DataError, match=said):
+            read_clicks(tmp_path / "x.csv", time_format=form, **how)
 
 
 def test_amazon_with_dates(tmp_path):
@@ -169,7 +224,7 @@ def test_parquet_and_no_times(tmp_path, frame):
     [
         ("", (), "x.csv is empty: give the path"),
         ("\nuser,item,time\n", (), "x.csv, line 1 is empty"),
-        ("user,item,time\n1,2,3\n1,2,3,4\n", (), r"x.csv: .*line 3.*: mend this line"),
+        ("user,item,time\n1,2,3\n1,2,3,4\n", (), "x.csv, line 3 has 4 fields, and .*: mend this line"),
         ("user,thing,time\n1,2,3\n", (), r"x.csv: no column has a usual name of the item"),
         ("user,item,time,date\n1,2,3,4\n", (), "several columns may be the time.*--time"),
         ("user,item,time\n1,2,3\n", ("customer",), "no column 'customer'.*--user"),
@@ -371,6 +426,7 @@ def test_a_wrong_option_is_named_as_it_was_given(tmp_path, frame, capsys, given,
     (["--student", "foo"], "--student must be one of"), (["--seeds", "0"], "--seeds must be"), (["--jobs", "0"], "--jobs"),
     (["--min-actions", "-1"], "--min-actions must be"), (["--method", "de"], "method de needs a teacher with vectors"),
     (["--learning-rate", "0"], "--learning-rate must be"), (["--out", ""], "--out is empty"),
+    (["--time-format", "%Q"], "--time-format '%Q' is no form of dates"),
 ])  # fmt: skip
 def test_an_option_that_is_wrong_for_any_data_is_refused_before_the_file_is_read(tmp_path, capsys, given, said):
     (tmp_path / "x.csv").write_text("no table\n")
@@ -679,6 +735,17 @@ def test_the_split_for_a_teacher_of_your_own(tmp_path, frame, capsys):
     expected = stage(clicks, "V").fit
     assert train["user"].tolist() == expected.user_ids[expected.users()].tolist()
     assert train["item"].tolist() == expected.item_ids[expected.items].tolist()
+
+
+def test_lists_that_do_not_fit_are_named_in_the_words_of_the_command(tmp_path, frame):
+    call = {"user": "who", "item": "what", "time": "when", "out": tmp_path / "out", "teacher": tmp_path / "x.csv"}
+    for text, said in (
+        ("user,item\nu1,1001\n", "add a column 'rank' .1 is the best.$"), ("who,item,rank\nu1,1,1\n", "rename the right one$"),
+        ("user,user_id,item,rank\nu1,u1,1001,1\n", "remove one$"), ("user,item,rank\nx,1,1\n", "no user and item of 'clicks' "),
+    ):  # fmt: skip
+        (tmp_path / "x.csv").write_text(text)
+        with pytest.raises(DataError, match=said):
+            distil(frame, **call)
 
 
 def test_lists_that_change_meanwhile(tmp_path):
