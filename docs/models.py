@@ -65,7 +65,7 @@ def beside(where) -> str:
 def longer(rows: pd.DataFrame) -> list[str]:
     """Published numbers of the model after other numbers of epochs than ours, a text for each."""
     numbers = reported("models")
-    others = numbers[(numbers["model"] == rows.iloc[0]["model"]) & (numbers["epochs"] != "")]
+    others = numbers[(numbers["model"] == rows.iloc[0]["model"]) & ~numbers["epochs"].isin(["", "chosen"])]
     others = others[others["epochs"].astype(float) != rows.iloc[0]["epochs"]].groupby("epochs", sort=False)
     values = {epochs: ", ".join(f"{value:.4f}".lstrip("0") for value in group["value"]) for epochs, group in others}
     return [f"published after {int(epochs):,} epochs: {text}" for epochs, text in values.items()]

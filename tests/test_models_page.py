@@ -28,12 +28,15 @@ def test_every_model_has_a_row():
     assert named <= rdcore.PUBLIC.keys(), "the page names them without a module"
 
 
-def test_what_it_says_of_lightgcn_is_in_the_table():
+def test_what_it_says_of_lightgcn_and_sasrec_is_in_the_table():
     rows = pd.read_csv(page.TABLES / "published.csv").query("model == 'LightGCN'")
     (epochs,) = set(rows["epochs"])
     least, most = (f"{100 * bound:.1f} %" for bound in (rows["difference"].min(), rows["difference"].max()))
     said = " ".join(page.PAGE.read_text(encoding="utf-8").split())
     assert f"After {epochs:.0f} epochs our numbers are {least} to {most} above the log" in said
+    rows = pd.read_csv(page.TABLES / "published.csv").query("model == 'SASRec-ce'").set_index("metric")
+    below = (f"{-100 * rows.loc[metric, 'difference']:.1f} %" for metric in ("H@10", "N@10"))
+    assert f"our H@10 and N@10 are {' and '.join(below)} below that README's" in said
 
 
 @pytest.mark.slow
