@@ -1,6 +1,7 @@
 """DEVIATIONS.md: its tables of numbers of ours have what the committed tables have."""
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 
 from rdcore.files import paths
 from rdcore.store.records import Record
+from rdcore.store.runs import committed, is_committed
 from studies.common.matched import matched
 from studies.common.plan import strength, those_committed
 from studies.common.profiles import PROFILES
@@ -15,6 +17,7 @@ from studies.common.selection import chosen_epochs
 from studies.derrd import plan as derrd
 from studies.flexibility import results, tables
 from studies.flexibility.matrices import GOWALLA
+from studies.rd.plan import trials
 from studies.rd.study import paper_records
 
 ROOT = Path(__file__).parents[2]
@@ -87,6 +90,16 @@ def test_differences_of_fossil_are_those_of_the_scorecard() -> None:
     for place, words in ((3, "RD ranks better than the student alone"), (4, "RD ranks no worse than the teacher")):
         claim = card.loc[f"{words}: MAP (Fossil, Gowalla, validation)"]
         assert rows["here"][place] == f"{claim['ours']:+.4f}".replace("0.", ".", 1)
+
+
+def test_fossils_trials_are_those_of_the_records() -> None:
+    said = PAGE.split("**Fossil's training.**")[1].split("**The stand-in")[0]
+    tried = trials(*PROFILES["paper"].rd)["Fossil"]
+    best = [committed(run).metrics["MAP"].max() for run in tried if is_committed(run)]
+    assert f"{len(tried)} trials on V" in said and f"; {len(best)} are on record" in said
+    assert set(re.findall(r"\.\d{4}", said)) == set(map(short, best))
+    gain = max(best) / max(best[:7]) - 1
+    assert f"T gains {100 * gain:.0f} % on V" in said
 
 
 def signed(value: float) -> str:
